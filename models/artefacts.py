@@ -1,0 +1,54 @@
+"""What lies in a model repository beside its committed files, and how it is written there."""
+
+import datetime
+import json
+import os
+from pathlib import Path
+
+CLASSES = 1000
+FIELD, HOP = 400, 320  # samples seen by one frame of wav2vec2, and from one frame to the next
+VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
+
+RESNET, WAV2VEC2, VOCAB = "resnet50/1/model.onnx", "wav2vec2/1/model.onnx", "ctc_decode/1/vocab.json"
+LABELS = "resnet50/labels.txt"
+
+
+def frames(samples):
+    """The number of logit vectors that wav2vec2 gives for a clip of that many samples."""
+    return (samples - FIELD) // HOP + 1
+
+
+def write(path, content):
+    """Write bytes or text so that whoever looks sees the old file or the new one, never a part.
+
+    A file that holds these bytes already is left alone. Returns whether anything was written.
+    """
+    path = Path(path)
+    content = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
+
+
+def provenance(model, weights, source, opset, *, revision=None, seed=None, note="", **more):
+    """Where a network comes from, as the text of its provenance.json.
+
+    `weights` is "pretrained", "random" or "stand-in". Reports repeat it: predictions mean
+    something for "pretrained" only.
+    """
+    return json.dumps({
+        "model": model, "weights": weights, "source": source, "revision": revision, "seed": seed,
+        "date": datetime.date.today().isoformat(), "opset": opset, "note": note, **more,
+    }, indent=2) + "\n"
+
+
+def vocabulary(tokens):
+    """The text of vocab.json: each token with its id, as the checkpoints on the hub spell it."""
+    return json.dumps({token: number for number, token in enumerate(tokens)}, indent=0) + "\n"
