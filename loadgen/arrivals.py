@@ -10,8 +10,8 @@ longer run begins like a shorter one.
 import argparse
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -42,24 +42,24 @@ class Schedule:
 
 
 class Arrivals:
-    """A stationary arrival process, given by its gaps."""
+    """A stationary arrival process, given by its gaps in seconds."""
 
     def gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
         raise NotImplementedError
 
     def schedule(self, seconds: float, seed: int) -> Schedule:
-        """All arrivals in [0, seconds). The first comes one gap after the start."""
+        """All arrivals in [0, seconds)."""
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
-        return Schedule(np.array(list(self._until(seconds, rng))), str(self), seconds, seed)
+        return Schedule(self.times(rng, seconds), str(self), seconds, seed)
 
-    def _until(self, seconds: float, rng: np.random.Generator) -> Iterator[float]:
-        now = 0.0
-        while True:
-            for due in now + np.cumsum(self.gaps(rng, CHUNK)):
-                if due >= seconds:
-                    return
-                yield float(due)
-                now = due
+    def times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Due times from gaps, the first one gap after the start."""
+        chunks, now = [], 0.0
+        while now < seconds:
+            chunks.append(now + np.cumsum(self.gaps(rng, CHUNK)))
+            now = chunks[-1][-1]
+        times = np.concatenate(chunks)
+        return times[times < seconds]
 
     def __str__(self) -> str:
         fields = ",".join(f"{f.name}={getattr(self, f.name):g}" for f in dataclasses.fields(self))
@@ -74,15 +74,15 @@ def positive(**values: float) -> None:
 
 @dataclass(frozen=True)
 class Constant(Arrivals):
-    """One arrival every 1/rate seconds."""
+    """One arrival every 1/rate seconds, the first at once."""
 
     rate: float
 
     def __post_init__(self):
         positive(rate=self.rate)
 
-    def gaps(self, rng, n):
-        return np.full(n, 1 / self.rate)
+    def times(self, rng, seconds):
+        return np.arange(np.ceil(round(seconds * self.rate, 6))) / self.rate
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,12 @@ def parse(spec: str) -> Arrivals:
     names = [field.name for field in dataclasses.fields(cls)]
     try:
         words = [word.strip() for word in text.split(",") if word.strip()]
-        if len(words) > len(names):
-            raise ValueError(f"{name} takes {' and '.join(names)}")
         values = {}
-        for position, word in enumerate(words):
+        for word, position in zip_longest(words, names[: len(words)], fillvalue=""):
             key, equals, value = word.rpartition("=")
-            key = key.strip() if equals else names[position]
+            key = key.strip() if equals else position
             if key not in names:
-                raise ValueError(f"{name} has no {key!r}, it takes {' and '.join(names)}")
+                raise ValueError(f"{word!r} means nothing here, {name} takes {' and '.join(names)}")
             if key in values:
                 raise ValueError(f"{key} is given twice")
             values[key] = number(key, value)

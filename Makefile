@@ -1,0 +1,70 @@
+# Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local
+
+ENGINE  ?= auto
+WEIGHTS ?= real
+CORES   ?=
+HOST    ?= 127.0.0.1
+PORT    ?= 8000
+SECONDS ?= 270
+ARGS    ?=
+
+FITS := import sys, ensurepip; assert (3, 10) <= sys.version_info < (3, 13)
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+endif
+PORTS := --http-port $(PORT) --grpc-port $(shell expr $(PORT) + 1) --metrics-port $(shell expr $(PORT) + 2)
+PIP := .venv/bin/pip --disable-pip-version-check install -q --require-hashes
+
+help:      ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+bench: .venv/run.done  ## everything: environment, models, server, then the comparison of the placements
+	@$(MAKE) --no-print-directory models up
+	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) $(ARGS)
+
+test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks
+	.venv/bin/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: .venv/test.done  ## ruff
+	.venv/bin/ruff check .
+
+env: .venv/run.done  ## the environment of server and load generator, in .venv
+
+models: .venv/run.done  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
+	.venv/bin/python -m models $(ARGS)
+
+up: .venv/run.done  ## start Triton (Docker, or a local process where no engine answers) and wait until it infers
+	.venv/bin/python -m serving up --engine $(ENGINE) --weights $(WEIGHTS) --host $(HOST) $(PORTS) $(if $(CORES),--cores $(CORES)) $(ARGS)
+
+down: .venv/run.done  ## stop it, leaving nothing behind
+	.venv/bin/python -m serving down
+
+status: .venv/run.done  ## what runs where, and whether it infers
+	.venv/bin/python -m serving status
+
+logs: .venv/run.done  ## the server's log
+	.venv/bin/python -m serving logs $(ARGS)
+
+image: .venv/run.done  ## Locust's web UI for photographs, on http://localhost:8089
+	.venv/bin/locust -f loadgen/image.py --web-host 127.0.0.1 --host http://localhost:$(PORT) $(ARGS)
+
+audio: .venv/run.done  ## the same for speech
+	.venv/bin/locust -f loadgen/audio.py --web-host 127.0.0.1 --host http://localhost:$(PORT) $(ARGS)
+
+clean: down  ## remove the environment, the models and the server's state; reports stay
+	rm -rf .venv .run model_repository/*/1/model.onnx model_repository/*/provenance.json
+
+.venv/run.done: requirements/run.txt requirements/server.txt
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "no Python 3.10 to 3.12 with venv found: install one (Debian: python3-venv), or give it as PYTHON=..."; exit 1; }
+	@echo "installing the environment into .venv: about 1.7 GB, a minute or two"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) -r requirements/run.txt
+	@$(PIP) --no-deps -r requirements/server.txt
+	@touch $@
+
+.venv/test.done: .venv/run.done requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+.PHONY: help bench test lint env models up down status logs image audio clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,21 @@
+"""Speech through wav2vec2, decoded by the client or by the server.
+
+    locust -f loadgen/audio.py                                    # web UI on http://localhost:8089
+    locust -f loadgen/audio.py --headless --placement client --mode threads --workers 2 --arrivals poisson:rate=5
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from loadgen import users
+from loadgen.workloads import AUDIO
+
+
+class AudioUser(users.OpenLoopUser):
+    workload = AUDIO
+
+
+Shape = users.Shape
+users.install(AUDIO)

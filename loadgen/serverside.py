@@ -1,0 +1,92 @@
+"""The server's half of the story, read over HTTP: what it is, and what its models did during a run."""
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+
+
+class Unavailable(Exception):
+    """The server cannot be asked; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Triton server at `url`; `state` is the launcher's record of it if it runs on this machine, else {}."""
+
+    url: str
+    state: dict
+
+    @classmethod
+    def at(cls, url: str, state_directory: Path) -> "Server":
+        url = url.rstrip("/") if "//" in url else f"http://{url.rstrip('/')}"
+        try:
+            state = json.loads((state_directory / "server.json").read_text())
+        except (OSError, ValueError):
+            state = {}
+        return cls(url, state if url.rpartition(":")[2] == str(state.get("http_port")) else {})
+
+    def get(self, path: str) -> dict:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+                return json.load(response)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "reason", error)
+            raise Unavailable(f"no Triton server answers at {self.url}{path} ({why}); is `make up` done?") from None
+
+    def facts(self, models: tuple[str, ...]) -> dict:
+        """Version, and each model's instances, thread parameters and weights as the server reports them."""
+        described = {"url": self.url, "version": self.get("/v2")["version"], "models": {}}
+        for model in models:
+            config = self.get(f"/v2/models/{model}/config")
+            parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+            provenance = parameters.pop("provenance", None)
+            described["models"][model] = {
+                "instances": sum(group["count"] for group in config.get("instance_group", [])),
+                "parameters": parameters,
+                **({"provenance": json.loads(provenance)} if provenance else {}),
+            }
+        return described
+
+    def statistics(self) -> dict[str, dict]:
+        """Cumulative counters by model; take `difference` of two readings."""
+        return {model["name"]: model for model in self.get("/v2/models/stats")["model_stats"]}
+
+    @property
+    def cores(self) -> list[int]:
+        return self.state.get("cores", [])
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time so far of the server and its stubs; None where they are not processes of this machine."""
+        try:
+            root = psutil.Process(self.state["pid"])
+            family = [root, *root.children(recursive=True)]
+            return sum(sum(process.cpu_times()[:2]) for process in family)
+        except (KeyError, psutil.Error):
+            return None
+
+
+def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str, ...]) -> dict[str, dict]:
+    """What each step did between two readings: requests, mean batch, mean ms per request in each stage.
+
+    Per Triton's statistics extension, `queue` is time in the scheduler and the three compute stages are
+    reading inputs, running the model and writing outputs. Steps that did nothing are left out.
+    """
+    result = {}
+    for step in steps:
+        old, new = before[step], after[step]
+        requests = new["inference_stats"]["success"]["count"] - old["inference_stats"]["success"]["count"]
+        executions = new["execution_count"] - old["execution_count"]
+        if not requests or not executions:
+            continue
+        stages = {
+            stage: (new["inference_stats"][stage]["ns"] - old["inference_stats"][stage]["ns"]) / requests / 1e6
+            for stage in STAGES
+        }
+        inferences = new["inference_count"] - old["inference_count"]
+        result[step] = {"requests": requests, "mean_batch": inferences / executions, "ms": stages}
+    return result

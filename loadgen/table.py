@@ -1,0 +1,87 @@
+"""The tables that `make bench` prints, and what their columns mean."""
+
+P99_NEEDS = 299  # a distribution-free 95 % interval on p99 needs that many: 1 - 0.99^n >= 0.95
+
+LEGEND = """\
+rate        answered requests per second, of those offered
+p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 299
+            requests, too few for an interval on it
+service     median ms from when a client worker took the request up to the answer
+err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
+cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
+KB up|down  bytes of the request's and of the answer's body, mean
+queue       ms a request waited in the server for that step; compute: ms in that step, for the batch it was part of
+batch       requests that the step took at once, mean"""
+
+
+def setting(report: dict) -> str:
+    """Who had which cores, which server, which weights: loud where predictions mean nothing."""
+    server, cores = report["server"], report["cores"]
+    if not cores["server"]:
+        apart = "not a server of this machine's launcher"
+    elif set(cores["client"]) & set(cores["server"]):
+        apart = "!! shared by both: a comparison on shared cores is not of equal budgets"
+    else:
+        apart = "pinned apart"
+    lines = [
+        f"server: Triton {server['version']} at {server['url']}, engine {report['engine'] or 'unknown'}",
+        f"cores: client {listed(cores['client'])}, server {listed(cores['server'])}: {apart}",
+    ]
+    for model, facts in server["models"].items():
+        weights = facts.get("provenance", {})
+        if weights:
+            source = weights.get("source") or weights.get("weights")
+            lines.append(f"weights: {model}: {weights['weights']} ({source})")
+            if weights["weights"] != "pretrained":
+                lines.append("         !! latency is valid, predictions are not")
+    return "\n".join(lines)
+
+
+def listed(cores: list[int]) -> str:
+    return ",".join(map(str, cores)) or "unknown"
+
+
+def arms(name: str, workload: dict) -> str:
+    head = (
+        f"{name}: {workload['arrivals']}, the same schedules for every arm",
+        f"{'arm':<20} {'rate':>13} {'p50':>7} {'p95':>7} {'p99':>9} {'service':>8} {'err':>4}"
+        f" {'cpu cl':>7} {'srv':>7} {'KB up':>7} {'down':>6}",
+    )
+    return "\n".join([*head, *(row(arm) for arm in workload["arms"])])
+
+
+def row(arm: dict) -> str:
+    latency = arm["latency"]
+    p99 = ms(latency["p99"]) if arm["books"]["completed"] >= P99_NEEDS else f"({ms(latency['p99'])})"
+    return (
+        f"{arm['placement'] + ' ' + arm['mode']:<20} {arm['achieved']:>5.2f} of {arm['offered']:<4.2f}"
+        f" {ms(latency['p50']):>7} {ms(latency['p95']):>7} {p99:>9} {ms(arm['service']['p50']):>8} {arm['errors']:>4}"
+        f" {ms(arm['client_cpu_ms']):>7} {ms(arm['server_cpu_ms']):>7}"
+        f" {kb(arm['bytes_up']):>7} {kb(arm['bytes_down']):>6}"
+    )
+
+
+def steps(measured: list[dict]) -> str:
+    """Queue and compute of every step of the server, a row per arm."""
+    names = list(dict.fromkeys(step for arm in measured for step in arm["steps"]))
+    lines = [f"{'in the server, ms':<20}" + "".join(f" {name:^26}" for name in names)]
+    lines.append(" " * 20 + f" {'queue':>8} {'compute':>9} {'batch':>7}" * len(names))
+    for arm in measured:
+        cells = []
+        for name in names:
+            step = arm["steps"].get(name)
+            if step is None:
+                cells.append(f" {'-':>8} {'-':>9} {'-':>7}")
+                continue
+            compute = sum(value for stage, value in step["ms"].items() if stage != "queue")
+            cells.append(f" {ms(step['ms']['queue']):>8} {ms(compute):>9} {step['mean_batch']:>7.2f}")
+        lines.append(f"{arm['placement'] + ' ' + arm['mode']:<20}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def kb(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e3:.1f}"

@@ -1,0 +1,73 @@
+"""The rule of ``preprocess.image`` as a DALI graph: served by ``image_preprocess``, or run in the client's own thread."""
+
+import numpy as np
+import nvidia.dali.fn as fn
+import nvidia.dali.types as types
+from nvidia.dali import math, pipeline_def
+
+from preprocess.image import CROPPED, MAX_PIXELS, MEAN, REFUSED, STD, refusal, span
+
+
+def pixels(encoded, device="cpu"):
+    """Graph node of encoded bytes (UINT8, 1-D) -> graph node of FP32 (3, 224, 224).
+
+    ``device="mixed"`` decodes and resizes on the GPU; fancy upsampling is what keeps its JPEGs equal to the CPU's.
+    The resize gives UINT8, as Pillow's does: left in floating point it would be further from the reference.
+    """
+    shape = fn.peek_image_shape(encoded)
+    height, width = shape[0], shape[1]
+    shorter = math.min(height, width)
+    (top, bottom), (left, right) = span(height, shorter), span(width, shorter)
+    image = fn.decoders.image(
+        _accepted(encoded, height * width), device=device, output_type=types.RGB, jpeg_fancy_upsampling=True
+    )
+    crop = fn.resize(
+        image,
+        size=(CROPPED, CROPPED),
+        roi_start=fn.stack(top, left),
+        roi_end=fn.stack(bottom, right),
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+    )
+    return fn.crop_mirror_normalize(crop, dtype=types.FLOAT, output_layout="CHW", mean=MEAN, std=STD)
+
+
+def _accepted(encoded, count):
+    """The same bytes, or an out-of-bounds error for another format or too many pixels, before anything is decoded.
+
+    A graph cannot raise: asking for one byte more than there is comes closest, and a serialised graph keeps it.
+    """
+    first, second = encoded[0], encoded[1]
+    jpeg, png, webp = (first == 0xFF) & (second == 0xD8), first == 0x89, first == 0x52
+    refused = ((jpeg | png | webp) == 0) | (count > MAX_PIXELS)
+    return fn.slice(encoded, start=0, end=encoded.shape(dtype=types.INT32)[0] + refused, axes=[0])
+
+
+@pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False)
+def _pipeline():
+    return pixels(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1))
+
+
+def preprocessor():
+    """A single-threaded CPU pipeline, built anew after every image it fails on: DALI's do not recover."""
+    pipeline = None
+
+    def preprocess(encoded):
+        nonlocal pipeline
+        if pipeline is None:
+            pipeline = _pipeline()
+            pipeline.build()
+        try:
+            (output,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
+        except RuntimeError as error:
+            pipeline = None
+            raise refusal(encoded, REFUSED if "fn.slice`" in str(error) else _reason(error)) from None
+        return np.array(output[0])
+
+    return preprocess
+
+
+def _reason(error):
+    """What DALI says it encountered, in one line, without its stack and its advice."""
+    told = str(error).partition("encountered:")[2] or str(error)
+    return " ".join(told.partition("C++ context")[0].partition("Current pipeline")[0].split()).rstrip(" :")

@@ -1,0 +1,43 @@
+"""Laws of the thread plan and of the choice of cores."""
+
+import pytest
+
+from serving.plan import listed, plan, server_cores
+from serving.repository import STEPS, names
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
+def test_no_model_gets_more_threads_than_the_server_has_cores(cores):
+    for share in plan(cores).values():
+        assert 1 <= share["instances"] * share["threads"] <= cores
+
+
+def test_the_plan_names_every_model_that_computes():
+    assert sorted(plan(1)) == names(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "available", "cores"),
+    [
+        (None, {0, 1}, [1]),
+        (None, {0, 1, 2, 3}, [2, 3]),
+        (None, {4, 6, 9}, [6, 9]),
+        (None, {5}, [5]),
+        ("all", {0, 2}, [0, 2]),
+        ("0-3,6", set(range(8)), [0, 1, 2, 3, 6]),
+        ("3,1,1", set(range(8)), [1, 3]),
+    ],
+)
+def test_the_server_takes_the_upper_half_of_the_cores_unless_told_which(spec, available, cores):
+    assert server_cores(spec, available) == cores
+
+
+@pytest.mark.parametrize("spec", ["", "some", "3-1", "0,,1", "-1", "8", "0-8", "1-2-3"])
+def test_cores_that_cannot_be_had_are_refused_with_those_that_can(spec):
+    with pytest.raises(ValueError, match=r"0-3,6 out of 0-7"):
+        server_cores(spec, set(range(8)))
+
+
+@pytest.mark.parametrize("text", ["0", "0-1", "0-3,6", "1,3,5-7"])
+def test_cores_are_written_as_they_are_read(text):
+    assert listed(server_cores(text, set(range(8)))) == text
