@@ -175,7 +175,7 @@ class Bench:
             self.report["workloads"][name]["arms"] = measured
             if measured:
                 print("\n" + table.arms(name, self.report["workloads"][name]))
-                print("\n" + table.steps(measured))
+                print("\n" + table.steps(measured, WORKLOADS[name].steps))
         if not self.directory.exists():
             return False
         (self.directory / "summary.json").write_text(json.dumps(self.report, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """What is sent: real photographs in several sizes, real speech, or the files of any directory.
 
 The two photographs are the ones scikit-learn carries (a dependency of librosa), re-encoded at several
-sizes so that decoding costs what it costs in practice; the speech lies in `clips/`, with its text beside it.
+sizes so that decoding costs what it costs in practice; the speech is `clips/commands`, with its text beside it.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ import numpy as np
 
 from loadgen.workloads import Workload
 
-CLIPS = Path(__file__).parent / "clips"
+CLIPS = Path(__file__).parent / "clips" / "commands"
 WIDTHS = (320, 640, 1280, 1920)
 
 

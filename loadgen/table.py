@@ -30,10 +30,9 @@ def setting(report: dict) -> str:
     for model, facts in server["models"].items():
         weights = facts.get("provenance", {})
         if weights:
-            source = weights.get("source") or weights.get("weights")
-            lines.append(f"weights: {model}: {weights['weights']} ({source})")
+            lines.append(f"weights: {model}: {weights['weights']} ({weights['source']})")
             if weights["weights"] != "pretrained":
-                lines.append("         !! latency is valid, predictions are not")
+                lines.append(f"         !! {weights['note']}")
     return "\n".join(lines)
 
 
@@ -61,9 +60,8 @@ def row(arm: dict) -> str:
     )
 
 
-def steps(measured: list[dict]) -> str:
-    """Queue and compute of every step of the server, a row per arm."""
-    names = list(dict.fromkeys(step for arm in measured for step in arm["steps"]))
+def steps(measured: list[dict], names: tuple[str, ...]) -> str:
+    """Queue and compute of the server's steps in order, a row per arm."""
     lines = [f"{'in the server, ms':<20}" + "".join(f" {name:^26}" for name in names)]
     lines.append(" " * 20 + f" {'queue':>8} {'compute':>9} {'batch':>7}" * len(names))
     for arm in measured:

@@ -12,16 +12,14 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import gevent
-from flask import jsonify, request
 from gevent.event import Event
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadgen import arrivals, payloads
+from loadgen import arrivals, payloads, web
 from loadgen.arms import MODES, PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, Sample, Writer, books, sentence, summary
@@ -204,7 +202,7 @@ def install(workload: Workload) -> None:
         if isinstance(runner, MasterRunner):
             runner.register_message("over", lambda msg, **_: Shape.waiting_for.discard(msg.node_id))
         if web_ui:
-            web_ui.app.before_request(lambda: refuse_bad_form(workload, environment))
+            web.extend(web_ui, environment, lambda options: Settings.of(workload, options))
         try:
             Settings.of(workload, environment.parsed_options)
         except ValueError as error:
@@ -223,15 +221,3 @@ def install(workload: Workload) -> None:
         Shape.start(workers)
         for index, worker in enumerate(workers):
             runner.send_message("slice", [index, len(workers), epoch], worker)
-
-
-def refuse_bad_form(workload: Workload, environment):
-    """Answer a start from the web form with the reason, if its values cannot be run."""
-    if request.method != "POST" or request.path.rpartition("/")[2] != "swarm":
-        return None
-    asked = SimpleNamespace(**{**vars(environment.parsed_options), **request.form})
-    try:
-        Settings.of(workload, asked)
-    except ValueError as error:
-        return jsonify({"success": False, "message": str(error), "host": environment.host})
-    return None

@@ -11,6 +11,7 @@ VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQ
 
 RESNET, WAV2VEC2, VOCAB = "resnet50/1/model.onnx", "wav2vec2/1/model.onnx", "ctc_decode/1/vocab.json"
 LABELS = "resnet50/labels.txt"
+FILES = {"resnet50": (RESNET, LABELS), "wav2vec2": (WAV2VEC2, VOCAB)}
 
 
 def frames(samples):
@@ -37,7 +38,7 @@ def write(path, content):
     return True
 
 
-def provenance(model, weights, source, opset, *, revision=None, seed=None, note="", **more):
+def provenance(model, *, weights, source, opset, revision=None, seed=None, note="", **more):
     """Where a network comes from, as the text of its provenance.json.
 
     `weights` is "pretrained", "random" or "stand-in". Reports repeat it: predictions mean
@@ -47,6 +48,11 @@ def provenance(model, weights, source, opset, *, revision=None, seed=None, note=
         "model": model, "weights": weights, "source": source, "revision": revision, "seed": seed,
         "date": datetime.date.today().isoformat(), "opset": opset, "note": note, **more,
     }, indent=2) + "\n"
+
+
+def lines(names):
+    """The text of labels.txt: one class per line, in the order of the logits."""
+    return "".join(f"{name}\n" for name in names)
 
 
 def vocabulary(tokens):

@@ -75,7 +75,7 @@ def network(name, nodes, weights, inputs, outputs):
 
 
 def build(directory):
-    """Write the whole artefact tree into `directory` and return its path; what is there and the same stays."""
+    """Write the whole artefact tree into `directory` and return its path. What is there and the same stays."""
     directory = Path(directory)
     for model, path in ((resnet50(), artefacts.RESNET), (wav2vec2(), artefacts.WAV2VEC2)):
         name = model.graph.name
@@ -83,7 +83,8 @@ def build(directory):
         beside = directory / name / "provenance.json"
         if written or not beside.exists():
             artefacts.write(beside, artefacts.provenance(
-                name, "stand-in", "models/standin.py", OPSET, seed=SEED, note=NOTE))
-    artefacts.write(directory / artefacts.LABELS, "".join(f"stand-in {n:03}\n" for n in range(artefacts.CLASSES)))
+                name, weights="stand-in", source="models/standin.py", opset=OPSET, seed=SEED, note=NOTE))
+    names = (f"stand-in {number:03}" for number in range(artefacts.CLASSES))
+    artefacts.write(directory / artefacts.LABELS, artefacts.lines(names))
     artefacts.write(directory / artefacts.VOCAB, artefacts.vocabulary(artefacts.VOCABULARY))
     return directory

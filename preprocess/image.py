@@ -2,14 +2,16 @@
 
 The rule is torchvision's evaluation transform on Pillow images:
 
-1. decode to 8-bit RGB, and turn upright by the EXIF orientation, as a viewer shows it. Alpha is dropped, not blended;
-   16-bit samples keep their high byte; colour profiles and orientations in XMP are ignored;
+1. decode to 8-bit RGB, and turn upright by the EXIF orientation, as a viewer shows it. Alpha is dropped, not
+   blended; 16-bit samples keep their high byte; colour profiles and orientations in XMP are ignored; CMYK is
+   inverted where Adobe's marker says so;
 2. resize the shorter side to 256, bilinear with antialias, the longer one to ``int(256 * longer / shorter)``;
 3. crop the central 224 x 224, starting at ``int(round((side - 224) / 2))``: Python's round, half to even;
 4. subtract the ImageNet mean, divide by its standard deviation, channels first.
 
-Every library stays within mean 0.004, maximum 0.05 of it in these normalised units, with two exceptions: DALI rounds
-16-bit PNG, and truncates CMYK with black ink, half a grey level away from Pillow (mean up to 0.009).
+Every library stays within mean 0.004 and maximum 0.05 of it in these normalised units. Two exceptions have a mean
+up to 0.010, half a grey level: DALI's decoder rounds 16-bit PNG where Pillow truncates, and truncates the colours
+under a CMYK image's black ink where Pillow rounds.
 """
 
 from importlib import import_module
@@ -24,9 +26,9 @@ REFUSED = f"another format, or more than {MAX_PIXELS} pixels"
 def span(side, shorter):
     """The stretch of one side, in source pixels, that ends up in the crop: steps 2 and 3 for one axis.
 
-    Resampling this stretch straight to 224 pixels equals resizing all of it to 256 and cropping, without computing
-    what the crop would drop. Only operators are used, so Python's integers and DALI's graph nodes both fit; the floor
-    divisions give exactly the ``int`` and the half-to-even ``round`` of the rule.
+    Resampling this stretch straight to 224 pixels equals resizing all of it to 256 and cropping, without
+    computing what the crop would drop. Only operators are used, so Python's integers and DALI's graph nodes both
+    fit; the floor divisions give exactly the ``int`` and the half-to-even ``round`` of the rule.
     """
     resized = RESIZED * side // shorter
     half = (resized - CROPPED) // 2
@@ -45,6 +47,6 @@ def _factory(library):
 LIBRARIES = {name: _factory(name) for name in ("pillow", "dali")}
 """Library -> factory of a callable ``encoded bytes -> float32 (3, 224, 224)``, for the use of one thread.
 
-The callable raises ValueError, in one line, for what it cannot decode. A library is imported when its factory is
-called, so that a server without Pillow can import this module.
+The callable raises ValueError, in one line, for what it cannot decode. A library is imported when its factory
+is called, so that a server without Pillow can import this module.
 """

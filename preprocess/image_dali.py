@@ -1,4 +1,4 @@
-"""The rule of ``preprocess.image`` as a DALI graph: served by ``image_preprocess``, or run in the client's own thread."""
+"""The rule of ``preprocess.image`` as a DALI graph, for the server and for a client's thread alike."""
 
 import numpy as np
 import nvidia.dali.fn as fn
@@ -11,8 +11,8 @@ from preprocess.image import CROPPED, MAX_PIXELS, MEAN, REFUSED, STD, refusal, s
 def pixels(encoded, device="cpu"):
     """Graph node of encoded bytes (UINT8, 1-D) -> graph node of FP32 (3, 224, 224).
 
-    ``device="mixed"`` decodes and resizes on the GPU; fancy upsampling is what keeps its JPEGs equal to the CPU's.
-    The resize gives UINT8, as Pillow's does: left in floating point it would be further from the reference.
+    ``device="mixed"`` decodes and resizes on the GPU; fancy upsampling keeps its chroma equal to the CPU's. The
+    resize gives UINT8, as Pillow's does: left in floating point it would be further from the reference.
     """
     shape = fn.peek_image_shape(encoded)
     height, width = shape[0], shape[1]
@@ -33,9 +33,9 @@ def pixels(encoded, device="cpu"):
 
 
 def _accepted(encoded, count):
-    """The same bytes, or an out-of-bounds error for another format or too many pixels, before anything is decoded.
+    """The same bytes, or an out-of-bounds error, before anything is decoded, for another format or too many pixels.
 
-    A graph cannot raise: asking for one byte more than there is comes closest, and a serialised graph keeps it.
+    A graph cannot raise. Asking for one byte more than there is comes closest, and survives serialisation.
     """
     first, second = encoded[0], encoded[1]
     jpeg, png, webp = (first == 0xFF) & (second == 0xD8), first == 0x89, first == 0x52
@@ -43,7 +43,10 @@ def _accepted(encoded, count):
     return fn.slice(encoded, start=0, end=encoded.shape(dtype=types.INT32)[0] + refused, axes=[0])
 
 
-@pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False)
+ONE_BY_ONE = {"prefetch_queue_depth": 1, "exec_async": False, "exec_pipelined": False}
+
+
+@pipeline_def(batch_size=1, num_threads=1, device_id=None, **ONE_BY_ONE)
 def _pipeline():
     return pixels(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1))
 

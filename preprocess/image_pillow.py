@@ -4,7 +4,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from preprocess.image import CROPPED, FORMATS, MAX_PIXELS, MEAN, REFUSED, RESIZED, STD, refusal, span
@@ -19,6 +19,7 @@ UPRIGHT = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+Image.core.set_blocks_max(16)  # PILLOW_BLOCKS_MAX: keep 256 MiB for the next image; unmapping costs 12 MP 25 ms
 SCALE = np.float32(1) / np.float32(STD).reshape(3, 1, 1)
 OFFSET = np.float32(MEAN).reshape(3, 1, 1) * SCALE
 
@@ -51,29 +52,32 @@ def _decode(encoded):
     orientation = _orientation(image)
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode == "CMYK" and "adobe" not in image.info:
+        image = ImageChops.invert(image).convert("RGB")  # Pillow takes every CMYK JPEG for one of Adobe's inverted ones
     elif image.mode not in ("RGB", "L"):
         image = image.convert("RGB")
     return image, orientation
 
 
 def _orientation(image):
-    """By EXIF alone, as DALI has it: ``Image.getexif`` would also believe XMP. Damaged EXIF counts as none."""
+    """By EXIF alone, like DALI: ``Image.getexif`` would also believe XMP. Damaged EXIF counts as none."""
     exif = Image.Exif()
     try:
         exif.load(image.info.get("exif", b""))
+        orientation = exif.get(ORIENTATION)
     except (SyntaxError, struct.error):
         return 1
-    return exif.get(ORIENTATION, 1)
+    return orientation if orientation in UPRIGHT else 1
 
 
 def _crop(image, orientation):
     """The central 224 x 224 of the upright image.
 
-    Pillow shrinks the width first, rounds to 8 bits, then shrinks the height, and so do we. In between the image is
-    narrow enough to be turned at little cost: a sideways one therefore has its stored height shrunk first. Towers are
-    left to Pillow as a whole, since it takes the height first from version 13 on, if that is the faster way.
+    Pillow resizes the width, rounds to 8 bits, then resizes the height, and so do we. In between, the image is
+    narrow enough to be turned at little cost; of one stored sideways, the upright width is the stored height.
+    Pillow 13 takes the height of a tall image first, older ones do not: such images are left to it whole.
     """
-    sideways = orientation >= 5 and orientation in UPRIGHT
+    sideways = orientation >= 5
     width, height = image.size[::-1] if sideways else image.size
     shorter = min(width, height)
     (left, right), (top, bottom) = span(width, shorter), span(height, shorter)

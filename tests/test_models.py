@@ -194,6 +194,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(network, config, 
     assert "\n" not in str(refusal.value)
 
 
+def test_a_vocabulary_with_a_gap_is_refused(tmp_path):
+    directory = save(tmp_path, AUDIO, {"w": np.zeros(1)}, {**TOKENS, "<unk>": 40})
+    with pytest.raises(checkpoint.Refused, match="expected 0 to 31, each once"):
+        checkpoint.check("wav2vec2", directory)
+
+
 def test_a_checkpoint_that_fits_is_not_refused(tmp_path):
     checkpoint.check("resnet50", save(tmp_path / "image", IMAGE, {"w": np.zeros(1)}))
     checkpoint.check("wav2vec2", save(tmp_path / "audio", AUDIO, {"w": np.zeros(1)}))
@@ -304,18 +310,38 @@ def test_a_checkpoint_directory_becomes_the_graph_of_its_own_weights(export, tmp
         assert 0 <= written["max_abs_difference"] <= 1e-3
 
 
+def lacking_its_head(weights):
+    return {name: value for name, value in weights.items() if not name.startswith("classifier.1.weight")}
+
+
+def of_ten_classes(weights):
+    return {**weights, "classifier.1.weight": noise(10, 8), "classifier.1.bias": noise(10)}
+
+
+def not_a_number(weights):
+    return {**weights, "classifier.1.bias": np.full(1000, np.nan, np.float32)}
+
+
+def blind(weights):
+    return {**weights, "classifier.1.weight": np.zeros((1000, 8), np.float32)}
+
+
 @pytest.mark.export
 @pytest.mark.timeout(1200)
-def test_a_checkpoint_that_lacks_its_head_is_refused_and_the_other_one_stays(export, tmp_path, capfd):
-    weights = audio_weights()
-    del weights["lm_head.weight"]
-    image = save(tmp_path / "image", IMAGE, image_weights())
-    audio = save(tmp_path / "audio", AUDIO, weights)
+@pytest.mark.parametrize(("spoil", "word"), [
+    (lacking_its_head, "lacks 1 weights of ResNetForImageClassification, classifier.1.weight among them"),
+    (of_ten_classes, "classifier.1.bias is [10], its config.json makes it [1000]"),
+    (not_a_number, "not finite"),
+    (blind, "gives every input the same logits"),
+])
+def test_a_spoilt_checkpoint_is_refused_and_what_was_there_stays(spoil, word, export, tmp_path, capfd):
+    before = (standin.build(tmp_path / "out") / artefacts.RESNET).read_bytes()
+    image = save(tmp_path / "image", IMAGE, spoil(image_weights()))
+    audio = save(tmp_path / "audio", AUDIO, audio_weights())
     with pytest.raises(SystemExit):
         export("--image-checkpoint", image, "--audio-checkpoint", audio)
-    assert "lacks 1 weights of Wav2Vec2ForCTC, lm_head.weight among them" in capfd.readouterr().err
-    assert (tmp_path / "out" / artefacts.RESNET).is_file()
-    assert not (tmp_path / "out/wav2vec2").exists()
+    assert word in capfd.readouterr().err
+    assert (tmp_path / "out" / artefacts.RESNET).read_bytes() == before
 
 
 class Hub(http.server.SimpleHTTPRequestHandler):
@@ -330,8 +356,10 @@ class Hub(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def describe(self):
-        files = [{"rfilename": path.name} for path in Path(self.directory).iterdir()]
-        body = json.dumps({"id": "someone/something", "sha": self.revision, "siblings": files}).encode()
+        files = [{"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
+                 for path in Path(self.directory).iterdir()]
+        model = {"id": "someone/something", "sha": self.revision}
+        body = json.dumps(files if "/tree/" in self.path else model).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,140 @@
+"""Export ResNet-50 and wav2vec2-base to ONNX, with their labels, their vocabulary and where they come from.
+
+The weights are those of the Hugging Face hub. Where it cannot be reached within seconds, the same
+architectures get seeded random weights: latency is valid then, predictions are not. What is
+there already stays.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from models import artefacts, checkpoint
+from models.checkpoint import DEFAULT, Refused
+from models.environment import throwaway
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = {"resnet50": "--image-checkpoint", "wav2vec2": "--audio-checkpoint"}
+
+
+def arguments(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__.splitlines()[0])
+    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message}\n")
+    parser.add_argument("--weights", choices=["auto", "pretrained", "random"], default="auto",
+                        help="auto: pretrained, or random where the hub cannot be reached (default)")
+    for network, flag in FLAGS.items():
+        parser.add_argument(flag, dest=network, metavar="DIR_OR_HUB_ID", help=f"default: {DEFAULT[network]}")
+    parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
+    parser.add_argument("--output", type=Path, default=Path("model_repository"),
+                        help="the folder of the artefacts (default: model_repository)")
+    parser.add_argument("--force", action="store_true", help="export again what is there already")
+    options = parser.parse_args(argv)
+    options.checkpoints = {network: getattr(options, network) for network in FLAGS}
+    if options.weights == "random" and any(options.checkpoints.values()):
+        parser.error("--weights random takes no checkpoint; leave one of the two out")
+    try:
+        options.checkpoints = {network: given and checkpoint.locate(given)
+                               for network, given in options.checkpoints.items()}
+    except Refused as refusal:
+        parser.error(str(refusal))
+    return options
+
+
+def present(output, network):
+    """The provenance of a network whose files are all there, else None. A stand-in counts for nothing."""
+    beside = output / network / "provenance.json"
+    if not beside.is_file() or not all((output / file).is_file() for file in artefacts.FILES[network]):
+        return None
+    origin = json.loads(beside.read_text())
+    return None if origin["weights"] == "stand-in" else origin
+
+
+def fits(origin, given, weights, seed):
+    """Whether what is there is what is asked for."""
+    if isinstance(given, Path):
+        return (origin["source"], origin["revision"]) == (str(given), checkpoint.fingerprint(given))
+    if given:
+        return origin["source"] == given
+    return weights in ("auto", origin["weights"]) and origin["seed"] in (None, seed)
+
+
+def choose(network, given, weights):
+    """The checkpoint to export, or None for random weights, and then why."""
+    if isinstance(given, Path):
+        checkpoint.check(network, given)
+        return given, None
+    if weights == "random":
+        return None, "asked for with --weights random"
+    problem = checkpoint.hub_problem(given or DEFAULT[network])
+    if not problem:
+        return given or DEFAULT[network], None
+    if given or weights == "pretrained":
+        raise Refused(f"{network}: no pretrained weights ({problem}); connect, or give {FLAGS[network]} a directory")
+    return None, problem
+
+
+def warn(networks, seed, why):
+    lines = [
+        f"RANDOM WEIGHTS, seed {seed}: {', '.join(networks)}", why,
+        "Latency is valid: same architecture, same cost. Predictions are not.",
+        "Later, where the hub can be reached: python -m models --weights pretrained",
+    ]
+    width = max(map(len, lines))
+    frame = "#" * (width + 4)
+    print("\n".join([frame, *(f"# {line:<{width}} #" for line in lines), frame]), flush=True)
+
+
+def export(python, network, source, seed, output):
+    """Export into a folder of its own, then move the files in, the provenance last: it stands for all."""
+    with tempfile.TemporaryDirectory(dir=python.parents[1]) as stage:
+        command = [python, "-m", "models.export", network, "--seed", str(seed), "--output", stage]
+        command += ["--checkpoint", str(source)] if source else []
+        done = subprocess.run(command, env={
+            **os.environ, "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "TMPDIR": stage})
+        if done.returncode:
+            raise Refused(f"{network} was not exported; what was in {output} stays")
+        beside = f"{network}/provenance.json"
+        (output / beside).unlink(missing_ok=True)
+        for file in (*artefacts.FILES[network], beside):
+            artefacts.write(output / file, (Path(stage) / file).read_bytes())
+
+
+def run(options):
+    asked = []
+    for network, given in options.checkpoints.items():
+        origin = present(options.output, network)
+        if origin and not options.force and fits(origin, given, options.weights, options.seed):
+            print(f"{network}: already there, {origin['weights']} weights, {origin['source']}, {origin['date']}")
+        else:
+            asked.append(network)
+    with ThreadPoolExecutor() as pool:  # a silent network is waited for once
+        chosen = list(pool.map(lambda name: choose(name, options.checkpoints[name], options.weights), asked))
+    reasons = {network: why for network, (_, why) in zip(asked, chosen, strict=True) if why}
+    if reasons:
+        warn(reasons, options.seed, next(iter(reasons.values())))
+    if asked:
+        with throwaway() as python:
+            for network, (source, _) in zip(asked, chosen, strict=True):
+                export(python, network, source, options.seed, options.output)
+
+
+def main(argv=None):
+    options = arguments(argv)
+    try:
+        run(options)
+    except Refused as refusal:
+        sys.exit(str(refusal))
+    except KeyboardInterrupt:
+        print("stopped; nothing half-written is left", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    main()

@@ -1,0 +1,80 @@
+"""The throwaway environment with torch in it: made, used for one export, removed.
+
+Neither the server nor the load generator imports torch; it would be the largest thing in their
+environment by far.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import venv
+from contextlib import contextmanager
+from pathlib import Path
+
+from models import reach
+from models.checkpoint import Refused
+from models.progress import phase
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+ROOM = 3  # GiB
+
+
+@contextmanager
+def throwaway():
+    """Give the path of a Python that has torch, transformers and onnx; remove it, however the block ends.
+
+    Signals are not heard while it is being removed: a second Ctrl-C would leave a gigabyte behind.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="crossover-export-"))
+    try:
+        free = shutil.disk_usage(directory).free / 2**30
+        if free < ROOM:
+            raise Refused(f"{directory.parent} has {free:.1f} GiB free, the export needs {ROOM}; "
+                          "set TMPDIR to a folder with more room")
+        python = directory / "bin" / "python"
+        with phase("environment: creating"):
+            create(directory)
+        with phase("environment: transformers, onnx, onnxruntime"):
+            pip(python, "export.txt")
+        torch(python)
+        yield python
+    finally:
+        heard = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        shutil.rmtree(directory, ignore_errors=True)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+
+
+def create(directory):
+    try:
+        venv.create(directory, with_pip=True, symlinks=True)
+    except subprocess.CalledProcessError as error:
+        raise Refused("this Python cannot make virtual environments; install its venv package "
+                      "(python3-venv on Debian and Ubuntu)") from error
+
+
+def torch(python):
+    """Install the CPU build, from PyTorch's index or from wherever else pip looks; failing that PyPI's
+    build, which on Linux is the CUDA one and brings its libraries along."""
+    index = [] if reach.problem(f"{TORCH_CPU_INDEX}/torch/") else ["--index-url", TORCH_CPU_INDEX]
+    try:
+        with phase("environment: torch, CPU build (190 MB)"):
+            pip(python, "export-torch-cpu.txt", "--no-deps", *index)
+    except Refused as refusal:
+        print(refusal)
+        with phase("environment: torch, PyPI's build (on Linux 3 GB)"):
+            pip(python, "export-torch.txt")
+
+
+def pip(python, requirements, *options):
+    """Install a hash-locked requirements file; raise `Refused` with pip's own last error."""
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+         "--require-hashes", "--retries", "2", *options, "-r", REQUIREMENTS / requirements],
+        capture_output=True, text=True, env={**os.environ, "TMPDIR": str(python.parents[1])})
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
+        raise Refused(f"pip cannot install requirements/{requirements}: {errors[-1]}")

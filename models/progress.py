@@ -1,0 +1,20 @@
+"""One line per phase of a long command: what is being done, and how long it took."""
+
+import time
+from contextlib import contextmanager
+
+
+@contextmanager
+def phase(what):
+    """Print `what`, run the block, then print its result and the seconds it took on the same line.
+
+    The block is given a function that sets the result's words.
+    """
+    began, result = time.monotonic(), []
+    print(f"{what:<52}", end="", flush=True)
+    try:
+        yield result.append
+    except BaseException:
+        print(flush=True)
+        raise
+    print(f"{time.monotonic() - began:6.1f} s  {''.join(result)}".rstrip(), flush=True)
