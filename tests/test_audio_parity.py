@@ -35,7 +35,7 @@ ENCODINGS = {
 @lru_cache
 def speech(rate, channels):
     """Two seconds of a spoken sentence, (samples, channels); the second channel is later and softer."""
-    spoken, _ = librosa.load(CLIPS / "river-44k-mono.mp3", sr=rate, duration=2)
+    spoken, _ = librosa.load(CLIPS / "sentences" / "river-44k-mono.mp3", sr=rate, duration=2)
     return np.stack([np.roll(spoken, 40 * channel) / (1 + channel) for channel in range(channels)], axis=1)
 
 

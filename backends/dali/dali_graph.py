@@ -1,0 +1,127 @@
+"""What there is to know of a DALI graph before it runs: where it is, what goes in, whether the config fits it."""
+
+import importlib.util
+import re
+import sys
+import tempfile
+
+from nvidia.dali import types
+from nvidia.dali._utils.autoserialize import invoke_autoserialize
+
+TRITON_TYPES = {
+    types.DALIDataType.BOOL: "TYPE_BOOL",
+    types.DALIDataType.UINT8: "TYPE_UINT8",
+    types.DALIDataType.UINT16: "TYPE_UINT16",
+    types.DALIDataType.UINT32: "TYPE_UINT32",
+    types.DALIDataType.UINT64: "TYPE_UINT64",
+    types.DALIDataType.INT8: "TYPE_INT8",
+    types.DALIDataType.INT16: "TYPE_INT16",
+    types.DALIDataType.INT32: "TYPE_INT32",
+    types.DALIDataType.INT64: "TYPE_INT64",
+    types.DALIDataType.FLOAT16: "TYPE_FP16",
+    types.DALIDataType.FLOAT: "TYPE_FP32",
+    types.DALIDataType.FLOAT64: "TYPE_FP64",
+}
+CODESTREAM = {"3": "damaged image", "4": "not an image of a known format"}  # nvimgcodecStatus_t's numbers
+
+
+def serialized(folder, filename):
+    """The graph, found as the native backend finds it: the file that the config names, else `dali.py`.
+
+    Raises FileNotFoundError if neither is there.
+    """
+    paths = [folder / (filename or "model.dali"), folder / "dali.py"]
+    for path in paths:
+        if path.exists():
+            return autoserialized(path) if path.suffix == ".py" else path.read_bytes()
+    raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
+
+
+def autoserialized(path):
+    """The one `@autoserialize` pipeline of a Python file, by the function that the native backend runs, too."""
+    spec = importlib.util.spec_from_file_location("autoserialize_mod", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with tempfile.NamedTemporaryFile() as file:
+        invoke_autoserialize(module, file.name)
+        return file.read()
+
+
+def num_threads(parameters):
+    """The parameter of that name as an option of a pipeline, which without it keeps those it was serialised with."""
+    if "num_threads" not in parameters:
+        return {}
+    given = parameters["num_threads"]["string_value"]
+    if not re.fullmatch(r"[1-9][0-9]*", given):
+        raise ValueError(f"parameter num_threads is '{given}', expected a whole number of threads from 1")
+    return {"num_threads": int(given)}
+
+
+def check(config, serialized, pipeline):
+    """Raises ValueError, naming both sides, where config and pipeline differ in what the pipeline declares."""
+    found = sources(serialized)
+    inputs = {tensor["name"]: tensor for tensor in config["input"]}
+    outputs = config["output"]
+    if inputs.keys() != found.keys():
+        raise ValueError(f"config has inputs {sorted(inputs)}, the pipeline has {sorted(found)}")
+    if len(outputs) != pipeline.num_outputs:
+        names = [tensor["name"] for tensor in outputs]
+        raise ValueError(f"config has {len(outputs)} outputs {names}, the pipeline has {pipeline.num_outputs}")
+    results = zip(pipeline.output_dtype(), pipeline.output_ndim(), strict=True)
+    pairs = [("input", tensor, found[name]) for name, tensor in inputs.items()]
+    pairs += [("output", tensor, declared) for tensor, declared in zip(outputs, results, strict=True)]
+    for kind, tensor, (dtype, ndim) in pairs:
+        ours = (tensor["data_type"], len(tensor["dims"]) - (0 if config["max_batch_size"] else 1))
+        theirs = (TRITON_TYPES.get(dtype, ours[0]), ours[1] if ndim is None else ndim)
+        if ours != theirs:
+            raise ValueError(
+                f"{kind} '{tensor['name']}': config says {ours[0][5:]} of {ours[1]} dimensions, "
+                f"the pipeline says {theirs[0][5:]} of {theirs[1]}"
+            )
+
+
+def sources(serialized):
+    """External sources of a serialised pipeline: name -> (dtype or None, ndim or None).
+
+    DALI's Python interface does not list them, so this reads the protobuf (dali/pipeline/dali.proto): in a
+    PipelineDef op = 5; in an OpDef name = 1, args = 4, inst_name = 5; in an Argument name = 1, ints = 4.
+    """
+    found = {}
+    for number, operator in fields(serialized):
+        if number == 5 and (1, b"ExternalSource") in (parts := list(fields(operator))):
+            arguments = [dict(fields(value)) for number, value in parts if number == 4]
+            integers = {argument[1]: argument[4] for argument in arguments if 4 in argument}
+            dtype = types.DALIDataType(integers[b"dtype"]) if b"dtype" in integers else None
+            found[dict(parts)[5].decode()] = (dtype, integers.get(b"ndim"))
+    return found
+
+
+def fields(message):
+    """(number, integer or bytes) of each field of a protobuf message without fixed-width fields, as these are."""
+    at = 0
+    while at < len(message):
+        key, at = varint(message, at)
+        value, at = varint(message, at)
+        if key & 7 == 2:
+            value, at = message[at : at + value], at + value
+        yield key >> 3, value
+
+
+def varint(message, at):
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def reason(error):
+    """What DALI says in one line: what it encountered, and in which operator; no tracebacks."""
+    text = str(error)
+    operator = re.search(r"operator `(?:nvidia\.dali\.)?([\w.]+)`", text)
+    text = text.split("encountered:")[-1].split("Current pipeline object")[0].split("C++ context")[0]
+    text = re.sub(r'Assert on ".*" failed:', "", text.removeprefix("Critical error in pipeline:"))
+    text = re.sub(r"nvImageCodec failure: '#([34])'", lambda code: CODESTREAM[code[1]], text)
+    text = " ".join(text.split()).rstrip(" :")
+    return f"{text} ({operator[1]})" if operator else text

@@ -1,0 +1,100 @@
+"""Twin of Triton's native `onnxruntime` backend, in Python: the same config.pbtxt, the same `model.onnx`.
+
+It is for servers that have only the Python backend, and runs on the CPU. One thing it does better than the
+native one: a request that the network refuses fails alone, whatever it was merged with.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb
+from onnx_options import options, run_options
+from onnx_signature import check, complete
+
+PROVIDERS = ["CPUExecutionProvider"]
+
+
+class TritonPythonModel:
+    """Tensors are [batch, ...] if max_batch_size > 0; else exactly the network's."""
+
+    @staticmethod
+    def auto_complete_config(config):
+        """Fills in inputs, outputs and max_batch_size, if the config leaves inputs or outputs out."""
+        if not (config.as_dict()["input"] and config.as_dict()["output"]):
+            session = ort.InferenceSession(model_file(stub_model_path()), providers=PROVIDERS)
+            complete(config.as_dict(), session)
+        return config
+
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        folder = Path(args["model_repository"], args["model_version"])
+        path = folder / (config["default_model_filename"] or "model.onnx")
+        self.batched = config["max_batch_size"] > 0
+        self.session = ort.InferenceSession(model_file(path), options(config), providers=PROVIDERS)
+        self.run_options = run_options(config["parameters"])
+        check(config, self.session, path.name)
+
+    def execute(self, requests):
+        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do."""
+        if len(requests) > 1:
+            try:
+                return self.answer(requests)
+            except Exception as error:
+                pb.Logger.log_verbose(f"{len(requests)} merged requests failed, each goes alone: {error}")
+        return [self.respond(request) for request in requests]
+
+    def respond(self, request):
+        """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
+        try:
+            return self.answer([request])[0]
+        except Exception as error:
+            message = " ".join(str(error).split())
+            return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+
+    def answer(self, requests):
+        """One run, of the outputs that anyone asked for; each request gets views of its own rows."""
+        feeds = [{tensor.name(): array(tensor) for tensor in request.inputs()} for request in requests]
+        names = sorted(set().union(*(request.requested_output_names() for request in requests)))
+        outputs = dict(zip(names, self.session.run(names, merged(feeds), self.run_options), strict=True))
+        if not self.batched:
+            return [response(outputs)]
+        ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds]).tolist()
+        for name, output in outputs.items():
+            if len(output) != ends[-1]:
+                raise ValueError(f"output '{name}': {len(output)} rows for a batch of {ends[-1]}")
+        spans = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        return [response({name: output[span] for name, output in outputs.items()}) for span in spans]
+
+
+def array(tensor):
+    """A view of the request's memory. ONNX Runtime wants text where Triton has bytes."""
+    values = tensor.as_numpy()
+    if values.dtype != object:
+        return values
+    texts = np.empty(values.shape, dtype=object)
+    texts.flat = [text.decode() for text in values.flat]
+    return texts
+
+
+def merged(feeds):
+    """The requests' tensors in one batch; ValueError if they differ in shape or in their optional inputs."""
+    first, *others = feeds
+    if any(feed.keys() != first.keys() for feed in others):
+        raise ValueError("the requests have different inputs")
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in first} if others else first
+
+
+def response(outputs):
+    return pb.InferenceResponse([pb.Tensor(name, output) for name, output in outputs.items()])
+
+
+def model_file(path):
+    """A model too large for one file may be a directory that holds `model.onnx`."""
+    return str(path / "model.onnx" if path.is_dir() else path)
+
+
+def stub_model_path():
+    """The model's path, which Triton does not tell auto_complete_config: the stub's first argument."""
+    return Path(Path("/proc/self/cmdline").read_bytes().split(b"\0")[1].decode())

@@ -1,0 +1,28 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
+from preprocess.audio import waveform
+
+
+class TritonPythonModel:
+    """encoded UINT8 [batch, bytes] -> waveform FP32 [batch, samples]."""
+
+    def execute(self, requests):
+        return [self.respond(request) for request in requests]
+
+    def respond(self, request):
+        """What is not audio is the client's error (400), and so are clips of two lengths in one request.
+
+        Nothing may leave here as an exception: it would fail all the requests that this one was merged with.
+        """
+        encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
+        try:
+            waveforms = np.stack([waveform(clip.tobytes()) for clip in encoded])
+        except Exception as error:
+            code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL
+            return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {error}", code))
+        return pb.InferenceResponse([pb.Tensor("waveform", waveforms)])

@@ -1,0 +1,28 @@
+"""The graph of `image_preprocess`, serialised when the model loads: for the GPU if CUDA works, else for the CPU."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali.plugin.triton import autoserialize
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
+from preprocess.image_dali import pixels
+
+
+def cuda_works():
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+GPU = cuda_works()
+
+
+@autoserialize
+@pipeline_def(batch_size=32, num_threads=1, device_id=0 if GPU else None)
+def image_preprocess():
+    encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+    return pixels(encoded, device="mixed" if GPU else "cpu")

@@ -1,0 +1,116 @@
+"""Laws of the containers. Those that need a Docker engine are skipped where none answers."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from serving import ROOT, Failure, canary, docker
+from serving.rest import Rest
+from tests.conftest import launch, ports
+
+obstacle = docker.obstacle()
+needs_engine = pytest.mark.skipif(obstacle is not None, reason=str(obstacle))
+COMPOSE = docker.client()
+
+
+@pytest.mark.skipif(COMPOSE is None, reason="neither `docker compose` nor docker-compose is installed")
+@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]])
+def test_the_compose_files_say_what_is_meant(files):
+    command = [*COMPOSE, *(f"--file={ROOT / file}" for file in files), "--profile", "loadgen", "config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for line in ("read_only: true", "no-new-privileges:true", "- ALL"):
+        assert done.stdout.count(line) == 3, f"{line} is meant for server, master and worker"
+    assert ("driver: nvidia" in done.stdout) == (len(files) == 2)
+
+
+def inspect(record) -> dict:
+    return json.loads(docker.quiet("docker", "inspect", docker.container(record.name)))[0]
+
+
+@pytest.fixture(scope="module")
+def contained(tmp_path_factory):
+    """The server in its container; the record of it, and `state`."""
+    state = tmp_path_factory.mktemp("contained")
+    try:
+        done = launch("up", "--engine=docker", "--weights=tiny", f"--state={state}", *ports(), timeout=1200)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((state / "server.json").read_text())
+        yield SimpleNamespace(**record, state=state)
+    finally:
+        launch("down", f"--state={state}")
+
+
+@needs_engine
+def test_both_ensembles_answer_through_the_published_port(contained):
+    canary.sing(Rest(contained.address))
+    assert launch("status", f"--state={contained.state}").returncode == 0
+
+
+@needs_engine
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_sends_a_file_as_it_is(contained):
+    command = ["curl", "--silent", "--fail", "-H", "Inference-Header-Content-Length: 0"]
+    url = f"http://{contained.address}/v2/models/image/infer"
+    done = subprocess.run(
+        [*command, "--data-binary", f"@{canary.JPEG}", url], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert b'"logits"' in done.stdout
+
+
+@needs_engine
+def test_the_container_becomes_healthy(contained):
+    while (health := inspect(contained)["State"]["Health"])["Status"] == "starting":
+        time.sleep(1)
+    assert health["Status"] == "healthy", health["Log"]
+
+
+@needs_engine
+def test_the_container_has_no_privileges_and_cannot_write(contained):
+    host = inspect(contained)["HostConfig"]
+    assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
+    assert {binding["HostIp"] for bound in host["PortBindings"].values() for binding in bound} == {"127.0.0.1"}
+    script = "id -u; touch /crossover/x || touch /opt/venv/x || touch /usr/x || echo read-only"
+    user, wrote = docker.quiet("docker", "exec", docker.container(contained.name), "sh", "-c", script).split()
+    assert int(user) == (os.getuid() or 10001)
+    assert wrote == "read-only"
+
+
+@needs_engine
+def test_the_container_runs_the_plan_on_its_cores(contained):
+    assert inspect(contained)["HostConfig"]["CpusetCpus"] == ",".join(map(str, contained.cores))
+    for model, share in contained.plan.items():
+        groups = Rest(contained.address).config(model)["instance_group"]
+        assert sum(group["count"] for group in groups) == share["instances"]
+
+
+@needs_engine
+def test_the_restricted_interfaces_open_to_the_key_that_up_remembers(contained):
+    with pytest.raises(Failure, match="restricted"):
+        Rest(contained.address).call("/v2/repository/index", b"")
+    Rest(contained.address, contained.admin_key).call("/v2/repository/index", b"")
+
+
+@needs_engine
+def test_up_again_changes_nothing(contained):
+    before = docker.container(contained.name)
+    same = [f"--{kind}-port={getattr(contained, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
+    done = launch("up", "--engine=docker", "--weights=tiny", f"--state={contained.state}", *same)
+    assert done.returncode == 0 and "nothing was changed" in done.stdout
+    assert docker.container(contained.name) == before
+    assert "serving: up" in launch("logs", f"--state={contained.state}").stdout
+
+
+@needs_engine
+def test_down_leaves_no_container_network_or_volume(contained):
+    assert launch("down", f"--state={contained.state}").stdout == "stopped\n"
+    mine = f"--filter=label=com.docker.compose.project={contained.name}"
+    for kind in (["container", "ls", "-a"], ["network", "ls"], ["volume", "ls"]):
+        assert docker.quiet("docker", *kind, "-q", mine) == ""
+    assert not list(contained.state.glob("server.json*"))

@@ -1,0 +1,328 @@
+"""Laws of the launcher and of the server it starts, on the real server."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+from tritonclient.utils import InferenceServerException
+
+from serving import Failure, canary, commands, local, state, wheel
+from serving.rest import Rest
+from tests.conftest import ROOT, launch, ports
+
+UP = ("up", "--engine=local", "--weights=tiny")
+
+
+def left_of(directory: Path) -> list:
+    """Processes, shared memory and the state file that bear the name of this server."""
+    name = state.name(directory)
+    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("server.json*")]
+
+
+def refused(done, *words) -> None:
+    """The launcher exited 1 with one line that says all of this."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("serving: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert str(word) in done.stderr
+
+
+# what the server does
+
+
+def test_a_photograph_and_a_sound_can_be_sent_as_the_bytes_of_a_file(server):
+    rest = Rest(server.address)
+    shape, logits = rest.infer("image", canary.JPEG.read_bytes())["logits"]
+    assert shape == [1, 1000] and len(logits) == 4000
+    sound = rest.infer("audio", canary.chirp(seconds=1))
+    assert sound["logits"][0] == [1, 49, 32]
+    assert sound["transcript"][0] == [1, 1]
+
+
+@pytest.mark.parametrize("ensemble", ["image", "audio"])
+@pytest.mark.parametrize("encoded", [b"", b"\0", b"neither a photograph nor a sound", bytes(5000)], ids=len)
+def test_bytes_that_cannot_be_decoded_are_the_clients_fault(server, ensemble, encoded):
+    tensor = tritonclient.http.InferInput("encoded", [1, len(encoded)], "UINT8")
+    tensor.set_data_from_numpy(np.frombuffer(encoded, np.uint8)[None])
+    client = tritonclient.http.InferenceServerClient(server.address)
+    with pytest.raises(InferenceServerException) as error:
+        client.infer(ensemble, [tensor])
+    assert error.value.status() == "400"
+    assert len(error.value.message()) > 20
+
+
+def test_the_classification_extension_names_classes_through_the_ensemble(server):
+    encoded = np.frombuffer(canary.JPEG.read_bytes(), np.uint8)
+    tensor = tritonclient.http.InferInput("encoded", [1, encoded.size], "UINT8")
+    tensor.set_data_from_numpy(encoded[None])
+    best = tritonclient.http.InferRequestedOutput("logits", class_count=3)
+    client = tritonclient.http.InferenceServerClient(server.address)
+    classes = client.infer("image", [tensor], outputs=[best]).as_numpy("logits").ravel()
+    labels = (server.state / "standin/resnet50/labels.txt").read_text().splitlines()
+    assert len(classes) == 3
+    for text in classes:
+        _, index, label = text.decode().split(":")
+        assert label == labels[int(index)]
+
+
+def test_the_server_runs_the_plan_that_it_says_it_runs(server):
+    for model, share in server.plan.items():
+        config = Rest(server.address).config(model)
+        assert sum(group["count"] for group in config["instance_group"]) == share["instances"]
+        threads = {"num_threads", "intra_op_thread_count"} & set(config["parameters"])
+        assert [int(config["parameters"][key]["string_value"]) for key in threads] in ([share["threads"]], [])
+        assert bool(threads) == (config["backend"] != "python")
+
+
+def test_every_process_of_the_server_keeps_to_its_cores(server):
+    for pid in local.processes(server.name):
+        assert os.sched_getaffinity(pid) == set(server.cores)
+
+
+@pytest.mark.parametrize("model", ["resnet50", "wav2vec2"])
+def test_any_client_can_read_where_the_weights_come_from(server, model):
+    text = Rest(server.address).config(model)["parameters"]["provenance"]["string_value"]
+    assert json.loads(text)["weights"] == "stand-in"
+
+
+RESTRICTED = {
+    "model-repository": ("/v2/repository/index", b""),
+    "shared-memory": ("/v2/systemsharedmemory/status", None),
+    "trace": ("/v2/trace/setting", None),
+    "logging": ("/v2/logging", None),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), RESTRICTED.values(), ids=RESTRICTED)
+def test_the_restricted_interfaces_open_only_to_the_key(server, path, body):
+    with pytest.raises(Failure, match="restricted"):
+        Rest(server.address).call(path, body)
+    with pytest.raises(Failure, match="restricted"):
+        Rest(server.address, "guess").call(path, body)
+    Rest(server.address, server.admin_key).call(path, body)
+
+
+@pytest.mark.parametrize(
+    "ask", ["get_model_repository_index", "get_system_shared_memory_status", "get_trace_settings", "get_log_settings"]
+)
+def test_grpc_is_restricted_too(server, ask):
+    client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}")
+    with pytest.raises(InferenceServerException, match="restricted"):
+        getattr(client, ask)()
+    getattr(client, ask)(headers={"triton-grpc-protocol-admin-key": server.admin_key})
+
+
+def test_the_key_is_readable_by_its_owner_only(server):
+    assert (server.state / "server.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_server_listens_on_loopback_only(server):
+    listening = [
+        connection.laddr
+        for pid in local.processes(server.name)
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert {address.port for address in listening} == {server.http_port, server.grpc_port, server.metrics_port}
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+# what the launcher does
+
+
+def same_ports(server) -> list[str]:
+    return [f"--{kind}-port={getattr(server, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
+
+
+def test_up_again_changes_nothing_and_says_so(server):
+    before = local.processes(server.name), (server.state / "server.json").read_text()
+    done = launch(*UP, f"--state={server.state}", *same_ports(server))
+    assert done.returncode == 0, done.stderr
+    assert "nothing was changed" in done.stdout
+    assert (local.processes(server.name), (server.state / "server.json").read_text()) == before
+
+
+@pytest.mark.parametrize("other", ["--weights=real", "--cores=0", "--host=0.0.0.0", "--grpc-port=18299"])
+def test_up_with_other_wishes_asks_for_down_first(server, other):
+    if other == "--cores=0" and server.cores == [0]:
+        pytest.skip("this machine has one core")
+    before = local.processes(server.name)
+    done = launch(*UP, f"--state={server.state}", *same_ports(server), other)
+    refused(done, other.split("=")[0], "down")
+    assert local.processes(server.name) == before
+
+
+def test_status_says_what_runs_and_logs_what_it_wrote(server):
+    done = launch("status", f"--state={server.state}")
+    assert done.returncode == 0, done.stderr
+    assert server.url in done.stdout and "both answer" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
+    done = launch("logs", "-n", "500", f"--state={server.state}")
+    assert "Started HTTPService" in done.stdout
+
+
+def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
+    up = *UP, f"--state={tmp_path}", *ports()
+    assert launch(*up).returncode == 0
+    servers, stubs = [], []
+    for pid, program in local.processes(state.name(tmp_path)).items():
+        (servers if program == "tritonserver" else stubs).append(psutil.Process(pid))
+    for stub in stubs:
+        stub.kill()
+    refused(launch("status", f"--state={tmp_path}"), "Stub process")
+    refused(launch(*up), "Stub process", "down")
+    servers[0].kill()
+    psutil.wait_procs(servers, timeout=30)
+    done = launch("status", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "nothing is running; `down` clears what it left\n")
+    before = left_of(tmp_path)
+
+    assert launch(*up).returncode == 0
+    assert before and not set(before) & set(left_of(tmp_path)) - {tmp_path / "server.json"}
+    assert launch("down", f"--state={tmp_path}").stdout == "stopped\n"
+    assert left_of(tmp_path) == []
+
+
+@pytest.fixture
+def starting(tmp_path):
+    """A launcher in the middle of `up`: its tritonserver runs, its models are not loaded yet."""
+    command = [sys.executable, "-m", "serving", *UP, f"--state={tmp_path}", *ports()]
+    launcher = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while launcher.poll() is None and not local.alive(state.name(tmp_path)):
+        time.sleep(0.01)
+    yield launcher
+    launcher.kill()
+    launcher.communicate()
+    local.stop(state.name(tmp_path), patience=0)
+
+
+def test_a_server_that_dies_during_the_start_is_reported_with_its_log(starting, tmp_path):
+    for pid, program in local.processes(state.name(tmp_path)).items():
+        if program == "tritonserver":
+            os.kill(pid, signal.SIGKILL)
+    _, errors = starting.communicate(timeout=120)
+    refused(subprocess.CompletedProcess([], starting.returncode, "", errors), tmp_path / "server.log")
+    assert left_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(starting, tmp_path, number):
+    starting.send_signal(number)
+    _, errors = starting.communicate(timeout=120)
+    assert (starting.returncode, errors) == (130, "serving: interrupted\n")
+    assert left_of(tmp_path) == []
+
+
+def test_a_second_up_waits_its_turn(starting, tmp_path):
+    refused(launch(*UP, f"--state={tmp_path}", *ports()), "another", tmp_path)
+
+
+def test_down_and_status_of_nothing_say_so(tmp_path):
+    done = launch("down", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+    done = launch("status", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "nothing is running\n")
+    refused(launch("logs", f"--state={tmp_path}"), tmp_path, "up")
+
+
+def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_the_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine, why = commands.choose("auto")
+    assert engine == "local" and "no docker command" in why and "--engine docker" in why
+    with pytest.raises(Failure, match="--engine local"):
+        commands.choose("docker")
+
+
+# what up refuses
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc", "metrics"])
+def test_a_port_in_use_is_named(tmp_path, kind):
+    flags = ports()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = launch(*UP, f"--state={tmp_path}", *flags, f"--{kind}-port={port}")
+    refused(done, port, "in use", f"--{kind}-port")
+    assert left_of(tmp_path) == []
+
+
+def test_a_missing_network_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.repository.STEPS", tmp_path)
+    from serving import repository
+
+    with pytest.raises(Failure, match=r"resnet50/1/model.onnx is missing; run `make models`"):
+        repository.steps("real", tmp_path)
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    refused(launch(*UP, f"--state={tmp_path}/file/state"), tmp_path / "file/state", "--state")
+
+
+def test_numpy_2_is_refused_because_the_stubs_would_read_garbage(tmp_path):
+    fake = tmp_path / "site" / "numpy-2.1.0.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
+    refused(launch(*UP, f"--state={tmp_path}", PYTHONPATH=str(tmp_path / "site")), "numpy 2.1.0", "numpy < 2")
+
+
+def test_an_interpreter_without_the_wheel_is_told_how_to_get_it(tmp_path):
+    bare = Path(sys.base_prefix) / "bin" / f"python{wheel.MINOR}"
+    path = os.pathsep.join(["/usr/bin", "/bin"])
+    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "wheel", "make env")
+
+
+def test_a_python_that_the_wheel_has_no_stub_for_is_told_which_it_has():
+    with pytest.raises(Failure, match=r"no stub for Python 3.7, only for 3.8, .*3.10"):
+        wheel.stub(wheel.installed() / "pytriton/tritonserver", "3.7")
+
+
+def test_a_missing_libpython_is_named_with_its_package(tmp_path):
+    stub = wheel.stub(wheel.installed() / "pytriton/tritonserver", "3.8")
+    _, environment = wheel.tritonserver(tmp_path)
+    with pytest.raises(Failure, match=r"libpython3.8.so.1.0.*apt install libpython3.8`"):
+        wheel.check_libraries(stub, environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "up"),
+        (["start"], "up"),
+        (["up", "--engine=podman"], "docker"),
+        (["up", "--cores=many"], "0-3,6"),
+        (["up", "--http-port=x"], "65535"),
+        (["up", "--http-port=8001"], "must differ"),
+        (["up", "--host=no.such.host.invalid"], "127.0.0.1"),
+        (["up", "--weights=tiny", "--nonsense"], "nonsense"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_2(arguments, words):
+    done = launch(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and words in done.stderr
+
+
+def test_the_canarys_sound_is_a_wav_file_of_the_length_it_says():
+    with wave.open(io.BytesIO(canary.chirp(seconds=0.25))) as sound:
+        assert (sound.getframerate(), sound.getnframes()) == (16000, 4000)
