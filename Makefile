@@ -66,5 +66,8 @@ clean: down  ## remove the environment, the models and the server's state; repor
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help bench test lint env models up down status logs image audio clean
+test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
+	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
+
+.PHONY: help bench test test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

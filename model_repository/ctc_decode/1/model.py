@@ -10,7 +10,11 @@ SPACE = "|"
 
 
 class TritonPythonModel:
-    """logits FP32 [batch, frames, tokens] -> transcript STRING [batch, 1], greedily, with no language model."""
+    """logits FP32 [batch, frames, tokens] -> transcript STRING [batch, 1], greedily, with no language model.
+
+    It hands the logits on as well: Triton refuses to answer an ensemble's request for some of its outputs if one of
+    those it leaves out, or asks for, is also a step's input ("unexpected deadlock"). So `audio` takes them from here.
+    """
 
     def initialize(self, args):
         """`vocab.json` (token -> id) is the one of the checkpoint that `wav2vec2` was exported from."""
@@ -23,8 +27,13 @@ class TritonPythonModel:
 
     def respond(self, request):
         logits = pb.get_input_tensor_by_name(request, "logits").as_numpy()
-        transcripts = np.array([[self.decode(clip)] for clip in logits], dtype=object)
-        return pb.InferenceResponse([pb.Tensor("transcript", transcripts)])
+        wanted, outputs = request.requested_output_names(), []
+        if "transcript" in wanted:
+            transcripts = np.array([[self.decode(clip)] for clip in logits], dtype=object)
+            outputs.append(pb.Tensor("transcript", transcripts))
+        if "logits" in wanted:
+            outputs.append(pb.Tensor("logits", logits))
+        return pb.InferenceResponse(outputs)
 
     def decode(self, logits):
         """CTC's rule: the likeliest token of each frame, repeats collapsed, then blanks dropped.

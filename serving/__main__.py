@@ -1,0 +1,96 @@
+"""The command line: `python -m serving --help`."""
+
+import argparse
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from serving import Failure, commands, plan
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        return commands.COMMANDS[options.command](options) or 0
+    except Failure as failure:
+        print(f"serving: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("serving: interrupted", file=sys.stderr)
+        return 130
+
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="python -m serving", description="Start and stop the server.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="|".join(commands.COMMANDS))
+    subs = {}
+    for name, do in commands.COMMANDS.items():
+        subs[name] = subparsers.add_parser(name, help=do.__doc__, description=do.__doc__, allow_abbrev=False)
+        subs[name].add_argument("--state", type=absolute, default=".run", help="state directory (default: %(default)s)")
+
+    subs["up"].add_argument(
+        "--engine", choices=("auto", "docker", "local"), default="auto", help="default: %(default)s"
+    )
+    for name, cores in (("up", None), ("run", "all")):
+        add = subs[name].add_argument
+        add(
+            "--weights",
+            choices=("real", "tiny"),
+            default="real",
+            help="tiny stand-ins are for tests (default: real)",
+        )
+        add("--host", type=address, default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        add("--cores", default=cores, help=f"all, or a list like 0-3,6 (default: {cores or 'the upper half'})")
+        for number, kind in enumerate(commands.PORTS):
+            add(f"--{kind}-port", type=port, default=8000 + number, help="default: %(default)s")
+    subs["logs"].add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
+    subs["logs"].add_argument("-n", "--lines", type=int, default=40, help="of the end (default: %(default)s)")
+    subs["canary"].add_argument("--http-port", type=port, default=8000, help="default: %(default)s")
+    subs["compose"].epilog = "Whatever else is given goes to docker compose, e.g. --profile loadgen up -d"
+
+    options, options.rest = parser.parse_known_args(arguments)
+    if options.rest and options.command != "compose":
+        subs[options.command].error(f"unrecognized arguments: {' '.join(options.rest)}")
+    if options.command in ("up", "run"):
+        try:
+            options.cores = plan.server_cores(options.cores)
+        except ValueError as bad:
+            subs[options.command].error(str(bad))
+        if len({getattr(options, f"{kind}_port") for kind in commands.PORTS}) < len(commands.PORTS):
+            subs[options.command].error("--http-port, --grpc-port and --metrics-port must differ")
+    return options
+
+
+def absolute(text: str) -> Path:
+    return Path(text).resolve()
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def address(text: str) -> str:
+    """The IPv4 address of a host name or address; Triton's servers take nothing else."""
+    try:
+        return socket.gethostbyname(text)
+    except OSError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of this machine; try 127.0.0.1 or 0.0.0.0") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""What the launcher does, one function per command; each returns an exit code, or None for 0."""
+
+import datetime
+import json
+import os
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
+from serving import ROOT, Failure, canary, docker, local, state
+from serving.plan import describe, listed, plan
+from serving.rest import Rest
+
+PORTS = ("http", "grpc", "metrics")
+ASKED = ("weights", "host", "cores", *(f"{kind}_port" for kind in PORTS))
+
+
+def up(options):
+    """start the server and wait until both ensembles have answered"""
+    with state.alone(options.state):
+        record = state.read(options.state)
+        if record and alive(record, options.state):
+            return already(record, options)
+        clear(record, options.state)
+        engine, why = choose(options.engine)
+        record = intent(options, engine)
+        say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
+        began = time.monotonic()
+        state.write(options.state, record)  # first: should this process be killed, `down` knows what to clear
+        try:
+            if engine == "docker":
+                docker.up(record, options.state, say)
+            else:
+                record["pid"] = local.up(record, options.state, options.state / "server.log", say).pid
+        except BaseException:
+            state.forget(options.state)
+            raise
+        state.write(options.state, record)
+        say(f"up after {time.monotonic() - began:.1f} s")
+        summary(record)
+
+
+def down(options):
+    """stop the server and leave nothing behind"""
+    with state.alone(options.state):
+        say("stopped" if clear(state.read(options.state), options.state) else "nothing was running")
+
+
+def status(options):
+    """say what runs and whether it answers; exit 1 if it does not"""
+    record = state.read(options.state)
+    if not record or not alive(record, options.state):
+        say("nothing is running" + ("; `down` clears what it left" if record else ""))
+        return 1
+    started = datetime.datetime.fromisoformat(record["started"])
+    running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
+    say(f"engine   {record['engine']}, running for {running}")
+    summary(record)
+    rest = Rest(record["address"])
+    models = [*record["plan"], "image", "audio"]
+    unready = [model for model in models if not rest.ready(f"/v2/models/{model}/ready")]
+    say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models)}")
+    canary.sing(rest)
+    say("canary   image and audio both answer")
+    return 1 if unready else 0
+
+
+def logs(options):
+    """print the server's log"""
+    record = state.read(options.state) or {}
+    if record.get("engine") == "docker":
+        follow = ["--follow"] if options.follow else []
+        return docker.compose(
+            record, ["logs", "--no-log-prefix", "--no-color", *follow, f"--tail={options.lines}", "server"]
+        ).returncode
+    log = options.state / "server.log"
+    if not log.is_file():
+        raise Failure(f"no log in {options.state}; is a server running? start one with `up`")
+    follow = ["--follow"] if options.follow else []
+    return subprocess.run(["tail", f"--lines={options.lines}", *follow, log], check=False).returncode
+
+
+def run(options):
+    """the same as up, in the foreground: a container's entrypoint"""
+    record = intent(options, "local")
+    with state.alone(options.state):
+        if local.alive(record["name"]):
+            raise Failure("a server runs from this state directory; run `python -m serving down` first")
+        server = local.up(record, options.state, None, say)
+    try:
+        state.write(options.state, {**record, "pid": server.pid})
+        summary(record)
+        say(docker.UP)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        local.stop(record["name"])
+        state.forget(options.state)
+
+
+def probe(options):
+    """one inference through each ensemble; exit 1 unless both answer"""
+    canary.sing(Rest(f"127.0.0.1:{options.http_port}"))
+    say("image and audio both answer")
+
+
+def compose(options):
+    """docker compose on the project that `up` started"""
+    record = state.read(options.state)
+    if not record or record["engine"] != "docker":
+        raise Failure("no container is running from this state directory; start one with `up --engine docker`")
+    reports = ROOT / "reports"  # where the load generator's containers write
+    if not reports.exists():
+        reports.mkdir()
+        os.chown(reports, *docker.user())
+    return docker.compose(record, options.rest).returncode
+
+
+COMMANDS = {
+    "up": up, "down": down, "status": status, "logs": logs, "run": run, "canary": probe, "compose": compose,
+}  # fmt: skip
+
+
+def clear(record: dict | None, directory: Path) -> bool:
+    """Ends what runs from this state directory, or what a crash left of it; True if there was anything."""
+    stopped = local.stop(state.name(directory))
+    if record and record["engine"] == "docker":
+        docker.down(record)
+    state.forget(directory)
+    return stopped or record is not None
+
+
+def intent(options, engine: str) -> dict:
+    """The record of the server that the options ask for, before it runs."""
+    near = "127.0.0.1" if options.host == "0.0.0.0" else options.host
+    return {
+        "name": state.name(options.state),
+        "engine": engine,
+        **{key: getattr(options, key) for key in ASKED},
+        "address": f"{near}:{options.http_port}",
+        "plan": plan(len(options.cores)),
+        "gpu": engine == "docker" and docker.has_gpu(),
+        "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def choose(engine: str) -> tuple[str, str]:
+    """The engine, and the reason in words with how to force the other."""
+    if engine == "local":
+        return engine, "--engine local was given"
+    obstacle = docker.obstacle()
+    if engine == "docker" and obstacle:
+        raise Failure(f"--engine docker: {obstacle}; start Docker, or use --engine local")
+    if engine == "docker":
+        return engine, "--engine docker was given"
+    if obstacle:
+        return "local", f"{obstacle} (force a container with --engine docker)"
+    return "docker", "a Docker engine answers (force a local process with --engine local)"
+
+
+def alive(record: dict, directory: Path) -> bool:
+    return (
+        bool(docker.container(record["name"])) if record["engine"] == "docker" else local.alive(state.name(directory))
+    )
+
+
+def already(record: dict, options) -> None:
+    """Changes nothing. Raises Failure if what runs is not what is asked for, or does not answer."""
+    for key in ASKED:
+        if record[key] != getattr(options, key):
+            asked, there = (listed(v) if key == "cores" else v for v in (getattr(options, key), record[key]))
+            flag = key.replace("_", "-")
+            raise Failure(f"already up with --{flag} {there}, not {asked}; run `python -m serving down` first")
+    if options.engine not in ("auto", record["engine"]):
+        raise Failure(f"already up with --engine {record['engine']}; run `python -m serving down` first")
+    try:
+        canary.sing(Rest(record["address"]))
+    except Failure as failure:
+        raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
+    say("already up and answering; nothing was changed")
+    summary(record)
+
+
+def summary(record: dict) -> None:
+    near = record["address"].rpartition(":")[0]
+    say(f"http     http://{record['address']}")
+    say(f"grpc     {near}:{record['grpc_port']}")
+    say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
+    say(f"cores    {listed(record['cores'])}; instances x threads: {describe(record['plan'])}")
+    rest = Rest(record["address"])
+    for model in record["plan"]:
+        provenance = rest.config(model)["parameters"].get("provenance")
+        if provenance:
+            say(f"weights  {weights(model, json.loads(provenance['string_value']))}")
+
+
+def weights(model: str, provenance: dict) -> str:
+    """One line on where a network's weights come from; loud unless they are pretrained."""
+    if provenance["weights"] == "pretrained":
+        return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
+    note = provenance["note"] or "its predictions mean nothing"
+    return f"{model}: {provenance['weights'].upper()} WEIGHTS (seed {provenance['seed']}): {note}"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,120 @@
+"""The server in a container, through docker compose. The container runs `python -m serving run`, the same launcher."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from serving import ROOT, Failure, canary, local, repository
+from serving.plan import listed
+from serving.rest import Rest
+
+UP = "serving: up"  # what `run` prints once its canary has answered
+
+
+def quiet(*command, timeout: float = 60) -> str | None:
+    """What a command prints, or None if it cannot be run, fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def obstacle() -> str | None:
+    """Why a container cannot be had here, in words; None if it can."""
+    if not shutil.which("docker"):
+        return "there is no docker command here"
+    if not quiet("docker", "version", "--format", "{{.Server.Version}}", timeout=3):
+        return "no Docker engine answers"
+    if not client():
+        return "a Docker engine answers, but there is neither `docker compose` nor docker-compose"
+    return None
+
+
+def client() -> list[str] | None:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if quiet(*command, "version"):
+            return command
+    return None
+
+
+def has_gpu() -> bool:
+    return '"nvidia"' in (quiet("docker", "info", "--format", "{{json .Runtimes}}") or "")
+
+
+def compose(record: dict, arguments: list[str], output=None) -> subprocess.CompletedProcess:
+    """docker compose on this server's project, with the files and the variables that it was started with."""
+    files = ["docker-compose.yml", *(["docker-compose.gpu.yml"] if record["gpu"] else [])]
+    client_cores = sorted(os.sched_getaffinity(0) - set(record["cores"]))
+    environment = {
+        **os.environ,
+        "CROSSOVER_USER": ":".join(map(str, user())),
+        "CROSSOVER_WEIGHTS": record["weights"],
+        "CROSSOVER_ADMIN_KEY": record["admin_key"],
+        "CROSSOVER_HOST": record["host"],
+        "CROSSOVER_CORES": listed(record["cores"]),
+        "CROSSOVER_CLIENT_CORES": listed(client_cores),
+        **{f"CROSSOVER_{kind.upper()}_PORT": str(record[f"{kind}_port"]) for kind in ("http", "grpc", "metrics")},
+    }
+    command = client()
+    if command is None:
+        raise Failure(f"{record['name']} is a container, but there is no docker compose here any more; install it")
+    command = [*command, "--project-name", record["name"], *(f"--file={ROOT / file}" for file in files)]
+    return subprocess.run([*command, *arguments], env=environment, stdout=output, stderr=output, check=False)
+
+
+def user() -> tuple[int, int]:
+    """Whoever calls, for he can read the repository; never root."""
+    return (os.getuid(), os.getgid()) if os.getuid() else (10001, 10001)
+
+
+def container(name: str) -> str | None:
+    """The id of the running server container of a project."""
+    labels = ("project=" + name, "service=server")
+    return quiet("docker", "ps", "-q", *(f"--filter=label=com.docker.compose.{label}" for label in labels))
+
+
+def up(record: dict, state: Path, say) -> None:
+    """Builds the image, starts the container and waits for its canary. If it cannot come up, nothing is left."""
+    local.check_ports(record)
+    if record["weights"] == "real":
+        repository.check()
+    log = state / "build.log"
+    say(f"  building the image (minutes the first time; {log} grows meanwhile)")
+    try:
+        with log.open("w") as output:
+            for step in (["build", "server"], ["up", "-d", "--no-build", "server"]):
+                if compose(record, step, output).returncode:
+                    raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
+        follow(record["name"], say)
+        canary.sing(Rest(record["address"]))
+    except BaseException:
+        down(record)
+        raise
+
+
+def follow(name: str, say) -> None:
+    """Repeats the container's progress until it is up. Raises Failure with its last words if it stops before."""
+    identity = container(name)
+    if not identity:
+        raise Failure("the container stopped at once; try `docker compose up` to see why")
+    last = "it said nothing"
+    with subprocess.Popen(
+        ["docker", "logs", "--follow", identity], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as logs:
+        for line in map(str.rstrip, logs.stdout):
+            if line == UP:
+                logs.kill()
+                return
+            if line.startswith(("  loaded ", "  canary:")):
+                say(line)
+            last = line or last
+    raise Failure(f"the server stopped in its container: {last.removeprefix('serving: ')}")
+
+
+def down(record: dict) -> None:
+    """Removes the containers and the network, the load generator's too; the image stays."""
+    arguments = ["--profile", "loadgen", "down", "--volumes", "--remove-orphans", "--timeout=20"]
+    if compose(record, arguments, subprocess.DEVNULL).returncode:
+        raise Failure(f"docker compose down failed; is Docker running? the project is {record['name']}")

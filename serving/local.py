@@ -1,0 +1,154 @@
+"""The server as a process of this machine: started, filled, stopped, and nothing of it left behind.
+
+Everything it starts inherits CROSSOVER_SERVER=<name> in its environment, and its shared memory bears the same name:
+so `down` also finds what a killed server left (its stubs outlive it, and so does their memory).
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from serving import Failure, canary, repository, wheel
+from serving.rest import Rest, Unreachable
+
+EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
+RESTRICTED = "model-repository,shared-memory,trace,logging"
+SHM = Path("/dev/shm")
+
+
+def check_ports(record: dict) -> None:
+    host = record["host"]
+    for kind in ("http", "grpc", "metrics"):
+        port = record[f"{kind}_port"]
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as refused:
+                why = refused.strerror.lower()
+                raise Failure(f"{host}:{port}: {why}; free it, or give another --{kind}-port or --host") from None
+
+
+def flags(record: dict, steps: Path) -> list[str]:
+    """What tritonserver is told.
+
+    The key to the restricted interfaces can be read here by every user of this machine: it keeps away requests from
+    the network and careless clients, not them.
+    """
+    host, key = record["host"], record["admin_key"]
+    return [
+        f"--model-repository={steps}",
+        f"--model-repository={repository.ENSEMBLES}",
+        "--model-control-mode=explicit",
+        f"--http-address={host}",
+        f"--grpc-address={host}",
+        f"--metrics-address={host}",
+        f"--http-port={record['http_port']}",
+        f"--grpc-port={record['grpc_port']}",
+        f"--metrics-port={record['metrics_port']}",
+        f"--http-thread-count={max(2, min(8, len(record['cores'])))}",
+        f"--http-restricted-api={RESTRICTED}:admin-key={key}",
+        f"--grpc-restricted-protocol={RESTRICTED}:admin-key={key}",
+        f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        f"--backend-config=python,shm-region-prefix-name={record['name']}.",
+    ]
+
+
+def start(program: tuple, record: dict, steps: Path, output) -> subprocess.Popen:
+    """Starts tritonserver on the record's cores, out of reach of the terminal's Ctrl-C. No model is loaded yet."""
+    command, environment = program
+    return subprocess.Popen(
+        [*command, *flags(record, steps)],
+        env={**environment, "CROSSOVER_SERVER": record["name"]},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, record["cores"]),
+    )
+
+
+def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None:
+    """Waits for the server's interface, loads the models and sends the canary.
+
+    Raises Failure with the server's reason, or with Unreachable if it is gone.
+    """
+    rest = Rest(record["address"], record["admin_key"])
+    while not rest.ready("/v2/health/live"):
+        if server.poll() is not None:
+            raise Unreachable(f"tritonserver exited with code {server.returncode}")
+        time.sleep(0.1)
+    repository.load_all(rest, steps, record["plan"], say)
+    canary.sing(rest)
+    say("  canary: a photograph through image and a sound through audio, both answered")
+
+
+def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
+    """Starts the server, which writes to `log` (None: to our own output). If it cannot come up, nothing is left."""
+    name = record["name"]
+    program = wheel.tritonserver(state)
+    check_ports(record)
+    steps = repository.steps(record["weights"], state)
+    try:
+        with log.open("w") if log else contextlib.nullcontext() as output:
+            server = start(program, record, steps, output)
+        fill(server, record, steps, say)
+    except Unreachable as gone:
+        stop(name, patience=1)
+        raise Failure(f"{gone}; its log, {log}, ends: {last_error(log)}" if log else gone) from None
+    except BaseException:
+        stop(name, patience=1)  # nobody's request is in flight yet, and a server that loads does not listen
+        raise
+    return server
+
+
+def last_error(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["(empty)"]
+    return next((line for line in reversed(lines) if re.match(r"[EF]\d{4} |error|ERROR", line)), lines[-1]).strip()
+
+
+def processes(name: str) -> dict[int, str]:
+    """The living processes that bear this name in their environment: pid -> command (zombies have none)."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"CROSSOVER_SERVER={name}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found[int(process.name)] = (process / "comm").read_text().strip()
+        except (OSError, ValueError):
+            continue  # gone meanwhile, or somebody else's
+    return found
+
+
+def alive(name: str) -> bool:
+    return "tritonserver" in processes(name).values()
+
+
+def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
+    """Ends the server and all that bears its name, stubs and shared memory included; True if there was a process.
+
+    The server gets SIGTERM and its exit timeout; whatever is left then, or has lost its server, is killed.
+    """
+    found = processes(name)
+    for pid, program in found.items():
+        if program == "tritonserver":
+            kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while alive(name) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while left := processes(name):
+        for pid in left:
+            kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    for segment in SHM.glob(f"{name}.*"):
+        segment.unlink(missing_ok=True)
+    return bool(found)
+
+
+def kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,68 @@
+"""Who gets how many threads. The one place that decides it; everything else repeats what it says.
+
+Two instances that each own a full thread pool are the classic way to make an ensemble lose (Triton server issue
+5969: eight of them, nine times slower than one), and ONNX Runtime's backend starts two by default. So instances
+x threads never exceeds the server's cores, for any model.
+"""
+
+import os
+
+AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
+
+
+def plan(cores: int) -> dict[str, dict[str, int]]:
+    """Instances and threads of each model on a server with `cores` cores.
+
+    A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
+    Python, so it gets processes instead.
+    """
+    return {
+        "image_preprocess": {"instances": 1, "threads": cores},
+        "resnet50": {"instances": 1, "threads": cores},
+        "audio_preprocess": {"instances": min(cores, AUDIO_INSTANCES), "threads": 1},
+        "wav2vec2": {"instances": 1, "threads": cores},
+        "ctc_decode": {"instances": 1, "threads": 1},
+    }
+
+
+def describe(plan: dict[str, dict[str, int]]) -> str:
+    return ", ".join(f"{model} {p['instances']}x{p['threads']}" for model, p in plan.items())
+
+
+def server_cores(spec: str | None, available: set[int] | None = None) -> list[int]:
+    """The server's cores for `--cores`: `all`, a list like `0-3,6`, or (None) the upper half of those available.
+
+    The lower half is then free for a load generator on the same machine; of a single core both share it.
+    Raises ValueError where the list cannot be read or names a core that this process may not use.
+    """
+    cores = sorted(available or os.sched_getaffinity(0))
+    if spec is None:
+        return cores[len(cores) // 2 :]
+    if spec == "all":
+        return cores
+    try:
+        wanted = [core for part in spec.split(",") for core in span(part, cores)]
+    except ValueError:
+        out_of = listed(cores)
+        raise ValueError(f"--cores {spec!r}: expected 'all' or a list of cores like 0-3,6 out of {out_of}") from None
+    return sorted(set(wanted))
+
+
+def span(part: str, cores: list[int]) -> list[int]:
+    """The cores of `3` or `0-3`. Raises ValueError unless all of them are among `cores`."""
+    first, _, last = part.partition("-")
+    start, end = cores.index(int(first)), cores.index(int(last or first))
+    if end - start != int(last or first) - int(first) or end < start:
+        raise ValueError(part)
+    return cores[start : end + 1]
+
+
+def listed(cores: list[int]) -> str:
+    """Cores as the kernel writes them: [0, 1, 2, 3, 6] is `0-3,6`."""
+    runs: list[list[int]] = []
+    for core in cores:
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

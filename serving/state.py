@@ -1,0 +1,53 @@
+"""What is remembered of a server between `up` and `down`: one JSON file in the state directory."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+
+from serving import Failure
+
+
+def name(directory: Path) -> str:
+    """One word that marks everything this server leaves on the machine: processes, shared memory, containers.
+
+    It follows from the state directory alone, so that what a crash left is recognised without a file.
+    """
+    return f"crossover-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
+
+
+def read(directory: Path) -> dict | None:
+    try:
+        return json.loads((directory / "server.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write(directory: Path, record: dict) -> None:
+    """The file holds the key to the restricted interfaces: only its owner may read it."""
+    part = directory / "server.json.part"
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_text(json.dumps(record, indent=2))
+    part.replace(directory / "server.json")
+
+
+def forget(directory: Path) -> None:
+    (directory / "server.json").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(directory: Path):
+    """Holds the state directory against a second `up` or `down`. Raises Failure if it is held or cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+    except OSError as refused:
+        raise Failure(f"cannot write to {directory} ({refused.strerror}); give another --state") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failure(f"another `up` or `down` is at work on {directory}; wait for it") from None
+        yield

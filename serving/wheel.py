@@ -1,0 +1,105 @@
+"""The tritonserver binaries: those of the PyPI wheel on a machine without Docker, NVIDIA's own in its container.
+
+Of the wheel (nvidia-pytriton) only the binaries are used: a server, its Python backend, and one stub per Python
+minor version. Triton takes `<backend-directory>/<name>/model.py` for a backend written in Python, which is how
+`backends/` stands in for the native dali and onnxruntime backends that the wheel lacks. A backend directory is put
+together from both in the state directory.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from serving import ROOT, Failure
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
+    """The server's executable with the flags that say where its backends are, and its environment.
+
+    The stub finds its packages through the `python3` that is first on PATH (it ignores PYTHONPATH) and its
+    libraries through LD_LIBRARY_PATH. Thread pools other than those of the plan are held to one thread.
+    """
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    wheel = installed()
+    if wheel is None:
+        native = shutil.which("tritonserver")
+        if native is None:
+            raise Failure("no tritonserver here: the wheel is missing from this environment; run `make env`")
+        return [native], environment
+    check_numpy()
+    paths = [sysconfig.get_config_var("LIBDIR") or "", os.environ.get("LD_LIBRARY_PATH", "")]
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join([str(wheel / "nvidia_pytriton.libs"), *filter(None, paths)])
+    binaries = wheel / "pytriton" / "tritonserver"
+    check_libraries(stub(binaries), environment)
+    return [
+        str(binaries / "bin" / "tritonserver"),
+        f"--backend-directory={backend_directory(binaries, state)}",
+        "--allow-gpu-metrics=false",
+    ], environment
+
+
+def installed() -> Path | None:
+    """The folder (site-packages) that holds the wheel, found without importing it."""
+    found = importlib.util.find_spec("pytriton")
+    return None if found is None or found.origin is None else Path(found.origin).parent.parent
+
+
+def stub(binaries: Path, minor: str = MINOR) -> Path:
+    stubs = binaries / "python_backend_stubs"
+    if not (stubs / minor).is_dir():
+        there = ", ".join(sorted((folder.name for folder in stubs.iterdir()), key=lambda name: int(name[2:])))
+        raise Failure(f"the wheel's server has no stub for Python {minor}, only for {there}; use Python 3.10 to 3.12")
+    return stubs / minor / "triton_python_backend_stub"
+
+
+def check_numpy() -> None:
+    """With numpy 2 the stub hands garbage or nothing to the models, and reports no error."""
+    version = importlib.metadata.version("numpy")
+    if int(version.split(".")[0]) >= 2:
+        raise Failure(f"numpy {version} is installed, but the server's Python stubs need numpy < 2; run `make env`")
+
+
+def check_libraries(stub: Path, environment: dict[str, str]) -> None:
+    """Asks the loader what the stub lacks: libpythonX.Y, where the interpreter was built without a shared library."""
+    answer = subprocess.run(
+        [stub],
+        env={**environment, "LD_TRACE_LOADED_OBJECTS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    missing = [line.split()[0] for line in answer.stdout.splitlines() if "not found" in line]
+    if missing:
+        package = missing[0].split(".so")[0]
+        raise Failure(
+            f"the server's Python stub needs {missing[0]}, which the loader cannot find; install it (Debian, Ubuntu: "
+            f"`apt install {package}`) or use a Python built with --enable-shared"
+        )
+
+
+def backend_directory(binaries: Path, state: Path) -> Path:
+    """The wheel's Python backend with the right stub, and links to our twins.
+
+    Triton refuses a backend library whose real path lies outside, hence the copy of that one file.
+    """
+    directory = state / "backends"
+    shutil.rmtree(directory, ignore_errors=True)
+    python = directory / "python"
+    python.mkdir(parents=True)
+    shutil.copy(binaries / "backends/python/libtriton_python.so", python)
+    (python / "triton_python_backend_utils.py").symlink_to(binaries / "backends/python/triton_python_backend_utils.py")
+    (python / "triton_python_backend_stub").symlink_to(stub(binaries))
+    for twin in sorted((ROOT / "backends").glob("*/model.py")):
+        (directory / twin.parent.name).symlink_to(twin.parent)
+    return directory
