@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
 
 ROOT = Path(__file__).parents[1]
 TABLE = {  # the contract that clients rely on: model -> (backend, inputs, outputs)
@@ -67,17 +67,20 @@ def every_model_batches(configs):
             yield f"{name} has max_batch_size {config.max_batch_size}"
 
 
-def every_queue_is_bounded_and_waits_for_nobody(configs):
+def batches_form_from_what_waits_and_wait_for_nothing(configs):
+    """A queue policy keeps Triton's batcher asleep while requests wait, and inputs of several lengths keep it spinning
+    unless every batch size is preferred: README, "Batching"."""
     for name, config in steps(configs):
-        policy = config.dynamic_batching.default_queue_policy
+        batching = config.dynamic_batching
         if not config.HasField("dynamic_batching"):
             yield f"{name} has no dynamic_batching"
-        elif not (policy.max_queue_size and policy.default_timeout_microseconds):
-            yield f"{name} has a queue without a size or a timeout"
-        elif policy.timeout_action != ModelQueuePolicy.REJECT:
-            yield f"{name} keeps requests that timed out"
-        elif config.dynamic_batching.max_queue_delay_microseconds:
+        if batching.HasField("default_queue_policy"):
+            yield f"{name} has a queue policy"
+        if batching.max_queue_delay_microseconds:
             yield f"{name} delays requests"
+        lengths = any(-1 in tensor.dims and not tensor.allow_ragged_batch for tensor in config.input)
+        if lengths and list(batching.preferred_batch_size) != list(range(1, config.max_batch_size + 1)):
+            yield f"{name} takes inputs of several lengths and does not prefer every batch size"
 
 
 def instances_and_threads_are_explicit(configs):
@@ -159,7 +162,7 @@ RULES = [
     a_folder_has_the_name_of_its_model,
     the_tensors_are_those_of_the_contract,
     every_model_batches,
-    every_queue_is_bounded_and_waits_for_nobody,
+    batches_form_from_what_waits_and_wait_for_nothing,
     instances_and_threads_are_explicit,
     what_may_use_a_gpu_leaves_the_kind_open,
     only_a_thousand_classes_have_labels,
@@ -172,16 +175,22 @@ MUTATIONS = [  # rule, folder, what is there, what to put there instead, what th
     (the_tensors_are_those_of_the_contract, "audio_preprocess", "allow_ragged_batch: true", "", "audio_preprocess is"),
     (the_tensors_are_those_of_the_contract, "wav2vec2", '"onnxruntime"', '"python"', "wav2vec2 is"),
     (every_model_batches, "ctc_decode", "max_batch_size: 8", "max_batch_size: 0", "max_batch_size 0"),
-    (every_queue_is_bounded_and_waits_for_nobody, "resnet50", "dynamic_batching {[^}]*}[^}]*}", "", "no dynamic"),
-    (every_queue_is_bounded_and_waits_for_nobody, "resnet50", "max_queue_size: 256", "", "without a size"),
-    (every_queue_is_bounded_and_waits_for_nobody, "resnet50", r"default_timeout_micros\w+: \d+", "", "a timeout"),
-    (every_queue_is_bounded_and_waits_for_nobody, "resnet50", "REJECT", "DELAY", "keeps requests"),
+    (batches_form_from_what_waits_and_wait_for_nothing, "resnet50", "dynamic_batching {.*}", "", "no dynamic"),
     (
-        every_queue_is_bounded_and_waits_for_nobody,
+        batches_form_from_what_waits_and_wait_for_nothing,
         "resnet50",
         "delay_microseconds: 0",
-        "delay_microseconds: 9",
-        "delays",
+        "delay_microseconds: 0 default_queue_policy { max_queue_size: 256 }",
+        "has a queue policy",
+    ),
+    (batches_form_from_what_waits_and_wait_for_nothing, "resnet50", "microseconds: 0", "microseconds: 9", "delays"),
+    (batches_form_from_what_waits_and_wait_for_nothing, "wav2vec2", "7, 8 ]", "7 ]", "every batch size"),
+    (
+        batches_form_from_what_waits_and_wait_for_nothing,
+        "audio_preprocess",
+        "allow_ragged_batch: true",
+        "",
+        "every batch size",
     ),
     (instances_and_threads_are_explicit, "wav2vec2", "instance_group .*", "", "one instance"),
     (instances_and_threads_are_explicit, "wav2vec2", "inter_op_thread_count", "inter_op", "in inter_op_thread_count"),

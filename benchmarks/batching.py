@@ -1,0 +1,69 @@
+"""What the settings of Triton's dynamic batcher cost: latency of the client arm, async, per variant of one network.
+
+    make up && python -m benchmarks.batching        # two minutes; the server is left with its own settings
+
+Each variant is loaded over the running model through the repository API, so it needs the launcher's local server.
+"""
+
+import json
+import urllib.request
+from pathlib import Path
+
+from loadgen import arrivals, machine, payloads
+from loadgen.arms import Arm, Mode
+from loadgen.openloop import OpenLoop
+from loadgen.samples import summary
+from loadgen.serverside import Server, difference
+from loadgen.workloads import AUDIO, IMAGE
+
+POLICY = {"max_queue_size": 256, "default_timeout_microseconds": 10_000_000, "timeout_action": "REJECT"}
+EVERY_SIZE = list(range(1, 9))
+VARIANTS = {
+    "queue policy": {"default_queue_policy": POLICY},
+    "no queue policy": {},
+    "no policy, every size preferred": {"preferred_batch_size": EVERY_SIZE},
+    "no dynamic batching": None,
+}
+
+
+def load(server: Server, model: str, config: dict) -> None:
+    body = json.dumps({"parameters": {"config": json.dumps(config)}}).encode()
+    url = f"{server.url}/v2/repository/models/{model}/load"
+    urllib.request.urlopen(urllib.request.Request(url, body, {"admin-key": server.state["admin_key"]})).read()
+
+
+def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
+    schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed=3)
+    sent = payloads.order(payloads.load(arm.workload), len(schedule), seed=3)
+    OpenLoop(arm, server.url, lambda sample: None).run([0.0] * 3, sent[:3])  # warm-up
+    samples, before = [], server.statistics()
+    OpenLoop(arm, server.url, samples.append).run(schedule.times, sent)
+    step = difference(before, server.statistics(), (arm.target.model,))[arm.target.model]
+    latency = summary(samples, seconds)["latency"]
+    return (
+        f"{latency['p50']:>7.0f} {latency['mean']:>7.0f} {latency['p95']:>7.0f} {step['mean_batch']:>6.2f}"
+        f" {step['ms']['queue']:>7.0f} {step['ms']['compute_infer']:>8.0f}"
+    )
+
+
+def main() -> None:
+    server = Server.at("localhost:8000", Path(".run"))
+    machine.pin(machine.others(server.cores))
+    for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
+        model = workload.client.model
+        own = server.get(f"/v2/models/{model}/config")
+        head = f"{model}, poisson:rate={rate}, ms"
+        print(f"\n{head:<40} {'p50':>7} {'mean':>7} {'p95':>7} {'batch':>6} {'queue':>7} {'compute':>8}")
+        naive = Arm(workload, "client", Mode("sequential"))
+        print(f"{'sequential client':<40}", offer(server, naive, rate), flush=True)
+        for name, batching in VARIANTS.items():
+            config = {key: value for key, value in own.items() if key != "dynamic_batching"}
+            if batching is not None:
+                config["dynamic_batching"] = batching
+            load(server, model, config)
+            print(f"{name:<40}", offer(server, Arm(workload, "client", Mode("async")), rate), flush=True)
+        load(server, model, own)
+
+
+if __name__ == "__main__":
+    main()
