@@ -19,7 +19,7 @@ help:      ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 bench: .venv/run.done  ## everything: environment, models, server, then the comparison of the placements
-	@$(MAKE) --no-print-directory models up
+	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) $(ARGS)
 
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks
