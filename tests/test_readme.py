@@ -52,7 +52,7 @@ def test_every_module_run_with_python_m_takes_the_flags_it_is_given():
     for line in lines:
         module = re.search(r"python -m ([a-z.]+)", line).group(1)
         known = help_of(sys.executable, "-m", module)
-        for flag in re.findall(r"--[a-z-]+", line):
+        for flag in re.findall(r"--[a-z-]+", line.partition(" compose ")[0]):  # the rest is docker compose's
             assert flag in known, f"{line}: {flag}"
 
 
