@@ -48,7 +48,10 @@ class Arrivals:
         raise NotImplementedError
 
     def schedule(self, seconds: float, seed: int) -> Schedule:
-        """All arrivals in [0, seconds)."""
+        """All arrivals in [0, seconds). Raises ValueError for a length or a seed that cannot be."""
+        positive(seconds=seconds)
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, not {seed}")
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
         return Schedule(self.times(rng, seconds), str(self), seconds, seed)
 

@@ -43,7 +43,7 @@ class Settings:
         workers = 1 if options.mode == "sequential" else number("workers", options.workers, int)
         mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
         seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)
-        arrivals.positive(seconds=seconds, timeout=timeout)
+        arrivals.positive(timeout=timeout)
         return cls(
             Arm(workload, options.placement, mode, options.library),
             arrivals.parse(options.arrivals).schedule(seconds, number("seed", options.seed, int)),

@@ -98,3 +98,9 @@ def test_a_bad_spec_names_the_good_ones_with_an_example(spec, says):
         parse(spec)
     assert "e.g. " in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("seconds", "seed", "says"), [(0, 1, "seconds"), (-3, 1, "seconds"), (10, -1, "seed")])
+def test_a_length_or_a_seed_that_cannot_be_is_refused(seconds, seed, says):
+    with pytest.raises(ValueError, match=f"{says} must"):
+        parse("poisson:rate=5").schedule(seconds, seed)
