@@ -61,12 +61,16 @@ class Arm:
     def target(self) -> Target:
         return self.workload.client if self.placement == "client" else self.workload.server
 
+    @property
+    def chosen(self) -> str:
+        """The client's library: the workload's first, if none is given."""
+        return self.library or next(iter(self.workload.libraries))
+
     def preprocessor(self) -> Preprocessor:
         """What turns a file's bytes into the tensor to send; make one per thread."""
         if self.placement == "server":
             return lambda encoded: np.frombuffer(encoded, np.uint8)
-        name = self.library or next(iter(self.workload.libraries))
-        return self.workload.libraries[name]()
+        return self.workload.libraries[self.chosen]()
 
     def request(self, tensor: np.ndarray) -> wire.Request:
         return wire.request(self.target.model, self.target.input, tensor, self.target.outputs)

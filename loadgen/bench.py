@@ -21,7 +21,7 @@ from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import Sample, Writer, summary
 from loadgen.serverside import Server, Unavailable, difference
-from loadgen.workloads import WORKLOADS, Workload
+from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
 UTILISATION = 0.7  # offered load as a share of what the slowest sequential client could do at the very most
 SHARE = {"image": 0.3, "audio": 0.7}  # of the time: a clip takes several times as long as a photograph
@@ -70,16 +70,16 @@ def pooled(blocks: list[dict]) -> dict:
     return result
 
 
-def arms(workload: Workload, cores: int) -> list[Arm]:
+def arms(workload: Workload, cores: int, library: str) -> list[Arm]:
     modes = [Mode("sequential"), Mode("threads", max(4, cores)), Mode("async", cores)]
-    return [Arm(workload, placement, mode) for placement in PLACEMENTS for mode in modes]
+    return [Arm(workload, placement, mode, library) for placement in PLACEMENTS for mode in modes]
 
 
-def back_to_back(server: Server, workload: Workload, sent: list[payloads.Payload]) -> dict[str, float]:
+def back_to_back(server: Server, workload: Workload, library: str, sent: list[payloads.Payload]) -> dict[str, float]:
     """Mean seconds per request of a sequential client that never pauses, per placement; once through to warm up."""
     means = {}
     for placement in PLACEMENTS:
-        result = Result(Arm(workload, placement, Mode("sequential")))
+        result = Result(Arm(workload, placement, Mode("sequential"), library))
         for _ in ("warm-up", "measured"):
             result.samples.clear()
             OpenLoop(result.arm, server.url, result.samples.append).run([0.0] * len(sent), sent)
@@ -141,14 +141,21 @@ class Bench:
         sent, rounds = self.sent[workload.name], self.options.rounds
         print(f"{workload.name}: one request at a time, to find a load every arm can carry ...", flush=True)
         began = time.monotonic()
-        means = back_to_back(self.server, workload, sent)
+        library = self.options.library if workload.name == "image" else ""
+        means = back_to_back(self.server, workload, library, sent)
         rate = float(f"{UTILISATION / max(means.values()):.2g}")
-        results = [Result(arm) for arm in arms(workload, len(self.cores))]
+        results = [Result(arm) for arm in arms(workload, len(self.cores), library)]
         seconds = max(2.0, (budget - (time.monotonic() - began)) / rounds / len(results) - 1)
         spec = self.options.arrivals or f"poisson:rate={rate:g}"
         process = arrivals.parse(spec)
         self.results[workload.name] = results
-        described = {"arrivals": spec, "back_to_back_seconds": means, "payloads": [p.name for p in sent], "rounds": []}
+        described = {
+            "arrivals": spec,
+            "library": results[0].arm.chosen,
+            "back_to_back_seconds": means,
+            "payloads": [p.name for p in sent],
+            "rounds": [],
+        }
         self.report["workloads"][workload.name] = described
         said = ", ".join(f"{placement} {mean * 1e3:.0f} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {spec} for {seconds:.0f} s a block", flush=True)
@@ -193,6 +200,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2, help="interleaved rounds; each runs every arm once")
     parser.add_argument("--arrivals", default="", help="instead of a Poisson load found by measurement")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")
     parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
     parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
     parser.add_argument("--reports", default="reports")
@@ -206,6 +214,7 @@ def main() -> int:
         arrivals.positive(seconds=options.seconds)
         if options.arrivals:
             arrivals.parse(options.arrivals)
+        Arm(IMAGE, "client", Mode("sequential"), options.library)
         bench = Bench(options)
     except ValueError as error:
         parser.exit(2, f"{error}\n")

@@ -44,7 +44,7 @@ def _factory(library):
     return lambda: import_module(f"preprocess.image_{library}").preprocessor()
 
 
-LIBRARIES = {name: _factory(name) for name in ("pillow", "dali")}
+LIBRARIES = {name: _factory(name) for name in ("dali", "pillow")}
 """Library -> factory of a callable ``encoded bytes -> float32 (3, 224, 224)``, for the use of one thread.
 
 The callable raises ValueError, in one line, for what it cannot decode. A library is imported when its factory

@@ -135,6 +135,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--arrivals", "gama:1"], "try one of constant, uniform, poisson"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
+        (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
         (["--workloads"], "unrecognized arguments"),
     ],
 )

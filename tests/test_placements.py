@@ -47,6 +47,12 @@ def test_a_photograph_has_the_same_logits_and_top_five_from_both_placements(clie
     assert list(np.argsort(server[0])[-5:]) == list(np.argsort(own[0])[-5:])
 
 
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS, ids=named)
+def test_with_the_default_library_they_agree_to_the_last_bit(client, photograph):
+    library = next(iter(IMAGE.libraries))
+    np.testing.assert_array_equal(by_server(client, IMAGE, photograph), by_client(client, IMAGE, photograph, library))
+
+
 @pytest.mark.parametrize("sound", SOUNDS, ids=named)
 def test_a_sound_has_the_same_logits_from_both_placements(client, sound):
     server, own = by_server(client, AUDIO, sound), by_client(client, AUDIO, sound, "librosa")

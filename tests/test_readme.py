@@ -30,7 +30,8 @@ def test_every_make_target_named_exists():
 
 
 def test_every_make_target_has_its_line_of_help():
-    listed = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "help"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     public = {target for target in TARGETS if not target.startswith(".")}
     assert {line.split()[0] for line in listed.splitlines()} == public
 
