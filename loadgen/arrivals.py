@@ -42,10 +42,7 @@ class Schedule:
 
 
 class Arrivals:
-    """A stationary arrival process, given by its gaps in seconds."""
-
-    def gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        raise NotImplementedError
+    """An arrival process. A subclass is a frozen dataclass with `gaps(rng, n)`, n gaps in seconds, or its own `times`."""
 
     def schedule(self, seconds: float, seed: int) -> Schedule:
         """All arrivals in [0, seconds). Raises ValueError for a length or a seed that cannot be."""
