@@ -42,7 +42,7 @@ class Schedule:
 
 
 class Arrivals:
-    """An arrival process. A subclass is a frozen dataclass with `gaps(rng, n)`, n gaps in seconds, or its own `times`."""
+    """An arrival process. A subclass is a frozen dataclass with `gaps(rng, n)`, n gaps in seconds, or `times`."""
 
     def schedule(self, seconds: float, seed: int) -> Schedule:
         """All arrivals in [0, seconds). Raises ValueError for a length or a seed that cannot be."""
