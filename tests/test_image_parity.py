@@ -20,11 +20,8 @@ from preprocess import image, image_dali, image_pillow
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
 
 MEAN_LIMIT, MAX_LIMIT = 0.004, 0.05
-EXCEPTIONS = {  # stated in preprocess.image: DALI's decoder is half a grey level off
-    ("JPEG, CMYK with black ink", "dali"): 0.010,
-    ("PNG, 16-bit", "dali"): 0.010,
-    ("PNG, 16-bit grayscale", "dali"): 0.010,
-}
+MISSED_BY_DALI = ("JPEG, CMYK with black ink", "PNG, 16-bit", "PNG, 16-bit grayscale")
+HALF_A_GREY_LEVEL = 0.010
 
 SOUND = encoded(photograph(320, 240))
 
@@ -64,14 +61,28 @@ def distance(pixels, expected):
     return difference.mean(), difference.max()
 
 
-@pytest.mark.parametrize("name", image.LIBRARIES)
-@pytest.mark.parametrize("case", CASES)
+def every_case():
+    missed = pytest.mark.xfail(strict=True, reason="DALI's decoders are half a grey level off: preprocess/image.py")
+    for case in CASES:
+        for name in image.LIBRARIES:
+            yield pytest.param(case, name, marks=missed if name == "dali" and case in MISSED_BY_DALI else ())
+
+
+@pytest.mark.parametrize(("case", "name"), every_case())
 def test_every_library_gives_the_pixels_of_the_reference(case, name):
     file, expected = _case(case)
     pixels = _library(name)(file)
     mean, maximum = distance(pixels, expected)
     assert (pixels.shape, pixels.dtype, pixels.flags.c_contiguous) == ((3, 224, 224), np.float32, True)
-    assert mean <= EXCEPTIONS.get((case, name), MEAN_LIMIT)
+    assert maximum <= MAX_LIMIT
+    assert mean <= MEAN_LIMIT
+
+
+@pytest.mark.parametrize("case", MISSED_BY_DALI)
+def test_what_dali_misses_it_misses_by_half_a_grey_level(case):
+    file, expected = _case(case)
+    mean, maximum = distance(_library("dali")(file), expected)
+    assert mean <= HALF_A_GREY_LEVEL
     assert maximum <= MAX_LIMIT
 
 

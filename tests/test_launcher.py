@@ -1,0 +1,219 @@
+"""Laws of the launcher: up, down, status, logs, and the one line that each failure gets."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving import Failure, canary, commands, local, state, wheel
+from tests.conftest import ROOT, launch, ports
+
+UP = ("up", "--engine=local", "--weights=tiny")
+
+
+def left_of(directory: Path) -> list:
+    """Processes, shared memory and the state file that bear the name of this server."""
+    name = state.name(directory)
+    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("server.json*")]
+
+
+def refused(done, *words) -> None:
+    """The launcher exited 1 with one line that says all of this."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("serving: ") and done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert str(word) in done.stderr
+
+
+def same_ports(server) -> list[str]:
+    return [f"--{kind}-port={getattr(server, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
+
+
+def test_up_again_changes_nothing_and_says_so(server):
+    before = local.processes(server.name), (server.state / "server.json").read_text()
+    done = launch(*UP, f"--state={server.state}", *same_ports(server))
+    assert done.returncode == 0, done.stderr
+    assert "nothing was changed" in done.stdout
+    assert (local.processes(server.name), (server.state / "server.json").read_text()) == before
+
+
+@pytest.mark.parametrize("other", ["--weights=real", "--cores=0", "--host=0.0.0.0", "--grpc-port=18299"])
+def test_up_with_other_wishes_asks_for_down_first(server, other):
+    if other == "--cores=0" and server.cores == [0]:
+        pytest.skip("this machine has one core")
+    before = local.processes(server.name)
+    done = launch(*UP, f"--state={server.state}", *same_ports(server), other)
+    refused(done, other.split("=")[0], "down")
+    assert local.processes(server.name) == before
+
+
+def test_status_says_what_runs_and_logs_what_it_wrote(server):
+    done = launch("status", f"--state={server.state}")
+    assert done.returncode == 0, done.stderr
+    assert server.url in done.stdout and "both answer" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
+    done = launch("logs", "-n", "500", f"--state={server.state}")
+    assert "Started HTTPService" in done.stdout
+
+
+def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
+    up = *UP, f"--state={tmp_path}", *ports()
+    assert launch(*up).returncode == 0
+    servers, stubs = [], []
+    for pid, program in local.processes(state.name(tmp_path)).items():
+        (servers if program == "tritonserver" else stubs).append(psutil.Process(pid))
+    for stub in stubs:
+        stub.kill()
+    refused(launch("status", f"--state={tmp_path}"), "Stub process")
+    refused(launch(*up), "Stub process", "down")
+    servers[0].kill()
+    psutil.wait_procs(servers, timeout=30)
+    done = launch("status", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "nothing is running; `down` clears what it left\n")
+    before = left_of(tmp_path)
+
+    assert launch(*up).returncode == 0
+    assert before and not set(before) & set(left_of(tmp_path)) - {tmp_path / "server.json"}
+    assert launch("down", f"--state={tmp_path}").stdout == "stopped\n"
+    assert left_of(tmp_path) == []
+
+
+@pytest.fixture
+def starting(tmp_path):
+    """A launcher in the middle of `up`: its tritonserver runs, its models are not loaded yet."""
+    command = [sys.executable, "-m", "serving", *UP, f"--state={tmp_path}", *ports()]
+    launcher = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while launcher.poll() is None and not local.alive(state.name(tmp_path)):
+        time.sleep(0.01)
+    yield launcher
+    launcher.kill()
+    launcher.communicate()
+    local.stop(state.name(tmp_path), patience=0)
+
+
+def test_a_server_that_dies_during_the_start_is_reported_with_its_log(starting, tmp_path):
+    for pid, program in local.processes(state.name(tmp_path)).items():
+        if program == "tritonserver":
+            os.kill(pid, signal.SIGKILL)
+    _, errors = starting.communicate(timeout=120)
+    refused(subprocess.CompletedProcess([], starting.returncode, "", errors), tmp_path / "server.log")
+    assert left_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_leaves_nothing(starting, tmp_path, number):
+    starting.send_signal(number)
+    _, errors = starting.communicate(timeout=120)
+    assert (starting.returncode, errors) == (130, "serving: interrupted\n")
+    assert left_of(tmp_path) == []
+
+
+def test_a_second_up_waits_its_turn(starting, tmp_path):
+    refused(launch(*UP, f"--state={tmp_path}", *ports()), "another", tmp_path)
+
+
+def test_down_and_status_of_nothing_say_so(tmp_path):
+    done = launch("down", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+    done = launch("status", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout) == (1, "nothing is running\n")
+    refused(launch("logs", f"--state={tmp_path}"), tmp_path, "up")
+
+
+def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_the_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine, why = commands.choose("auto")
+    assert engine == "local" and "no docker command" in why and "--engine docker" in why
+    with pytest.raises(Failure, match="--engine local"):
+        commands.choose("docker")
+
+
+# what up refuses
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc", "metrics"])
+def test_a_port_in_use_is_named(tmp_path, kind):
+    flags = ports()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = launch(*UP, f"--state={tmp_path}", *flags, f"--{kind}-port={port}")
+    refused(done, port, "in use", f"--{kind}-port")
+    assert left_of(tmp_path) == []
+
+
+def test_a_missing_network_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.repository.STEPS", tmp_path)
+    from serving import repository
+
+    with pytest.raises(Failure, match=r"resnet50/1/model.onnx is missing; run `make models`"):
+        repository.steps("real", tmp_path)
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    refused(launch(*UP, f"--state={tmp_path}/file/state"), tmp_path / "file/state", "--state")
+
+
+def test_numpy_2_is_refused_because_the_stubs_would_read_garbage(tmp_path):
+    fake = tmp_path / "site" / "numpy-2.1.0.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
+    refused(launch(*UP, f"--state={tmp_path}", PYTHONPATH=str(tmp_path / "site")), "numpy 2.1.0", "numpy < 2")
+
+
+def test_an_interpreter_without_the_wheel_is_told_how_to_get_it(tmp_path):
+    bare = Path(sys.base_prefix) / "bin" / f"python{wheel.MINOR}"
+    path = os.pathsep.join(["/usr/bin", "/bin"])
+    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "wheel", "make env")
+
+
+def test_a_python_that_the_wheel_has_no_stub_for_is_told_which_it_has():
+    with pytest.raises(Failure, match=r"no stub for Python 3.7, only for 3.8, .*3.10"):
+        wheel.stub(wheel.installed() / "pytriton/tritonserver", "3.7")
+
+
+def test_a_missing_libpython_is_named_with_its_package(tmp_path):
+    stub = wheel.stub(wheel.installed() / "pytriton/tritonserver", "3.8")
+    _, environment = wheel.tritonserver(tmp_path)
+    with pytest.raises(Failure, match=r"libpython3.8.so.1.0.*apt install libpython3.8`"):
+        wheel.check_libraries(stub, environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "up"),
+        (["start"], "up"),
+        (["up", "--engine=podman"], "docker"),
+        (["up", "--cores=many"], "0-3,6"),
+        (["up", "--http-port=x"], "65535"),
+        (["up", "--http-port=8001"], "must differ"),
+        (["up", "--host=no.such.host.invalid"], "127.0.0.1"),
+        (["up", "--weights=tiny", "--nonsense"], "nonsense"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_2(arguments, words):
+    done = launch(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and words in done.stderr
+
+
+def test_the_canarys_sound_is_a_wav_file_of_the_length_it_says():
+    with wave.open(io.BytesIO(canary.chirp(seconds=0.25))) as sound:
+        assert (sound.getframerate(), sound.getnframes()) == (16000, 4000)
