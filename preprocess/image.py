@@ -9,9 +9,8 @@ The rule is torchvision's evaluation transform on Pillow images:
 3. crop the central 224 x 224, starting at ``int(round((side - 224) / 2))``: Python's round, half to even;
 4. subtract the ImageNet mean, divide by its standard deviation, channels first.
 
-Every library stays within mean 0.004 and maximum 0.05 of it in these normalised units. Two exceptions have a mean
-up to 0.010, half a grey level: DALI's decoder rounds 16-bit PNG where Pillow truncates, and truncates the colours
-under a CMYK image's black ink where Pillow rounds.
+Every library stays within mean 0.004 and maximum 0.05 of it in these normalised units. DALI alone would not, on
+16-bit PNG and on CMYK with black ink: ``image_reencode`` hands it those in another form.
 """
 
 from importlib import import_module

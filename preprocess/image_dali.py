@@ -6,6 +6,7 @@ import nvidia.dali.types as types
 from nvidia.dali import math, pipeline_def
 
 from preprocess.image import CROPPED, MAX_PIXELS, MEAN, REFUSED, STD, refusal, span
+from preprocess.image_reencode import reencode
 
 
 def pixels(encoded, device="cpu"):
@@ -61,7 +62,7 @@ def preprocessor():
             pipeline = _pipeline()
             pipeline.build()
         try:
-            (output,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
+            (output,) = pipeline.run(encoded=[np.frombuffer(reencode(encoded), np.uint8)])
         except RuntimeError as error:
             pipeline = None
             raise refusal(encoded, REFUSED if "fn.slice`" in str(error) else _reason(error)) from None

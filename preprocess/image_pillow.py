@@ -30,14 +30,27 @@ def preprocessor():
 
 def preprocess(encoded):
     """Encoded bytes -> float32 (3, 224, 224)."""
-    try:
-        image, orientation = _decode(encoded)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise refusal(encoded, error) from None
+    image, orientation = _opened(encoded)
     crop = np.asarray(_crop(image, orientation).convert("RGB")).transpose(2, 0, 1)
     pixels = np.multiply(crop, SCALE, order="C")
     pixels -= OFFSET
     return pixels
+
+
+def png(encoded):
+    """Encoded bytes -> those of an 8-bit RGB PNG, upright, hardly compressed. Raises ValueError as `preprocess`."""
+    image, orientation = _opened(encoded)
+    upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+    file = io.BytesIO()
+    upright.convert("RGB").save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def _opened(encoded):
+    try:
+        return _decode(encoded)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise refusal(encoded, error) from None
 
 
 def _decode(encoded):

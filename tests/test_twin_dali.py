@@ -145,6 +145,25 @@ def test_samples_of_one_request_that_come_out_in_different_shapes_are_the_client
     assert refused.value.status() == "400" and "same shape" in refused.value.message()
 
 
+def test_the_python_steps_of_a_dali_py_go_before_its_graph_and_may_refuse_a_sample(server):
+    settings = config("dali", "x UINT8 [ -1 ]; y UINT8 [ -1 ]", "p UINT8 [ -1 ]; q UINT8 [ -1 ]")
+    source = """    return fn.external_source(name="x"), fn.external_source(name="y")
+
+def halved(sample):
+    if sample[0] % 2:
+        raise ValueError(f"{sample[0]} is odd")
+    return sample // 2
+
+PREPARE = {"y": halved}
+"""
+    server.load("prepared", settings, dali_py=PIPELINE + source)
+    numbers = [np.array(rows, np.uint8)[:, None] for rows in ([2, 4, 6], [7], [8, 8, 8, 2])]
+    first, refused, last = server.together("prepared", [{"x": number, "y": number} for number in numbers])
+    assert (first["p"].ravel().tolist(), first["q"].ravel().tolist()) == ([2, 4, 6], [1, 2, 3])
+    assert last["q"].ravel().tolist() == [4, 4, 4, 1]
+    assert refused.status() == "400" and "7 is odd" in refused.message()
+
+
 def test_a_serialised_pipeline_is_served_too(server):
     from nvidia.dali import fn, pipeline_def
 

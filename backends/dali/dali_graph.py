@@ -25,15 +25,17 @@ TRITON_TYPES = {
 CODESTREAM = {"3": "damaged image", "4": "not an image of a known format"}  # nvimgcodecStatus_t's numbers
 
 
-def serialized(folder, filename):
-    """The graph, found as the native backend finds it: the file that the config names, else `dali.py`.
+def load(folder, filename):
+    """(graph, steps before it), found as the native backend finds it: the file that the config names, else `dali.py`.
 
-    Raises FileNotFoundError if neither is there.
+    A Python file may have `PREPARE`, a dict of input name -> function of one sample (an array), which the native
+    backend ignores. It returns what the graph shall see of that sample, or raises what shall be answered.
+    Raises FileNotFoundError if neither file is there.
     """
     paths = [folder / (filename or "model.dali"), folder / "dali.py"]
     for path in paths:
         if path.exists():
-            return autoserialized(path) if path.suffix == ".py" else path.read_bytes()
+            return autoserialized(path) if path.suffix == ".py" else (path.read_bytes(), {})
     raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
 
 
@@ -44,7 +46,7 @@ def autoserialized(path):
     spec.loader.exec_module(module)
     with tempfile.NamedTemporaryFile() as file:
         invoke_autoserialize(module, file.name)
-        return file.read()
+        return file.read(), getattr(module, "PREPARE", {})
 
 
 def num_threads(parameters):

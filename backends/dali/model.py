@@ -1,7 +1,8 @@
 """Twin of Triton's native `dali` backend, in Python: the same config.pbtxt, the same `dali.py` or `model.dali`.
 
 It is for servers that have only the Python backend. Two things it does better than the native one: it needs
-no driver, and a bad sample fails its own request and no other.
+no driver, and a bad sample fails its own request and no other. One thing only it does: the steps in Python that a
+`dali.py` may name for what no graph can do (`dali_graph.load`).
 """
 
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb
-from dali_graph import check, num_threads, reason, serialized
+from dali_graph import check, load, num_threads, reason
 from nvidia.dali import Pipeline
 
 
@@ -24,7 +25,8 @@ class TritonPythonModel:
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
         self.on_gpu = args["model_instance_kind"] == "GPU"
-        self.serialized = serialized(folder, config["default_model_filename"])
+        self.serialized, prepare = load(folder, config["default_model_filename"])
+        self.prepare = {name: prepare.get(name, lambda sample: sample) for name in self.inputs}
         self.options = {
             **({"batch_size": config["max_batch_size"]} if config["max_batch_size"] else {}),
             **num_threads(config["parameters"]),
@@ -60,7 +62,8 @@ class TritonPythonModel:
 
     def answer(self, requests):
         batches = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
-        outputs = self.run({name: [row for batch in batches for row in batch[name]] for name in self.inputs})
+        rows = {name: [row for batch in batches for row in batch[name]] for name in self.inputs}
+        outputs = self.run({name: [self.prepare[name](row) for row in samples] for name, samples in rows.items()})
         ends = np.cumsum([len(batch[self.inputs[0]]) for batch in batches]).tolist()
         spans = [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         return [self.response(outputs, span) for span in spans]
