@@ -9,11 +9,14 @@ import json
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+
 from loadgen import arrivals, machine, payloads
 from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
-from loadgen.samples import summary
+from loadgen.samples import tabulated
 from loadgen.serverside import Server, difference
+from loadgen.summary import summary
 from loadgen.workloads import AUDIO, IMAGE
 
 POLICY = {"max_queue_size": 256, "default_timeout_microseconds": 10_000_000, "timeout_action": "REJECT"}
@@ -34,12 +37,14 @@ def load(server: Server, model: str, config: dict) -> None:
 
 def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed=3)
-    sent = payloads.order(payloads.load(arm.workload), len(schedule), seed=3)
-    OpenLoop(arm, server.url, lambda sample: None).run([0.0] * 3, sent[:3])  # warm-up
+    sent = payloads.load(arm.workload)
+    order = payloads.order(len(sent), len(schedule), seed=3)
+    OpenLoop(arm, server.url, lambda sample: None).run(np.zeros(3), order[:3], sent)  # warm-up
     samples, before = [], server.statistics()
-    OpenLoop(arm, server.url, samples.append).run(schedule.times, sent)
+    OpenLoop(arm, server.url, samples.append).run(schedule.times, order, sent)
     step = difference(before, server.statistics(), (arm.target.model,))[arm.target.model]
-    latency = summary(samples, seconds)["latency"]
+    records, reasons = tabulated(samples)
+    latency = summary(records, seconds, reasons)["latency"]
     return (
         f"{latency['p50']:>7.0f} {latency['mean']:>7.0f} {latency['p95']:>7.0f} {step['mean_batch']:>6.2f}"
         f" {step['ms']['queue']:>7.0f} {step['ms']['compute_infer']:>8.0f}"

@@ -16,14 +16,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import arrivals, machine, payloads, table
+import numpy as np
+
+from loadgen import arrivals, journal, machine, payloads, table
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
-from loadgen.samples import Sample, Writer, summary
+from loadgen.samples import Sample, tabulated
 from loadgen.serverside import Server, Unavailable, difference
+from loadgen.summary import summary
+from loadgen.validity import Facts, judge
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
 UTILISATION = 0.7  # offered load as a share of what the slowest sequential client could do at the very most
+VOUCHED_FOR = 50  # the percentile that an arm's verdict must be able to vouch for; the table brackets p99 by itself
 SHARE = {"image": 0.3, "audio": 0.7}  # of the time: a clip takes several times as long as a photograph
 
 
@@ -32,20 +37,32 @@ class Result:
     """What one arm did, over all its blocks."""
 
     arm: Arm
-    samples: list[Sample] = field(default_factory=list)
+    blocks: list[np.ndarray] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=lambda: [""])
     seconds: float = 0
     client_cpu: float = 0
     server_cpu: float | None = 0
+    hub_stall: float = 0
+    complete: bool = True
     steps: list[dict] = field(default_factory=list)
 
-    def summary(self) -> dict:
-        result = summary(self.samples, self.seconds)
-        n = max(1, len(self.samples))
+    def add(self, records: np.ndarray, reasons: list[str]) -> None:
+        """A block's samples, whose reasons count in a list of the block's own."""
+        self.reasons += [text for text in reasons if text not in self.reasons]
+        records = records.copy()
+        records["reason"] = np.array([self.reasons.index(text) for text in reasons])[records["reason"]]
+        self.blocks.append(records)
+
+    def summary(self, cores: int) -> dict:
+        result = summary(np.concatenate(self.blocks), self.seconds, self.reasons)
+        n = max(1, result["books"]["scheduled"])
+        facts = Facts(self.client_cpu / max(self.seconds, 1e-9) / cores, self.hub_stall, self.complete)
         return {
             "arm": str(self.arm),
             "placement": self.arm.placement,
             "mode": str(self.arm.mode),
             **result,
+            **judge(result, facts, VOUCHED_FOR).as_dict(),
             "client_cpu_ms": self.client_cpu / n * 1e3,
             "server_cpu_ms": None if self.server_cpu is None else self.server_cpu / n * 1e3,
             "steps": pooled(self.steps),
@@ -78,35 +95,41 @@ def arms(workload: Workload, cores: int, library: str) -> list[Arm]:
 def back_to_back(server: Server, workload: Workload, library: str, sent: list[payloads.Payload]) -> dict[str, float]:
     """Mean seconds per request of a sequential client that never pauses, per placement; once through to warm up."""
     means = {}
+    order = payloads.order(len(sent), len(sent), seed=1)
     for placement in PLACEMENTS:
-        result = Result(Arm(workload, placement, Mode("sequential"), library))
+        arm = Arm(workload, placement, Mode("sequential"), library)
         for _ in ("warm-up", "measured"):
-            result.samples.clear()
-            OpenLoop(result.arm, server.url, result.samples.append).run([0.0] * len(sent), sent)
-        report = summary(result.samples, 1)
+            samples: list[Sample] = []
+            OpenLoop(arm, server.url, samples.append).run(np.zeros(len(sent)), order, sent)
+        records, reasons = tabulated(samples)
+        report = summary(records, 1, reasons)
         if report["errors"]:
-            raise Unavailable(f"{result.arm}: {report['errors']} of {len(sent)} requests failed: {report['reasons']}")
+            raise Unavailable(f"{arm}: {report['errors']} of {len(sent)} requests failed: {report['reasons']}")
         means[placement] = report["service"]["mean"] / 1e3
     return means
 
 
-def block(server: Server, result: Result, schedule: arrivals.Schedule, sent, writer: Writer) -> None:
-    """Run one arm over one schedule and add what happened to its result."""
-
-    def record(sample: Sample) -> None:
-        result.samples.append(sample)
-        writer.write(sample)
-
+def block(server: Server, result: Result, schedule: arrivals.Schedule, order, sent, path: Path) -> None:
+    """Run one arm over one schedule, keep its samples in a file of their own, and add what happened to its result."""
     before, server_cpu, cpu = server.statistics(), server.cpu_seconds(), time.process_time()
+    kept = journal.Journal(path)
+    loop = OpenLoop(result.arm, server.url, lambda sample: None, journal=kept)
+    complete = False
     try:
-        OpenLoop(result.arm, server.url, record).run(schedule.times, sent)
+        loop.run(schedule.times, order, sent)
+        complete = True
     finally:
         result.client_cpu += time.process_time() - cpu
         result.seconds += schedule.seconds
+        result.complete &= complete
+        result.hub_stall = max(result.hub_stall, loop.hub_stall)
         if server_cpu is None or result.server_cpu is None:
             result.server_cpu = None
         else:
             result.server_cpu += (server.cpu_seconds() or server_cpu) - server_cpu
+        kept.close()
+        result.add(*journal.read(path))
+        journal.to_parquet(path, [payload.name for payload in sent])
     result.steps.append(difference(before, server.statistics(), result.arm.workload.steps))
 
 
@@ -159,36 +182,38 @@ class Bench:
         self.report["workloads"][workload.name] = described
         said = ", ".join(f"{placement} {mean * 1e3:.0f} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {spec} for {seconds:.0f} s a block", flush=True)
-        writers = [Writer(self.directory / f"{result.arm.slug}.csv") for result in results]
         blocks = rounds * len(results)
         for turn in range(rounds):
             seed = self.options.seed + turn
             schedule = process.schedule(seconds, seed)
+            if not len(schedule):
+                raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; give more --seconds")
             described["rounds"].append({"seed": seed, "seconds": seconds, "schedule": schedule.digest})
-            chosen = payloads.order(sent, len(schedule), seed)
+            chosen = payloads.order(len(sent), len(schedule), seed)
             order = random.Random(f"{workload.name} {seed}").sample(range(len(results)), len(results))
             for position, i in enumerate(order):
                 number = turn * len(results) + position
                 left = (blocks - number) * (seconds + 1)
                 print(f"  block {number + 1:>2}/{blocks}  {results[i].arm!s:<24} about {left:.0f} s left", flush=True)
-                block(self.server, results[i], schedule, chosen, writers[i])
-        for writer in writers:
-            writer.close()
+                path = self.directory / results[i].arm.slug / f"round-{turn + 1}.journal"
+                block(self.server, results[i], schedule, chosen, sent, path)
 
-    def finish(self) -> bool:
-        """Write summary.json and print the tables of what was measured; True if every request was answered."""
+    def finish(self) -> int:
+        """Write summary.json and print the tables of what was measured; the exit code of the worst arm's verdict."""
         for name, results in self.results.items():
-            measured = [result.summary() for result in results if result.samples]
+            measured = [result.summary(len(self.cores)) for result in results if result.blocks]
             self.report["workloads"][name]["arms"] = measured
             if measured:
                 print("\n" + table.arms(name, self.report["workloads"][name]))
+                print(table.verdicts(measured))
                 print("\n" + table.steps(measured, WORKLOADS[name].steps))
         if not self.directory.exists():
-            return False
+            return 1
         (self.directory / "summary.json").write_text(json.dumps(self.report, indent=2) + "\n")
         print("\n" + table.LEGEND)
         print(f"\nsamples and summary.json: {self.directory}")
-        return not any(arm["errors"] for w in self.report["workloads"].values() for arm in w.get("arms", []))
+        arms = [arm for workload in self.report["workloads"].values() for arm in workload.get("arms", [])]
+        return 1 if any(arm["errors"] for arm in arms) else 3 if not all(arm["valid"] for arm in arms) else 0
 
 
 def main() -> int:
@@ -213,7 +238,7 @@ def main() -> int:
             raise ValueError("--rounds must be at least 1 and --seed must not be negative")
         arrivals.positive(seconds=options.seconds)
         if options.arrivals:
-            arrivals.parse(options.arrivals)
+            arrivals.parse(options.arrivals).schedule(1, options.seed)
         Arm(IMAGE, "client", Mode("sequential"), options.library)
         bench = Bench(options)
     except ValueError as error:
@@ -227,8 +252,8 @@ def main() -> int:
     except Unavailable as error:
         print(error, file=sys.stderr)
         interrupted = 1
-    answered = bench.finish()
-    return interrupted or int(not answered)
+    code = bench.finish()
+    return interrupted or code
 
 
 if __name__ == "__main__":

@@ -1,24 +1,30 @@
 """Offers a schedule to an arm and records what happened, one sample per due time.
 
-The pacer sleeps until each *absolute* due time and hands the arrival over without waiting for anything:
-a slow request does not push the next ones. Preprocessing runs in real OS threads (gevent's native pool:
-under Locust's monkey-patching a standard ThreadPoolExecutor would run greenlets).
+The pacer is a thread of its own. It sleeps until each *absolute* due time and hands the arrival to the workers
+without waiting for anything: a slow request does not push the next ones, nor does whatever else the process does.
 """
 
+import dataclasses
+import gc
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from _queue import Empty, SimpleQueue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import gevent
-from gevent.local import local
-from gevent.pool import Group
-from gevent.threadpool import ThreadPool
+import numpy as np
 
-from loadgen.alarm import Alarm
 from loadgen.arms import Arm
+from loadgen.clock import prompt, sleep_until
+from loadgen.journal import Journal
 from loadgen.payloads import Payload
-from loadgen.samples import DROPPED, FAILED, UNFINISHED, Sample
-from loadgen.wire import Connection, Request
+from loadgen.samples import RECORD, STATUSES, UNFINISHED, Sample
+from loadgen.workers import Client, Workers, allocate_lock, start_thread
+
+ENDED = "the run ended first"
+POLL = 0.02  # seconds between two collections of what has finished
+SWITCH = 0.0002  # seconds after which a thread that computes in Python lets the pacer have its turn
 
 
 def pace(dues: Iterable[int], fire: Callable[[int], None], until: Callable[[int], None]) -> None:
@@ -32,108 +38,161 @@ def pace(dues: Iterable[int], fire: Callable[[int], None], until: Callable[[int]
         fire(index)
 
 
-@dataclass
+@contextmanager
+def undisturbed():
+    """The interpreter, without what holds up its threads: a garbage collection that looks through all that was ever
+    imported takes a tenth of a second, a turn of a computing thread 5 ms. See gc.freeze and sys.setswitchinterval."""
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(switch)
+
+
+class Over(Exception):
+    """The run has ended before its schedule."""
+
+
 class OpenLoop:
     """One arm driven by one schedule against the server at `url`.
 
-    `record` is called once per sample, in the order in which they finish. `timeout` is the deadline of
-    one request in seconds, from when it is sent; it is also how long the end of a run waits for stragglers.
+    `record` is called once per arrival that was fired, in the order in which they finish, by the greenlet that
+    called `run`, within POLL seconds; the journal, if there is one, is written at once. `timeout` is the deadline
+    of one request in seconds, from when it is sent; it is also how long the end of a run waits for stragglers.
     """
 
-    arm: Arm
-    url: str
-    record: Callable[[Sample], None]
-    timeout: float = 30.0
-    in_flight: int = 0
-    _local: local = field(default_factory=local)
+    def __init__(
+        self,
+        arm: Arm,
+        url: str,
+        record: Callable[[Sample], None],
+        timeout: float = 30.0,
+        journal: Journal | None = None,
+    ):
+        self.arm, self.url, self.record, self.timeout, self.journal = arm, url, record, timeout, journal
+        self.fired = 0
+        self.hub_stall = 0.0
+        """The longest time in seconds that the collection of samples was late: something blocked the event loop."""
+        self._open: dict[int, Sample] = {}
+        self._finished: SimpleQueue[Sample] = SimpleQueue()
+        self._failure: Exception | None = None
+        self._over = self._paced = False
+        self._lock = allocate_lock()
 
-    def run(self, dues: Sequence[float], payloads: Sequence[Payload], start: int | None = None) -> None:
-        """Offer request i with payloads[i] at dues[i] seconds after `start` (monotonic ns; default now).
+    def run(
+        self,
+        dues: np.ndarray,
+        order: np.ndarray,
+        payloads: Sequence[Payload],
+        start: int | None = None,
+        indices: range | None = None,
+    ) -> None:
+        """Offer request i with payloads[order[i]] at dues[i] seconds after `start` (monotonic ns; default now).
 
-        Preprocessors are made first, one per worker, so that no request pays for an import.
-        Returns when every arrival has its sample. If it is interrupted (a stopped test, Ctrl-C), arrivals
-        without an answer are recorded as unfinished before the exception goes on.
+        `indices` are the arrivals that are this process's; default all. Returns when every one has its sample. If
+        it is interrupted (a stopped test, Ctrl-C), arrivals without an answer are recorded as unfinished, and what
+        was never fired goes only into the journal, before the exception goes on. Raises OSError if the journal does.
         """
-        self._preprocessors = [self.arm.preprocessor() for _ in range(self.arm.mode.workers)]
-        self._start = time.monotonic_ns() if start is None else start
-        samples = [
-            Sample(i, payload.name, round(due * 1e9))
-            for i, (due, payload) in enumerate(zip(dues, payloads, strict=True))
-        ]
-        self._open = dict(enumerate(samples))
-        self._pool = ThreadPool(self.arm.mode.workers)
-        self._shared = Connection(self.url, self.arm.mode.cap, self.timeout)
-        handle = self._handle_async if self.arm.mode.name == "async" else self._handle_blocking
-        requests, alarm = Group(), Alarm()
-
-        def fire(i: int) -> None:
-            samples[i].fired = self._now()
-            requests.spawn(handle, samples[i], payloads[i])
-
+        mine = range(len(dues)) if indices is None else indices
+        workers = Workers(Client(self.arm, self._now), self.url, self.timeout, self._finish)
         try:
-            pace([s.due for s in samples], fire, lambda due: alarm.until(self._start + due))
-            requests.join(timeout=self.timeout + 1)
+            with undisturbed():
+                self._start = time.monotonic_ns() if start is None else start
+                start_thread(self._pace, (dues, order, payloads, mine, workers))
+                self._collect(lambda: self._paced and not self._open, self._end(dues))
         finally:
-            requests.kill(block=False)
-            for sample in list(self._open.values()):
-                self._close(sample, UNFINISHED, "the run ended first")
-            alarm.close()
-            self._shared.close()
-            gevent.spawn(self._pool.kill)  # returns only when its threads have: not worth waiting for
+            self._over = True
+            workers.close()
+            self._give_up()
+            if self.journal and not self._failure:
+                self.journal.extend(never_fired(dues, order, mine[self.fired :]), ENDED)
 
     def _now(self) -> int:
         return time.monotonic_ns() - self._start
 
-    def _handle_async(self, sample: Sample, payload: Payload) -> None:
-        if self.in_flight >= self.arm.mode.cap:
-            self._close(sample, DROPPED, f"{self.arm.mode.cap} requests were in flight")
-            return
-        self.in_flight += 1
+    def _pace(self, dues, order, payloads, mine, workers) -> None:
+        def fire(position: int) -> None:
+            index = mine[position]
+            payload = int(order[index])
+            sample = Sample(index, payload, round(dues[index] * 1e9))
+            self._open[index] = sample
+            self.fired = position + 1
+            sample.fired = self._now()
+            workers.put(sample, payloads[payload])
+
+        prompt()
         try:
-            request = self._pool.apply(self._prepare, (sample, payload))
-            if request:
-                self._exchange(self._shared, sample, request)
-        finally:
-            self.in_flight -= 1
-        self._close(sample)
+            pace((round(dues[index] * 1e9) for index in mine), fire, self._until)
+        except Over:
+            pass
+        except Exception as error:  # of a worker's making, e.g. no more threads: run() raises it
+            self._failure = error
+        self._paced = True
 
-    def _handle_blocking(self, sample: Sample, payload: Payload) -> None:
-        self.in_flight += 1
-        try:
-            self._pool.apply(self._prepare_and_exchange, (sample, payload))
-        finally:
-            self.in_flight -= 1
-        self._close(sample)
+    def _until(self, due: int) -> None:
+        if not sleep_until(self._start + due, lambda: self._over):
+            raise Over
 
-    def _prepare_and_exchange(self, sample: Sample, payload: Payload) -> None:
-        if request := self._prepare(sample, payload):
-            if not hasattr(self._local, "connection"):
-                self._local.connection = Connection(self.url, 1, self.timeout)
-            self._exchange(self._local.connection, sample, request)
-
-    def _prepare(self, sample: Sample, payload: Payload) -> Request | None:
-        sample.began = self._now()
-        try:
-            if not hasattr(self._local, "preprocessor"):
-                self._local.preprocessor = self._preprocessors.pop()
-            request = self.arm.request(self._local.preprocessor(payload.encoded))
-        except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
-            sample.status, sample.reason = FAILED, f"client preprocessing: {error}".splitlines()[0][:200]
-            return None
-        sample.prepared = self._now()
-        sample.bytes_up = len(request.body)
-        return request
-
-    def _exchange(self, connection: Connection, sample: Sample, request: Request) -> None:
-        sample.sent = self._now()
-        outcome = connection.post(request, self.arm.target.outputs)
-        sample.done = self._now()
-        sample.status, sample.reason, sample.bytes_down = outcome.status, outcome.reason, outcome.bytes_down
-
-    def _close(self, sample: Sample, status: str | None = None, reason: str = "") -> None:
-        """Write the sample down, once: a late answer to a request already given up changes nothing."""
+    def _finish(self, sample: Sample) -> None:
+        """Once: a late answer to a request already given up changes nothing."""
         if self._open.pop(sample.index, None) is None:
             return
-        if status:
-            sample.status, sample.reason = status, reason
-        self.record(sample)
+        try:
+            if self.journal and not self._failure:
+                self.journal.write(sample)
+        except OSError as error:
+            self._failure = error
+        self._finished.put(sample)
+
+    def _collect(self, complete: Callable[[], bool], end: float) -> None:
+        """Hand on what has finished until all has, or nothing more is waited for."""
+        seen = time.monotonic()
+        while not complete() and time.monotonic() < end and not self._failure:
+            gevent.sleep(POLL)
+            now = time.monotonic()
+            self.hub_stall = max(self.hub_stall, now - seen - POLL)
+            seen = now
+            self._hand_on()
+        self._hand_on()
+        if self._failure:
+            raise self._failure
+
+    def _hand_on(self) -> None:
+        for sample in self._arrived():
+            self.record(sample)
+
+    def _arrived(self) -> Iterator[Sample]:
+        while True:
+            try:
+                yield self._finished.get_nowait()
+            except Empty:
+                return
+
+    def _end(self, dues: np.ndarray) -> float:
+        """When waiting ends, on the monotonic clock: a deadline after the last due time, and a second of grace."""
+        last = dues[-1] if len(dues) else 0
+        return self._start / 1e9 + last + self.timeout + 1
+
+    def _give_up(self) -> None:
+        """Of what was fired and has no answer, a copy is recorded: a thread may still be writing to the sample."""
+        for index, sample in list(self._open.items()):
+            if self._open.pop(index, None) is not None:
+                given_up = dataclasses.replace(sample, status=UNFINISHED, reason=ENDED, done=0)
+                if self.journal and not self._failure:
+                    self.journal.write(given_up)
+                self.record(given_up)
+        self._hand_on()
+
+
+def never_fired(dues: np.ndarray, order: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+    """The records of arrivals whose time did not come."""
+    records = np.zeros(len(indices), RECORD)
+    chosen = np.asarray(indices, dtype=np.int64)
+    records["index"], records["payload"] = chosen, order[chosen]
+    records["due"] = np.round(dues[chosen] * 1e9)
+    records["status"] = STATUSES.index(UNFINISHED)
+    return records

@@ -72,9 +72,9 @@ def photograph(path: Path, width: int) -> Payload:
     return Payload(f"{path.stem}-{width}x{height}.jpg", encoded)
 
 
-def order(payloads: Sequence[Payload], n: int, seed: int) -> list[Payload]:
-    """A seeded sequence of n payloads: shuffled rounds in which each occurs once, so that every prefix is
-    balanced. Its random stream is independent of the schedule's with the same seed."""
+def order(kinds: int, n: int, seed: int) -> np.ndarray:
+    """Which of `kinds` payloads each of n requests sends, uint32: shuffled rounds in which each occurs once, so that
+    every prefix is balanced. Its random stream is independent of the schedule's with the same seed."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    rounds = -(-n // len(payloads))
-    return [payloads[i] for _ in range(rounds) for i in rng.permutation(len(payloads))][:n]
+    rounds = -(-n // kinds)
+    return rng.permuted(np.tile(np.arange(kinds, dtype=np.uint32), (rounds, 1)), axis=1).ravel()[:n]

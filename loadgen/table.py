@@ -1,11 +1,13 @@
 """The tables that `make bench` prints, and what their columns mean."""
 
-P99_NEEDS = 299  # a distribution-free 95 % interval on p99 needs that many: 1 - 0.99^n >= 0.95
+from loadgen.summary import needed
+
+P99_NEEDS = needed(99)
 
 LEGEND = """\
 rate        answered requests per second, of those offered
-p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 299
-            requests, too few for an interval on it
+p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 459
+            requests, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
 err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
@@ -47,6 +49,16 @@ def arms(name: str, workload: dict) -> str:
         f" {'cpu cl':>7} {'srv':>7} {'KB up':>7} {'down':>6}",
     )
     return "\n".join([*head, *(row(arm) for arm in workload["arms"])])
+
+
+def verdicts(measured: list[dict]) -> str:
+    """The arms whose figures are not to be trusted, and what to change."""
+    lines = [
+        f"INVALID {arm['placement']} {arm['mode']}: {found['rule']}: {found['measured']}; {found['change']}"
+        for arm in measured
+        for found in arm["findings"]
+    ]
+    return "\n".join(lines) or "every arm VALID"
 
 
 def row(arm: dict) -> str:

@@ -5,87 +5,37 @@ wait times, Locust's own way to make load, are closed loops and have no part in 
 for the one user and ends the run when every arrival has its sample.
 """
 
-import json
-import logging
 import sys
-import time
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar
 
 import gevent
-from gevent.event import Event
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadgen import arrivals, payloads, web
-from loadgen.arms import MODES, PLACEMENTS, Arm, Mode
+from loadgen import distributed, locust_stats, web
+from loadgen.closedloop import ClosedLoop
+from loadgen.journal import Journal
 from loadgen.openloop import OpenLoop
-from loadgen.samples import COMPLETED, Sample, Writer, books, sentence, summary
+from loadgen.report import Meter, Report
+from loadgen.samples import COMPLETED, Sample
+from loadgen.settings import Settings, declare
+from loadgen.validity import Facts
 from loadgen.workloads import Workload
-
-log = logging.getLogger("crossover")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """One run as asked for, from the command line or the web form (where every value is text)."""
-
-    arm: Arm
-    schedule: arrivals.Schedule
-    payloads: list[payloads.Payload]
-    timeout: float
-
-    @classmethod
-    def of(cls, workload: Workload, options) -> "Settings":
-        """Raises ValueError with one line that says which option is wrong and what it takes."""
-        workers = 1 if options.mode == "sequential" else number("workers", options.workers, int)
-        mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
-        seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)
-        arrivals.positive(timeout=timeout)
-        return cls(
-            Arm(workload, options.placement, mode, options.library),
-            arrivals.parse(options.arrivals).schedule(seconds, number("seed", options.seed, int)),
-            payloads.load(workload, options.payloads),
-            timeout,
-        )
-
-
-def number(name: str, text, kind=float):
-    try:
-        value = kind(text)
-        if value < 0:
-            raise ValueError
-        return value
-    except (TypeError, ValueError):
-        what = "whole number" if kind is int else "number"
-        raise ValueError(f"{name} must be a {what} that is not negative, not {text!r}") from None
-
-
-LOCAL = "local"
 
 
 class Shape(LoadTestShape):
     """One user per process until every process has offered its share, then stop."""
 
-    waiting_for: ClassVar[set[str]] = set()
-    """Processes that have not said they are done: worker ids, or LOCAL where there are no workers."""
+    over: ClassVar[bool] = False
+    """Set where the one process there is has offered its schedule."""
+    master: ClassVar[distributed.Master | None] = None
     started: ClassVar[bool] = False
 
     def tick(self):
-        alive = set(self.runner.clients) if isinstance(self.runner, MasterRunner) else {LOCAL}
-        if Shape.started and not Shape.waiting_for & alive:
+        if Shape.started and (Shape.master.finished if Shape.master else Shape.over):
             return None
-        return max(1, len(alive)), 100
-
-    @classmethod
-    def start(cls, processes):
-        cls.waiting_for, cls.started = set(processes), True
-
-    @classmethod
-    def stop(cls, **_):
-        cls.started = False
+        return max(1, len(Shape.master.alive)) if Shape.master else 1, 100
 
 
 class OpenLoopUser(User):
@@ -93,114 +43,107 @@ class OpenLoopUser(User):
 
     abstract = True
     workload: Workload
+    worker: ClassVar[distributed.Worker | None] = None
     host = "http://localhost:8000"
 
     @task
-    def offer_the_schedule(self):
-        runner = self.environment.runner
-        distributed = isinstance(runner, WorkerRunner)
-        index, count, start = Slice.wait() if distributed else (0, 1, None)
-        settings = Settings.of(self.workload, self.environment.parsed_options)
-        dues = settings.schedule.times[index::count]
-        chosen = payloads.order(settings.payloads, len(settings.schedule), settings.schedule.seed)[index::count]
-        report = Report(settings, self.environment, suffix=f"-{index}" if distributed else "")
-        loop = OpenLoop(settings.arm, self.environment.host or self.host, report.record, settings.timeout)
+    def offer(self):
         try:
-            loop.run(dues, chosen, start)
+            if self.worker:
+                self.offer_a_share(self.worker.share())
+            else:
+                self.offer_all()
+        except ValueError as error:  # a worker that lacks the files that the others have
+            print(error, file=sys.stderr)
+            self.environment.process_exit_code = 1
+        except OSError as error:  # of the samples' file; whatever the server does is a sample
+            print(f"{error.filename or 'samples'}: {error.strerror or error}; the run ends here", file=sys.stderr)
+            self.environment.process_exit_code = 1
         finally:
-            report.close()
-            if distributed:
-                runner.send_message("over")
-            Shape.waiting_for.discard(LOCAL)
+            Shape.over = True
         gevent.sleep(3600)  # until the shape stops this user, within a second
 
+    def offer_all(self):
+        settings = Settings.of(self.workload, self.environment.parsed_options)
+        settings.arm.preprocessor()  # its library's import is not part of the run
+        report = Report(settings, self.environment.parsed_options.reports)
 
-class Report:
-    """Where one run's samples go: a CSV file, Locust's statistics, and a closing line."""
+        def record(sample: Sample) -> None:
+            report.record(sample)
+            self.tell_locust(settings, sample)
 
-    def __init__(self, settings: Settings, environment, suffix: str = ""):
-        self._settings, self._request = settings, environment.events.request
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S.%f")[:-3]
-        self.directory = Path(environment.parsed_options.reports) / f"{stamp}-{settings.arm.slug}{suffix}"
-        self._writer = Writer(self.directory / "samples.csv")
-        self._samples: list[Sample] = []
-        described = {
-            "arm": str(settings.arm),
-            "arrivals": settings.schedule.spec,
-            "seconds": settings.schedule.seconds,
-            "seed": settings.schedule.seed,
-            "schedule": settings.schedule.digest,
-            "payloads": [payload.name for payload in settings.payloads],
-        }
-        (self.directory / "run.json").write_text(json.dumps(described, indent=2) + "\n")
-        log.info("%s  %s  schedule %s", settings.arm, settings.schedule.spec, settings.schedule.digest)
+        facts = None
+        try:
+            facts = self.run_loop(settings, record, report.journal)
+        finally:
+            self.environment.process_exit_code = report.close(facts or self.facts(False)).exit_code
 
-    def record(self, sample: Sample) -> None:
-        self._samples.append(sample)
-        self._writer.write(sample)
+    def offer_a_share(self, share: distributed.Share):
+        try:
+            settings = Settings.of(self.workload, self.environment.parsed_options)
+        except ValueError:
+            self.worker.over(Facts(None, 0.0, complete=False))
+            raise
+        directory = Path(self.environment.parsed_options.reports) / share.name
+        journal = self.worker.journal = Journal(directory / distributed.journal_name(share.index))
+
+        def record(sample: Sample) -> None:
+            self.worker.record(sample)
+            self.tell_locust(settings, sample)
+
+        facts = None
+        try:
+            facts = self.run_loop(settings, record, journal, share)
+        finally:
+            self.worker.over(facts or self.facts(False))
+            journal.close()
+
+    def run_loop(self, settings: Settings, record, journal: Journal, share: distributed.Share | None = None):
+        """Offer it all, or this process's share of it."""
+        index, count, start = (share.index, share.count, share.start) if share else (0, 1, None)
+        host = self.environment.host or self.host
+        self.meter, closed = Meter(), settings.schedule is None
+        self.loop = (ClosedLoop if closed else OpenLoop)(settings.arm, host, record, settings.timeout, journal)
+        if closed:
+            users = len(range(index, int(settings.process.users), count))
+            numbers = range(index, sys.maxsize, count)
+            order = settings.order()
+            self.loop.run(users, settings.process.think, settings.seconds, order, settings.payloads, start, numbers)
+        else:
+            mine = range(index, len(settings.schedule), count)
+            self.loop.run(settings.dues, settings.order(), settings.payloads, start, mine)
+        return self.facts(True)
+
+    def facts(self, complete: bool):
+        return self.meter.facts(self.loop, complete, isinstance(self.loop, ClosedLoop))
+
+    def tell_locust(self, settings: Settings, sample: Sample) -> None:
         problem = None if sample.status == COMPLETED else f"{sample.status}: {sample.reason}"
-        self._request.fire(
-            request_type=self._settings.arm.placement,
-            name=str(self._settings.arm),
+        self.environment.events.request.fire(
+            request_type=settings.arm.placement,
+            name=str(settings.arm),
             response_time=sample.latency * 1e3 if sample.done else None,
             response_length=sample.bytes_down,
             exception=RuntimeError(problem) if problem else None,
             context={},
         )
 
-    def close(self) -> None:
-        self._writer.close()
-        result = summary(self._samples, self._settings.schedule.seconds)
-        (self.directory / "summary.json").write_text(json.dumps(result, indent=2) + "\n")
-        log.info("books: %s", sentence(books(self._samples)))
-        log.info("samples: %s", self.directory / "samples.csv")
-
-
-class Slice:
-    """A worker's share of the schedule, told by the master: every count-th arrival from the index-th on."""
-
-    _told = Event()
-    _value: tuple[int, int, int]
-
-    @classmethod
-    def tell(cls, environment, msg, **_):
-        index, count, epoch = msg.data
-        cls._value = index, count, time.monotonic_ns() + round((epoch - time.time()) * 1e9)
-        cls._told.set()
-
-    @classmethod
-    def wait(cls) -> tuple[int, int, int]:
-        cls._told.wait()
-        cls._told.clear()
-        return cls._value
-
 
 def install(workload: Workload) -> None:
-    """Register the workload's arguments, their checks and the messages between workers with Locust."""
+    """Register the workload's arguments, their checks and the messages between processes with Locust."""
 
     @events.init_command_line_parser.add_listener
     def arguments(parser):
-        add, libraries = parser.add_argument, list(workload.libraries)
-        examples = ", ".join(arrivals.EXAMPLES.values())
-        add("--placement", choices=PLACEMENTS, default="server", help="where the input is decoded and preprocessed")
-        add("--mode", choices=MODES, default="async", help="how the client works off its arrivals")
-        add("--workers", type=int, default=1, help="client threads; in mode async they only preprocess")
-        add("--arrivals", default="poisson:rate=5", help=f"e.g. {examples}")
-        add("--seconds", type=float, default=30.0, help="length of the schedule")
-        add("--seed", type=int, default=1, help="of the schedule and of the order of the payloads")
-        add("--payloads", default="", help="a directory of files to send; empty: the built-in ones")
-        add("--library", choices=libraries, default=libraries[0], help="that preprocesses in the client arm")
-        add("--in-flight-cap", type=int, default=512, help="mode async: arrivals above it are dropped and counted")
-        add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
-        add("--reports", default="reports", include_in_web_ui=False, help="where samples are written")
+        declare(parser, workload)
 
     @events.init.add_listener
     def check(environment, runner, web_ui, **_):
+        locust_stats.install()
         if isinstance(runner, WorkerRunner):
-            runner.register_message("slice", Slice.tell)
+            OpenLoopUser.worker = distributed.Worker(runner)
             return
         if isinstance(runner, MasterRunner):
-            runner.register_message("over", lambda msg, **_: Shape.waiting_for.discard(msg.node_id))
+            Shape.master = distributed.Master(runner)
         if web_ui:
             web.extend(web_ui, environment, lambda options: Settings.of(workload, options))
         try:
@@ -209,15 +152,15 @@ def install(workload: Workload) -> None:
             print(error, file=sys.stderr)
             sys.exit(2)
 
-    events.test_stop.add_listener(Shape.stop)
-
     @events.test_start.add_listener
-    def share_out(environment, **_):
-        runner = environment.runner
-        if not isinstance(runner, MasterRunner):
-            Shape.start({LOCAL})
-            return
-        workers, epoch = list(runner.clients), time.time() + 1
-        Shape.start(workers)
-        for index, worker in enumerate(workers):
-            runner.send_message("slice", [index, len(workers), epoch], worker)
+    def begin(environment, **_):
+        if Shape.master:
+            settings = Settings.of(workload, environment.parsed_options)
+            Shape.master.start(Report(settings, environment.parsed_options.reports, distributed.LEAD))
+        Shape.started, Shape.over = True, False
+
+    @events.test_stop.add_listener
+    def end(environment, **_):
+        Shape.started = False
+        if Shape.master and (verdict := Shape.master.stop()):
+            environment.process_exit_code = verdict.exit_code

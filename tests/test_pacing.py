@@ -1,10 +1,9 @@
 """Laws of the pacer, on a virtual clock."""
 
+import threading
 import time
 
-import gevent
-
-from loadgen.alarm import Alarm
+from loadgen.clock import prompt, sleep_until
 from loadgen.openloop import pace
 
 MS = 1_000_000
@@ -48,20 +47,27 @@ def test_a_slow_fire_makes_the_next_late_and_the_pacer_catches_up():
     assert [at for _, at in fired(dues, Clock(), cost=15 * MS)] == [0, 15 * MS, 30 * MS, 1000 * MS]
 
 
-def test_the_real_alarm_never_rings_early():
-    alarm = Alarm()
-    try:
-        for ahead in (-MS, 0, MS // 10, MS, 30 * MS):
-            due = time.monotonic_ns() + ahead
-            alarm.until(due)
-            assert time.monotonic_ns() >= due
-    finally:
-        alarm.close()
+def test_nobody_wakes_early():
+    for ahead in (-MS, 0, MS // 10, MS, 30 * MS):
+        due = time.monotonic_ns() + ahead
+        assert sleep_until(due)
+        assert time.monotonic_ns() >= due
 
 
-def test_other_greenlets_run_while_the_alarm_is_waited_for():
-    ran, alarm = [], Alarm()
-    gevent.spawn(ran.append, True)
-    alarm.until(time.monotonic_ns() + 20 * MS)
-    alarm.close()
-    assert ran
+def test_who_no_longer_waits_is_let_go_soon():
+    begun = time.monotonic_ns()
+    assert not sleep_until(time.monotonic_ns() + 3600 * 10**9, over=lambda: time.monotonic_ns() > begun + 50 * MS)
+    assert time.monotonic_ns() < begun + 3000 * 10**9
+
+
+def test_a_prompt_thread_still_sleeps():
+    woken = []
+
+    def wake():
+        prompt()
+        woken.append(sleep_until(time.monotonic_ns() + 5 * MS))
+
+    thread = threading.Thread(target=wake)
+    thread.start()
+    thread.join()
+    assert woken == [True]

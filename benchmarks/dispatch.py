@@ -1,0 +1,80 @@
+"""How late the dispatcher is: at 100/s and 1,000/s, for both placements, preprocessing included.
+
+    make up ENGINE=local WEIGHTS=tiny && .venv/bin/python -m benchmarks.dispatch
+
+The client is pinned to the cores that the server does not have. At 1,000/s the payloads are small (a photograph of
+64x64, 0.1 s of speech), as one core cannot preprocess larger ones that often; whether the server keeps up is another
+matter, and shown: what it does not answer in time is dropped at the cap, which the dispatcher must not feel.
+"""
+
+import argparse
+import io
+import time
+from pathlib import Path
+
+import soundfile
+
+from loadgen import arrivals, machine, payloads
+from loadgen.arms import Arm, Mode
+from loadgen.openloop import OpenLoop
+from loadgen.samples import tabulated
+from loadgen.serverside import Server
+from loadgen.summary import summary
+from loadgen.workloads import AUDIO, IMAGE, Workload
+
+
+def small(workload: Workload) -> list[payloads.Payload]:
+    if workload is IMAGE:
+        return payloads.photographs(widths=(64,))
+    cut = []
+    for clip in payloads.load(AUDIO):
+        sound, rate = soundfile.read(io.BytesIO(clip.encoded))
+        file = io.BytesIO()
+        soundfile.write(file, sound[: rate // 10], rate, format="WAV")
+        cut.append(payloads.Payload(clip.name, file.getvalue()))
+    return cut
+
+
+def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
+    sent = small(arm.workload) if rate > 100 else payloads.load(arm.workload)
+    schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed)
+    order = payloads.order(len(sent), len(schedule), seed)
+    OpenLoop(arm, url, lambda sample: None).run(schedule.times[:20], order, sent)  # warm-up
+    samples = []
+    loop, cpu = OpenLoop(arm, url, samples.append, timeout=10), time.process_time()
+    loop.run(schedule.times, order, sent)
+    cpu = time.process_time() - cpu
+    records, reasons = tabulated(samples)
+    result = summary(records, seconds, reasons)
+    lag, books = result["dispatch_lag"], result["books"]
+    return (
+        f"{arm!s:<24} {rate:>6} {lag['p50']:>7.3f} {lag['p99']:>7.3f} {lag['max']:>7.2f}"
+        f" {result['sent_rate'] / result['offered'] - 1:>9.3%} {books['completed']:>9} {books['dropped']:>8}"
+        f" {cpu / len(samples) * 1e3:>7.3f} {loop.hub_stall * 1e3:>6.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--repetitions", type=int, default=2)
+    options = parser.parse_args()
+    server = Server.at(options.url, Path(".run"))
+    cores = machine.others(server.cores)
+    machine.pin(cores)
+    print(f"{machine.cpu_model()}; client cores {cores}, server cores {server.cores}")
+    print(
+        f"{'arm':<24} {'rate/s':>6} {'lag p50':>7} {'p99':>7} {'max ms':>7} {'fired off':>9} {'completed':>9}"
+        f" {'dropped':>8} {'cpu ms':>7} {'stall':>6}"
+    )
+    for repetition in range(options.repetitions):
+        for rate in (100, 1000):
+            for workload in (IMAGE, AUDIO):
+                for placement in ("server", "client"):
+                    arm = Arm(workload, placement, Mode("async"))
+                    print(measure(options.url, arm, rate, options.seconds, repetition + 1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

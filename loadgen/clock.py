@@ -1,0 +1,33 @@
+"""Waking a thread at an absolute instant of the monotonic clock, to a tenth of a millisecond."""
+
+import contextlib
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from gevent.monkey import get_original
+
+sleep = get_original("time", "sleep")  # Locust's own would wake a greenlet, at the event loop's next millisecond
+PR_SET_TIMERSLACK = 29  # prctl(2)
+NAP = 0.1  # seconds: the longest that somebody who no longer wants to wait has to
+
+
+def prompt() -> None:
+    """Have the calling thread woken on time: without the kernel's 50 us of timer slack, and, where the process may
+    (root, CAP_SYS_NICE, an rtprio limit), before other threads of its core (SCHED_FIFO, sched(7))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def sleep_until(ns: int, over: Callable[[], bool] = lambda: False) -> bool:
+    """Return at the instant `ns` (time.monotonic_ns), never before; at once if it has passed. False if it is over."""
+    while not over():
+        wait = ns - time.monotonic_ns()
+        if wait <= 0:
+            return True
+        sleep(min(wait / 1e9, NAP))
+    return False

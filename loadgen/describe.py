@@ -1,0 +1,129 @@
+"""A schedule in numbers and as a picture, to be looked at before anything is sent.
+
+    python -m loadgen.arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
+
+It prints the number of arrivals and their mean rate; the coefficient of variation (cv) of the gaps: 0 for
+constant spacing, 1 for Poisson, more for bursts; the lag-1 autocorrelation of the gaps: 0 where a gap does not
+depend on the one before; and the index of dispersion of counts, variance over mean of the arrivals per window:
+1 for Poisson whatever the window, more for bursts of that length, less for regular arrivals. The windows are
+1, 10 and 100 mean gaps long. A dash: too few arrivals to say, or gaps all alike.
+"""
+
+import argparse
+import math
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from loadgen import arrivals, traces
+from loadgen.schedule import Schedule
+
+WINDOWS = (1, 10, 100)  # mean gaps
+ABOVE = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
+
+
+def cv(gaps: np.ndarray) -> float:
+    """Standard deviation over mean; nan for fewer than two gaps, or none above zero."""
+    return gaps.std() / gaps.mean() if len(gaps) > 1 and gaps.any() else math.nan
+
+
+def lag1(gaps: np.ndarray) -> float:
+    """Correlation between a gap and the next; nan for fewer than ten gaps, or all alike."""
+    return np.corrcoef(gaps[:-1], gaps[1:])[0, 1] if len(gaps) >= 10 and cv(gaps) > 1e-9 else math.nan
+
+
+def dispersion(times: np.ndarray, seconds: float, window: float) -> float:
+    """Variance over mean of the counts in whole windows; nan for fewer than ten windows or no arrivals."""
+    n = int(seconds / window)
+    places = (times + 5e-10) / window  # half a nanosecond, so that an arrival on the edge is in the window it opens
+    counts = np.bincount(np.minimum(places, n).astype(int), minlength=n)[:n]
+    return counts.var(ddof=1) / counts.mean() if n >= 10 and counts.any() else math.nan
+
+
+def describe(schedule: Schedule) -> str:
+    gaps, rate = np.diff(schedule.times), schedule.rate
+    lines = [
+        f"{schedule.spec}  seed {schedule.seed}  schedule {schedule.digest}",
+        f"{len(schedule)} arrivals in {schedule.seconds:g} s: {rate:.4g}/s",
+        f"gaps: cv {said(cv(gaps))}, lag-1 autocorrelation {said(lag1(gaps))}",
+    ]
+    if rate:
+        windows = [length / rate for length in WINDOWS]
+        values = (f"{said(dispersion(schedule.times, schedule.seconds, w))} in windows of {w:.3g} s" for w in windows)
+        lines.append(f"index of dispersion: {', '.join(values)}")
+    return "\n".join(lines)
+
+
+def said(value: float) -> str:
+    return "-" if math.isnan(value) else f"{round(value, 3) + 0:.3g}"
+
+
+def draw(schedule: Schedule, path: Path) -> None:
+    """Rate over time, and the gaps beside those of a Poisson process. Raises OSError if it cannot be written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    title = textwrap.fill(schedule.spec, 100)
+    figure.suptitle(f"{title}\n{len(schedule)} arrivals in {schedule.seconds:g} s, seed {schedule.seed}")
+    over_time, histogram = figure.subplots(2)
+    draw_rate(over_time, schedule)
+    draw_gaps(histogram, np.diff(schedule.times))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, format=path.suffix[1:] or "png")
+
+
+def draw_rate(axes, schedule: Schedule) -> None:
+    bins = int(np.clip(len(schedule) / 10, 10, 240))  # ten arrivals in each, on average
+    counts, edges = np.histogram(schedule.times, bins, (0, schedule.seconds))
+    width = schedule.seconds / bins
+    axes.stairs(counts / width, edges, fill=True, color="tab:blue", alpha=0.6, label=f"in steps of {width:.3g} s")
+    axes.axhline(schedule.rate, color="black", linestyle="--", label=f"mean {schedule.rate:.4g}/s")
+    axes.set(xlabel="time, s", ylabel="arrivals per second", xlim=(0, schedule.seconds), ylim=(0, None))
+    axes.legend(**ABOVE)
+
+
+def draw_gaps(axes, gaps: np.ndarray) -> None:
+    """Bins grow with the gap, so that bursts and lulls both show; gaps of (nearly) zero are only counted."""
+    if not gaps.any():
+        axes.text(0.5, 0.5, "no gaps to draw", ha="center", transform=axes.transAxes)
+        return
+    ms, mean = gaps * 1e3, gaps.mean() * 1e3
+    shown = ms[ms >= 1e-4 * mean]
+    edges = np.geomspace(0.8 * min(shown.min(), 0.01 * mean), 1.25 * max(shown.max(), 10 * mean), 81)
+    left_out = f"; {len(ms) - len(shown)} below {1e-4 * mean:.1g} ms left out" if len(shown) < len(ms) else ""
+    axes.hist(shown, edges, color="tab:blue", alpha=0.6, label=f"{len(ms)} gaps{left_out}")
+    expected = len(ms) * -np.diff(np.exp(-edges / mean))
+    axes.stairs(expected, edges, color="tab:red", linewidth=1.5, label=f"exponential of the same mean, {mean:.3g} ms")
+    axes.set(xscale="log", xlabel="gap, ms", ylabel="gaps", xlim=(edges[0], edges[-1]))
+    axes.legend(**ABOVE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadgen.arrivals", description="Look at a schedule.")
+    parser.add_argument("spec", help="e.g. " + ", ".join(arrivals.EXAMPLES.values()))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", metavar="PNG", help="where to draw it; '' for nowhere; default in reports/arrivals/")
+    parser.add_argument("--save", metavar="FILE", help="write it down, to be replayed by trace:file=FILE")
+    options = parser.parse_args()
+    try:
+        schedule = arrivals.parse(options.spec).schedule(options.seconds, options.seed)
+        print(describe(schedule))
+        if options.save:
+            traces.save(schedule, Path(options.save))
+            print(f"saved as {options.save}")
+        if options.plot != "":
+            path = Path(options.plot or f"reports/arrivals/{slug(schedule)}.png")
+            draw(schedule, path)
+            print(f"drawn in {path}")
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    except OSError as error:
+        parser.exit(2, f"cannot write {error.filename or 'it'}: {error.strerror}\n")
+
+
+def slug(schedule: Schedule) -> str:
+    name = re.sub(r"[^\w.]+", "-", schedule.spec)[:100]
+    return f"{name}-{schedule.seconds:g}s-seed{schedule.seed}"

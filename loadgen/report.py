@@ -1,0 +1,78 @@
+"""What one run leaves: a directory with its samples, its summary and its verdict, and a few lines in the log."""
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from loadgen import journal
+from loadgen.live import Live
+from loadgen.openloop import OpenLoop
+from loadgen.samples import Sample, sentence
+from loadgen.settings import Settings
+from loadgen.summary import summary
+from loadgen.validity import Facts, Verdict, judge
+
+log = logging.getLogger("crossover")
+
+
+@dataclass
+class Meter:
+    """What this process spends from now on."""
+
+    cpu: float = field(default_factory=time.process_time)
+    wall: float = field(default_factory=time.monotonic)
+
+    def facts(self, loop: OpenLoop, complete: bool, closed: bool) -> Facts:
+        wall = max(time.monotonic() - self.wall, 1e-9)
+        share = (time.process_time() - self.cpu) / wall / len(os.sched_getaffinity(0))
+        return Facts(share, loop.hub_stall, complete, closed)
+
+
+class Report:
+    """Of the process that shows the run: the only one, or the master. `record` takes each finished sample.
+
+    The run starts `lead` seconds from now.
+    """
+
+    def __init__(self, settings: Settings, reports: str, lead: float = 0.0):
+        self.settings = settings
+        self.directory = Path(reports) / f"{stamp()}-{settings.arm.slug}"
+        self.journal = journal.Journal(self.directory / "samples.journal")
+        self._described = settings.described()
+        start = time.monotonic_ns() + round(lead * 1e9)
+        write(self.directory / "run.json", self._described)
+        self._live = Live.begin(str(settings.arm), settings.dues, settings.seconds, start)
+        log.info("%s  %s  schedule %s", settings.arm, settings.process, self._described["schedule"])
+
+    def record(self, sample: Sample) -> None:
+        self._live.add(sample)
+
+    def close(self, facts: Facts) -> Verdict:
+        """Summary, verdict and Parquet file. Raises OSError if the disk is full; the journal stays."""
+        self._live.end()
+        self.journal.close()
+        records, reasons = journal.read(self.journal.path)
+        result = summary(records, self.settings.seconds, reasons)
+        verdict = judge(result, facts, self.settings.percentile)
+        log.info("books: %s", sentence(result["books"]))
+        if result["latency"]["p50"] is not None:
+            figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))
+            lag = result["dispatch_lag"]["p99"]
+            log.info("latency from due, ms: %s; dispatch lag p99 %.2f ms", figures, lag)
+        for line in str(verdict).splitlines():
+            log.log(logging.INFO if verdict.valid else logging.WARNING, line)
+        write(self.directory / "summary.json", {**self._described, **result, **verdict.as_dict()})
+        log.info("samples: %s", journal.to_parquet(self.journal.path, self._described["payloads"], self._described))
+        return verdict
+
+
+def stamp() -> str:
+    return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S.%f")[:-3]
+
+
+def write(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

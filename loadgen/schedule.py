@@ -1,0 +1,105 @@
+"""A schedule of absolute due times, and how an arrival process makes one from a seed."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadgen import grammar
+
+CHUNK = 4096
+LIMIT = 50_000_000  # arrivals in one schedule: 400 MB of due times
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Absolute due times, seconds from the start of the run, ascending; float64 of shape (n,)."""
+
+    times: np.ndarray
+    spec: str
+    seconds: float
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def rate(self) -> float:
+        """Offered load in arrivals per second."""
+        return len(self) / self.seconds
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits of the SHA-256 of the due times in whole nanoseconds (little-endian int64)."""
+        return hashlib.sha256((self.times * 1e9).round().astype("<i8").tobytes()).hexdigest()[:12]
+
+
+class Arrivals:
+    """An arrival process. A subclass is a frozen dataclass with `gaps(rng, n)`, n gaps in seconds, or `times`."""
+
+    def schedule(self, seconds: float, seed: int) -> Schedule:
+        """All arrivals in [0, seconds).
+
+        Raises ValueError for a length or a seed that cannot be, for more than LIMIT arrivals and for a
+        trace that cannot be read.
+        """
+        positive(seconds=seconds)
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, not {seed}")
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
+        try:
+            return Schedule(self.times(rng, seconds), str(self), seconds, seed)
+        except ValueError as error:
+            raise ValueError(f"arrivals {str(self)!r} for {seconds:g} s: {error}") from None
+
+    def times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Due times from gaps, the first one gap after the start."""
+        return accumulate(lambda n: self.gaps(rng, n), seconds)
+
+    def __str__(self) -> str:
+        return grammar.write(self)
+
+
+def accumulate(
+    gaps: Callable[[int], np.ndarray],
+    seconds: float,
+    when: Callable[[np.ndarray], np.ndarray] = lambda totals: totals,
+) -> np.ndarray:
+    """when(gap 1), when(gap 1 + gap 2), ... as far as they lie below `seconds`; `when` must not descend.
+
+    Gaps are drawn and mapped in chunks whose size does not depend on `seconds`: a longer run begins like a
+    shorter one, bit for bit.
+    """
+    chunks, total, now, count = [], 0.0, 0.0, 0
+    while now < seconds:
+        totals = total + np.cumsum(gaps(CHUNK))
+        chunks.append(when(totals))
+        total, now, count = totals[-1], chunks[-1][-1], count + len(totals)
+        bounded(count - CHUNK)
+    chunks[-1] = chunks[-1][chunks[-1] < seconds]
+    return np.concatenate(chunks)
+
+
+def bounded(count: float) -> None:
+    """Raise ValueError for more arrivals (or changes of state) than a schedule may hold."""
+    if count > LIMIT:
+        raise ValueError(f"more than {LIMIT:,} arrivals; lower the rate or shorten the run")
+
+
+def positive(**values: float) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be a positive number, not {value:g}")
+
+
+def not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be zero or more, not {value:g}")
+
+
+def between(low: float, high: float, **values: float) -> None:
+    for name, value in values.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")

@@ -1,0 +1,107 @@
+"""Laws of the samples' file: what was written can be read, whatever came after."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from loadgen import journal, samples
+from loadgen.samples import RECORD, STATUSES, Sample
+
+
+def several(n: int = 12) -> list[Sample]:
+    return [
+        Sample(
+            i, i % 3, 10 * i, 10 * i + 1, 10 * i + 2, 10 * i + 3, 10 * i + 4, 10 * i + 5,
+            STATUSES[i % len(STATUSES)], 100 + i, 200 + i, f"reason, {i % 4}\u00e9" if i % len(STATUSES) else "",
+        )
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def written(path, kept: list[Sample]):
+    book = journal.Journal(path)
+    for sample in kept:
+        book.write(sample)
+    return book
+
+
+def same(read, kept: list[Sample]) -> bool:
+    records, reasons = read
+    expected, texts = samples.tabulated(kept)
+    numbers = [name for name in RECORD.names if name != "reason"]
+    return np.array_equal(records[numbers], expected[numbers]) and [reasons[i] for i in records["reason"]] == [
+        texts[i] for i in expected["reason"]
+    ]
+
+
+def test_what_is_written_can_be_read_before_anything_is_closed(tmp_path):
+    written(tmp_path / "deep" / "samples.journal", several())
+    assert same(journal.read(tmp_path / "deep" / "samples.journal"), several())
+
+
+def test_half_a_record_at_the_end_is_left_out(tmp_path):
+    path = tmp_path / "samples.journal"
+    written(path, several()).close()
+    path.write_bytes(path.read_bytes()[:-5])
+    assert same(journal.read(path), several()[:-1])
+
+
+def test_an_empty_journal_is_no_error(tmp_path):
+    written(tmp_path / "samples.journal", []).close()
+    records, reasons = journal.read(tmp_path / "samples.journal")
+    assert (len(records), reasons) == (0, [""])
+    parquet = journal.to_parquet(tmp_path / "samples.journal")
+    assert len(journal.load(parquet)[0]) == 0
+
+
+@pytest.mark.parametrize("rows", [5, 65_536])
+def test_parquet_holds_the_same_and_replaces_the_journal(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(journal, "ROWS", rows)
+    path = tmp_path / "samples.journal"
+    written(path, several()).close()
+    parquet = journal.to_parquet(path, ["a", "b", "c"], {"arm": "x"})
+    *read, payloads = journal.load(parquet)
+    assert same(read, several())
+    assert payloads == ["a", "b", "c"]
+    assert [file.name for file in tmp_path.iterdir()] == ["samples.parquet"]
+
+
+def test_the_parquet_file_says_what_its_columns_mean_in_words_that_any_reader_shows(tmp_path):
+    written(tmp_path / "samples.journal", several()).close()
+    stored = pyarrow.parquet.read_table(journal.to_parquet(tmp_path / "samples.journal", ["a", "b", "c"]))
+    assert stored.column_names == list(journal.DOCUMENTED)
+    assert set(stored.column_names) == set(RECORD.names)
+    row = stored.to_pylist()[7]
+    assert (row["payload"], row["status"], row["reason"]) == ("b", STATUSES[1], "reason, 3\u00e9")
+
+
+def test_a_journal_that_cannot_be_converted_stays(tmp_path, monkeypatch):
+    path = tmp_path / "samples.journal"
+    written(path, several()).close()
+    monkeypatch.setattr(journal, "table", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        journal.to_parquet(path)
+    assert same(journal.read(path), several())
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_disk_that_takes_no_more_is_an_error_and_no_record_is_torn(tmp_path):
+    book = written(tmp_path / "samples.journal", several(3))
+    os.dup2(os.open("/dev/full", os.O_WRONLY), book._file)
+    with pytest.raises(OSError, match="No space left"):
+        book.write(several(4)[-1])
+    assert same(journal.read(tmp_path / "samples.journal"), several(3))
+
+
+def test_the_command_recovers_what_a_killed_process_left(tmp_path):
+    path = tmp_path / "samples.journal"
+    written(path, several())  # never closed
+    command = [sys.executable, "-m", "loadgen.journal", path, tmp_path / "none.journal"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(tmp_path / "samples.parquet")]
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / 'none.journal'}: No such file or directory\n"
