@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -57,7 +57,8 @@ class Report:
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
         result = summary(records, self.settings.seconds, reasons)
-        verdict = judge(result, facts, self.settings.percentile)
+        due = None if self.settings.schedule is None else len(self.settings.schedule)
+        verdict = judge(result, replace(facts, due=due), self.settings.percentile)
         log.info("books: %s", sentence(result["books"]))
         if result["latency"]["p50"] is not None:
             figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))

@@ -19,6 +19,7 @@ class Facts:
     hub_stall: float  # the longest time in seconds that the loop which collects the answers was held up
     complete: bool  # False if the run was interrupted or a process died
     closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
+    due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ def interrupted(summary: Mapping, facts: Facts, percentile: float) -> Found:
     complete. A run cut short also measured less than its schedule asks for."""
     if not facts.complete:
         return "the run was cut short or a process died", "must run to its end", "let it finish; its log says who died"
+
+
+def books(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """Every arrival ends in exactly one status, as in MLPerf LoadGen, which accounts for each query it issued."""
+    if facts.due is not None and summary["books"]["scheduled"] != facts.due:
+        measured = f"{summary['books']['scheduled']} samples for {facts.due} arrivals"
+        return measured, "exactly one each", "keep the run's folder and report this: samples were lost or doubled"
 
 
 def errors(summary: Mapping, facts: Facts, percentile: float) -> Found:
@@ -144,6 +152,7 @@ def rising_latency(summary: Mapping, facts: Facts, percentile: float) -> Found:
 
 RULES = {
     "interrupted": interrupted,
+    "books": books,
     "errors": errors,
     "in-flight cap": in_flight_cap,
     "offered rate": offered_rate,
@@ -153,7 +162,7 @@ RULES = {
     "too few samples": too_few_samples,
     "latency rises": rising_latency,
 }
-UNANSWERED = {"interrupted", "errors", "in-flight cap"}
+UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
 
 
 def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Verdict:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from gevent.monkey import get_original
-from geventhttpclient.response import HTTPSocketResponse
+from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
@@ -82,7 +82,7 @@ class Connection:
 
     def post(self, request: Request, outputs: tuple[str, ...]) -> Outcome:
         """Send it and wait for the whole answer, at most `timeout` seconds. Never raises for what a server does."""
-        self._deadline = time.monotonic() + self._timeout
+        self._deadline, self._began = time.monotonic() + self._timeout, False
         try:
             self._connect()
             self._send(request)
@@ -91,6 +91,9 @@ class Connection:
         except (BlockingIOError, TimeoutError):
             self.close()
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s")
+        except HTTPParseError as error:
+            self.close()
+            return Outcome(FAILED, f"not an HTTP answer: {error.args[0] if error.args else error}"[:200])
         except Exception as error:  # whatever a broken server or network does becomes a sample
             self.close()
             return Outcome(FAILED, f"{type(error).__name__}: {error}".splitlines()[0][:200])
@@ -132,7 +135,11 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """For the response's parser."""
         self._allow()
-        return self._socket.recv(size)
+        data = self._socket.recv(size)
+        if not data:
+            raise ConnectionError(f"closed by the server {'in its answer' if self._began else 'without an answer'}")
+        self._began = True
+        return data
 
     def _allow(self) -> None:
         """Let the kernel wait for no longer than is left; blocking calls need no second system call then."""

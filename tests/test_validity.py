@@ -48,6 +48,7 @@ def never_fired(n: int) -> np.ndarray:
 
 WRONG = {
     "interrupted": [perturbed(complete=False)],
+    "books": [perturbed(due=N + 1), perturbed(due=N - 1)],
     "errors": [perturbed(end(steady(N), 7, status, 1)) for status in ("failed", "rejected", "timed out", "unfinished")],
     "in-flight cap": [perturbed(end(steady(N), 7, "dropped", 3))],
     "offered rate": [perturbed(never_fired(22))],
@@ -59,6 +60,7 @@ WRONG = {
 }
 RIGHT = {
     "interrupted": [perturbed(complete=True)],
+    "books": [perturbed(due=N), perturbed(due=None)],
     "errors": [perturbed()],
     "in-flight cap": [perturbed()],
     "offered rate": [perturbed(never_fired(18)), perturbed(never_fired(22), closed=True)],
@@ -72,7 +74,7 @@ RIGHT = {
     "too few samples": [perturbed(steady(459), 4.59)],
     "latency rises": [perturbed(run(np.linspace(10, 10.9, N))), perturbed(run(np.linspace(12, 10, N)))],
 }
-ANSWERED = set(RULES) - {"interrupted", "errors", "in-flight cap"}
+ANSWERED = set(RULES) - {"interrupted", "books", "errors", "in-flight cap"}
 
 
 def test_every_rule_is_tried_both_ways_and_names_its_source():

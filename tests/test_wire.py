@@ -1,0 +1,189 @@
+"""Laws of one request: whatever a server does on the wire becomes an outcome with a reason, within the deadline."""
+
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+
+from loadgen import wire
+from loadgen.samples import COMPLETED, FAILED, TIMED_OUT
+
+JSON = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape":[1],"data":[1]}]}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON)
+REQUEST = wire.request("m", "x", np.arange(4, dtype=np.float32), ("logits",))
+
+
+@contextmanager
+def server(*behaviours):
+    """Its n-th connection is handed to the n-th behaviour; each sees whole requests through `read`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for behave in behaviours:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):  # the client has gone
+                behave(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+
+
+def read(connection) -> bytes:
+    """One whole request; nothing if the client has gone."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(65536)):
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)\r\ncontent-length: (\d+)", head)[1])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def saying(*pieces: bytes, pause: float = 0, linger: float = 0):
+    def behave(connection):
+        while read(connection):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+            time.sleep(linger)
+            return
+
+    return behave
+
+
+def post(url, timeout=2.0, request=REQUEST):
+    connection = wire.Connection(url, timeout)
+    try:
+        return connection.post(request, ("logits",))
+    finally:
+        connection.close()
+
+
+def test_a_good_answer_is_completed_even_in_single_bytes():
+    whole = HEAD + JSON
+    with server(saying(*(whole[i : i + 1] for i in range(len(whole))))) as url:
+        assert post(url) == wire.Outcome(COMPLETED, "", len(JSON))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason"),
+    [
+        ((), "closed by the server without an answer"),
+        ((HEAD[:20],), "closed by the server in its answer"),
+        ((HEAD, JSON[:10]), "closed by the server in its answer"),
+        ((b"\x00\xff" * 500,), "not an HTTP answer"),
+        ((b"SSH-2.0-OpenSSH_9.2\r\n",), "not an HTTP answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",), "not an HTTP answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nInference-Header-Content-Length: x\r\n\r\nabcd",), "unreadable"),
+        ((HEAD[:-2] + b"Inference-Header-Content-Length: 9\r\n\r\n", JSON), "unreadable answer"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",), "unreadable answer"),
+    ],
+)
+def test_garbage_and_half_answers_fail_at_once_with_one_line(pieces, reason):
+    with server(saying(*pieces)) as url:
+        begun = time.monotonic()
+        outcome = post(url, timeout=30)
+        assert time.monotonic() - begun < 25  # not by the deadline
+    assert outcome.status == FAILED
+    assert reason in outcome.reason
+    assert outcome.reason and "\n" not in outcome.reason
+
+
+@pytest.mark.parametrize("pieces", [(), (HEAD[:20],), (HEAD, JSON[:10])])
+def test_a_server_that_falls_silent_times_out_at_the_deadline(pieces):
+    with server(saying(*pieces, linger=5)) as url:
+        begun = time.monotonic()
+        outcome = post(url, timeout=0.4)
+        took = time.monotonic() - begun
+    assert (outcome.status, outcome.reason) == (TIMED_OUT, "no answer within 0.4 s")
+    assert 0.39 < took < 4
+
+
+def test_a_server_that_dribbles_does_not_get_more_than_the_deadline():
+    with server(saying(HEAD, *([b"x"] * 50), pause=0.1)) as url:
+        begun = time.monotonic()
+        assert post(url, timeout=0.5).status == TIMED_OUT
+        assert time.monotonic() - begun < 4
+
+
+def test_a_server_that_does_not_read_times_out_the_sender():
+    large = wire.request("m", "x", np.zeros(40_000_000, np.uint8), ("logits",))
+    with server(lambda connection: time.sleep(3)) as url:
+        assert post(url, timeout=0.4, request=large).status == TIMED_OUT
+
+
+def test_a_connection_that_the_server_closed_between_requests_is_made_anew_and_nothing_is_sent_twice():
+    seen = []
+
+    def once(connection):
+        seen.append(read(connection))
+        connection.sendall(HEAD + JSON)
+
+    with server(once, once) as url:
+        connection = wire.Connection(url, 2)
+        for _ in range(2):
+            assert connection.post(REQUEST, ("logits",)).status == COMPLETED
+            time.sleep(0.1)
+        connection.close()
+    assert len(seen) == 2
+
+
+def test_one_connection_serves_many_requests():
+    def often(connection):
+        while read(connection):
+            connection.sendall(HEAD + JSON)
+
+    with server(often) as url:
+        connection = wire.Connection(url, 2)
+        assert {connection.post(REQUEST, ("logits",)).status for _ in range(20)} == {COMPLETED}
+        connection.close()
+
+
+@pytest.mark.parametrize("tensor", [np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(5, dtype=np.uint8)])
+def test_the_bytes_on_the_wire_are_those_that_tritonclient_would_send(tensor):
+    seen = []
+
+    def once(connection):
+        seen.append(read(connection))
+        connection.sendall(HEAD + JSON)
+
+    for view in (tensor, np.asfortranarray(tensor), np.repeat(tensor, 2, axis=0)[::2]):
+        with server(once) as url:
+            assert post(url, request=wire.request("m", "x", view, ("logits",))).status == COMPLETED
+    own = InferInput("x", [1, *tensor.shape], {"f": "FP32", "u": "UINT8"}[tensor.dtype.kind])
+    own.set_data_from_numpy(tensor[None])
+    body, size = InferenceServerClient.generate_request_body([own], outputs=[InferRequestedOutput("logits")])
+    for request in seen:
+        head, _, sent = request.partition(b"\r\n\r\n")
+        assert sent == body
+        assert f"Inference-Header-Content-Length: {size}".encode() in head.split(b"\r\n")
+        assert head.startswith(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_closing_from_another_thread_wakes_the_one_that_waits():
+    with server(saying(linger=10)) as url:
+        connection = wire.Connection(url, 60)
+        threading.Timer(0.2, connection.close).start()
+        begun = time.monotonic()
+        assert connection.post(REQUEST, ("logits",)).status == FAILED
+        assert time.monotonic() - begun < 8
+
+
+def test_an_answer_shorter_than_its_header_says_is_no_answer():
+    header = b'{"outputs":[{"name":"logits","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
+    n = len(header)
+    outcome = wire.outcome(200, str(n), header + b"1234", ("logits",))
+    assert (outcome.status, outcome.reason) == (FAILED, f"the answer has {n + 4} bytes, its header says {n + 8}")
+    assert wire.outcome(200, str(len(header)), header + b"12345678", ("logits",)).status == COMPLETED
