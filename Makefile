@@ -51,6 +51,9 @@ image: .venv/run.done  ## Locust's web UI for photographs, on http://localhost:8
 audio: .venv/run.done  ## the same for speech
 	.venv/bin/locust -f loadgen/audio.py --web-host 127.0.0.1 --host http://localhost:$(PORT) $(ARGS)
 
+bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
+	.venv/bin/python -m benchmarks.loadgen $(ARGS)
+
 clean: down  ## remove the environment, the models and the server's state; reports stay
 	rm -rf .venv .run model_repository/*/1/model.onnx model_repository/*/provenance.json
 
@@ -69,5 +72,5 @@ clean: down  ## remove the environment, the models and the server's state; repor
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench test test-export lint env models up down status logs image audio clean
+.PHONY: help bench test bench-loadgen test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

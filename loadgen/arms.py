@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen import wire
+from loadgen import clock, wire
 from loadgen.workloads import Preprocessor, Target, Workload
 
 PLACEMENTS = ("client", "server")
@@ -49,6 +49,10 @@ class Arm:
     placement: str
     mode: Mode
     library: str = ""
+    control: str = ""
+    """Set for the second of two equal arms, in a comparison whose outcome is known."""
+    delay: float = 0.0
+    """Seconds that its preprocessing takes longer than it would: a difference to be found."""
 
     def __post_init__(self):
         if self.placement not in PLACEMENTS:
@@ -68,9 +72,8 @@ class Arm:
 
     def preprocessor(self) -> Preprocessor:
         """What turns a file's bytes into the tensor to send; make one per thread."""
-        if self.placement == "server":
-            return lambda encoded: np.frombuffer(encoded, np.uint8)
-        return self.workload.libraries[self.chosen]()
+        preprocess = as_it_is if self.placement == "server" else self.workload.libraries[self.chosen]()
+        return slowed(preprocess, self.delay) if self.delay else preprocess
 
     def request(self, tensor: np.ndarray) -> wire.Request:
         return wire.request(self.target.model, self.target.input, tensor, self.target.outputs)
@@ -80,4 +83,16 @@ class Arm:
         return str(self).replace(" ", "-").replace(":", "")
 
     def __str__(self) -> str:
-        return f"{self.workload.name} {self.placement} {self.mode}"
+        return f"{self.workload.name} {self.placement} {self.mode}" + (f" {self.control}" if self.control else "")
+
+
+def as_it_is(encoded: bytes) -> np.ndarray:
+    return np.frombuffer(encoded, np.uint8)
+
+
+def slowed(preprocess: Preprocessor, seconds: float) -> Preprocessor:
+    def slower(encoded: bytes) -> np.ndarray:
+        clock.sleep(seconds)
+        return preprocess(encoded)
+
+    return slower

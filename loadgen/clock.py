@@ -16,11 +16,14 @@ NAP = 0.1  # seconds: the longest that somebody who no longer wants to wait has 
 
 def prompt() -> None:
     """Have the calling thread woken on time: without the kernel's 50 us of timer slack, and, where the process may
-    (root, CAP_SYS_NICE, an rtprio limit), before other threads of its core (SCHED_FIFO, sched(7))."""
+    (root, CAP_SYS_NICE, an rtprio limit), before other threads of its core (SCHED_FIFO, sched(7)).
+
+    Threads that it starts do not inherit the priority.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def sleep_until(ns: int, over: Callable[[], bool] = lambda: False) -> bool:

@@ -17,7 +17,7 @@ from gevent.event import Event
 
 from loadgen.journal import Journal
 from loadgen.openloop import ENDED, never_fired
-from loadgen.report import Report
+from loadgen.runs import Report
 from loadgen.samples import Sample
 from loadgen.validity import Facts, Verdict
 

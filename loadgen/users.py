@@ -17,7 +17,7 @@ from loadgen import distributed, locust_stats, web
 from loadgen.closedloop import ClosedLoop
 from loadgen.journal import Journal
 from loadgen.openloop import OpenLoop
-from loadgen.report import Meter, Report
+from loadgen.runs import Meter, Report
 from loadgen.samples import COMPLETED, Sample
 from loadgen.settings import Settings, declare
 from loadgen.validity import Facts

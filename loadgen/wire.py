@@ -148,7 +148,7 @@ class Connection:
             raise TimeoutError
         if not 0 <= self._limit - left < 0.01:
             self._limit = left
-            limit = struct.pack("@ll", int(left), int(left % 1 * 1e6) + 1)
+            limit = struct.pack("@ll", int(left), min(999_999, int(left % 1 * 1e6) + 1))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
@@ -166,9 +166,8 @@ def outcome(status: int, json_size: str | None, body: bytes, outputs: tuple[str,
         return Outcome(kind, f"HTTP {status}: {reason(body)}", len(body))
     try:
         size = int(json_size) if json_size else len(body)
-        answered = json.loads(body[:size])["outputs"]
-        binary = sum(output.get("parameters", {}).get("binary_data_size", 0) for output in answered)
-        missing = set(outputs).difference(output["name"] for output in answered)
+        names, binary = _answered(body[:size])
+        missing = set(outputs) - names
     except Exception as error:
         return Outcome(FAILED, f"unreadable answer: {type(error).__name__}: {error}".splitlines()[0][:200], len(body))
     if missing:
@@ -176,6 +175,14 @@ def outcome(status: int, json_size: str | None, body: bytes, outputs: tuple[str,
     if size + binary != len(body):
         return Outcome(FAILED, f"the answer has {len(body)} bytes, its header says {size + binary}", len(body))
     return Outcome(COMPLETED, "", len(body))
+
+
+@lru_cache(256)
+def _answered(header: bytes) -> tuple[frozenset[str], int]:
+    """(names of the outputs, bytes behind it) by an answer's JSON, which a model repeats from answer to answer."""
+    outputs = json.loads(header)["outputs"]
+    binary = sum(output.get("parameters", {}).get("binary_data_size", 0) for output in outputs)
+    return frozenset(output["name"] for output in outputs), binary
 
 
 def reason(body: bytes) -> str:

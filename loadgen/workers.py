@@ -54,21 +54,29 @@ class Workers:
         self._in_flight = self._senders = self._idle = 0
         self._closed = False
         self._connections: list[Connection] = []
+        self._async, self._direct = self._mode.name == "async", False
+        if self._async and client.arm.placement == "server" and not client.arm.delay:
+            self._direct, self._preparing = True, []  # nothing to preprocess: each sender builds its own request
+            return
         self._preparing = [client.arm.preprocessor() for _ in range(self._mode.workers)]
-        work = self._prepare_only if self._mode.name == "async" else self._prepare_and_exchange
+        work = self._prepare_only if self._async else self._prepare_and_exchange
         for preprocess in self._preparing:
             start_thread(work, (preprocess,))
 
     def put(self, sample: Sample, payload: Payload) -> None:
         """Never waits. In mode async an arrival above the cap is dropped here, and counted."""
-        if self._mode.name == "async":
+        if self._async:
             with self._lock:
                 self._in_flight += (free := self._in_flight < self._mode.cap)
             if not free:
                 sample.status, sample.reason = DROPPED, f"{self._mode.cap} requests were in flight"
                 self._finish(sample)
                 return
-        self._jobs.put((sample, payload))
+        if self._direct:
+            self._ready.put((sample, payload))
+            self._staff()
+        else:
+            self._jobs.put((sample, payload))
 
     def close(self) -> None:
         """End the threads; those that wait for an answer give up."""
@@ -108,10 +116,14 @@ class Workers:
                 start_thread(self._send_only, ())
 
     def _send_only(self) -> None:
-        connection = self._connection()
+        connection, preprocess = self._connection(), self._client.arm.preprocessor() if self._direct else None
         while (job := self._ready.get()) and not self._closed:
-            self._client.exchange(connection, *job)
-            self._over(job[0])
+            sample, request = job
+            if preprocess:
+                request = self._client.prepare(preprocess, sample, request)
+            if request:
+                self._client.exchange(connection, sample, request)
+            self._over(sample)
             with self._lock:
                 self._idle += 1
 

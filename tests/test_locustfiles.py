@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import resource
 import signal
@@ -138,6 +139,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_readable_samples(server
         "image", "--headless", "--host", server.url, "--reports", tmp_path,
         "--arrivals", "constant:rate=50", "--seconds", 60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+        env={name: value for name, value in os.environ.items() if not name.startswith("COV")},  # whose file is larger
     )  # fmt: skip
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -162,16 +164,17 @@ def test_a_server_that_dies_half_way_is_in_the_books(tmp_path):
             assert process.poll() is None
             time.sleep(0.1)
     finally:
-        for child in psutil.Process(record["pid"]).children(recursive=True):
-            child.kill()
+        tritonserver = psutil.Process(record["pid"])
+        for each in (*tritonserver.children(recursive=True), tritonserver):
+            each.kill()
         launch("down", f"--state={state}")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in output
     told = rows(tmp_path / "reports")
     assert sorted(row["index"] for row in told) == list(range(120))
-    assert {row["status"] for row in told} == {"completed", "failed"}
-    assert all(row["reason"] for row in told if row["status"] == "failed")
+    assert {"completed", "failed"} <= {row["status"] for row in told} <= {"completed", "failed", "timed out"}
+    assert all(row["reason"] for row in told if row["status"] != "completed")
 
 
 def test_two_worker_processes_offer_exactly_the_one_process_schedule(server, tmp_path):

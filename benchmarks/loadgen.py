@@ -1,0 +1,185 @@
+"""The load generator's own performance, beside perf_analyzer's, against the same server: `make bench-loadgen`.
+
+    python -m benchmarks.loadgen                              # ten minutes
+    python -m benchmarks.loadgen --parts memory --minutes 60  # an hour
+
+Client and server get one core each. Every run is a process of its own; the clients take turns, in random order.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from benchmarks import perf_analyzer, sink, tables
+from benchmarks.clients import Clients
+from benchmarks.tables import Run, Runs, pick
+from loadgen import machine
+from loadgen.serverside import Unavailable
+from serving import ROOT, Failure
+from serving.__main__ import Parser, interrupt
+
+EIGHT = ("--mode", "threads", "--workers", 8)
+MODERATE = 0.35  # of the lower of the two maxima: where latencies are compared
+SLOWEST = 10.0  # requests per second at which the curve starts
+READINGS = 12  # of the memory part
+PARTS = ("latency", "curve", "memory")
+
+
+def in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: random.Random) -> Runs:
+    runs: Runs = {subject: [] for subject in subjects}
+    for _ in range(repetitions):
+        for subject in dice.sample(list(subjects), len(subjects)):
+            runs[subject].append(subjects[subject]())
+    return runs
+
+
+def maximum(clients: Clients, load: str, seconds: float, turns: tuple) -> Runs:
+    """Eight in flight without a pause: ours has eight workers that always find the next arrival due."""
+    backlog = round(clients.ours(load, *EIGHT, "--backlog", 400)["rate"] * seconds)
+    return in_turns(
+        {
+            "pa --sync": lambda: clients.theirs(load, perf_analyzer.closed(8, "sync"), seconds),
+            "pa --async": lambda: clients.theirs(load, perf_analyzer.closed(8, "async"), seconds),
+            "threads:8": lambda: clients.ours(load, *EIGHT, "--backlog", backlog),
+        },
+        *turns,
+    )
+
+
+def latency(clients: Clients, load: str, rate: float, seconds: float, turns: tuple) -> Runs:
+    """Arrivals at constant intervals, at a rate that every client carries easily."""
+    offered = ("--rate", rate, "--seconds", seconds)
+    return in_turns(
+        {
+            "pa --async": lambda: clients.theirs(load, perf_analyzer.constant(rate), seconds),
+            "async:1": lambda: clients.ours(load, "--mode", "async", *offered),
+            "threads:8": lambda: clients.ours(load, *EIGHT, *offered),
+        },
+        *turns,
+    )
+
+
+def curve(clients: Clients, load: str, highest: float, seconds: float) -> list[Run]:
+    """Our CPU and memory from SLOWEST to the highest rate, doubling."""
+    points, rate = [], SLOWEST
+    while rate < highest:
+        run = clients.ours(load, "--mode", "async", "--rate", rate, "--seconds", max(seconds, 20 / rate))
+        points.append({"offered": rate, **run})
+        print(tables.point(load, rate, run), flush=True)
+        rate *= 2
+    return points
+
+
+def memory(clients: Clients, load: str, rate: float, minutes: float) -> list[dict]:
+    """Our CPU and memory in one long run, read from outside; the first reading is where CPU counts from."""
+    readings: list[dict] = []
+
+    def watch(process: psutil.Process, elapsed: float, requests: int) -> None:
+        if not requests or elapsed / 60 < len(readings) * minutes / READINGS:
+            return
+        cpu, rss = sum(process.cpu_times()[:2]), process.memory_info().rss / 2**20
+        readings.append({"minutes": elapsed / 60, "requests": requests, "cpu_seconds": cpu, "rss_mb": rss})
+        if len(readings) > 1:
+            last = readings[-2]
+            each = (cpu - last["cpu_seconds"]) / max(1, requests - last["requests"]) * 1e3
+            print(f"{elapsed / 60:>7.2f} {requests:>9} {each:>7.3f} {rss:>6.1f}", flush=True)
+
+    clients.ours(load, "--mode", "async", "--rate", rate, "--seconds", minutes * 60, watch=watch)
+    return readings
+
+
+def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None:
+    turns, seconds, share = (options.repetitions, random.Random(options.seed)), options.seconds, f"{MODERATE:.0%}"
+    highest, moderate = {}, {}
+    tables.head("max", f"eight in flight without a pause, {options.repetitions} turns of {seconds:g} s")
+    for load in options.payloads:
+        report["max"][load] = runs = maximum(clients, load, seconds, turns)
+        print(tables.maxima(load, runs), flush=True)
+        rates = {client: median(pick(own, "rate")) for client, own in runs.items()}
+        highest[load] = rates.pop("threads:8")
+        moderate[load] = max(1, round(MODERATE * min(highest[load], max(rates.values()))))
+    if "latency" in options.parts:
+        tables.head("latency", f"constant arrivals at {share} of the lower maximum, turns of {2 * seconds:g} s")
+        for load in options.payloads:
+            report["latency"][load] = runs = latency(clients, load, moderate[load], 2 * seconds, turns)
+            print(tables.latencies(load, runs), flush=True)
+    if "curve" in options.parts:
+        tables.head("curve", "ours, async:1, constant arrivals")
+        for load in options.payloads:
+            report["curve"][load] = curve(clients, load, highest[load], seconds)
+    if "memory" in options.parts:
+        load, minutes = options.payloads[-1], options.minutes
+        tables.head("memory", f"ours, async:1, {load}, {moderate[load]}/s for {minutes:g} minutes")
+        report["memory"][load] = memory(clients, load, moderate[load], minutes)
+
+
+def apart() -> tuple[list[int], list[int]]:
+    """A core for the client and one for the server; the same where there is only one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[:1], cores[-1:]
+
+
+def run(options: argparse.Namespace, report: dict) -> None:
+    rival = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
+    cores = report["cores"]
+    with tempfile.TemporaryDirectory(prefix="crossover-") as folder, sink.running(cores["server"]) as server:
+        measure(options, Clients(server, rival, cores["client"], Path(folder)), report)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="python -m benchmarks.loadgen", description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--payloads", nargs="+", choices=sink.LOADS, default=list(sink.LOADS), help="default: all")
+    add("--parts", nargs="*", choices=PARTS, default=PARTS, help="after the maximum rates; default: all")
+    add("--repetitions", type=int, default=3, help="turns of each client (default: %(default)s)")
+    add("--seconds", type=float, default=3, help="of one run (default: %(default)s)")
+    add("--minutes", type=float, default=1, help="of the memory part (default: %(default)s)")
+    add("--seed", type=int, default=1, help="of the order of turns (default: %(default)s)")
+    add("--reports", type=Path, default=Path("reports"), help="where results go (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    for name, least in (("repetitions", 1), ("seconds", 0.5), ("minutes", 0.1)):
+        if not getattr(options, name) >= least:
+            parser.error(f"--{name} must be at least {least}, not {getattr(options, name):g}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    signal.signal(signal.SIGTERM, interrupt)
+    client, server = apart()
+    report = {"machine": machine.describe(), "cores": {"client": client, "server": server}, "max": {}}
+    report |= {part: {} for part in PARTS}
+    about = report["machine"]
+    print(f"{about['cpu']}, {about['cores']} cores: client on core {client[0]}, server on core {server[0]}")
+    if client == server:
+        print("!! one core for both: what the client takes is missing to the server")
+    print(tables.LEGEND)
+    code = 0
+    try:
+        run(options, report)
+    except (Failure, Unavailable) as failure:
+        print(f"bench-loadgen: {failure}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: the server is stopped", file=sys.stderr)
+        code = 130
+    if report["max"]:
+        path = options.reports / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") / "bench-loadgen.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"complete": code == 0, **report}, indent=2) + "\n")
+        print(f"results: {path}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
