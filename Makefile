@@ -5,7 +5,8 @@ WEIGHTS ?= real
 CORES   ?=
 HOST    ?= 127.0.0.1
 PORT    ?= 8000
-SECONDS ?= 270
+SECONDS ?= $(if $(FULL),3600,$(if $(QUICK),80,270))
+ROUNDS  ?= $(if $(FULL),30,$(if $(QUICK),6,10))
 ARGS    ?=
 
 FITS := import sys, ensurepip; assert (3, 10) <= sys.version_info < (3, 13)
@@ -18,9 +19,9 @@ PIP := .venv/bin/pip --disable-pip-version-check install -q --require-hashes
 help:      ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
-bench: .venv/run.done  ## everything: environment, models, server, then the comparison of the placements
+bench: .venv/run.done  ## everything: environment, models, server, comparison, report; QUICK=1 under two minutes, FULL=1 an hour
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) $(ARGS)
+	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) --rounds $(ROUNDS) $(ARGS)
 
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks
 	.venv/bin/python -m pytest --cov --cov-report=term $(ARGS)

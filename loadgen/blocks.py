@@ -4,6 +4,7 @@ A block is two files: `round-NN.parquet` with its samples, `round-NN.json` with 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -37,12 +38,19 @@ class Block:
     valid: bool
     findings: list
     attempt: int = 1
+    control: str = ""
+    """What the second of two equal arms is called, where that is what is compared."""
     gpu: dict | None = None
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
+    def told(self) -> tuple[np.ndarray, list[str], list[str]]:
+        """(records, texts of their reasons, names of payloads)."""
+        return journal.load(self.path.with_suffix(".parquet"))
+
+    @property
     def records(self) -> np.ndarray:
-        return journal.load(self.path.with_suffix(".parquet"))[0]
+        return self.told[0]
 
     @property
     def scheduled(self) -> int:
@@ -61,6 +69,16 @@ class Block:
     def write(self) -> None:
         kept = {key: value for key, value in asdict(self).items() if key != "path"}
         self.path.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def pooled(blocks: Sequence[Block]) -> tuple[np.ndarray, list[str]]:
+    """(records, texts of their reasons) of several blocks."""
+    reasons = list(dict.fromkeys(["", *(text for block in blocks for text in block.told[1])]))
+    records = np.concatenate([block.records for block in blocks])
+    numbers = [np.array([reasons.index(text) for text in block.told[1]]) for block in blocks]
+    own = [number[block.records["reason"]] for number, block in zip(numbers, blocks, strict=True)]
+    records["reason"] = np.concatenate(own)
+    return records, reasons
 
 
 def read(directory: Path) -> list[Block]:

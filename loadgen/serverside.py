@@ -1,12 +1,17 @@
 """The server's half of the story, read over HTTP: what it is, and what its models did during a run."""
 
 import json
+import re
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
+GPU_METRIC = r"^(nv_gpu_utilization|nv_energy_consumption)\{.*\} (\S+)$"
+GPU_METRICS = ("nv_gpu_utilization", "nv_energy_consumption")
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -56,22 +61,45 @@ class Server:
         """Cumulative counters by model; take `difference` of two readings."""
         return {model["name"]: model for model in self.get("/v2/models/stats")["model_stats"]}
 
+    def wait(self, seconds: float) -> None:
+        """Until it answers. Raises Unavailable if it does not within that time."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.statistics()
+                return
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
     @property
     def cores(self) -> list[int]:
         return self.state.get("cores", [])
 
     def cpu_seconds(self) -> float | None:
-        """CPU time so far of the server and its stubs; None where they are not processes of this machine."""
+        """CPU time so far of the server and its stubs, also in a container; None where they are not of this machine."""
         try:
-            root = psutil.Process(self.state["pid"])
+            root = psutil.Process(self.state.get("pid") or self.state["container_pid"])
             family = [root, *root.children(recursive=True)]
             return sum(sum(process.cpu_times()[:2]) for process in family)
-        except (KeyError, psutil.Error):
+        except (KeyError, TypeError, psutil.Error):
             return None
+
+    def gpu(self) -> dict | None:
+        """Of all GPUs, as Triton's metrics tell: joules spent so far, mean utilisation now (0 to 1); None without."""
+        try:
+            address = f"http://{urlsplit(self.url).hostname}:{self.state['metrics_port']}/metrics"
+            with urllib.request.urlopen(address, timeout=10) as response:
+                told = re.findall(GPU_METRIC, response.read().decode(), re.M)
+        except (OSError, ValueError, KeyError):
+            return None
+        used, spent = ([float(value) for name, value in told if name == each] for each in GPU_METRICS)
+        return {"energy_joules": sum(spent), "utilisation": sum(used) / len(used)} if used and spent else None
 
 
 def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str, ...]) -> dict[str, dict]:
-    """What each step did between two readings: requests, mean batch, mean ms per request in each stage.
+    """What each step did between two readings: requests, mean batch, mean ms per request in each stage and in all.
 
     Per Triton's statistics extension, `queue` is time in the scheduler and the three compute stages are
     reading inputs, running the model and writing outputs. Steps that did nothing are left out.
@@ -88,5 +116,7 @@ def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str
             for stage in STAGES
         }
         inferences = new["inference_count"] - old["inference_count"]
-        result[step] = {"requests": requests, "mean_batch": inferences / executions, "ms": stages}
+        whole = new["inference_stats"]["success"]["ns"] - old["inference_stats"]["success"]["ns"]
+        total = whole / requests / 1e6
+        result[step] = {"requests": requests, "mean_batch": inferences / executions, "ms": stages, "total": total}
     return result

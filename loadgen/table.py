@@ -1,5 +1,6 @@
 """The tables that `make bench` prints, and what their columns mean."""
 
+from loadgen import comparison
 from loadgen.summary import needed
 
 P99_NEEDS = needed(99)
@@ -12,8 +13,8 @@ service     median ms from when a client worker took the request up to the answe
 err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
 KB up|down  bytes of the request's and of the answer's body, mean
-queue       ms a request waited in the server for that step; compute: ms in that step, for the batch it was part of
-batch       requests that the step took at once, mean"""
+mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
+            step's instance; compute: in that step, for the batch it was part of; unexplained: the rest in the server"""
 
 
 def setting(report: dict) -> str:
@@ -54,11 +55,37 @@ def arms(name: str, workload: dict) -> str:
 def verdicts(measured: list[dict]) -> str:
     """The arms whose figures are not to be trusted, and what to change."""
     lines = [
-        f"INVALID {arm['placement']} {arm['mode']}: {found['rule']}: {found['measured']}; {found['change']}"
+        f"INVALID {arm['placement']} {arm['mode']} round {found['round']}: {found['rule']}: {found['measured']}"
         for arm in measured
         for found in arm["findings"]
     ]
-    return "\n".join(lines) or "every arm VALID"
+    return "\n".join(lines) or "every block VALID"
+
+
+def where(measured: list[dict]) -> str:
+    """Where the mean latency goes, a stage a row, an arm a column."""
+    names = list(dict.fromkeys(name for arm in measured for name in arm["stages"]))
+    titles = [f"{arm['placement']} {arm['mode']}" for arm in measured]
+    lines = [f"{'mean latency, ms':<28}" + "".join(f"{title:>20}" for title in titles)]
+    for name in names:
+        lines.append(f"{name:<28}" + "".join(f"{ms(arm['stages'].get(name)):>20}" for arm in measured))
+    return "\n".join([*lines, f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in measured)])
+
+
+def whole(result: dict) -> str:
+    """Everything that is printed at the end, from the content of summary.json."""
+    parts = []
+    for name, workload in result["workloads"].items():
+        parts += [arms(name, workload), verdicts(workload["arms"]), where(workload["arms"])]
+        if workload["comparisons"]:
+            parts += [comparison.text(workload["comparisons"]), workload["sentence"]]
+    return "\n\n".join([*parts, LEGEND])
+
+
+def exit_code(result: dict) -> int:
+    """As `validity.Verdict.exit_code`, of the worst arm."""
+    measured = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
+    return 1 if any(arm["errors"] for arm in measured) else 3 if not all(arm["valid"] for arm in measured) else 0
 
 
 def row(arm: dict) -> str:
@@ -70,23 +97,6 @@ def row(arm: dict) -> str:
         f" {ms(arm['client_cpu_ms']):>7} {ms(arm['server_cpu_ms']):>7}"
         f" {kb(arm['bytes_up']):>7} {kb(arm['bytes_down']):>6}"
     )
-
-
-def steps(measured: list[dict], names: tuple[str, ...]) -> str:
-    """Queue and compute of the server's steps in order, a row per arm."""
-    lines = [f"{'in the server, ms':<20}" + "".join(f" {name:^26}" for name in names)]
-    lines.append(" " * 20 + f" {'queue':>8} {'compute':>9} {'batch':>7}" * len(names))
-    for arm in measured:
-        cells = []
-        for name in names:
-            step = arm["steps"].get(name)
-            if step is None:
-                cells.append(f" {'-':>8} {'-':>9} {'-':>7}")
-                continue
-            compute = sum(value for stage, value in step["ms"].items() if stage != "queue")
-            cells.append(f" {ms(step['ms']['queue']):>8} {ms(compute):>9} {step['mean_batch']:>7.2f}")
-        lines.append(f"{arm['placement'] + ' ' + arm['mode']:<20}" + "".join(cells))
-    return "\n".join(lines)
 
 
 def ms(value: float | None) -> str:

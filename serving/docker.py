@@ -89,6 +89,8 @@ def up(record: dict, state: Path, say) -> None:
                     raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
         follow(record["name"], say)
         canary.sing(Rest(record["address"]))
+        first = quiet("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
+        record["container_pid"] = int(first) if first else None  # as this machine counts: whose CPU time to report
     except BaseException:
         down(record)
         raise

@@ -1,6 +1,7 @@
 """`make bench`'s last step, on the real server: every arm on the same schedules, and nothing lost on the way."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen import journal, samples
+from loadgen import blocks, samples
 from tests.conftest import ROOT
 
 
@@ -32,39 +33,55 @@ def report(reports: Path) -> tuple[Path, dict]:
 
 @pytest.fixture(scope="module")
 def finished(server, tmp_path_factory):
-    """One short comparison of both workloads: (output, directory, summary)."""
+    """One short comparison of both workloads in two modes: (output, directory, summary)."""
     reports = tmp_path_factory.mktemp("reports")
     code, output = run(
-        "--url", server.url, "--state", server.state, "--seconds", 30, "--rounds", 2,
+        "--url", server.url, "--state", server.state, "--seconds", 30, "--rounds", 2, "--modes", "sequential,async",
         "--arrivals", "poisson:rate=8", "--reports", reports,
     )  # fmt: skip
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     return output, *report(reports)
 
 
-def kept(directory: Path, arm: dict) -> list[np.ndarray]:
-    """The samples of an arm, a block each."""
-    folder = directory / arm["arm"].replace(" ", "-").replace(":", "")
-    return [journal.load(file)[0] for file in sorted(folder.glob("*.parquet"))]
-
-
-def test_every_arm_gets_the_same_schedules_and_the_same_payloads(finished):
+def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finished):
     _, directory, summary = finished
-    for workload in summary["workloads"].values():
-        assert len(workload["arms"]) == 6
-        asked = [[np.sort(r[["due", "payload"]]).tolist() for r in kept(directory, arm)] for arm in workload["arms"]]
-        assert len(asked[0]) == 2
-        assert all(each == asked[0] for each in asked)
-        assert len({round_["schedule"] for round_ in workload["rounds"]}) == 2
+    measured = blocks.read(directory)
+    assert len(measured) == 2 * 2 * 4
+    for name in summary["workloads"]:
+        for turn in (1, 2):
+            own = [block for block in measured if (block.workload, block.round) == (name, turn)]
+            assert len({block.arm for block in own}) == 4
+            assert len({block.schedule for block in own}) == 1
+            asked = [np.sort(block.records[["due", "payload"]]).tolist() for block in own]
+            assert all(each == asked[0] for each in asked)
+        assert len({block.schedule for block in measured if block.workload == name}) == 2
 
 
 def test_the_books_of_every_arm_balance_and_agree_with_its_samples(finished):
     _, directory, summary = finished
+    measured = blocks.read(directory)
     for workload in summary["workloads"].values():
         for arm in workload["arms"]:
             books = dict(arm["books"])
             assert books.pop("scheduled") == sum(books.values()) == books["completed"]
-            assert samples.books(np.concatenate(kept(directory, arm))) == arm["books"]
+            own = [block.records for block in measured if block.arm == arm["arm"]]
+            assert samples.books(np.concatenate(own)) == arm["books"]
+
+
+def test_the_stages_of_an_arm_add_up_to_its_mean_latency(finished):
+    *_, summary = finished
+    for workload in summary["workloads"].values():
+        for arm in workload["arms"]:
+            assert sum(arm["stages"].values()) == pytest.approx(arm["latency"]["mean"], rel=1e-6)
+            assert arm["stages"]["network and HTTP"] > 0
+
+
+def test_two_rounds_are_too_few_for_any_interval(finished):
+    output, _, summary = finished
+    for workload in summary["workloads"].values():
+        assert workload["comparisons"]
+        assert all(each["low"] is each["high"] is None for each in workload["comparisons"])
+    assert "not enough data" in output
 
 
 def test_the_exit_code_and_the_verdicts_agree(finished):
@@ -72,6 +89,71 @@ def test_the_exit_code_and_the_verdicts_agree(finished):
     arms = [arm for workload in summary["workloads"].values() for arm in workload["arms"]]
     assert output.count("INVALID") == sum(len(arm["findings"]) for arm in arms)
     assert all(arm["valid"] == (not arm["findings"]) for arm in arms)
+
+
+def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, tmp_path):
+    _, directory, summary = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    for name in ("summary.json", "report.html"):
+        (copy / name).unlink()
+    command = [sys.executable, "-m", "loadgen.report"]
+    done = subprocess.run([*command, copy], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "the same schedules for every arm" in done.stdout
+    assert json.loads((copy / "summary.json").read_text()) == summary
+    assert (copy / "report.html").stat().st_size > 10_000
+    done = subprocess.run([*command, directory, copy], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    described = json.loads((copy / "run.json").read_text())
+    described["machine"]["cpu"] = "another"
+    (copy / "run.json").write_text(json.dumps(described))
+    done = subprocess.run([*command, directory, copy], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not comparable" in done.stderr and "another" in done.stderr
+
+
+def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
+    arguments = [
+        "audio", "--url", server.url, "--state", server.state, "--seconds", 24, "--rounds", 3,
+        "--arrivals", "poisson:rate=8", "--reports", tmp_path,
+    ]  # fmt: skip
+    process = bench(*arguments)
+    while len(list(tmp_path.glob("*/audio/*/round-*.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in output and "Traceback" not in output
+    directory, summary = report(tmp_path)
+    assert summary["complete"] is False
+    assert not list(directory.glob("*/*/*.journal"))
+    whole = {file: file.stat().st_mtime_ns for file in directory.glob("*/*/round-*.json") if complete(file)}
+    assert whole
+    code, output = run(*arguments, "--continue", directory)
+    assert code in (0, 3), output
+    measured = blocks.read(directory)
+    assert len(measured) == 6 and all(block.facts["complete"] for block in measured)
+    assert {file: file.stat().st_mtime_ns for file in whole} == whole
+    code, output = run(*arguments[:-6], "--rounds", 4, "--reports", tmp_path, "--continue", directory)
+    assert code == 1 and "was begun with another rounds" in output
+
+
+def complete(file: Path) -> bool:
+    return json.loads(file.read_text())["facts"]["complete"]
+
+
+def test_a_control_compares_an_arm_with_itself(server, tmp_path):
+    code, output = run(
+        "audio", "--url", server.url, "--state", server.state, "--seconds", 12, "--rounds", 2, "--control", "aa",
+        "--arrivals", "poisson:rate=8", "--reports", tmp_path,
+    )  # fmt: skip
+    assert code in (0, 3), output
+    assert {block.arm for block in blocks.read(report(tmp_path)[0])} == {
+        "audio client async:1",
+        "audio client async:1 again",
+    }
 
 
 def test_each_placement_uses_the_steps_it_should(finished):
@@ -84,7 +166,8 @@ def test_each_placement_uses_the_steps_it_should(finished):
     }
     for name, workload in summary["workloads"].items():
         for arm in workload["arms"]:
-            assert set(arm["steps"]) == steps[name, arm["placement"]]
+            asked = {name} if arm["placement"] == "server" else set()
+            assert set(arm["steps"]) == steps[name, arm["placement"]] | asked
             assert all(step["requests"] == arm["books"]["completed"] for step in arm["steps"].values())
 
 
@@ -114,25 +197,6 @@ def test_every_column_of_the_table_is_explained_below_it(finished):
         assert column.split()[0] in "rate        " + legend
 
 
-def test_ctrl_c_leaves_the_tables_and_a_summary_of_what_is_done(server, tmp_path):
-    process = bench("image", "--url", server.url, "--state", server.state, "--seconds", 600, "--reports", tmp_path)
-    while not list(tmp_path.glob("*/image-*/*.journal")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output
-    assert "Traceback" not in output
-    directory, summary = report(tmp_path)
-    assert summary["complete"] is False
-    arms = summary["workloads"]["image"]["arms"]
-    assert not list(directory.glob("*/*.journal"))
-    assert all(sum(map(len, kept(directory, arm))) == arm["books"]["scheduled"] for arm in arms)
-    assert any("cut short" in found["measured"] for arm in arms for found in arm["findings"])
-
-
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
     code, output = run("--url", "localhost:9", "--reports", tmp_path)
     assert code == 1
@@ -148,6 +212,8 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--arrivals", "gama:1"], "try one of constant, uniform, poisson"),
         (["--arrivals", "closed:users=2,think=0"], "closed"),
+        (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),
+        (["--continue", "/no/such"], "nothing to continue in /no/such"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
         (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),

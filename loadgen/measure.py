@@ -1,0 +1,84 @@
+"""Measures one block: an arm, offered a schedule once, with what the client, the server and the network spent on it."""
+
+import contextlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from loadgen import journal, payloads
+from loadgen.arms import Arm
+from loadgen.arrivals import Schedule
+from loadgen.blocks import Block
+from loadgen.openloop import OpenLoop
+from loadgen.serverside import Server, Unavailable, difference
+from loadgen.summary import summary
+from loadgen.validity import Facts, judge
+
+
+def measure(
+    server: Server,
+    arm: Arm,
+    schedule: Schedule,
+    sent: list[payloads.Payload],
+    path: Path,
+    cores: int,
+    turn: int = 1,
+    attempt: int = 1,
+    percentile: float = 50,
+    timeout: float = 30.0,
+) -> Block:
+    """Run it and write it down as `path`.parquet and `path`.json; `cores` are the client's, `turn` the round's number.
+
+    The payloads' order follows from the schedule's seed. The verdict vouches for latency's `percentile`. If it is
+    interrupted, the block is written, too, as incomplete, before the exception goes on.
+    Raises OSError where the disk is full.
+    """
+    order = payloads.order(len(sent), len(schedule), schedule.seed)
+    kept = journal.Journal(path.with_suffix(".journal"))
+    loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept)
+    models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
+    before, server_cpu, cpu, wall = server.statistics(), server.cpu_seconds(), time.process_time(), time.monotonic()
+    gpu, complete = server.gpu(), False
+    try:
+        loop.run(schedule.times, order, sent)
+        complete = True
+    finally:
+        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        spent = None
+        if server_cpu is not None and (now := server.cpu_seconds()) is not None:
+            spent = now - server_cpu
+        steps = {}
+        with contextlib.suppress(Unavailable):  # it died meanwhile: its requests have failed
+            steps = difference(before, server.statistics(), models)
+        if gpu and (used := server.gpu()):
+            gpu = {**used, "energy_joules": used["energy_joules"] - gpu["energy_joules"]}
+        kept.close()
+        names = [payload.name for payload in sent]
+        records, reasons = journal.read(kept.path)
+        result = summary(records, schedule.seconds, reasons)
+        facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
+        del records  # a map of the file that goes now
+        journal.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
+        block = Block(
+            workload=arm.workload.name,
+            arm=str(arm),
+            placement=arm.placement,
+            mode=str(arm.mode),
+            round=turn,
+            attempt=attempt,
+            control=arm.control,
+            seed=schedule.seed,
+            arrivals=schedule.spec,
+            schedule=schedule.digest,
+            seconds=schedule.seconds,
+            client_cpu=cpu,
+            server_cpu=spent,
+            gpu=gpu,
+            facts=asdict(facts),
+            steps=steps,
+            summary=result,
+            **judge(result, facts, percentile).as_dict(),
+            path=path.with_suffix(".json"),
+        )
+        block.write()
+    return block

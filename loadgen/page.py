@@ -1,0 +1,182 @@
+"""The report: one HTML file that needs nothing beside it, the verdict first, from what the blocks come to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from loadgen import plots
+from loadgen.arms import PLACEMENTS
+from loadgen.blocks import Block
+from loadgen.bootstrap import least
+from loadgen.samples import STATUSES
+from loadgen.summary import needed
+
+NAME = "report.html"
+P99_NEEDS = needed(99)
+
+
+def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) -> Path:
+    """directory/report.html from the contents of run.json, the blocks and summary.json. Raises OSError.
+
+    Of `summary` it needs `workloads` (name -> arms, comparisons, sentence); `capacity`, `crossover` and a workload's
+    `efficiency` and `other_modes` are shown where they are.
+    """
+    rendered = template().render(
+        run=run,
+        summary=summary,
+        blocks=blocks,
+        banners=banners(run, blocks, summary),
+        workloads={name: workload(name, found, blocks, summary) for name, found in summary["workloads"].items()},
+        sweeps=sweeps(summary),
+        uneven=uneven(blocks),
+        seeds=seeds(blocks),
+        P99_NEEDS=P99_NEEDS,
+    )
+    path = directory / NAME
+    unfinished = path.with_suffix(".html.part")
+    unfinished.write_text(rendered, "utf-8")
+    unfinished.replace(path)
+    return path
+
+
+def template():
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "kb": lambda size: number(None if size is None else size / 1e3)}
+    environment.filters |= {"short": plots.short, "listed": listed, "books": books, "tied": tied}
+    return environment.get_template("report.html.j2")
+
+
+def number(value: float | None) -> str:
+    """Three digits or so, whole numbers in full; a dash for what is not known."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if 0 < size < 0.01:
+        return f"{value:.1g}"
+    return f"{value:,.{0 if size >= 100 or not size else 1 if size >= 10 else 2}f}"
+
+
+def tied(text: str) -> str:
+    """A per cent sign stays with its number."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def listed(cores: Sequence[int]) -> str:
+    return ", ".join(map(str, cores)) or "unknown"
+
+
+def books(balance: dict) -> str:
+    """Every arrival's end; statuses that nothing ended in are left out."""
+    ends = " + ".join(f"{balance[status]} {status}" for status in STATUSES if balance[status])
+    return f"{balance['scheduled']} = {ends or 0}"
+
+
+# What must not be overlooked ------------------------------------------------------------------------------------
+
+
+def banners(run: dict, blocks: Sequence[Block], summary: dict) -> list[tuple[str, str]]:
+    """(what is wrong, what it means)."""
+    found = []
+    if not (run.get("complete") and summary.get("complete", True)):
+        found.append(("This run is incomplete.", "It was cut short: what follows is what was measured until then."))
+    if invalid := [block for block in blocks if not block.valid]:
+        rules = ", ".join(dict.fromkeys(finding["rule"] for block in invalid for finding in block.findings))
+        arms = ", ".join(dict.fromkeys(block.arm for block in invalid))
+        count = f"{len(invalid)} of {len(blocks)} blocks {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
+        found.append((count, f"Do not rely on the figures of {arms}; the table of blocks says what to change."))
+    if shared := set(run["cores"]["client"]) & set(run["cores"]["server"]):
+        what = f"Client and server share cores ({listed(sorted(shared))})."
+        found.append((what, "A comparison on shared cores is not of equal budgets."))
+    weights = {model: facts.get("provenance") for model, facts in run["server"]["models"].items()}
+    if strange := [model for model, origin in weights.items() if origin and origin["weights"] != "pretrained"]:
+        kinds = " and ".join(dict.fromkeys(weights[model]["weights"] for model in strange))
+        found.append((f"Latency is valid, predictions are not: {kinds} weights.", f"In {', '.join(strange)}."))
+    return found
+
+
+def uneven(blocks: Sequence[Block]) -> list[str]:
+    """Rounds in which not every arm was offered the same schedule."""
+    offered: dict[tuple, set] = {}
+    for block in blocks:
+        offered.setdefault((block.workload, block.round), set()).add(block.schedule)
+    return [f"{name} round {turn}" for (name, turn), schedules in offered.items() if len(schedules) > 1]
+
+
+def seeds(blocks: Sequence[Block]) -> dict[str, list[Block]]:
+    """Workload -> one block per schedule."""
+    kept = {(block.workload, block.round, block.schedule): block for block in blocks}
+    return {
+        name: [block for (workload, *_), block in kept.items() if workload == name]
+        for name in dict.fromkeys(block.workload for block in blocks)
+    }
+
+
+# Sections -------------------------------------------------------------------------------------------------------
+
+
+def workload(name: str, found: dict, blocks: Sequence[Block], summary: dict) -> dict:
+    """What the template shows of a workload: its summary with its plots."""
+    own = [block for block in blocks if block.workload == name]
+    arms = [arm for arm in found["arms"] if arm["stages"]]
+    longest_first = sorted(arms, key=lambda arm: -len(arm["stages"]))
+    stages = list(dict.fromkeys(stage for arm in longest_first for stage in arm["stages"]))
+    return {
+        **found,
+        "compared": compared(name, found["comparisons"]),
+        "others": {mode: compared(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
+        "efficiency": found.get("efficiency"),
+        "invalid": sum(not block.valid for block in own),
+        "latency": svg(plots.latency, own, f"{name}: latency of each arm") if any(b.completed for b in own) else "",
+        "paints": plots.paints(stages),
+        "bars": svg(plots.stages, arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
+        **capacity(name, summary.get("capacity") or {}),
+    }
+
+
+def compared(about: str, comparisons: Sequence[dict]) -> dict:
+    """Forest plots in rows: each comparison's interval, on one scale for what comes out and one for what it costs."""
+    first, second = comparisons[0].get("names", PLACEMENTS) if comparisons else PLACEMENTS
+    quotient = f"{second} ÷ {first}"
+    costs = [row for row in comparisons if row["unit"].endswith("/request")]
+    groups = []
+    for rows in ([row for row in comparisons if row not in costs], costs):
+        if rows:
+            ends = plots.limits(rows)
+            scale = svg(plots.scale, ends, f"{about}: scale of {quotient} for {rows[0]['metric']}")
+            groups.append({"rows": [compared_row(about, row, ends, quotient) for row in rows], "scale": scale})
+    return {"groups": groups, "names": (first, second), "quotient": quotient}
+
+
+def compared_row(about: str, row: dict, ends: tuple[float, float], quotient: str) -> dict:
+    return {
+        **row,
+        "tone": row["kind"] if row["kind"] in PLACEMENTS else "neither",
+        "interval": svg(plots.interval, row, ends, f"{about}, {row['metric']}: {quotient}") if row["ratio"] else "",
+        "without": "too few rounds" if row.get("rounds", 0) < least(row.get("confidence", 0.95)) else "no interval",
+    }
+
+
+def capacity(name: str, measured: dict) -> dict:
+    curve = [point for point in measured.get("curve", ()) if point["arm"].partition(" ")[0] == name]
+    capacities = measured.get(name, [])
+    shown = svg(plots.load, curve, capacities, f"{name}: latency against offered load") if curve else ""
+    return {"capacities": capacities, "load": shown}
+
+
+def sweeps(summary: dict) -> list[dict]:
+    found = [sweep for sweep in summary.get("crossover") or () if sweep["points"]]
+    said = "server ÷ client against"
+    return [{**sweep, "plot": svg(plots.crossover, sweep, f"{said} {sweep['sweep']}")} for sweep in found]
+
+
+def svg(plot, *arguments) -> Markup:
+    """Markup is matplotlib's, which escapes the texts in it."""
+    return Markup(plot(*arguments))

@@ -1,0 +1,67 @@
+"""Where the time goes: an arm's mean latency, taken apart until nothing is left over.
+
+The client's part comes from its samples, the server's from Triton's own statistics over the same blocks; both are means
+over completed requests, so the parts add up. What no one measured is a part of its own and keeps its name.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from loadgen.blocks import Block
+from loadgen.samples import COMPLETED, STATUSES
+
+CLIENT = {
+    "dispatch lag": ("due", "fired"),
+    "client waiting": ("fired", "began"),
+    "client preprocessing": ("began", "prepared"),
+    "client handing over": ("prepared", "sent"),
+}
+BETWEEN = "network and HTTP"
+"""From just before the first byte is written to the whole answer, less what the server says it spent."""
+UNEXPLAINED = "unexplained in server"
+"""What the server says it spent on the request in all, less the queue and compute of every step."""
+
+
+def stages(blocks: Sequence[Block], model: str, steps: Sequence[str]) -> dict[str, float]:
+    """Stage -> mean ms per completed request, over one arm's blocks; the sum is its mean latency.
+
+    `model` is what the client asks, `steps` the models a request passes. Empty where nothing completed; without the
+    server's part (a single stage, "server and network") where it told nothing of some block.
+    """
+    records = np.concatenate([block.records[block.records["status"] == STATUSES.index(COMPLETED)] for block in blocks])
+    if not len(records):
+        return {}
+    parts = {name: float((records[end] - records[begin]).mean()) / 1e6 for name, (begin, end) in CLIENT.items()}
+    answer = float((records["done"] - records["sent"]).mean()) / 1e6
+    if not all(model in block.steps for block in blocks if block.completed):
+        return {**parts, "server and network": answer}
+    told = pooled(blocks)
+    whole = told[model]["total"]
+    parts[BETWEEN] = answer - whole
+    explained = 0.0
+    for step in (step for step in steps if step in told):
+        spent = told[step]["ms"]
+        parts[f"{step} queue"] = spent["queue"]
+        parts[f"{step} compute"] = sum(spent.values()) - spent["queue"]
+        explained += sum(spent.values())
+    parts[UNEXPLAINED] = whole - explained
+    return parts
+
+
+def pooled(blocks: Sequence[Block]) -> dict[str, dict]:
+    """Model -> its statistics over several blocks, each block weighted by the model's requests in it."""
+    result = {}
+    for model in dict.fromkeys(name for block in blocks for name in block.steps):
+        told = [block.steps[model] for block in blocks if model in block.steps]
+        requests = [each["requests"] for each in told]
+        result[model] = {
+            "requests": sum(requests),
+            "mean_batch": sum(requests) / sum(each["requests"] / each["mean_batch"] for each in told),
+            "ms": {
+                stage: float(np.average([each["ms"][stage] for each in told], weights=requests))
+                for stage in told[0]["ms"]
+            },
+            "total": float(np.average([each["total"] for each in told], weights=requests)),
+        }
+    return result

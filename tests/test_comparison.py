@@ -1,0 +1,308 @@
+"""What is said of two arms: never more than the rounds bear out, and in words that hold."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from loadgen import bootstrap
+from loadgen.blocks import Block
+from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, sentence, text
+from loadgen.samples import COMPLETED, RECORD, STATUSES
+from tests.blocks_on_disk import run
+from tests.test_bootstrap import ALPHA, FEW, Process
+
+CONTROL = Process(requests=200, service=(0.6, 0.6), alike=0.9, drift=0.02)
+PLACEMENTS = ("client", "server")
+
+
+def block(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(600_000, 4_000), **other) -> Block:
+    """One whose requests, evenly due in 10 s, took that many ms; CPU seconds and bytes per request."""
+    latencies = np.asarray(latencies, float)
+    records = np.zeros(n := len(latencies), RECORD)
+    records["due"] = np.arange(n) * 10_000_000_000 // max(1, n)
+    records["done"] = records["due"] + (latencies * 1e6).astype(int)
+    records["fired"] = records["due"] + 1
+    records["status"] = STATUSES.index(COMPLETED)
+    records["bytes_up"], records["bytes_down"] = sizes
+    server_cpu = None if cpu[1] is None else n * cpu[1]
+    made = Block(
+        **{"workload": "image", "arm": f"image {placement} async:1", "placement": placement, "mode": "async:1"},
+        **{"round": round, "seed": round, "arrivals": "poisson:rate=7.5", "schedule": "", "seconds": 10.0},
+        **{"client_cpu": n * cpu[0], "server_cpu": server_cpu, "facts": {"complete": True}, "steps": {}},
+        **{
+            "summary": {"books": {"scheduled": n, COMPLETED: n}, "achieved": n / 10},
+            "valid": True,
+            "findings": [],
+            **other,
+        },
+    )
+    made.told = records, [""], ["photograph"]
+    return made
+
+
+def pairs(latencies: np.ndarray) -> list[tuple[Block, Block]]:
+    """From an array (rounds, 2 arms, requests) in mean gaps, of which 20 ms are made."""
+    return [
+        tuple(block(p, 20 * own[~np.isnan(own)], i) for p, own in zip(PLACEMENTS, both, strict=True))
+        for i, both in enumerate(latencies, 1)
+    ]
+
+
+def steady(rounds: int, ratio: float = 1.0, spread: float = 0.02, n: int = 100, seed: int = 1, **server):
+    """Rounds whose server takes `ratio` times as long, give or take `spread`."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(1, rounds + 1):
+        times, factor = rng.gamma(20, 5, n), ratio * rng.lognormal(0, spread)
+        made.append((block("client", times, i), block("server", times * factor, i, **server)))
+    return made
+
+
+def by_name(found: list[Comparison]) -> dict[str, Comparison]:
+    return {each.metric: each for each in found}
+
+
+def figures(low: float | None, high: float | None, metric: str = "p50", **other) -> Comparison:
+    """Judged, with an interval around its ratio."""
+    ratio = other.pop("ratio", None) or (low * high) ** 0.5
+    known = {"unit": "ms", "rounds": 10, "higher_is_better": metric == "goodput", "margin": 0.05, "confidence": 0.95}
+    made = Comparison(metric, client=100.0, server=100.0 * ratio, ratio=ratio, low=low, high=high, **{**known, **other})
+    return judged(made) if low else made
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)
+
+
+def verdicts(process: Process, comparisons: int, rounds: int, seed: int) -> list[dict[str, str]]:
+    simulated = process.latencies(np.random.default_rng(seed), comparisons, rounds)
+    return [{each.metric: each.kind for each in compare(pairs(blocks))} for blocks in simulated]
+
+
+def test_an_arm_against_itself_is_seldom_better_than_itself(few):
+    total = 200
+    found = verdicts(CONTROL, total, 10, seed=1)
+    for metric in ("p50", "p95", "mean"):
+        false = sum(each[metric] in PLACEMENTS for each in found)
+        assert stats.binom.sf(false - 1, total, 0.05) > ALPHA, f"{metric}: {false} of {total}"
+    for metric in ("goodput", "client CPU", "server CPU", "bytes"):
+        assert {each[metric] for each in found} == {"equivalent"}
+
+
+def test_an_arm_against_itself_is_equivalent_once_there_is_enough_data(few):
+    found = verdicts(CONTROL, 30, 50, seed=2)
+    assert np.mean([each["p50"] == "equivalent" for each in found]) > 0.9
+
+
+def test_a_slowdown_of_ten_percent_is_found(few):
+    slower = Process(**{**vars(CONTROL), "service": (0.6, 0.66)})
+    found = verdicts(slower, 50, 12, seed=3)
+    assert np.mean([each["p50"] == "client" for each in found]) > 0.9
+    assert np.mean([each["mean"] == "client" for each in found]) > 0.9
+    assert not any(each["p50"] == "server" for each in found)
+
+
+def test_the_figures_are_those_of_the_pooled_requests():
+    made = steady(7, 1.3, sizes=(100_000, 4_000), cpu=(0.002, 0.1))
+    found = by_name(compare(made, slo_ms=100))
+    client, server = (np.concatenate([pair[i].latency for pair in made]) for i in (0, 1))
+    for name, expected in (("p50", np.median), ("p95", lambda x: np.percentile(x, 95)), ("mean", np.mean)):
+        assert (found[name].client, found[name].server) == pytest.approx((expected(client), expected(server)))
+        assert found[name].ratio == pytest.approx(expected(server) / expected(client))
+        assert found[name].low < found[name].ratio < found[name].high
+    assert found["goodput"].client == pytest.approx((client <= 100).sum() / 70)
+    assert (found["client CPU"].client, found["client CPU"].server) == pytest.approx((10, 2))
+    assert (found["server CPU"].client, found["server CPU"].server) == pytest.approx((80, 100))
+    assert (found["bytes"].client, found["bytes"].server) == pytest.approx((604, 104))
+    assert found["bytes"].kind == "server" and found["server CPU"].kind == found["p50"].kind == "client"
+
+
+@pytest.mark.parametrize("rounds", range(1, 6))
+def test_of_fewer_than_six_rounds_no_interval_is_made(rounds):
+    for each in compare(steady(rounds, 2)):
+        assert each.low is None and each.high is None and each.kind == "undecided"
+        assert each.verdict.startswith("not enough data: about ")
+        assert "[" not in interval(each)
+    assert by_name(compare(steady(rounds, 2)))["p50"].more_rounds == 6 - rounds
+
+
+def test_a_percentile_of_too_few_requests_has_no_interval_and_says_how_many_rounds_are_missing():
+    found = by_name(compare(steady(10, n=100)))
+    assert found["p95"].low and not found["p99"].low
+    assert found["p99"].verdict == "not enough data: about 10 more rounds"
+    assert by_name(compare(steady(30, n=100)))["p99"].low
+
+
+def test_the_rounds_that_are_asked_for_decide_more_often_than_not(few):
+    decided = []
+    for seed in range(60):
+        made = steady(60, 1.2, spread=0.3, n=20, seed=seed)
+        first = by_name(compare(made[:8]))["mean"]
+        if first.more_rounds and first.more_rounds < 50:
+            decided.append(by_name(compare(made[: 8 + first.more_rounds]))["mean"].kind != "undecided")
+    assert len(decided) > 20 and np.mean(decided) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "metric", "kind", "verdict"),
+    [
+        (0.83, 0.90, "p50", "server", "server better by 14 % (95 % CI 10 to 17 %)"),
+        (1.11, 1.25, "p95", "client", "client better by 15 % (95 % CI 9.9 to 20 %)"),
+        (0.97, 1.04, "p50", "equivalent", "equivalent within 5 %"),
+        (1.01, 1.04, "p50", "equivalent", "equivalent within 5 %"),
+        (1.01, 1.06, "p50", "client", "client better by 3.4 % (95 % CI 0.99 to 5.7 %)"),
+        (0.94, 1.03, "p50", "undecided", "not enough data: about 8 more rounds"),
+        (1.10, 1.21, "goodput", "server", "server better by 15 % (95 % CI 10 to 21 %)"),
+        (0.80, 0.90, "goodput", "client", "client better by 18 % (95 % CI 11 to 25 %)"),
+        (0.15, 0.17, "client CPU", "server", "server better by a factor of 6.3 (95 % CI 5.9 to 6.7)"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(low, high, metric, kind, verdict):
+    assert (figures(low, high, metric).kind, figures(low, high, metric).verdict) == (kind, verdict)
+
+
+def test_an_arm_that_never_meets_the_objective_loses_against_one_that_always_does():
+    found = by_name(compare(steady(6, 10), slo_ms=300))["goodput"]
+    assert (found.kind, found.verdict) == ("client", "client better where the other has none")
+    nobody = by_name(compare(steady(6), slo_ms=1))["goodput"]
+    assert (nobody.kind, nobody.ratio, nobody.low) == ("undecided", None, None)
+
+
+def test_what_was_not_measured_is_not_compared():
+    found = by_name(compare(steady(8, cpu=(0.01, None))))["server CPU"]
+    assert (found.server, found.ratio, found.kind, found.verdict) == (None, None, "undecided", "not measured")
+    assert compare([]) == []
+
+
+def test_an_arm_without_answers_is_said_and_not_divided_by():
+    made = [(block("client", [50.0] * 20, i), block("server", [], i)) for i in range(8)]
+    for each in compare(made):
+        assert each.kind in ("undecided", "client") and each.low is None
+        json.dumps(each.as_dict(), allow_nan=False)
+
+
+def test_a_comparison_survives_json_and_is_printed_the_same():
+    found = compare(steady(8, 1.2))
+    kept = json.loads(json.dumps([each.as_dict() for each in found], allow_nan=False))
+    assert text(kept) == text(found)
+    assert len({line.index("  not") for line in text(compare(steady(3))).splitlines()[1:]}) == 1
+    assert text([]) == "nothing to compare"
+
+
+def test_the_same_blocks_give_the_same_comparison():
+    assert compare(steady(8, 1.1)) == compare(steady(8, 1.1)) != compare(steady(8, 1.1), seed=2)
+
+
+def test_a_control_is_called_by_its_name():
+    made = [(first, block("client", first.latency, i, control="again")) for i, (first, _) in enumerate(steady(8))]
+    found = compare(made)
+    assert found[0].names == ("client", "again") and {each.kind for each in found} <= {"equivalent", "undecided"}
+    assert "'again'" in sentence(found, "image", "poisson:rate=7.5") or "again/client" in sentence(found)
+
+
+COSTS = [
+    figures(1 / 6.3, 1 / 6.1, "client CPU", ratio=1 / 6.2),
+    figures(1 / 3.3, 1 / 3.1, "bytes", ratio=1 / 3.2),
+    figures(1.10, 1.14, "server CPU", ratio=1.12),
+]
+CASES = [
+    (
+        [figures(1 / 0.89, 1 / 0.83, ratio=1 / 0.86), *COSTS[:2]],
+        "For photographs at 7.5 requests/s on this machine, decode on the client: the median answer comes 14 % sooner "
+        "(95 % CI 11 to 17 %), at 6.2 times the client CPU and 3.2 times the bytes.",
+    ),
+    (
+        [figures(0.4, 0.5), *COSTS],
+        "For photographs at 7.5 requests/s on this machine, decode on the server: the median answer comes 2.2 times as "
+        "soon (95 % CI 2 to 2.5), at 84 % less client CPU, 12 % more server CPU and 69 % fewer bytes.",
+    ),
+    (
+        [figures(0.83, 0.90), figures(1.2, 1.3, "p95"), figures(1.0, 1.0, "mean", ratio=1.0), *COSTS[2:]],
+        "For photographs at 7.5 requests/s on this machine, it depends: on the server the median answer comes 14 % "
+        "sooner (95 % CI 10 to 17 %), at 12 % more server CPU; but by p95 the client is better by 20 % (95 % CI 17 to "
+        "23 %).",
+    ),
+    (
+        [figures(0.98, 1.02), *COSTS],
+        "For photographs at 7.5 requests/s on this machine, it does not matter for the median answer where to decode: "
+        "server/client is 1 within 5 % (95 % CI 0.98 to 1.02); the server does it at 84 % less client CPU, 12 % more "
+        "server CPU and 69 % fewer bytes.",
+    ),
+    (
+        [figures(0.94, 1.03), *COSTS],
+        "For photographs at 7.5 requests/s on this machine, no recommendation: the median answer of the server takes "
+        "0.94 to 1.03 times as long as that of the client (95 % CI), and about 8 more rounds would tell.",
+    ),
+    (
+        [figures(None, None, ratio=1.2, rounds=5, more_rounds=1)],
+        "For photographs at 7.5 requests/s on this machine, no recommendation: 5 rounds are not enough data, and about "
+        "1 more round would tell.",
+    ),
+    ([], "For photographs at 7.5 requests/s on this machine, no recommendation: nothing was measured."),
+]
+
+
+@pytest.mark.parametrize(("comparisons", "said"), CASES)
+def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
+    assert sentence(comparisons, "image", "poisson:rate=7.5") == said
+
+
+def test_other_arrivals_are_named_in_full():
+    assert sentence([], "audio", "gamma:rate=2,cv=3").startswith("For speech under gamma:rate=2,cv=3 on this machine")
+
+
+def test_reports_of_the_same_setting_can_be_compared():
+    assert incompatible(run(), run()) == []
+    later = run()
+    later["machine"]["revision"], later["created"], later["rounds"] = "another", "later", 12
+    later["server"]["models"]["resnet50"]["instances"] = 2
+    assert incompatible(run(), later) == []
+    assert incompatible({**run(), "workloads": {}}, run()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("machine", "cpu"), "Z80", "machine's cpu: AMD EPYC Processor at 2.6 GHz against Z80"),
+        (("machine", "cores"), 4, "machine's cores: 2 against 4"),
+        (("cores", "client"), [0, 2], "client's cores: 0 against 0, 2"),
+        (("server", "version"), "2.52.0", "server's version: 2.51.0 against 2.52.0"),
+        (
+            ("server", "models", "resnet50", "provenance", "seed"),
+            7,
+            "weights of resnet50: random, transformers.ResNetConfig, 0 against random, transformers.ResNetConfig, 7",
+        ),
+        (("seed",), 2, "seed of the schedules: 1 against 2"),
+        (
+            ("workloads", "image", "arrivals"),
+            "poisson:rate=8",
+            "image's arrivals: poisson:rate=7.5 against poisson:rate=8",
+        ),
+        (("workloads", "audio", "seconds"), 20, "audio's seconds per block: 30 against 20"),
+        (("workloads", "audio", "payloads"), ["x"], "audio's payloads: audio-a, audio-b against x"),
+    ],
+)
+def test_what_makes_reports_incomparable_is_named(path, value, named):
+    other = json.loads(json.dumps(run()))
+    place = other
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert incompatible(run(), other) == [named]
+
+
+def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
+    before = [each for pair in steady(9) for each in pair]
+    after = [block(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
+    after[0].facts["complete"] = False
+    found = between(before, after)
+    assert list(found) == ["image server async:1", "image client async:1"]
+    client = by_name(found["image client async:1"])["p50"]
+    assert (client.rounds, client.kind, client.names) == (6, "server", ("before", "after"))
+    assert client.verdict.startswith("after better by 20 %")
+    assert sentence(found["image client async:1"], "image").startswith(
+        "For photographs on this machine, 'after' is better"
+    )

@@ -1,0 +1,204 @@
+"""Laws of the report's page: it stands alone, says first what matters, and shows only what was measured."""
+
+import copy
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from loadgen import blocks, page, plots, report
+from tests.blocks_on_disk import EFFICIENCY, optional, run, write
+
+HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("report")
+    write(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def evaluated(measured):
+    return report.evaluate(run(), blocks.read(measured))
+
+
+@pytest.fixture
+def written(measured, evaluated):
+    """The page, once `change` had its way with the contents of run.json and summary.json."""
+
+    def write_it(change=lambda described, summary: None, **more) -> str:
+        described, summary = run(), copy.deepcopy(evaluated) | more
+        change(described, summary)
+        return page.write(measured, described, blocks.read(measured), summary).read_text("utf-8")
+
+    return write_it
+
+
+class Structure(HTMLParser):
+    """What a browser would fetch or run, the ids it would see twice, and elements that are not closed."""
+
+    VOID = ("meta", "path", "use", "rect", "col", "br", "image")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.fetched, self.tags, self.ids, self.open, self.text = [], [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append(tag)
+        self.fetched += [values[key] for key in ("src", "href", "xlink:href", "srcset", "data") if key in values]
+        self.ids += [values["id"]] if "id" in values else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += " " + data
+
+
+def test_the_page_stands_alone_and_is_small(written, measured):
+    text = written(**optional())
+    seen = Structure(text)
+    assert seen.fetched and all(target.startswith("#") for target in seen.fetched)
+    assert {target[1:] for target in seen.fetched} <= set(seen.ids)
+    assert not {"script", "link", "img", "iframe"} & set(seen.tags)
+    assert not re.search(r"@import|url\((?!#)|[\"'(](data|javascript):", text)
+    assert len(text) < 1_500_000
+    assert not list(measured.glob("*.part"))
+
+
+def test_the_page_is_well_formed_and_names_nothing_twice(written):
+    seen = Structure(written(**optional()))
+    assert seen.open == []
+    assert len(seen.ids) == len(set(seen.ids))
+
+
+def test_the_verdict_comes_before_any_plot_of_it(written, evaluated):
+    first = Structure(written()).text.partition("Further left is faster")[0]
+    for found in evaluated["workloads"].values():
+        assert page.tied(found["sentence"]) in first
+
+
+def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
+    write(tmp_path, ("image",), 1, broken=HOSTILE)
+    for path in tmp_path.glob("image/*/round-01.json"):
+        path.write_text(path.read_text().replace("async:1", "<b>&$"))
+    kept = blocks.read(tmp_path)
+    kept[0].valid, kept[0].findings = False, [dict.fromkeys(("rule", "measured", "limit", "change"), HOSTILE)]
+    described = run(("image",))
+    summary = report.evaluate(described, kept) | optional()
+    summary["workloads"]["image"]["sentence"] = described["workloads"]["image"]["payloads"][0] = HOSTILE
+    described["server"]["version"] = summary["crossover"][0]["sweep"] = HOSTILE
+    seen = Structure(page.write(tmp_path, described, kept, summary).read_text("utf-8"))
+    assert "script" not in seen.tags and "b" not in seen.tags
+    assert seen.text.count("<script>alert(1)</script> & 'quoted'") >= 5
+
+
+def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
+    def banners(text: str) -> str:
+        return " ".join(re.findall(r'<div class="banner".*?</div>', text, re.DOTALL))
+
+    def spoiled(described, summary):
+        described["complete"], described["cores"]["client"] = False, [1]
+
+    def spotless(described, summary):
+        for facts in described["server"]["models"].values():
+            facts.get("provenance", {})["weights"] = "pretrained"
+
+    said = banners(written(spoiled))
+    for part in ("incomplete", "1 of 24 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
+        assert part in said
+    said = banners(written(spotless))
+    assert said.count("banner") == 1 and "INVALID" in said
+
+
+def test_an_invalid_block_says_why_and_what_to_change(written):
+    text = Structure(written()).text
+    assert "66 = 65 completed + 1 failed" in text
+    assert "most common reason 'connection reset' (none allowed); mend the cause or lower the rate" in text
+
+
+def test_a_round_whose_arms_got_different_schedules_is_named(measured):
+    kept = blocks.read(measured)
+    assert page.uneven(kept) == []
+    kept[0].schedule = "another"
+    assert page.uneven(kept) == ["audio round 1"]
+
+
+def test_every_block_and_every_schedule_is_listed(written, measured):
+    text = written()
+    for block in blocks.read(measured):
+        assert text.count(f"<code>{block.schedule}</code>") == 3  # a row for each of two arms, and its seed
+
+
+def test_what_was_not_measured_has_no_section(written):
+    def without(described, summary):
+        for found in summary["workloads"].values():
+            found.pop("efficiency", None)
+
+    def with_efficiency(described, summary):
+        summary["workloads"]["image"]["efficiency"] = EFFICIENCY
+
+    headings = ("Latency against load", "Where it turns", "the ensemble and its steps")
+    bare, full = written(without), written(with_efficiency, **optional())
+    for heading in headings:
+        assert heading not in bare and heading in full
+
+
+def test_a_ratio_without_an_interval_says_so(written):
+    def few(described, summary):
+        for row in summary["workloads"]["image"]["comparisons"]:
+            row.update(low=None, high=None, rounds=2, ratio=None if row["metric"] == "p50" else row["ratio"])
+
+    assert "too few rounds" in written(few)
+    assert page.compared("image", [])["groups"] == []
+
+
+def test_nothing_answered_is_no_error(tmp_path):
+    write(tmp_path, ("image",), 1)
+    kept = blocks.read(tmp_path)
+    nothing = dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "p99.9", "max"))
+    summary = report.evaluate(run(("image",)), kept)
+    for arm in summary["workloads"]["image"]["arms"]:
+        arm.update(latency=nothing, service=nothing, stages={}, server_cpu_ms=None, bytes_up=None, bytes_down=None)
+    summary["workloads"]["image"].update(comparisons=[], sentence="")
+    for block in kept:
+        block.summary["books"]["completed"], block.summary["latency"] = 0, nothing
+    text = page.write(tmp_path, run(("image",)), kept, summary).read_text("utf-8")
+    assert "No request was completed." in text and "Nothing to compare" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (0.004, "0.004"), (0.157, "0.16"), (1.5, "1.50"), (12.34, "12.3"), (-1234.5, "-1,234")],
+)
+def test_a_number_has_the_digits_that_mean_something(value, shown):
+    assert page.number(value) == shown
+
+
+def test_client_and_server_keep_their_colours_and_every_colour_is_the_pages(written):
+    assert plots.look("image client async:1")["color"] == plots.look("audio client threads:4")["color"] == plots.CLIENT
+    assert plots.look("image server async:1")["color"] == plots.SERVER
+    assert plots.look("image client async:1")["linestyle"] != plots.look("image client async:1 again")["linestyle"]
+    for svg in re.findall(r"<svg.*?</svg>", written(**optional()), re.DOTALL):
+        ElementTree.fromstring(svg)
+        assert not re.search(r"(fill|stroke): #", svg)
+
+
+def test_every_stage_has_a_look_of_its_own():
+    names = ["dispatch lag", "client waiting", "client preprocessing", "client handing over", "network and HTTP"]
+    names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["unexplained in server"]
+    looks = [tuple(paint.values()) for paint in plots.paints(names).values()]
+    assert len(set(looks)) == len(names)
