@@ -17,7 +17,7 @@ PORTS := --http-port $(PORT) --grpc-port $(shell expr $(PORT) + 1) --metrics-por
 PIP := .venv/bin/pip --disable-pip-version-check install -q --require-hashes
 
 help:      ## this list
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 bench: .venv/run.done  ## everything: environment, models, server, comparison, report; QUICK=1 under two minutes, FULL=1 an hour
 	@$(MAKE) --no-print-directory ARGS= models up
@@ -52,6 +52,18 @@ image: .venv/run.done  ## Locust's web UI for photographs, on http://localhost:8
 audio: .venv/run.done  ## the same for speech
 	.venv/bin/locust -f loadgen/audio.py --web-host 127.0.0.1 --host http://localhost:$(PORT) $(ARGS)
 
+capacity: .venv/run.done  ## per arm, the highest Poisson rate within a latency limit; then what bursts do to it
+	@$(MAKE) --no-print-directory ARGS= models up
+	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS)
+
+crossover: .venv/run.done  ## server against client over input sizes, workers and network rates: where it turns over
+	@$(MAKE) --no-print-directory ARGS= models up
+	.venv/bin/python -m loadgen.crossover --url http://localhost:$(PORT) $(ARGS)
+
+study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
+	@$(MAKE) --no-print-directory ARGS= models up
+	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS)
+
 bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
 	.venv/bin/python -m benchmarks.loadgen $(ARGS)
 
@@ -73,5 +85,5 @@ clean: down  ## remove the environment, the models and the server's state; repor
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench test bench-loadgen test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity crossover study test bench-loadgen test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

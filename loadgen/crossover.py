@@ -1,0 +1,325 @@
+"""Where does the answer change? The ratio server / client over the input's size, the network, the workers, the cores.
+
+    python -m loadgen.crossover --weights tiny --sweeps size,network --seconds 300
+
+It starts servers of its own, with the real networks and with the tiny stand-in: an accelerator that is never the
+bottleneck. At every point of a sweep both placements are offered the same schedules, in rounds of short blocks, at 0.6
+of what the slower one does back to back. Everything shown is a fold over the blocks in reports/<time>-crossover/.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from loadgen import arrivals, blocks, machine, network, sweeps
+from loadgen.arms import Arm, Mode
+from loadgen.bench import back_to_back, stamp
+from loadgen.measure import measure
+from loadgen.progress import Progress
+from loadgen.schedule import Schedule
+from loadgen.serverside import Server, Unavailable
+from loadgen.sweeps import Place, Point, Sweep
+from loadgen.workloads import WORKLOADS
+from serving.state import name
+
+UTILISATION = 0.6  # offered load as a share of what the slower placement does back to back
+LEAST, MOST = 11, 100  # arrivals in a block: 6 rounds of 11 are enough for an interval of the median
+WEIGHT = {"tiny": 1, "real": 3}  # of the time: a real network takes several times as long
+START = 20  # seconds until a server is up
+PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
+
+
+@contextmanager
+def launched(directory: Path, weights: str, engine: str, cores: str, host: str = "127.0.0.1") -> Iterator[Server]:
+    """A server of the launcher's, and afterwards none. Raises Unavailable with the launcher's words."""
+
+    def serving(command: str, *flags: str) -> subprocess.CompletedProcess:
+        full = [sys.executable, "-m", "serving", command, "--state", str(directory), *flags]
+        return subprocess.run(full, cwd=network.ROOT, capture_output=True, text=True, check=False)
+
+    serving("down")  # what a killed run may have left
+    try:
+        ports = free_ports()
+        flags = [flag for kind, port in ports.items() for flag in (f"--{kind}-port", str(port))]
+        flags += ["--cores", cores] if cores else []
+        done = serving("up", "--weights", weights, "--engine", engine, "--host", host, *flags)
+        if done.returncode:
+            raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])
+        yield Server.at(f"http://127.0.0.1:{ports['http']}", directory)
+    finally:
+        serving("down")
+
+
+def free_ports() -> dict[str, int]:
+    with ExitStack() as stack:
+        sockets = {kind: stack.enter_context(socket.socket()) for kind in ("http", "grpc", "metrics")}
+        for each in sockets.values():
+            each.bind(("127.0.0.1", 0))
+        return {kind: each.getsockname()[1] for kind, each in sockets.items()}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where points are measured."""
+
+    weights: str
+    server: Server
+    link: network.Link | None = None
+
+
+class Crossover:
+    """One directory of sweeps."""
+
+    def __init__(self, options):
+        self.options = options
+        self.available = sorted(os.sched_getaffinity(0))
+        self.sweeps, self.left_out = sweeps.planned(options.sweeps, options.workloads, len(self.available))
+        self.given = Server.at(options.url, Path(options.state)) if options.url else None
+        self.weights = [self.given.state.get("weights", "real")] if self.given else options.weights
+        places = {point.place for sweep in self.sweeps for point in sweep.points}
+        if self.given and not self.given.state:
+            self.left_out += [f"network and cores need servers of a launcher's here, unlike {options.url}"]
+            places &= {Place()}
+        self.places = sorted(places, key=lambda place: (place.linked, place.cores))
+        parts = [self.share(weights, sweep, self.points(sweep, place)) for weights, sweep, place in self.parts()]
+        starting = START * (len(self.weights) * len(self.places) - bool(self.given))
+        self.shares, self.starting = sum(parts), starting
+        if options.seconds - starting < (least := 10 * len(parts)):
+            raise ValueError(f"--seconds must be at least {starting + least} for these sweeps, not {options.seconds:g}")
+        self.directory = Path(options.reports) / f"{stamp()}-crossover"
+        self.progress = Progress()
+        self.described: dict = {}
+
+    def parts(self) -> Iterator[tuple[str, Sweep, Place]]:
+        for weights in self.weights:
+            for place in self.places:
+                for sweep in self.sweeps:
+                    if self.points(sweep, place):
+                        yield weights, sweep, place
+
+    def points(self, sweep: Sweep, place: Place) -> list[Point]:
+        return [point for point in sweep.points if point.place == place]
+
+    def share(self, weights: str, sweep: Sweep, points: Sequence[Point]) -> float:
+        """Of the time: a slow link takes most of it."""
+        return WEIGHT[weights] * (1 + len(sweep.clients)) * sum(1 + 50 / (point.mbit or np.inf) for point in points)
+
+    def plan(self) -> str:
+        told = [f"{sweep.workload.name}: {sweep.title} ({len(sweep.points)} points)" for sweep in self.sweeps]
+        lines = [
+            f"{' and '.join(self.weights)}: {'; '.join(told) or 'nothing to sweep'}",
+            f"{self.options.rounds} rounds at each point, about {self.options.seconds / 60:.1f} min in all (--seconds)",
+        ]
+        return "\n".join([*lines, *(f"left out: {why}" for why in self.left_out)])
+
+    def run(self) -> None:
+        self.described = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "complete": False,
+            "argv": sys.argv,
+            "seed": self.options.seed,
+            "rounds": self.options.rounds,
+            "machine": machine.describe(),
+            "left_out": self.left_out,
+            "sweeps": {},
+        }
+        self.directory.mkdir(parents=True)
+        self.end = time.monotonic() + self.options.seconds
+        for weights in self.weights:
+            for place in self.places:
+                try:
+                    self.at(weights, place)
+                except network.Missing as missing:
+                    self.leave_out(f"network: no such link can be made here: {missing}")
+        self.described["complete"] = True
+        self.write()
+
+    def at(self, weights: str, place: Place) -> None:
+        with self.site(weights, place) as site:
+            self.starting -= 0 if site.server is self.given else START
+            for sweep in self.sweeps:
+                if points := self.points(sweep, place):
+                    self.sweep(site, sweep, points)
+
+    @contextmanager
+    def site(self, weights: str, place: Place) -> Iterator[Site]:
+        if self.given and place == Place():
+            yield Site(weights, self.given)
+            return
+        state, engine = Path(self.options.state).resolve() / "crossover", self.options.engine
+        cores = ",".join(map(str, self.available[-place.cores :])) if place.cores else ""
+        print(f"\nstarting a server with {weights} weights{' behind a link' * place.linked} ...", flush=True)
+        machine.pin(self.available)  # the server inherits it
+        if not place.linked:
+            with launched(state, weights, engine, cores) as server:
+                yield Site(weights, server)
+            return
+        with network.link(name(state)) as link:
+            if why := link.distance():
+                self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
+            with link.inside("server"), launched(state, weights, "local", cores, "0.0.0.0") as server:
+                server = Server(server.url.replace("127.0.0.1", network.ADDRESSES["server"]), server.state)
+                with link.inside("client"):
+                    if any("UINT8 tensor" in sweep.forms for sweep in self.sweeps):
+                        models = network.ROOT / "model_repository" if weights == "real" else state / "models"
+                        network.serve_bytes(server, models / "resnet50/1/model.onnx")
+                    yield Site(weights, server, link)
+
+    def sweep(self, site: Site, sweep: Sweep, points: list[Point]) -> None:
+        """Every point in every round."""
+        path, rounds = f"{site.weights}/{sweep.slug}", self.options.rounds
+        described = self.described["sweeps"].setdefault(path, self.about(site, sweep))
+        loads = self.loads(site, sweep, points)
+        for point, rate, seconds in loads:
+            kilobytes = round(float(np.mean([len(payload.encoded) for payload in point.sent()])) / 1e3, 1)
+            about = {"arrivals": f"poisson:rate={rate:g}", "seconds": seconds, "kilobytes": kilobytes}
+            described["points"].append({"x": point.x, "label": point.label, **about})
+        self.write()
+        mean = sum(seconds + sweeps.OVERHEAD for _, _, seconds in loads) / max(1, len(loads))
+        self.progress.begin(rounds * len(loads) * (1 + len(sweep.clients)), 0, mean)
+        for turn in range(1, rounds + 1):
+            for point, rate, seconds in loads:
+                schedule = arrivals.parse(f"poisson:rate={rate:g}").schedule(seconds, self.options.seed + turn - 1)
+                if len(schedule):
+                    self.round(site, sweep, point, self.directory / path / point.label, turn, schedule)
+        self.progress.end()
+        for entry in sweeps.evaluate(self.directory, path, described):
+            print(sweeps.table(entry), flush=True)
+
+    def loads(self, site: Site, sweep: Sweep, points: list[Point]) -> list[tuple[Point, float, float]]:
+        """(point, rate that both placements can carry, seconds of a block) of those that there is time for."""
+        rounds, arms, share = self.options.rounds, 1 + len(sweep.clients), self.share(site.weights, sweep, points)
+        began = time.monotonic()
+        budget = (self.end - began - self.starting) * share / self.shares
+        self.shares -= share
+        named = f"{site.weights}, {sweep.workload.name}: {sweep.title}"
+        print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
+        rates: dict[str, float] = {}
+        for point in sorted(points, key=ease):
+            self.prepare(site, point)
+            times = [back_to_back(site.server, form, "", point.sent()) for form in sweep.clients.values()]
+            rate = float(f"{UTILISATION / max(max(each.values()) for each in times):.2g}")
+            left = budget - (time.monotonic() - began)
+            if rounds * arms * LEAST / rate > left:
+                break  # the others take longer still
+            rates[point.label] = rate
+        measured = [point for point in points if point.label in rates]
+        found = sweeps.lengths([rates[each.label] for each in measured], arms, rounds, left, LEAST, MOST)
+        kept = [(p, rates[p.label], seconds) for p, seconds in zip(measured, found, strict=True) if seconds]
+        if slow := [point.label for point in points if point not in [each[0] for each in kept]]:
+            self.leave_out(f"{named}: {', '.join(slow)}: too slow for {budget:.0f} s; give more --seconds")
+        return kept
+
+    def prepare(self, site: Site, point: Point) -> int:
+        """How many cores the client has at this point."""
+        apart = [core for core in self.available if core not in site.server.cores] or self.available
+        cores = apart[: point.client_cores or None]
+        machine.pin(cores)
+        if site.link:
+            site.link.limit(point.mbit)
+        return len(cores)
+
+    def round(self, site: Site, sweep: Sweep, point: Point, folder: Path, turn: int, schedule: Schedule) -> None:
+        cores = self.prepare(site, point)
+        mode = Mode("async", point.workers or cores)
+        arms = {sweeps.folder(form): Arm(each, "client", mode) for form, each in sweep.clients.items()}
+        arms["server"] = Arm(sweep.workload, "server", mode)
+        for arm in random.Random(f"{folder.name} {schedule.seed}").sample(list(arms), len(arms)):
+            self.progress.now(f"{sweep.workload.name} {point.label} round {turn}/{self.options.rounds}: {arm}")
+            path = folder / arm / f"round-{turn:02}"
+            measure(site.server, arms[arm], schedule, point.sent(), path, cores, turn)
+
+    def about(self, site: Site, sweep: Sweep) -> dict:
+        model = sweep.workload.client.model
+        facts = site.server.facts((model,))
+        origin = facts["models"][model].get("provenance", {}).get("weights", "unknown")
+        return {
+            "workload": sweep.workload.name,
+            "sweep": sweep.title,
+            "unit": sweep.unit,
+            "network": f"{site.weights} ({origin} weights)",
+            "regime": PHRASES[site.weights],
+            "forms": list(sweep.clients),
+            "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
+            "points": [],
+        }
+
+    def leave_out(self, why: str) -> None:
+        if why not in self.left_out:
+            self.left_out.append(why)
+            print(f"  left out: {why}", flush=True)
+
+    def write(self) -> None:
+        (self.directory / "run.json").write_text(json.dumps(self.described, indent=2) + "\n")
+
+
+def ease(point: Point) -> float:
+    """Ascends with the time that a request takes."""
+    return -point.mbit if point.mbit else point.x
+
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
+    parser.add_argument("--sweeps", default=",".join(sweeps.NAMES), help="default: %(default)s")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="default: %(default)s")
+    parser.add_argument("--weights", default="tiny,real", help="of the servers it starts (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="altogether, about (default: 600)")
+    parser.add_argument("--rounds", type=int, default=6, help="at each point; fewer than 6 give no interval")
+    parser.add_argument("--url", default="", help="a running server, instead of own ones for size and workers")
+    parser.add_argument("--state", default=".run", help="the launcher's; own servers live in a part of it")
+    parser.add_argument("--engine", choices=["auto", "local", "docker"], default="auto", help="of own servers")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--reports", default="reports")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        for flag, good in (("sweeps", sweeps.NAMES), ("workloads", WORKLOADS), ("weights", WEIGHT)):
+            values = list(dict.fromkeys(getattr(options, flag).split(",")))
+            if unknown := [value for value in values if value not in good]:
+                raise ValueError(f"unknown --{flag} {unknown[0]!r}; try some of {', '.join(good)}, with commas")
+            setattr(options, flag, values)
+        if options.rounds < 1 or options.seed < 0:
+            raise ValueError("--rounds must be at least 1 and --seed must not be negative")
+        arrivals.positive(seconds=options.seconds)
+        run = Crossover(options)
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    print(run.plan(), flush=True)
+    code = 0
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        print("\ninterrupted: what follows is what was measured until here")
+        code = 130
+    except (Unavailable, network.Missing) as error:
+        run.progress.end()
+        print(error, file=sys.stderr)
+        code = 1
+    if not any(blocks.read(run.directory / path) for path in run.described.get("sweeps", ())):
+        return code or 1
+    found = sweeps.write(run.directory)
+    print("\n" + "\n".join(entry["says"] for entry in found))
+    print("\n".join(f"left out: {why}" for why in run.left_out))
+    print(f"\ncrossover.json, a plot of every sweep and all samples: {run.directory}")
+    return code or (3 if any(point["invalid"] for entry in found for point in entry["points"]) else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""The search for an arm's capacity: on queues whose capacity is known, on probes that err, and on the real server."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import gevent
+import numpy as np
+import pytest
+
+from loadgen import blocks
+from loadgen.arrivals import Gamma, Poisson, Uniform, Video
+from loadgen.capacity import (
+    HALVINGS,
+    RESOLUTION,
+    SPOILT,
+    Hopeless,
+    Outcome,
+    allowed,
+    bracket,
+    bursts,
+    estimate,
+    exactly,
+    judged,
+    requests,
+    search,
+    shares,
+    until,
+)
+from loadgen.summary import early_stopping, needed
+from loadgen.validity import RULES
+from tests.blocks_on_disk import block
+from tests.conftest import ROOT
+
+MU = 100.0  # of the simulated servers, per second
+
+
+def times_in_queue(due: np.ndarray, service: np.ndarray) -> np.ndarray:
+    """Lindley's recursion: one server, first come, first served."""
+    ends, free = np.empty(len(due)), 0.0
+    for i, (arrival, needs) in enumerate(zip(due, service, strict=True)):
+        free = ends[i] = max(free, arrival) + needs
+    return ends - due
+
+
+def queue(kind: str, slo: float, percentile: float, seed: int):
+    """A probe of an M/M/1 or M/D/1 queue; each try has arrivals of its own."""
+
+    def once(rate: float) -> Outcome:
+        probe.seed += 1
+        n = requests(rate, slo, percentile)
+        due = exactly(Poisson, rate, n, probe.seed).times
+        rng = np.random.default_rng([probe.seed, 7])
+        service = rng.exponential(1 / MU, n) if kind == "M/M/1" else np.full(n, 1 / MU)
+        over = int((times_in_queue(due, service) * 1e3 > slo).sum())
+        return Outcome(rate, "server" if over > allowed(n, percentile) else "", over=over)
+
+    def probe(rate: float) -> Outcome:
+        first = once(rate)
+        return first if first.passed else once(rate)
+
+    probe.seed = 1000 * seed
+    return probe
+
+
+def sharp(capacity: float, limit: str = "server"):
+    """A probe that passes at most at that rate."""
+    return lambda rate: Outcome(rate, limit if rate > capacity else "")
+
+
+@pytest.mark.parametrize("capacity", [0.3, 7.3, 10, 10.01, 80, 999, 5000])
+def test_the_capacity_lies_between_the_two_ends_and_they_are_close(capacity):
+    low, high = bracket(search(sharp(capacity), 10))
+    assert low.rate <= capacity < high.rate <= low.rate * (1 + RESOLUTION)
+
+
+def test_a_search_is_short():
+    assert len(search(sharp(999), 10)) <= 8 + 5
+
+
+def test_an_arm_that_cannot_carry_anything_is_given_up():
+    outcomes = search(sharp(0), 10)
+    assert len(outcomes) == HALVINGS + 1
+    assert bracket(outcomes)[0] is None
+
+
+def test_a_search_ends_also_where_everything_passes():
+    low, high = bracket(search(sharp(np.inf), 10))
+    assert low.rate > 1e6
+    assert high is None
+
+
+def test_what_ended_the_search_is_kept():
+    assert bracket(search(sharp(50, "client"), 10))[1].limit == "client"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flaky_probe_ends_the_search_within_its_doubtful_range(seed):
+    """Between 40 and 60 it passes by the toss of a coin."""
+    rng = np.random.default_rng(seed)
+
+    def probe(rate: float) -> Outcome:
+        return Outcome(rate, "" if rate < 40 or (rate < 60 and rng.random() < 0.5) else "server")
+
+    outcomes = search(probe, 10)
+    low, high = bracket(outcomes)
+    assert 40 / (1 + RESOLUTION) <= low.rate < 60
+    assert low.rate < high.rate <= low.rate * (1 + RESOLUTION)
+    assert len({outcome.rate for outcome in outcomes}) == len(outcomes) < 15
+
+
+@pytest.mark.parametrize(
+    ("kind", "slo", "percentile", "known"),
+    [
+        ("M/M/1", 100, 99, MU - np.log(100) / 0.1),  # its time in the system is exponential, with rate mu - lambda
+        ("M/M/1", 100, 90, MU - np.log(10) / 0.1),
+        ("M/M/1", 200, 90, MU - np.log(10) / 0.2),
+        ("M/D/1", 50, 99, 58.0),  # simulated once, over 10^5 requests a rate
+        ("M/D/1", 50, 90, 76.0),
+    ],
+)
+def test_the_capacity_of_a_known_queue_is_found_and_hardly_ever_overstated(kind, slo, percentile, known):
+    found = [bracket(search(queue(kind, slo, percentile, seed), 10))[0].rate / known for seed in range(20)]
+    assert 0.9 < np.median(found) < 1.1
+    assert max(found) < 1.26
+    assert min(found) > 0.3  # the rule is strict: now and then two probes in a row hold too many long services
+
+
+def test_a_probe_outlasts_what_an_overload_needs_to_show():
+    """p90 takes 81 requests; at 1.5 times what it can carry an M/D/1 queue keeps a long SLO that many."""
+    due = exactly(Poisson, 1.5 * MU, 81, 1).times
+    assert (times_in_queue(due, np.full(81, 1 / MU)) * 1e3 > 500).sum() <= allowed(81, 90)
+    n = requests(1.5 * MU, 500, 90)
+    due = exactly(Poisson, 1.5 * MU, n, 1).times
+    assert (times_in_queue(due, np.full(n, 1 / MU)) * 1e3 > 500).sum() > allowed(n, 90)
+
+
+@pytest.mark.parametrize("percentile", [90, 95, 99])
+@pytest.mark.parametrize("n", [30, 81, 165, 459, 838, 2000])
+def test_passing_is_mlperfs_early_stopping_estimate_below_the_slo(n, percentile):
+    latencies = np.sort(np.random.default_rng(n).exponential(1, n))
+    bound = early_stopping(latencies, percentile)
+    assert (allowed(n, percentile) < 0) == (bound is None)
+    if bound is not None:
+        assert (latencies > bound).sum() == allowed(n, percentile)
+
+
+def test_as_many_may_be_over_as_the_number_of_requests_was_made_for():
+    for percentile in (90, 95, 99):
+        for over in (0, 1, 2, 5):
+            assert allowed(needed(percentile, over), percentile) == over
+            assert allowed(needed(percentile, over) - 1, percentile) == over - 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Poisson,
+        *(partial(Gamma, cv=cv) for cv in (0, 1, 2, 4)),
+        lambda rate: Uniform(0.5 / rate, 1.5 / rate),
+        lambda rate: Video(16, rate / 16, "synchronised"),
+        lambda rate: Video(16, rate / 16, "random"),
+    ],
+)
+@pytest.mark.parametrize(("rate", "n"), [(0.7, 48), (33.3, 464), (150, 1600)])
+def test_every_shape_offers_exactly_the_same_mean_load(make, rate, n):
+    schedule = exactly(make, rate, n, seed=3)
+    assert len(schedule) == n
+    assert schedule.seconds == n / rate
+    assert np.array_equal(schedule.times, exactly(make, rate, n, seed=3).times)
+
+
+def test_a_schedule_can_be_made_again_from_what_a_block_says_of_it():
+    from loadgen import arrivals
+
+    schedule = exactly(Poisson, 7.3, 459, 5)
+    again = arrivals.parse(schedule.spec).schedule(schedule.seconds, schedule.seed)
+    assert again.digest == schedule.digest
+
+
+def test_the_gaps_have_the_cv_that_the_table_says():
+    for make, cv in bursts().values():
+        gaps = np.diff(exactly(make, 10, 16_000, 2).times)
+        assert gaps.std() / gaps.mean() == pytest.approx(cv, rel=0.1, abs=0.02)
+
+
+def test_synchronised_cameras_all_send_at_the_same_instant():
+    make, _ = bursts()["video"]
+    frames = exactly(make, 32, 160, 1).times.reshape(10, 16)
+    assert np.ptp(frames, axis=1).max() == 0
+    assert np.diff(frames[:, 0]) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_what_is_hopeless_is_ended_and_what_is_not_is_not():
+    began = time.monotonic()
+    with pytest.raises(Hopeless), until(lambda: time.monotonic() > began + 0.2):
+        gevent.sleep(30)
+    assert time.monotonic() - began < 5
+    with until(lambda: False):
+        gevent.sleep(0.7)
+    gevent.sleep(0.7)
+
+
+def test_rules_that_are_the_clients_doing_are_rules_of_the_verdict():
+    assert set(RULES) >= SPOILT
+
+
+def test_a_block_within_the_slo_passes_and_one_beyond_it_fails(tmp_path):
+    measured = block(tmp_path, "image", "client", 1, seconds=30)
+    assert judged(measured, 7.5, slo=1e5, percentile=90).passed
+    found = judged(measured, 7.5, slo=1, percentile=90)
+    assert (found.limit, found.over) == ("server", measured.scheduled)
+
+
+def test_errors_count_as_over(tmp_path):
+    measured = block(tmp_path, "image", "client", 1, seconds=10, broken="connection reset")
+    found = judged(measured, 7.5, slo=1e5, percentile=90)
+    assert (found.over, found.limit, "errors" in found.why) == (1, "server", True)
+
+
+def test_what_the_client_spoilt_is_not_the_servers_capacity(tmp_path):
+    measured = block(tmp_path, "image", "client", 1, seconds=30)
+    measured.findings = [{"rule": "dispatch lag", "measured": "p99 9 ms"}]
+    assert judged(measured, 7.5, slo=1e5, percentile=90).limit == "client"
+    measured.findings = [{"rule": "latency rises", "measured": "by 50 %"}]
+    assert judged(measured, 7.5, slo=1e5, percentile=90).limit == "server"
+
+
+def test_a_request_that_mostly_waited_for_the_client_is_the_clients(tmp_path, monkeypatch):
+    measured = block(tmp_path, "image", "client", 1, seconds=30)
+    records = measured.records.copy()
+    records["began"] = records["done"] - 1
+    monkeypatch.setattr(blocks.Block, "records", property(lambda self: records))
+    assert judged(measured, 7.5, slo=1, percentile=90).limit == "client"
+
+
+def test_the_estimate_grows_with_the_percentile_and_the_loads():
+    assert estimate(0.1, 500, 90, ()) <= estimate(0.1, 500, 95, ()) < estimate(0.1, 500, 99, ())
+    assert estimate(0.1, 500, 99, (0.5,)) > estimate(0.1, 500, 99, (0.9,)) > estimate(0.1, 500, 99, ())
+    assert shares("") == []
+
+
+# On the real server ------------------------------------------------------------------------------------------------
+
+
+def start(*arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "loadgen.capacity", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(*arguments) -> tuple[int, str]:
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=280)
+    return process.returncode, output
+
+
+def test_a_server_has_a_capacity_and_everything_is_on_disk(server, tmp_path):
+    code, output = run(
+        "image", "--url", server.url, "--state", server.state, "--reports", tmp_path,
+        "--percentile", 90, "--slo", 400, "--loads", 0.7, "--arms", "client",
+    )  # fmt: skip
+    assert code == 0, output
+    [directory] = tmp_path.iterdir()
+    found = json.loads((directory / "capacity.json").read_text())["image"]
+    [best] = found["capacity"]
+    assert best["arm"] == "image client async:1"
+    assert best["rate"] < best["not"] <= best["rate"] * (1 + RESOLUTION)
+    assert best["bound_ms"] <= best["slo_ms"] == 400
+    assert best["limited_by"] in ("client", "server")
+    assert {point["arm"] for point in found["curve"]} == {best["arm"]}
+    assert [row["arrivals"] for row in found["burstiness"]] == list(bursts())
+    assert json.loads((directory / "run.json").read_text())["complete"]
+    kept = blocks.read(directory)
+    assert len(kept) >= len(best["probes"]) + len(bursts())
+    assert not list(directory.rglob("*.journal"))
+    assert f"{best['rate']:.3g}" in output
+    given_up = [probe for probe in best["probes"] if not probe["whole"]]
+    assert sum(not each.facts["complete"] for each in kept) >= len(given_up)
+
+
+def test_ctrl_c_leaves_the_probes_that_are_done(server, tmp_path):
+    process = start("audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90)
+    while len(list(tmp_path.glob("*/audio/*/round-*.json"))) < 1:
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    [directory] = tmp_path.iterdir()
+    assert json.loads((directory / "capacity.json").read_text())["audio"]["capacity"][0]["probes"]
+    assert not json.loads((directory / "run.json").read_text())["complete"]
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path):
+    code, output = run("--url", "localhost:9", "--reports", tmp_path)
+    assert code == 1
+    [line] = output.strip().splitlines()
+    assert "no Triton server answers at http://localhost:9" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["video"], "unknown workload 'video'; try one of image, audio"),
+        (["--arms", "client,cloud"], "unknown placement 'cloud'; try one of client, server"),
+        (["--slo", "-1"], "--slo must be a positive number of ms"),
+        (["--percentile", "100"], "--percentile must lie between 50 and 99.9"),
+        (["--loads", "0.5,1.5"], "--loads are shares of the capacity"),
+        (["--loads", "half"], "half"),
+        (["--seconds", "0"], "seconds must be a positive number"),
+        (["--seed", "-3"], "--seed must not be negative"),
+        (["--image", "/no/such"], "cannot read payloads"),
+        (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says):
+    code, output = run(*arguments)
+    assert code == 2
+    assert says in output.strip().splitlines()[-1]
+    assert "Traceback" not in output

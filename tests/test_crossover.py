@@ -1,0 +1,267 @@
+"""Sweeps and what they come to; one short sweep on the real server, in the end."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadgen import crossover, sweeps
+from loadgen.sweeps import crossing, lengths, planned
+from serving.state import name
+from tests.conftest import ROOT
+
+BOTH = ["image", "audio"]
+
+
+def draws(ratios, error=0.05, n=400):
+    return np.log(ratios) + np.random.default_rng(1).normal(0, error, (n, len(ratios)))
+
+
+# The crossing -----------------------------------------------------------------------------------------------------
+
+
+def test_a_crossing_is_interpolated_on_logarithmic_axes():
+    ratios = [2, 1 / 2]
+    assert crossing([1, 100], ratios, draws(ratios))["x"] == pytest.approx(10)
+    ratios = [1 / 2, 4]
+    assert crossing([1, 1000], ratios, draws(ratios))["x"] == pytest.approx(10)
+
+
+def test_its_interval_holds_it_and_narrows_with_the_error():
+    ratios, widths = [1.4, 1.1, 0.8, 0.6], []
+    for error in (0.02, 0.08):
+        found = crossing([1, 2, 4, 8], ratios, draws(ratios, error))
+        assert found["low"] < found["x"] < found["high"]
+        widths.append(found["high"] / found["low"])
+    assert widths[0] < widths[1]
+
+
+def test_its_interval_covers_the_truth_as_often_as_it_says():
+    """The truth is a straight line that crosses at 4; 8 rounds, each point drawn with a known error."""
+    random, x, hits, trials = np.random.default_rng(7), np.array([1, 3, 9, 27]), 0, 200
+    truth = 0.4 * (np.log(4) - np.log(x))
+    for _ in range(trials):
+        rounds = truth + random.normal(0, 0.15, (8, 4))
+        picks = random.integers(0, 8, (300, 8, 4))
+        resampled = np.take_along_axis(rounds[None], picks, 1).mean(1)
+        own = rounds.mean(0)
+        wide = own + (resampled - own) * 2.365 / 1.96 * np.sqrt(8 / 7)
+        if found := crossing(x, np.exp(own), wide):
+            hits += (found["low"] or 0) <= 4 <= (found["high"] or np.inf)
+    assert hits / trials > 0.9
+
+
+def test_one_side_throughout_is_no_crossing():
+    for ratios in ([1.1, 2, 3], [0.9, 0.5, 0.8]):
+        assert crossing([1, 2, 3], ratios, draws(ratios)) is None
+
+
+def test_a_limit_beyond_the_sweep_is_left_open():
+    ratios = [1.5, 1.2, 0.99]
+    found = crossing([1, 2, 4], ratios, draws(ratios))
+    assert 1 < found["low"] < found["x"] < 4
+    assert found["high"] is None
+    ratios = [1.01, 0.8, 0.5]
+    assert crossing([1, 2, 4], ratios, draws(ratios))["low"] is None
+
+
+def entry(*points, cross=None):
+    """Points as (x, low, high)."""
+    made = [{"x": x, "low": low, "high": high, "ratio": (low * high) ** 0.5 if low else 1} for x, low, high in points]
+    about = {"workload": "image", "sweep": "image size", "unit": "megapixels", "regime": "the real network"}
+    return {**about, "points": made, "crossing": cross}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (entry((1, 1.1, 1.3), (2, 1.2, 1.4)), "the client is quicker throughout"),
+        (entry((1, 0.7, 0.9), (2, 0.9, 1.1)), "the server is quicker wherever a difference is shown (not at 2"),
+        (entry((1, 0.9, 1.1), (2, 0.9, 1.1)), "no difference shown anywhere"),
+        (entry((1, None, None), (2, 0.9, 1.1)), "measure 6 rounds or more"),
+        (entry(), "nothing was measured"),
+        (
+            entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"x": 2, "low": 1.5, "high": None}),
+            "the client is quicker below 2 megapixels (95 %: 1.5 to after the sweep), the server above",
+        ),
+    ],
+)
+def test_every_outcome_has_its_sentence(given, says):
+    assert says in sweeps.says(given)
+
+
+# The plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_have_as_many_arrivals_at_every_point():
+    found = lengths([50, 5], 2, 6, 200, 12, 1000)
+    assert found[0] * 50 == pytest.approx(found[1] * 5, rel=0.01)
+    assert sum(2 * 6 * (each + sweeps.OVERHEAD) for each in found) == pytest.approx(200, rel=0.02)
+
+
+def test_the_slowest_points_are_left_out_until_the_others_have_enough_arrivals():
+    assert lengths([50, 5, 0.1], 2, 6, 60, 12, 200)[2] == 0
+    assert lengths([50, 5, 0.1], 2, 6, 6000, 12, 200)[2] > 0
+    assert lengths([0.1], 2, 6, 10, 12, 200) == [0]
+
+
+def test_cores_are_swept_only_where_there_are_enough():
+    chosen, left_out = planned(["cores"], BOTH, 2)
+    assert chosen == [] and "client and server cores are not swept" in left_out[0]
+    chosen, left_out = planned(["cores"], BOTH, 8)
+    assert left_out == []
+    for sweep in chosen:
+        assert [point.x for point in sweep.points] == [1, 2, 4]
+        assert all(point.client_cores + point.place.cores <= 8 for point in sweep.points)
+
+
+def test_every_sweep_ascends_and_its_labels_are_unique():
+    for sweep in planned(sweeps.NAMES, BOTH, 8)[0]:
+        assert all(a.x < b.x for a, b in zip(sweep.points, sweep.points[1:], strict=False))
+        assert len({point.label for point in sweep.points}) == len(sweep.points)
+
+
+def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
+    [sweep, _] = planned(["network"], BOTH, 2)[0]
+    models = [form.client.model for form in sweep.clients.values()]
+    assert models == ["resnet50", "resnet50_uint8"]
+    assert {point.x for point in sweep.points} == {10, 100, 1000}
+
+
+# Payloads ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), sweeps.SIZES)
+def test_photographs_have_exactly_the_size_that_was_asked_for(width, height):
+    from PIL import Image
+
+    made = sweeps.photographs(width, height)
+    assert {Image.open(io.BytesIO(payload.encoded)).size for payload in made} == {(width, height)}
+    assert len({payload.encoded for payload in made}) == 2
+
+
+@pytest.mark.parametrize("rate", sweeps.RATES)
+@pytest.mark.parametrize("seconds", sweeps.LENGTHS)
+def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds, rate):
+    import soundfile
+
+    made = sweeps.clips(seconds, rate)
+    for payload in made:
+        about = soundfile.info(io.BytesIO(payload.encoded))
+        assert (about.frames, about.samplerate, about.channels) == (seconds * rate, rate, 1)
+        assert np.abs(soundfile.read(io.BytesIO(payload.encoded))[0]).max() > 0.05
+    assert made[0].encoded != made[1].encoded
+
+
+# The command ------------------------------------------------------------------------------------------------------
+
+
+def command(*arguments) -> subprocess.Popen:
+    full = [sys.executable, "-m", "loadgen.crossover", *map(str, arguments)]
+    return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="module")
+def small(server, tmp_path_factory):
+    """One sweep of two sizes, on the session's server: (output, directory, entries)."""
+    reports = tmp_path_factory.mktemp("reports")
+    script = (
+        "import sys; from loadgen import crossover, sweeps; sweeps.SIZES = sweeps.SIZES[:2]; "
+        "sys.exit(crossover.main())"
+    )
+    flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 40"
+    full = [sys.executable, "-c", script, *flags.split(), "--reports", str(reports)]
+    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode in (0, 3), done.stdout + done.stderr  # 3: a machine that was too busy to measure on
+    [directory] = reports.iterdir()
+    return done.stdout, directory, json.loads((directory / "crossover.json").read_text())
+
+
+def test_a_sweep_has_a_ratio_at_every_point_and_a_sentence(small):
+    output, _, [found] = small
+    assert found["workload"] == "image" and found["unit"] == "megapixels" and "tiny" in found["network"]
+    assert [point["x"] for point in found["points"]] == [0.1875, 1.09184]
+    for point in found["points"]:
+        assert point["ratio"] == pytest.approx(point["server_p50"] / point["client_p50"])
+        assert point["rounds"] == 6
+    assert found["says"] in output
+
+
+def test_both_placements_got_the_same_schedules(small):
+    _, directory, _ = small
+    for folder in (directory / "tiny" / "image-image-size").glob("*x*"):
+        digests = [
+            [json.loads(path.read_text())["schedule"] for path in sorted((folder / arm).glob("round-*.json"))]
+            for arm in ("client", "server")
+        ]
+        assert digests[0] == digests[1] and len(digests[0]) == 6
+
+
+def test_crossover_json_and_plots_come_from_what_is_on_the_disk(small):
+    _, directory, found = small
+    assert sweeps.write(directory) == found
+    assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
+
+
+def test_ctrl_c_leaves_what_was_measured(server, tmp_path):
+    flags = ("--sweeps", "workers", "--workloads", "image", "--seconds", 300, "--reports", tmp_path)
+    process = command("--url", server.url, "--state", server.state, *flags)
+    while len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in output and "Traceback" not in output
+    [directory] = tmp_path.iterdir()
+    assert json.loads((directory / "run.json").read_text())["complete"] is False
+    assert (directory / "crossover.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--sweeps", "colour"], "unknown --sweeps 'colour'; try some of size, network, workers, cores"),
+        (["--workloads", "video"], "unknown --workloads 'video'; try some of image, audio"),
+        (["--weights", "huge"], "unknown --weights 'huge'; try some of tiny, real"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--seconds", "5"], "--seconds must be at least"),
+        (["--seconds", "nan"], "seconds must be a positive number"),
+        (["--fast"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["crossover", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        crossover.main()
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path):
+    process = command("--url", "localhost:9", "--sweeps", "size", "--reports", tmp_path)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "no Triton server answers at http://localhost:9" in output and "Traceback" not in output
+
+
+def test_no_server_and_no_namespace_of_a_run_stays(tmp_path):
+    """Stopped while it measures behind a link of its own, with a server of its own."""
+    state = tmp_path / "state"
+    flags = ("--weights", "tiny", "--sweeps", "network", "--workloads", "audio", "--seconds", 300)
+    process = command(*flags, "--state", state, "--reports", tmp_path / "reports")
+    while not list(tmp_path.glob("reports/*/*/*/*/*/round-01.json")) and process.poll() is None:
+        time.sleep(0.2)
+    process.terminate()
+    output, _ = process.communicate(timeout=90)
+    if "no such link can be made here" in output:
+        pytest.skip(output)
+    assert process.returncode == 130, output
+    assert not (state / "crossover" / "server.json").exists()
+    assert not list(Path("/run/netns").glob(f"{name(state / 'crossover')}*"))

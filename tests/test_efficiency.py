@@ -1,0 +1,118 @@
+"""Laws of `loadgen.efficiency`: its arithmetic on invented figures, and its measurement on the real server."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from loadgen import payloads
+from loadgen.efficiency import Turn, efficiency, result, stage, table
+from loadgen.efficiency import turn as turn_at
+from loadgen.serverside import Server, Unavailable
+from loadgen.workloads import AUDIO, IMAGE
+from tests.conftest import ROOT
+
+KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
+
+
+def turn(rate: float, cpu: float = 0.001, **batches: float) -> Turn:
+    return Turn(rate, cpu, busy=0.9, others=0.05, batches=batches)
+
+
+def invented(whole: float, *steps: tuple[float, float], cores: int = 1) -> dict:
+    """`steps` are (rate, CPU seconds) of a, b, ...; one repetition."""
+    names = "abcd"[: len(steps)]
+    turns = {"both": [turn(whole, **dict.fromkeys(names, 2.0))]}
+    turns |= {name: [turn(*step, **{name: 1.0})] for name, step in zip(names, steps, strict=True)}
+    return result(turns, cores)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cores", "bound", "by"),
+    [
+        ([(50, 0.004), (400, 0.001)], 1, 50, "a"),
+        ([(400, 0.001), (50, 0.004)], 1, 50, "b"),
+        ([(100, 0.010), (100, 0.010)], 1, 50, "cpu"),
+        ([(100, 0.010), (100, 0.010)], 2, 100, "a"),
+        ([(180, 0.010), (190, 0.010)], 2, 100, "cpu"),
+        ([(90, 0.001), (80, 0.001), (70, 0.001)], 1, 70, "c"),
+    ],
+)
+def test_the_bound_is_the_slowest_step_or_the_cores(steps, cores, bound, by):
+    found = invented(40, *steps, cores=cores)
+    assert (found["bound"], found["bound_by"]) == (pytest.approx(bound), by)
+    assert found["efficiency"] == pytest.approx(40 / bound)
+
+
+def test_what_the_ensemble_saves_over_http_shows_as_carrying():
+    turns = {"both": [turn(100, 0.008, a=2, b=2)], "a": [turn(120, 0.007, a=1)], "b": [turn(900, 0.003, b=1)]}
+    found = result(turns, cores=1)
+    assert found["carrying"] == pytest.approx(1.25)
+    assert found["ensemble_cpu_seconds_per_request"] == 0.008
+
+
+def test_one_disturbed_repetition_changes_the_range_but_not_the_efficiency():
+    rates = [100, 100, 10, 100, 100]
+    turns = {"both": [turn(rate, a=3) for rate in rates], "a": [turn(100, a=1) for _ in rates]}
+    found = result(turns, cores=1)
+    assert found["efficiency"] == 1
+    assert found["range"] == [pytest.approx(0.1), 1]
+
+
+def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
+    printed = table(invented(40, (50, 0.004), (400, 0.001)))
+    assert "both (ensemble)" in printed
+    assert [line.split()[0] for line in printed.splitlines() if "1.00 -> 2.00" in line] == ["a", "b"]
+    assert "bound 50/s by a; efficiency 0.80 (0.80 to 0.80)" in printed
+
+
+@pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
+def test_an_ensemble_is_measured_against_its_steps(server, workload):
+    found = efficiency(Server.at(server.url, server.state), workload, payloads.load(workload), seconds=6)
+    assert found.keys() >= KEYS
+    assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
+    assert found["bound_by"] in (*workload.steps, "cpu")
+    for step in found["steps"].values():
+        assert step["rate"] > 0 and step["cpu_seconds_per_request"] > 0
+    assert all(batch >= 1 for batch in found["mean_batch"].values())
+    assert 0 < found["efficiency"] < 2
+
+
+def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
+    with pytest.raises(Unavailable, match="give --state and --url"):
+        efficiency(Server.at(server.url, tmp_path), IMAGE, payloads.load(IMAGE), seconds=1)
+
+
+def test_what_the_server_refuses_ends_it_in_one_line(server):
+    bad = stage("image", "encoded", [np.frombuffer(b"no photograph", np.uint8)], ("logits",), IMAGE.steps)
+    with pytest.raises(Unavailable, match=r"^image: failed: HTTP 400: .*'encoded'") as refused:
+        turn_at(Server.at(server.url, server.state), bad, [0] * 20)
+    assert "\n" not in str(refused.value)
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "loadgen.efficiency", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_prints_a_table_with_its_legend_and_writes_only_where_told(server, tmp_path):
+    file = tmp_path / "found.json"
+    done = run("image", "--seconds", 3, "--url", server.url, "--state", server.state, "--json", file)
+    assert done.returncode == 0, done.stderr
+    assert "image (ensemble)" in done.stdout and "\ncarrying " in done.stdout
+    assert json.loads(file.read_text())["image"].keys() >= KEYS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["video"], 2, "unknown workload 'video'; try one of image, audio\n"),
+        (["--seconds", "0"], 2, "seconds"),
+        (["--url", "http://127.0.0.1:9"], 1, "no Triton server answers"),
+    ],
+)
+def test_an_error_is_one_line(arguments, code, said):
+    done = run(*arguments)
+    assert done.returncode == code and said in done.stderr and done.stderr.count("\n") == 1
