@@ -231,7 +231,8 @@ def says(entry: dict) -> str:
     if any(point["low"] is None for point in points):
         return f"{about}: no interval at every point, so no verdict: measure 6 rounds or more."
     sides = {point["x"]: side(point) for point in points}
-    spread = f"server/client p50 {min(p['ratio'] for p in points):.3g} to {max(p['ratio'] for p in points):.3g}"
+    ratios = [point["ratio"] for point in points]
+    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}"
     if cross := entry["crossing"]:
         first = "client" if points[0]["ratio"] > 1 else "server"
         then = "server" if first == "client" else "client"
@@ -241,7 +242,7 @@ def says(entry: dict) -> str:
         return f"{about}: the {first} is quicker {where}, the {then} above; {spread}."
     shown = {side for side in sides.values() if side}
     if len(shown) == 1:
-        open_ = [f"{x:.3g}" for x, side in sides.items() if not side]
+        open_ = [f"{x:.4g}" for x, side in sides.items() if not side]
         where = f"wherever a difference is shown (not at {', '.join(open_)} {unit})" if open_ else "throughout"
         return f"{about}: the {shown.pop()} is quicker {where}; {spread}."
     if shown:

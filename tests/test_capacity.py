@@ -260,7 +260,7 @@ def run(*arguments) -> tuple[int, str]:
 def test_a_server_has_a_capacity_and_everything_is_on_disk(server, tmp_path):
     code, output = run(
         "image", "--url", server.url, "--state", server.state, "--reports", tmp_path,
-        "--percentile", 90, "--slo", 400, "--loads", 0.7, "--arms", "client",
+        "--percentile", 90, "--slo", 200, "--loads", 0.7, "--arms", "client",
     )  # fmt: skip
     assert code == 0, output
     [directory] = tmp_path.iterdir()
@@ -268,7 +268,7 @@ def test_a_server_has_a_capacity_and_everything_is_on_disk(server, tmp_path):
     [best] = found["capacity"]
     assert best["arm"] == "image client async:1"
     assert best["rate"] < best["not"] <= best["rate"] * (1 + RESOLUTION)
-    assert best["bound_ms"] <= best["slo_ms"] == 400
+    assert best["bound_ms"] <= best["slo_ms"] == 200
     assert best["limited_by"] in ("client", "server")
     assert {point["arm"] for point in found["curve"]} == {best["arm"]}
     assert [row["arrivals"] for row in found["burstiness"]] == list(bursts())
