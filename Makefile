@@ -72,7 +72,7 @@ clean: down  ## remove the environment, the models and the server's state; repor
 
 .venv/run.done: requirements/run.txt requirements/server.txt
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "no Python 3.10 to 3.12 with venv found: install one (Debian: python3-venv), or give it as PYTHON=..."; exit 1; }
-	@echo "installing the environment into .venv: about 1.7 GB, a minute or two"
+	@echo "installing the environment into .venv: about 2 GB, a minute or two"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) -r requirements/run.txt
 	@$(PIP) --no-deps -r requirements/server.txt

@@ -37,13 +37,13 @@ def measure(
     kept = journal.Journal(path.with_suffix(".journal"))
     loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
-    before, server_cpu, cpu, wall = server.statistics(), server.cpu_seconds(), time.process_time(), time.monotonic()
+    before, server_cpu, wall = server.statistics(), server.cpu_seconds(), time.monotonic()
     gpu, complete = server.gpu(), False
     try:
         loop.run(schedule.times, order, sent)
         complete = True
     finally:
-        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        cpu, wall = loop.cpu, time.monotonic() - wall
         spent = None
         if server_cpu is not None and (now := server.cpu_seconds()) is not None:
             spent = now - server_cpu

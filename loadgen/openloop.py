@@ -23,7 +23,7 @@ from loadgen.samples import RECORD, STATUSES, UNFINISHED, Sample
 from loadgen.workers import Client, Workers, allocate_lock, start_thread
 
 ENDED = "the run ended first"
-POLL = 0.02  # seconds between two collections of what has finished
+POLL = 0.05  # seconds between two collections of what has finished
 SWITCH = 0.0002  # seconds after which a thread that computes in Python lets the pacer have its turn
 
 
@@ -77,6 +77,8 @@ class OpenLoop:
         self.fired = 0
         self.hub_stall = 0.0
         """The longest time in seconds that the collection of samples was late: something blocked the event loop."""
+        self.cpu = 0.0
+        """CPU seconds of this process from the start of the schedule to the last answer."""
         self._open: dict[int, Sample] = {}
         self._finished: SimpleQueue[Sample] = SimpleQueue()
         self._failure: Exception | None = None
@@ -101,9 +103,13 @@ class OpenLoop:
         workers = Workers(Client(self.arm, self._now), self.url, self.timeout, self._finish)
         try:
             with undisturbed():
+                cpu = time.process_time()
                 self._start = time.monotonic_ns() if start is None else start
                 start_thread(self._pace, (dues, order, payloads, mine, workers))
-                self._collect(lambda: self._paced and not self._open, self._end(dues))
+                try:
+                    self._collect(lambda: self._paced and not self._open, self._end(dues))
+                finally:
+                    self.cpu = time.process_time() - cpu
         finally:
             self._over = True
             workers.close()
