@@ -23,7 +23,7 @@ from loadgen.validity import Facts, Verdict
 
 log = logging.getLogger("crossover")
 INTERVAL = 0.5  # seconds between two shipments
-LEAD = 1.0  # seconds from when workers are told to when they start
+LEAD = 3.0  # seconds from when workers are told to when they start: time to import and to build preprocessors
 FIELDS = attrgetter(*(name for name in Sample.__slots__))
 
 
