@@ -11,26 +11,24 @@ reports/<time>-capacity/: capacity.json, and each probe as a block.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import gevent
 import numpy as np
 from scipy.stats import binom
 
-from loadgen import journal, machine, payloads, table
+from loadgen import journal, payloads, table
 from loadgen.arms import PLACEMENTS, Arm, Mode
-from loadgen.arrivals import Arrivals, Gamma, Poisson, Schedule, Video, positive
-from loadgen.bench import back_to_back, stamp
+from loadgen.arrivals import Arrivals, Gamma, Poisson, Schedule, Video
 from loadgen.blocks import Block
+from loadgen.experiment import Experiment, checked, conducted, exactly, flags
 from loadgen.measure import measure
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, STATUSES, UNFINISHED
-from loadgen.serverside import Server, Unavailable
+from loadgen.serverside import Server
 from loadgen.summary import CONFIDENCE, early_stopping, needed
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -117,19 +115,6 @@ def requests(rate: float, slo: float, percentile: float) -> int:
     it, and mostly a tenth too little (tests/test_capacity.py).
     """
     return max(needed(percentile, ALLOWED), int(np.ceil(LASTING * rate * slo / 1e3)))
-
-
-def exactly(make: Callable[[float], Arrivals], rate: float, n: int, seed: int) -> Schedule:
-    """n arrivals in n / rate seconds, of the process that `make` gives for a rate, which only scales its time.
-
-    The rate is set so that the seed's arrival n + 1 would be the first beyond the end. Of Poisson arrivals that is the
-    process given its count; a bursty one's count would otherwise be off by cv / sqrt(n), and so would the load.
-    """
-    seconds = 2.0 * n
-    while len(times := make(1.0).schedule(seconds, seed).times) <= n:
-        seconds *= 2
-    end = times[n] - 1e-6 * max(times[n] - times[n - 1], 1e-3)
-    return make(rate * end / n).schedule(n / rate, seed)
 
 
 def bursts() -> dict[str, tuple[Callable[[float], Arrivals], float]]:
@@ -248,50 +233,6 @@ class Probing:
             p99 = bracketed(latency["p99"], block.completed, block.valid)
             print(f"  {self.arm}: {load:g} of {most:.4g}/s, {name}: p99 {p99} ms", flush=True)
         return rows
-
-
-class Experiment:
-    """A directory in which blocks are measured, and its run.json."""
-
-    def __init__(self, options, kind: str):
-        self.options, self.kind = options, kind
-        self.server = Server.at(options.url, Path(options.state))
-        self.sent = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
-        self.cores = machine.others(self.server.cores)
-        self.directory: Path | None = None
-
-    def begin(self) -> None:
-        """Raises Unavailable."""
-        steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
-        self.described = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "complete": False,
-            "argv": ["python", "-m", f"loadgen.{self.kind}", *sys.argv[1:]],
-            "seed": self.options.seed,
-            "server": self.server.facts(steps),
-            "engine": self.server.state.get("engine"),
-            "cores": {"client": self.cores, "server": self.server.cores},
-            "machine": machine.describe(),
-            "workloads": {},
-        }
-        machine.pin(self.cores)
-        self.directory = Path(self.options.reports) / f"{stamp()}-{self.kind}"
-        self.directory.mkdir(parents=True)
-        print(table.setting(self.described), flush=True)
-
-    def write(self, result: dict) -> None:
-        """run.json, and the result so far."""
-        for name, content in (("run", self.described), (self.kind, result)):
-            (self.directory / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-
-    def library(self, workload: Workload) -> str:
-        return self.options.library if workload is IMAGE else ""
-
-    def back_to_back(self, workload: Workload) -> dict[str, float]:
-        print(f"\n{workload.name}: one request at a time ...", flush=True)
-        means = back_to_back(self.server, workload, self.library(workload), self.sent[workload.name])
-        print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
-        return means
 
 
 class Capacity(Experiment):
@@ -417,48 +358,6 @@ def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
 
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def flags(parser: argparse.ArgumentParser, seconds: float, what: str) -> None:
-    """Those that all experiments share."""
-    parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
-    parser.add_argument("--url", default="http://localhost:8000")
-    parser.add_argument("--state", default=".run", help="the launcher's state directory")
-    parser.add_argument("--seconds", type=float, default=seconds, help=what)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")
-    parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
-    parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
-    parser.add_argument("--reports", default="reports")
-
-
-def checked(options) -> None:
-    """Raises ValueError."""
-    options.workloads = list(dict.fromkeys(options.workloads)) or list(WORKLOADS)
-    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, not {options.seed}")
-    positive(seconds=options.seconds)
-    Arm(IMAGE, "client", Mode("sequential"), options.library)
-
-
-def conducted(experiment: Experiment, show: Callable[[], None]) -> int:
-    """Run it; what was measured is shown, however it ends."""
-    code = 0
-    began = time.monotonic()
-    try:
-        experiment.run()
-    except KeyboardInterrupt:
-        print("\ninterrupted: what follows is what was measured until here")
-        code = 130
-    except (OSError, Unavailable) as error:
-        print(error, file=sys.stderr)
-        code = 1
-    if experiment.directory:
-        show()
-        print(f"\nafter {(time.monotonic() - began) / 60:.1f} min: {experiment.directory}")
-    return code
 
 
 def shares(given: str) -> list[float]:

@@ -23,7 +23,8 @@ from loadgen import blocks, bootstrap, table
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.arrivals import Arrivals, Poisson, Uniform, Video, parse
 from loadgen.blocks import Block
-from loadgen.capacity import CAMERAS, Experiment, checked, conducted, exactly, flags
+from loadgen.capacity import CAMERAS
+from loadgen.experiment import Experiment, checked, conducted, exactly, flags
 from loadgen.measure import measure
 from loadgen.plots import plain
 from loadgen.progress import Progress

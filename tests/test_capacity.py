@@ -23,13 +23,13 @@ from loadgen.capacity import (
     bracket,
     bursts,
     estimate,
-    exactly,
     judged,
     requests,
     search,
     shares,
     until,
 )
+from loadgen.experiment import exactly
 from loadgen.summary import early_stopping, needed
 from loadgen.validity import RULES
 from tests.blocks_on_disk import block

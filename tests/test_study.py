@@ -12,7 +12,8 @@ import pytest
 
 from loadgen import blocks, study
 from loadgen.arrivals import Poisson
-from loadgen.capacity import CAMERAS, exactly
+from loadgen.capacity import CAMERAS
+from loadgen.experiment import exactly
 from loadgen.study import LAWS, clients, conclusion, conditions, evaluate, interval, law, reference, verdict
 from tests.conftest import ROOT
 

@@ -1,0 +1,115 @@
+"""What capacity and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from loadgen import machine, payloads, table
+from loadgen.arms import Arm, Mode
+from loadgen.arrivals import Arrivals, Schedule, positive
+from loadgen.bench import back_to_back, stamp
+from loadgen.serverside import Server, Unavailable
+from loadgen.workloads import IMAGE, WORKLOADS, Workload
+
+
+class Experiment:
+    """A directory in which blocks are measured, and its run.json."""
+
+    def __init__(self, options, kind: str):
+        self.options, self.kind = options, kind
+        self.server = Server.at(options.url, Path(options.state))
+        self.sent = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
+        self.cores = machine.others(self.server.cores)
+        self.directory: Path | None = None
+
+    def begin(self) -> None:
+        """Raises Unavailable."""
+        steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
+        self.described = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "complete": False,
+            "argv": ["python", "-m", f"loadgen.{self.kind}", *sys.argv[1:]],
+            "seed": self.options.seed,
+            "server": self.server.facts(steps),
+            "engine": self.server.state.get("engine"),
+            "cores": {"client": self.cores, "server": self.server.cores},
+            "machine": machine.describe(),
+            "workloads": {},
+        }
+        machine.pin(self.cores)
+        self.directory = Path(self.options.reports) / f"{stamp()}-{self.kind}"
+        self.directory.mkdir(parents=True)
+        print(table.setting(self.described), flush=True)
+
+    def write(self, result: dict) -> None:
+        """run.json, and the result so far."""
+        for name, content in (("run", self.described), (self.kind, result)):
+            (self.directory / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+    def library(self, workload: Workload) -> str:
+        return self.options.library if workload is IMAGE else ""
+
+    def back_to_back(self, workload: Workload) -> dict[str, float]:
+        print(f"\n{workload.name}: one request at a time ...", flush=True)
+        means = back_to_back(self.server, workload, self.library(workload), self.sent[workload.name])
+        print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
+        return means
+
+
+def exactly(make: Callable[[float], Arrivals], rate: float, n: int, seed: int) -> Schedule:
+    """n arrivals in n / rate seconds, of the process that `make` gives for a rate, which only scales its time.
+
+    The rate is set so that the seed's arrival n + 1 would be the first beyond the end. Of Poisson arrivals that is the
+    process given its count; a bursty one's count would otherwise be off by cv / sqrt(n), and so would the load.
+    """
+    seconds = 2.0 * n
+    while len(times := make(1.0).schedule(seconds, seed).times) <= n:
+        seconds *= 2
+    end = times[n] - 1e-6 * max(times[n] - times[n - 1], 1e-3)
+    return make(rate * end / n).schedule(n / rate, seed)
+
+
+def flags(parser: argparse.ArgumentParser, seconds: float, what: str) -> None:
+    """Those that all experiments share."""
+    parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--state", default=".run", help="the launcher's state directory")
+    parser.add_argument("--seconds", type=float, default=seconds, help=what)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")
+    parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
+    parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
+    parser.add_argument("--reports", default="reports")
+
+
+def checked(options) -> None:
+    """Raises ValueError."""
+    options.workloads = list(dict.fromkeys(options.workloads)) or list(WORKLOADS)
+    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
+        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
+    if options.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {options.seed}")
+    positive(seconds=options.seconds)
+    Arm(IMAGE, "client", Mode("sequential"), options.library)
+
+
+def conducted(experiment: Experiment, show: Callable[[], None]) -> int:
+    """Run it; what was measured is shown, however it ends."""
+    code = 0
+    began = time.monotonic()
+    try:
+        experiment.run()
+    except KeyboardInterrupt:
+        print("\ninterrupted: what follows is what was measured until here")
+        code = 130
+    except (OSError, Unavailable) as error:
+        print(error, file=sys.stderr)
+        code = 1
+    if experiment.directory:
+        show()
+        print(f"\nafter {(time.monotonic() - began) / 60:.1f} min: {experiment.directory}")
+    return code
