@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks import perf_analyzer, sink
+from benchmarks import h2load, perf_analyzer, sink
 from loadgen.serverside import Server
 from serving import ROOT, Failure
 
@@ -60,6 +60,14 @@ class Clients:
         cpu = (done.usage.ru_utime + done.usage.ru_stime) / done.requests
         found = {"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **perf_analyzer.read(report)}
         return priced(found, done)
+
+    def third(self, load: str, rate: float, seconds: float) -> dict:
+        """h2load's log of requests at constant intervals, and what they cost."""
+        command = h2load.command(self.server.url, sink.LOADS[load], self.folder, rate, seconds)
+        done = self.run(load, command, dict(os.environ))
+        cpu = (done.usage.ru_utime + done.usage.ru_stime) / done.requests
+        found = h2load.read(h2load.log(self.folder), seconds)
+        return priced({"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **found}, done)
 
     def run(self, load: str, command: list[str], environment: dict, watch: Watch | None = None) -> Done:
         """Raises Failure if it fails or if nothing was answered."""

@@ -20,7 +20,7 @@ from statistics import median
 
 import psutil
 
-from benchmarks import perf_analyzer, sink, tables
+from benchmarks import h2load, perf_analyzer, sink, tables
 from benchmarks.clients import Clients
 from benchmarks.tables import Run, Runs, pick
 from loadgen import machine
@@ -59,9 +59,11 @@ def maximum(clients: Clients, load: str, seconds: float, turns: tuple) -> Runs:
 def latency(clients: Clients, load: str, rate: float, seconds: float, turns: tuple) -> Runs:
     """Arrivals at constant intervals, at a rate that every client carries easily."""
     offered = ("--rate", rate, "--seconds", seconds)
+    third = {"h2load": lambda: clients.third(load, rate, seconds)} if h2load.installed() else {}
     return in_turns(
         {
             "pa --async": lambda: clients.theirs(load, perf_analyzer.constant(rate), seconds),
+            **third,
             "async:1": lambda: clients.ours(load, "--mode", "async", *offered),
             "threads:8": lambda: clients.ours(load, *EIGHT, *offered),
         },
@@ -119,8 +121,9 @@ def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None
             report["curve"][load] = curve(clients, load, highest[load], seconds)
     if "memory" in options.parts:
         load, minutes = options.payloads[-1], options.minutes
-        tables.head("memory", f"ours, async:1, {load}, {moderate[load]}/s for {minutes:g} minutes")
-        report["memory"][load] = memory(clients, load, moderate[load], minutes)
+        rate = options.rate or moderate[load]
+        tables.head("memory", f"ours, async:1, {load}, {rate:g}/s for {minutes:g} minutes")
+        report["memory"][load] = memory(clients, load, rate, minutes)
 
 
 def apart() -> tuple[list[int], list[int]]:
@@ -144,11 +147,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--repetitions", type=int, default=3, help="turns of each client (default: %(default)s)")
     add("--seconds", type=float, default=3, help="of one run (default: %(default)s)")
     add("--minutes", type=float, default=1, help="of the memory part (default: %(default)s)")
+    add("--rate", type=float, help=f"of the memory part (default: {MODERATE * 100:.0f} %% of the lower maximum)")
     add("--seed", type=int, default=1, help="of the order of turns (default: %(default)s)")
     add("--reports", type=Path, default=Path("reports"), help="where results go (default: %(default)s)")
     options = parser.parse_args(arguments)
-    for name, least in (("repetitions", 1), ("seconds", 0.5), ("minutes", 0.1)):
-        if not getattr(options, name) >= least:
+    for name, least in (("repetitions", 1), ("seconds", 0.5), ("minutes", 0.1), ("rate", 1)):
+        if getattr(options, name) is not None and not getattr(options, name) >= least:
             parser.error(f"--{name} must be at least {least}, not {getattr(options, name):g}")
     return options
 

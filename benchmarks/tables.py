@@ -7,6 +7,7 @@ from benchmarks.perf_analyzer import PERCENTILES
 
 LEGEND = """\
 pa      perf_analyzer: --sync has a thread for each request in flight, --async has callbacks
+h2load  nghttp2's client, in C, with one connection; where it is installed
 rate    answered requests per second
 cpu     CPU ms per request of the client process, user and system; with perf_analyzer's start, without ours (imports)
 busy    percent of its core that the client needs at that rate, srv: the server with its backend; who is near 100 limits
@@ -58,7 +59,7 @@ def latencies(load: str, runs: Runs) -> str:
     for client, own in runs.items():
         line = f"{load:<7} {client:<10} {median(pick(own, 'rate')):>7.0f} {median(pick(own, 'cpu_ms')):>7.3f}"
         line = f"{line} {others(own):>4.0f} {percentiles(own, 'latency')}"
-        if client.startswith("pa "):
+        if not own[0].get("due"):  # not one of ours
             lines.append(line)
             continue
         each = (spread(ratios(own, rivals(runs), min, "latency", name), ".2f") for name in PERCENTILES)

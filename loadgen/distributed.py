@@ -148,9 +148,8 @@ class Master:
         for index in dead:
             kept = report.directory / journal_name(index)
             log.warning("worker %d of %d ended without a word; its own journal: %s", index, len(self._workers), kept)
-        shares = [facts.cpu_share for facts in self._facts if facts.cpu_share is not None]
         facts = Facts(
-            max(shares, default=None),
+            busiest(self._facts),
             max((facts.hub_stall for facts in self._facts), default=0.0),
             not dead and all(facts.complete for facts in self._facts),
             report.settings.dues is None,
@@ -168,3 +167,12 @@ class Master:
         lost = np.isin(missing % max(1, len(self._workers)), dead)
         for indices, reason in ((missing[lost], "its worker died"), (missing[~lost], ENDED)):
             report.journal.extend(never_fired(settings.dues, settings.order(), indices), reason)
+
+
+def busiest(workers: list[Facts]) -> float | None:
+    """The CPU share of the busiest cores: workers on the same ones add up. None: not known."""
+    shares: dict[str, float] = {}
+    for facts in workers:
+        if facts.cpu_share is not None:
+            shares[facts.cores] = shares.get(facts.cores, 0.0) + facts.cpu_share
+    return max(shares.values(), default=None)

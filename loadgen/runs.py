@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -21,15 +22,16 @@ log = logging.getLogger("crossover")
 
 @dataclass
 class Meter:
-    """What this process spends from now on."""
+    """What this process spends from `wall` on, seconds on the monotonic clock: now, or when the schedule starts."""
 
-    cpu: float = field(default_factory=time.process_time)
     wall: float = field(default_factory=time.monotonic)
+    cpu: float = field(default_factory=time.process_time)
 
     def facts(self, loop: OpenLoop, complete: bool, closed: bool) -> Facts:
         wall = max(time.monotonic() - self.wall, 1e-9)
-        share = (time.process_time() - self.cpu) / wall / len(os.sched_getaffinity(0))
-        return Facts(share, loop.hub_stall, complete, closed)
+        cores = sorted(os.sched_getaffinity(0))
+        share = (time.process_time() - self.cpu) / wall / len(cores)
+        return Facts(share, loop.hub_stall, complete, closed, cores=f"{platform.node()} {cores}")
 
 
 class Report:

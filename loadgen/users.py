@@ -102,7 +102,8 @@ class OpenLoopUser(User):
         """Offer it all, or this process's share of it."""
         index, count, start = (share.index, share.count, share.start) if share else (0, 1, None)
         host = self.environment.host or self.host
-        self.meter, closed = Meter(), settings.schedule is None
+        closed = settings.schedule is None
+        self.meter = Meter(start / 1e9) if start else Meter()
         self.loop = (ClosedLoop if closed else OpenLoop)(settings.arm, host, record, settings.timeout, journal)
         if closed:
             users = len(range(index, int(settings.process.users), count))

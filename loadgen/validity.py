@@ -20,6 +20,7 @@ class Facts:
     complete: bool  # False if the run was interrupted or a process died
     closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
     due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
+    cores: str = ""  # machine and cores of this process: those with the same share their cores
 
 
 @dataclass(frozen=True)

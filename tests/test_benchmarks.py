@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks import loadgen, ours, perf_analyzer, sink, tables
+from benchmarks import h2load, loadgen, ours, perf_analyzer, sink, tables
+from benchmarks.clients import Clients
 from loadgen.samples import COMPLETED, FAILED, RECORD, STATUSES
 from serving import Failure, local, state
 from tests.conftest import ROOT
@@ -67,6 +68,20 @@ def test_it_is_pinned_to_the_version_and_the_hash():
     assert "--hash=sha256:" in pinned
 
 
+def test_h2loads_log_is_read_in_ms_without_its_warm_up(tmp_path):
+    rows = [(1_700_000_000_000_000 + i, 200, 9000 if i < 2 else 250) for i in range(20)]
+    h2load.log(tmp_path).write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    latency = dict.fromkeys(perf_analyzer.PERCENTILES, 0.25)
+    assert h2load.read(h2load.log(tmp_path), 2.0) == {"rate": 10, "latency": latency}
+
+
+@pytest.mark.parametrize("status", ["400", "-1"])
+def test_a_request_of_h2loads_that_failed_is_a_failure(tmp_path, status):
+    h2load.log(tmp_path).write_text(f"1\t200\t250\n2\t{status}\t250\n")
+    with pytest.raises(Failure, match=r"^1 of h2load's 2 requests failed$"):
+        h2load.read(h2load.log(tmp_path), 2.0)
+
+
 @pytest.mark.parametrize("load", sink.LOADS.values(), ids=sink.LOADS)
 def test_what_is_sent_is_never_copied(load):
     content = load.content()
@@ -109,6 +124,7 @@ def test_a_ratio_is_of_the_better_rival_in_the_same_turn():
         (["--repetitions", "0"], "--repetitions must be at least 1, not 0"),
         (["--seconds", "nan"], "--seconds must be at least 0.5, not nan"),
         (["--minutes", "-1"], "--minutes must be at least 0.1, not -1"),
+        (["--rate", "0"], "--rate must be at least 1, not 0"),
         (["--payloads", "png"], "invalid choice: 'png' (choose from"),
         (["--parts", "all"], "invalid choice: 'all' (choose from"),
     ],
@@ -132,14 +148,17 @@ def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
-def test_the_sinks_answer_our_requests(tmp_path):
-    with sink.running([max(loadgen.apart()[1])]) as server:
+def test_the_sinks_answer_our_requests_and_those_of_h2load(tmp_path):
+    client, cores = loadgen.apart()
+    with sink.running(cores) as server:
+        clients, third = Clients(server, None, client, tmp_path), h2load.installed()
         for name in sink.LOADS:
-            command = [sys.executable, "-m", "benchmarks.ours", server.url, name, "--rate", "50", "--seconds", "0.4"]
-            output = subprocess.check_output(command, cwd=ROOT, text=True)
-            assert '"requests": 20, "errors": 0' in output
+            assert clients.ours(name, "--rate", 50, "--seconds", 0.4)["requests"] == 20
+            if third:
+                assert clients.third(name, 50, 1)["latency"]["p50"] > 0
         asked = {name: model["inference_stats"]["success"]["count"] for name, model in server.statistics().items()}
-    assert asked == {"jpeg": 20, "small": 20, "tensor": 20}
+    assert set(asked) == {"jpeg", "small", "tensor"}
+    assert all(count > 20 if third else count == 20 for count in asked.values())
 
 
 def test_interrupted_it_leaves_nothing(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loadgen.distributed import busiest
 from loadgen.samples import STATUSES
 from loadgen.summary import summary, trend
 from loadgen.validity import RULES, Facts, Verdict, judge, rising_latency
@@ -171,3 +172,11 @@ def test_an_overload_is_found(n, found, deterministic):
 def test_latency_that_creeps_up_without_a_queue_is_found():
     creeping = queue(1, 5000, 0.3, True) * np.linspace(1, 1.2, 5000)
     assert rising_latency({"trend": trend(creeping)}, FINE, 99)
+
+
+def test_processes_on_the_same_cores_add_up_and_those_on_others_do_not():
+    given = (0.5, "a [0]"), (0.45, "a [0]"), (0.6, "b [0]")
+    first, second, far = (Facts(share, 0, True, cores=cores) for share, cores in given)
+    assert busiest([first, second, far]) == pytest.approx(0.95)
+    assert busiest([first, far]) == pytest.approx(0.6)
+    assert busiest([Facts(None, 0, True)]) is None
