@@ -82,8 +82,11 @@ clean: down  ## remove the environment, the models and the server's state; repor
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
+test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers, on the real server: the whole of it
+	.venv/bin/python -m pytest -m "long or not long" tests/faults $(ARGS)
+
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench capacity crossover study test bench-loadgen test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity crossover study test bench-loadgen test-faults test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help
