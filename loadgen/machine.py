@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,4 +48,5 @@ def others(server_cores: list[int]) -> list[int]:
 def pin(cores: list[int]) -> None:
     """Keep every thread of this process, and those it starts from now on, on these cores."""
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(thread.name), cores)

@@ -5,6 +5,7 @@ wait times, Locust's own way to make load, are closed loops and have no part in 
 for the one user and ends the run when every arrival has its sample.
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,8 @@ from loadgen.samples import COMPLETED, Sample
 from loadgen.settings import Settings, declare
 from loadgen.validity import Facts
 from loadgen.workloads import Workload
+
+log = logging.getLogger("crossover")
 
 
 class Shape(LoadTestShape):
@@ -79,13 +82,13 @@ class OpenLoopUser(User):
             self.environment.process_exit_code = report.close(facts or self.facts(False)).exit_code
 
     def offer_a_share(self, share: distributed.Share):
+        directory = Path(self.environment.parsed_options.reports) / share.name
         try:
             settings = Settings.of(self.workload, self.environment.parsed_options)
-        except ValueError:
+            journal = self.worker.journal = Journal(directory / distributed.journal_name(share.index))
+        except (ValueError, OSError):  # the master need not wait
             self.worker.over(Facts(None, 0.0, complete=False))
             raise
-        directory = Path(self.environment.parsed_options.reports) / share.name
-        journal = self.worker.journal = Journal(directory / distributed.journal_name(share.index))
 
         def record(sample: Sample) -> None:
             self.worker.record(sample)
@@ -157,7 +160,11 @@ def install(workload: Workload) -> None:
     def begin(environment, **_):
         if Shape.master:
             settings = Settings.of(workload, environment.parsed_options)
-            Shape.master.start(Report(settings, environment.parsed_options.reports, distributed.LEAD))
+            try:
+                Shape.master.start(Report(settings, environment.parsed_options.reports, distributed.LEAD))
+            except OSError as error:  # nothing is waited for, so that the run ends at once
+                log.error("%s: %s; nothing is sent", error.filename, error.strerror)
+                environment.process_exit_code = 1
         Shape.started, Shape.over = True, False
 
     @events.test_stop.add_listener

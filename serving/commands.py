@@ -112,8 +112,8 @@ def compose(options):
     if not record or record["engine"] != "docker":
         raise Failure("no container is running from this state directory; start one with `up --engine docker`")
     reports = ROOT / "reports"  # where the load generator's containers write
-    if not reports.exists():
-        reports.mkdir()
+    reports.mkdir(exist_ok=True)
+    if os.getuid() == 0:  # the containers do not run as root
         os.chown(reports, *docker.user())
     return docker.compose(record, options.rest).returncode
 

@@ -4,11 +4,15 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
+import urllib.request
 from types import SimpleNamespace
 
+import pyarrow.parquet
 import pytest
 
+from loadgen.serverside import Server
 from serving import ROOT, Failure, canary, docker
 from serving.rest import Rest
 from tests.conftest import launch, ports
@@ -95,6 +99,54 @@ def test_the_restricted_interfaces_open_to_the_key_that_up_remembers(contained):
     with pytest.raises(Failure, match="restricted"):
         Rest(contained.address).call("/v2/repository/index", b"")
     Rest(contained.address, contained.admin_key).call("/v2/repository/index", b"")
+
+
+@needs_engine
+def test_the_containers_cpu_time_is_counted(contained):
+    server = Server.at(f"http://{contained.address}", contained.state)
+    before = server.cpu_seconds()
+    for _ in range(5):
+        canary.sing(Rest(contained.address))
+    assert 0.01 < server.cpu_seconds() - before < 60
+
+
+@needs_engine
+def test_two_workers_in_containers_share_one_schedule(contained, tmp_path):
+    port = ports()[0].rpartition("=")[2]
+    compose = [sys.executable, "-m", "serving", "compose", f"--state={contained.state}", "--profile", "loadgen"]
+    environment = {**os.environ, "LOCUST_PORT": port}
+    before = set((ROOT / "reports").glob("*"))
+    try:
+        subprocess.run([*compose, "up", "-d", "--scale", "worker=2"], cwd=ROOT, env=environment, check=True)
+        page = f"http://127.0.0.1:{port}"
+        wait(lambda: len(asked(f"{page}/stats/requests").get("workers", [])) == 2)
+        asked(f"{page}/swarm", b"arrivals=constant:rate=20&seconds=3&placement=server")
+        wait(lambda: asked(f"{page}/stats/requests").get("state") == "stopped")
+        [run] = set((ROOT / "reports").glob("*")) - before
+        wait((run / "samples.parquet").exists)
+        rows = pyarrow.parquet.read_table(run / "samples.parquet").to_pylist()
+        assert sorted(row["index"] for row in rows) == list(range(60))
+        assert {row["status"] for row in rows} == {"completed"}
+    finally:
+        subprocess.run([*compose, "rm", "--stop", "--force", "master", "worker"], cwd=ROOT, env=environment, check=True)
+        for run in set((ROOT / "reports").glob("*")) - before:
+            shutil.rmtree(run)
+
+
+def asked(url: str, form: bytes | None = None) -> dict:
+    """The page's answer; empty while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, form, timeout=10) as response:
+            return json.load(response)
+    except OSError:
+        return {}
+
+
+def wait(until, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 @needs_engine

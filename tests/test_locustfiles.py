@@ -209,6 +209,15 @@ def test_a_worker_that_is_killed_is_in_the_books_and_its_own_journal_has_what_it
     assert set(own["index"]) >= {row["index"] for row in told if row["index"] % 2 == 1 and row["status"] == "completed"}
 
 
+def test_a_master_that_cannot_write_ends_the_run_in_one_line(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    arguments = ["--arrivals", "constant:rate=20", "--seconds", 1, "--processes", 2]
+    code, output = headless("image", server.url, tmp_path / "file", *arguments)
+    assert code == 1
+    assert "Not a directory; nothing is sent" in output
+    assert "Traceback" not in output
+
+
 def opened(process: psutil.Process) -> list[Path]:
     return [Path(file.path) for file in process.open_files()]
 
