@@ -40,6 +40,8 @@ def read(directory: Path, suffixes: tuple[str, ...]) -> list[Payload]:
         payloads = [Payload(path.name, path.read_bytes()) for path in paths]
     except OSError as error:
         raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
+    except MemoryError:
+        raise ValueError(f"cannot read payloads: more than the memory holds: {directory}") from None
     if not payloads:
         raise ValueError(f"no payloads in {directory}: it holds no {', '.join(suffixes)} file")
     if empty := [payload.name for payload in payloads if not payload.encoded]:

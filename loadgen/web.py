@@ -4,7 +4,9 @@ import re
 from types import SimpleNamespace
 
 from flask import json, jsonify, request
+from flask_login import current_user
 
+from loadgen import access
 from loadgen.live import Live
 from loadgen.locust_stats import unrounded
 
@@ -53,12 +55,15 @@ def live_rows() -> list[dict]:
 def extend(web_ui, environment, check) -> None:
     """`check(options)` raises ValueError for options that cannot be run; the form then says so and nothing starts."""
 
+    access.protect(web_ui)
     web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the form in the order declared
 
     @web_ui.app.before_request
     def refuse_bad_form():
         if request.method != "POST" or request.path.rpartition("/")[2] != "swarm":
             return None
+        if web_ui.web_login and not current_user.is_authenticated:
+            return None  # Locust sends him to the login page
         try:
             check(SimpleNamespace(**{**vars(environment.parsed_options), **request.form}))
         except ValueError as error:

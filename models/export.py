@@ -115,8 +115,8 @@ def load(network, source):
     """The network of a checkpoint directory, every weight of it accounted for."""
     try:
         model, loading = network.architecture.from_pretrained(
-            source, local_files_only=True, dtype=torch.float32, output_loading_info=True,
-            ignore_mismatched_sizes=True)
+            source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True, ignore_mismatched_sizes=True)
     except Exception as error:  # whatever transformers, safetensors or torch make of a bad file
         raise Refused(f"{source} cannot be loaded: {first_line(error)}") from error
     training = "wav2vec2.masked_spec_embed", ".num_batches_tracked"  # not used in inference

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,19 @@ COMPOSE = docker.client()
 @pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.gpu.yml"]])
 def test_the_compose_files_say_what_is_meant(files):
     command = [*COMPOSE, *(f"--file={ROOT / file}" for file in files), "--profile", "loadgen", "config"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CROSSOVER_")}
+    clean["CROSSOVER_ADMIN_KEY"] = "swordfish"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
     assert done.returncode == 0, done.stderr
-    for line in ("read_only: true", "no-new-privileges:true", "- ALL"):
+    assert done.stdout.count("swordfish") == 1, "the key is the server's alone"
+    confined = ("read_only: true", "no-new-privileges:true", "- ALL", "mem_limit: ", "pids_limit: 1024", "user: 10001:")
+    for line in confined:
         assert done.stdout.count(line) == 3, f"{line} is meant for server, master and worker"
+    assert done.stdout.count("cap_drop:") == 3
+    for word in ("cap_add", "privileged: true", "docker.sock", "network_mode", "pid: host", "ipc: host"):
+        assert word not in done.stdout
+    published = len(re.findall(r"published:|:\d+/tcp$", done.stdout, re.M))  # as the two docker composes print it
+    assert published == done.stdout.count("127.0.0.1") == 4
     assert ("driver: nvidia" in done.stdout) == (len(files) == 2)
 
 
@@ -78,12 +88,23 @@ def test_the_container_becomes_healthy(contained):
 @needs_engine
 def test_the_container_has_no_privileges_and_cannot_write(contained):
     host = inspect(contained)["HostConfig"]
+    assert host["Memory"] == 8 * 2**30 and host["PidsLimit"] == 1024
+    assert not host["Privileged"] and not host["CapAdd"] and "host" not in (host["PidMode"], host["IpcMode"])
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
     assert {binding["HostIp"] for bound in host["PortBindings"].values() for binding in bound} == {"127.0.0.1"}
     script = "id -u; touch /crossover/x || touch /opt/venv/x || touch /usr/x || echo read-only"
     user, wrote = docker.quiet("docker", "exec", docker.container(contained.name), "sh", "-c", script).split()
     assert int(user) == (os.getuid() or 10001)
     assert wrote == "read-only"
+    for process in ("1", "self"):
+        status = docker.quiet("docker", "exec", docker.container(contained.name), "cat", f"/proc/{process}/status")
+        assert re.search(r"CapEff:\s0+$", status, re.M) and re.search(r"NoNewPrivs:\s1$", status, re.M)
+
+
+@needs_engine
+def test_the_key_is_not_in_the_containers_log(contained):
+    done = launch("logs", "-n", "1000", f"--state={contained.state}")
+    assert "Started HTTPService" in done.stdout and contained.admin_key not in done.stdout + done.stderr
 
 
 @needs_engine
