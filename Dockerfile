@@ -28,7 +28,7 @@ FROM python:3.11-slim-bookworm
 
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=environment /opt/numba /opt/numba
-RUN chmod a+rwX /opt/numba
+RUN chmod a+rwX /opt/numba && mkdir /state && chmod 1777 /state # the tmpfs there takes its mode from it on a restart
 ENV NUMBA_CACHE_DIR=/opt/numba
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /crossover

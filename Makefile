@@ -3,6 +3,7 @@
 ENGINE  ?= auto
 WEIGHTS ?= real
 CORES   ?=
+SLO     ?=
 HOST    ?= 127.0.0.1
 PORT    ?= 8000
 SECONDS ?= $(if $(FULL),3600,$(if $(QUICK),80,270))
@@ -35,7 +36,7 @@ models: .venv/run.done  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or s
 	.venv/bin/python -m models $(ARGS)
 
 up: .venv/run.done  ## start Triton (Docker, or a local process where no engine answers) and wait until it infers
-	.venv/bin/python -m serving up --engine $(ENGINE) --weights $(WEIGHTS) --host $(HOST) $(PORTS) $(if $(CORES),--cores $(CORES)) $(ARGS)
+	.venv/bin/python -m serving up --engine $(ENGINE) --weights $(WEIGHTS) --host $(HOST) $(PORTS) $(if $(CORES),--cores $(CORES)) $(if $(SLO),--slo $(SLO)) $(ARGS)
 
 down: .venv/run.done  ## stop it, leaving nothing behind
 	.venv/bin/python -m serving down
@@ -64,6 +65,13 @@ study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform
 	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS)
 
+soak: .venv/run.done  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
+	.venv/bin/python -m benchmarks.soak $(ARGS)
+
+overload: .venv/run.done  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
+	@$(MAKE) --no-print-directory ARGS= models
+	.venv/bin/python -m benchmarks.overload --start $(WEIGHTS) $(ARGS)
+
 bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
 	.venv/bin/python -m benchmarks.loadgen $(ARGS)
 
@@ -88,5 +96,5 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers,
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench capacity crossover study test bench-loadgen test-faults test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity crossover study test soak overload bench-loadgen test-faults test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

@@ -4,7 +4,8 @@
 
 It starts servers of its own, with the real networks and with the tiny stand-in: an accelerator that is never the
 bottleneck. At every point of a sweep both placements are offered the same schedules, in rounds of short blocks, at 0.6
-of what the slower one does back to back. Everything shown is a fold over the blocks in reports/<time>-crossover/.
+of what the slower one does back to back. Everything shown, report.html too, is a fold over the blocks in
+reports/<time>-crossover/.
 """
 
 import argparse
@@ -12,25 +13,23 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, machine, network, sweeps
+from loadgen import arrivals, blocks, crossing, machine, network, report, sweeps
 from loadgen.arms import Arm, Mode
 from loadgen.bench import back_to_back, stamp
 from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
+from loadgen.sites import Site, behind, launched
 from loadgen.sweeps import Place, Point, Sweep
 from loadgen.workloads import WORKLOADS
 from serving.state import name
@@ -40,44 +39,6 @@ LEAST, MOST = 11, 100  # arrivals in a block: 6 rounds of 11 are enough for an i
 WEIGHT = {"tiny": 1, "real": 3}  # of the time: a real network takes several times as long
 START = 20  # seconds until a server is up
 PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
-
-
-@contextmanager
-def launched(directory: Path, weights: str, engine: str, cores: str, host: str = "127.0.0.1") -> Iterator[Server]:
-    """A server of the launcher's, and afterwards none. Raises Unavailable with the launcher's words."""
-
-    def serving(command: str, *flags: str) -> subprocess.CompletedProcess:
-        full = [sys.executable, "-m", "serving", command, "--state", str(directory), *flags]
-        return subprocess.run(full, cwd=network.ROOT, capture_output=True, text=True, check=False)
-
-    serving("down")  # what a killed run may have left
-    try:
-        ports = free_ports()
-        flags = [flag for kind, port in ports.items() for flag in (f"--{kind}-port", str(port))]
-        flags += ["--cores", cores] if cores else []
-        done = serving("up", "--weights", weights, "--engine", engine, "--host", host, *flags)
-        if done.returncode:
-            raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])
-        yield Server.at(f"http://127.0.0.1:{ports['http']}", directory)
-    finally:
-        serving("down")
-
-
-def free_ports() -> dict[str, int]:
-    with ExitStack() as stack:
-        sockets = {kind: stack.enter_context(socket.socket()) for kind in ("http", "grpc", "metrics")}
-        for each in sockets.values():
-            each.bind(("127.0.0.1", 0))
-        return {kind: each.getsockname()[1] for kind, each in sockets.items()}
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where points are measured."""
-
-    weights: str
-    server: Server
-    link: network.Link | None = None
 
 
 class Crossover:
@@ -129,7 +90,7 @@ class Crossover:
         self.described = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
-            "argv": sys.argv,
+            "argv": ["python", "-m", "loadgen.crossover", *sys.argv[1:]],
             "seed": self.options.seed,
             "rounds": self.options.rounds,
             "machine": machine.describe(),
@@ -170,16 +131,12 @@ class Crossover:
             with launched(state, weights, engine, cores) as server:
                 yield Site(weights, server)
             return
+        as_bytes = any("UINT8 tensor" in sweep.forms for sweep in self.sweeps)
         with network.link(name(state)) as link:
             if why := link.distance():
                 self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
-            with link.inside("server"), launched(state, weights, "local", cores, "0.0.0.0") as server:
-                server = Server(server.url.replace("127.0.0.1", network.ADDRESSES["server"]), server.state)
-                with link.inside("client"):
-                    if any("UINT8 tensor" in sweep.forms for sweep in self.sweeps):
-                        models = network.ROOT / "model_repository" if weights == "real" else state / "models"
-                        network.serve_bytes(server, models / "resnet50/1/model.onnx")
-                    yield Site(weights, server, link)
+            with behind(link, state, weights, cores, as_bytes) as server:
+                yield Site(weights, server, link)
 
     def sweep(self, site: Site, sweep: Sweep, points: list[Point]) -> None:
         """Every point in every round."""
@@ -199,8 +156,8 @@ class Crossover:
                 if len(schedule):
                     self.round(site, sweep, point, self.directory / path / point.label, turn, schedule)
         self.progress.end()
-        for entry in sweeps.evaluate(self.directory, path, described):
-            print(sweeps.table(entry), flush=True)
+        for entry in crossing.evaluate(self.directory, path, described):
+            print(crossing.table(entry), flush=True)
 
     def loads(self, site: Site, sweep: Sweep, points: list[Point]) -> list[tuple[Point, float, float]]:
         """(point, rate that both placements can carry, seconds of a block) of those that there is time for."""
@@ -228,17 +185,20 @@ class Crossover:
 
     def prepare(self, site: Site, point: Point) -> int:
         """How many cores the client has at this point."""
-        apart = [core for core in self.available if core not in site.server.cores] or self.available
-        cores = apart[: point.client_cores or None]
+        cores = self.apart(site.server)[: point.client_cores or None]
         machine.pin(cores)
         if site.link:
             site.link.limit(point.mbit)
         return len(cores)
 
+    def apart(self, server: Server) -> list[int]:
+        """The client's cores: all that the server leaves."""
+        return [core for core in self.available if core not in server.cores] or self.available
+
     def round(self, site: Site, sweep: Sweep, point: Point, folder: Path, turn: int, schedule: Schedule) -> None:
         cores = self.prepare(site, point)
         mode = Mode("async", point.workers or cores)
-        arms = {sweeps.folder(form): Arm(each, "client", mode) for form, each in sweep.clients.items()}
+        arms = {crossing.folder(form): Arm(each, "client", mode) for form, each in sweep.clients.items()}
         arms["server"] = Arm(sweep.workload, "server", mode)
         for arm in random.Random(f"{folder.name} {schedule.seed}").sample(list(arms), len(arms)):
             self.progress.now(f"{sweep.workload.name} {point.label} round {turn}/{self.options.rounds}: {arm}")
@@ -257,6 +217,7 @@ class Crossover:
             "regime": PHRASES[site.weights],
             "forms": list(sweep.clients),
             "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
+            "client_cores": self.apart(site.server),
             "points": [],
         }
 
@@ -317,10 +278,10 @@ def main() -> int:
         code = 1
     if not any(blocks.read(run.directory / path) for path in run.described.get("sweeps", ())):
         return code or 1
-    found = sweeps.write(run.directory)
-    print("\n" + "\n".join(entry["says"] for entry in found))
+    found = report.write(run.directory)
+    print("\n" + report.text(run.directory, found))
     print("\n".join(f"left out: {why}" for why in run.left_out))
-    print(f"\ncrossover.json, a plot of every sweep and all samples: {run.directory}")
+    print(f"\nreport.html, crossover.json, a plot of every sweep and all samples: {run.directory}")
     return code or (3 if any(point["invalid"] for entry in found for point in entry["points"]) else 0)
 
 

@@ -9,6 +9,7 @@ for carrying over HTTP what the ensemble hands on within the server, and an ense
 
 import argparse
 import json
+import os
 import sys
 import threading
 import time
@@ -37,12 +38,13 @@ LEGEND = """\
 rate       answers per second to 8 clients that never pause
 cpu        CPU ms per request of the server with its backends, HTTP included
 busy       share of the server's cores that this CPU time is
-others     share of them that other programs took meanwhile: where it is not small, rate and efficiency mean little.
-           If busy and others make up 100 %, nothing waits, and carrying is the efficiency on cores of its own
+others     share of them that went elsewhere meanwhile: to other programs, and to the kernel's own work for this server,
+           as for its packets, which no process is charged with. Where it is not small, rate and efficiency mean little
 batch      mean batch of the step alone -> in the ensemble
 bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate divided by it,
            from medians; in brackets the range of the repetitions
-carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it"""
+carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it.
+           It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits"""
 
 
 @dataclass(frozen=True)
@@ -261,12 +263,14 @@ def main() -> int:
             print(f"\n{table(found[name])}", flush=True)
         if options.json:
             Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
+        print(f"\n{LEGEND}", flush=True)
+    except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     except (OSError, Unavailable) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"\n{LEGEND}")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import machine, payloads, table
+from loadgen import machine, payloads, report, table
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
 from loadgen.bench import back_to_back, stamp
@@ -43,6 +43,7 @@ class Experiment:
         machine.pin(self.cores)
         self.directory = Path(self.options.reports) / f"{stamp()}-{self.kind}"
         self.directory.mkdir(parents=True)
+        self.write({})
         print(table.setting(self.described), flush=True)
 
     def write(self, result: dict) -> None:
@@ -97,8 +98,8 @@ def checked(options) -> None:
     Arm(IMAGE, "client", Mode("sequential"), options.library)
 
 
-def conducted(experiment: Experiment, show: Callable[[], None]) -> int:
-    """Run it; what was measured is shown, however it ends."""
+def conducted(experiment: Experiment) -> int:
+    """Run it; what was measured is printed and becomes a report, however it ends."""
     code = 0
     began = time.monotonic()
     try:
@@ -110,6 +111,7 @@ def conducted(experiment: Experiment, show: Callable[[], None]) -> int:
         print(error, file=sys.stderr)
         code = 1
     if experiment.directory:
-        show()
-        print(f"\nafter {(time.monotonic() - began) / 60:.1f} min: {experiment.directory}")
+        print("\n" + report.text(experiment.directory, report.write(experiment.directory)))
+        minutes = (time.monotonic() - began) / 60
+        print(f"\nafter {minutes:.1f} min: {experiment.directory}, with {experiment.kind}.json and report.html")
     return code

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from loadgen import plots
+from loadgen import plots, sections
 from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bootstrap import least
+from loadgen.provenance import banners, listed, offered, servers
 from loadgen.samples import STATUSES
+from loadgen.sections import svg
 from loadgen.summary import needed
 
 NAME = "report.html"
@@ -18,20 +19,31 @@ P99_NEEDS = needed(99)
 
 
 def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) -> Path:
-    """directory/report.html from the contents of run.json, the blocks and summary.json. Raises OSError.
+    """directory/report.html from the contents of run.json, the blocks and what they come to. Raises OSError.
 
-    Of `summary` it needs `workloads` (name -> arms, comparisons, sentence); `capacity`, `crossover` and a workload's
-    `efficiency` and `other_modes` are shown where they are.
+    Of `summary` it needs `workloads` (name -> arms, comparisons, sentence): bench's, or none. `capacity`, `crossover`
+    and `study` are the contents of those files; without bench's workloads the page is about the one that there is.
+    These and a workload's `efficiency` and `other_modes` are shown where they are, `sources` says whence.
     """
+    experiments = {kind: summary[kind] for kind in sections.SENTENCES if summary.get(kind)}
+    kind = "bench" if summary["workloads"] else next(iter(experiments), "bench")
     rendered = template().render(
         run=run,
-        summary=summary,
-        blocks=blocks,
-        banners=banners(run, blocks, summary),
-        workloads={name: workload(name, found, blocks, summary) for name, found in summary["workloads"].items()},
-        sweeps=sweeps(summary),
-        uneven=uneven(blocks),
-        seeds=seeds(blocks),
+        kind=kind,
+        question=sections.QUESTIONS.get(kind, "Should the client or the server decode?"),
+        banners=banners(run, blocks, summary, kind),
+        workloads={name: workload(name, found, blocks) for name, found in summary["workloads"].items()},
+        titles=sections.TITLES,
+        told={name: sections.SENTENCES[name](found) for name, found in experiments.items()},
+        capacity=sections.capacity(summary.get("capacity") or {}),
+        crossover=sections.crossover(summary.get("crossover") or ()),
+        study=sections.study(summary.get("study") or {}),
+        sources=summary.get("sources", {}),
+        servers=servers(run),
+        offered=offered(run),
+        blocks=[(block, place(directory, block, kind)) for block in blocks],
+        uneven=uneven(blocks) if kind == "bench" else [],
+        seeds=seeds(blocks) if kind == "bench" else {},
         P99_NEEDS=P99_NEEDS,
     )
     path = directory / NAME
@@ -69,37 +81,15 @@ def tied(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def listed(cores: Sequence[int]) -> str:
-    return ", ".join(map(str, cores)) or "unknown"
-
-
 def books(balance: dict) -> str:
     """Every arrival's end; statuses that nothing ended in are left out."""
     ends = " + ".join(f"{balance[status]} {status}" for status in STATUSES if balance[status])
     return f"{balance['scheduled']} = {ends or 0}"
 
 
-# What must not be overlooked ------------------------------------------------------------------------------------
-
-
-def banners(run: dict, blocks: Sequence[Block], summary: dict) -> list[tuple[str, str]]:
-    """(what is wrong, what it means)."""
-    found = []
-    if not (run.get("complete") and summary.get("complete", True)):
-        found.append(("This run is incomplete.", "It was cut short: what follows is what was measured until then."))
-    if invalid := [block for block in blocks if not block.valid]:
-        rules = ", ".join(dict.fromkeys(finding["rule"] for block in invalid for finding in block.findings))
-        arms = ", ".join(dict.fromkeys(block.arm for block in invalid))
-        count = f"{len(invalid)} of {len(blocks)} blocks {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
-        found.append((count, f"Do not rely on the figures of {arms}; the table of blocks says what to change."))
-    if shared := set(run["cores"]["client"]) & set(run["cores"]["server"]):
-        what = f"Client and server share cores ({listed(sorted(shared))})."
-        found.append((what, "A comparison on shared cores is not of equal budgets."))
-    weights = {model: facts.get("provenance") for model, facts in run["server"]["models"].items()}
-    if strange := [model for model, origin in weights.items() if origin and origin["weights"] != "pretrained"]:
-        kinds = " and ".join(dict.fromkeys(weights[model]["weights"] for model in strange))
-        found.append((f"Latency is valid, predictions are not: {kinds} weights.", f"In {', '.join(strange)}."))
-    return found
+def place(directory: Path, block: Block, kind: str) -> str:
+    """Which arm a block is of; an experiment's folders tell more of it than the arm's name."""
+    return block.arm if kind == "bench" else str(block.path.parent.relative_to(directory))
 
 
 def uneven(blocks: Sequence[Block]) -> list[str]:
@@ -122,7 +112,7 @@ def seeds(blocks: Sequence[Block]) -> dict[str, list[Block]]:
 # Sections -------------------------------------------------------------------------------------------------------
 
 
-def workload(name: str, found: dict, blocks: Sequence[Block], summary: dict) -> dict:
+def workload(name: str, found: dict, blocks: Sequence[Block]) -> dict:
     """What the template shows of a workload: its summary with its plots."""
     own = [block for block in blocks if block.workload == name]
     arms = [arm for arm in found["arms"] if arm["stages"]]
@@ -137,7 +127,6 @@ def workload(name: str, found: dict, blocks: Sequence[Block], summary: dict) -> 
         "latency": svg(plots.latency, own, f"{name}: latency of each arm") if any(b.completed for b in own) else "",
         "paints": plots.paints(stages),
         "bars": svg(plots.stages, arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
-        **capacity(name, summary.get("capacity") or {}),
     }
 
 
@@ -162,21 +151,3 @@ def compared_row(about: str, row: dict, ends: tuple[float, float], quotient: str
         "interval": svg(plots.interval, row, ends, f"{about}, {row['metric']}: {quotient}") if row["ratio"] else "",
         "without": "too few rounds" if row.get("rounds", 0) < least(row.get("confidence", 0.95)) else "no interval",
     }
-
-
-def capacity(name: str, measured: dict) -> dict:
-    curve = [point for point in measured.get("curve", ()) if point["arm"].partition(" ")[0] == name]
-    capacities = measured.get(name, [])
-    shown = svg(plots.load, curve, capacities, f"{name}: latency against offered load") if curve else ""
-    return {"capacities": capacities, "load": shown}
-
-
-def sweeps(summary: dict) -> list[dict]:
-    found = [sweep for sweep in summary.get("crossover") or () if sweep["points"]]
-    said = "server ÷ client against"
-    return [{**sweep, "plot": svg(plots.crossover, sweep, f"{said} {sweep['sweep']}")} for sweep in found]
-
-
-def svg(plot, *arguments) -> Markup:
-    """Markup is matplotlib's, which escapes the texts in it."""
-    return Markup(plot(*arguments))

@@ -19,7 +19,9 @@ from loadgen.stages import CLIENT as STAGES
 from loadgen.stages import UNEXPLAINED
 
 CLIENT, SERVER, INK, LINE, WIRE, PAPER = "#0072b2", "#d55e00", "#010101", "#020202", "#030303", "#040404"
+UNIFORM, POISSON, RANDOM = "#009e73", "#8e44ad", "#e69f00"  # arrivals
 VARIABLES = {CLIENT: "client", SERVER: "server", INK: "ink", LINE: "line", WIRE: "wire", PAPER: "paper"}
+VARIABLES |= {UNIFORM: "uniform", POISSON: "poisson", RANDOM: "random"}
 PLACEMENTS = {"client": CLIENT, "server": SERVER}
 DASHES = {"async": "-", "threads": "--", "sequential": ":"}
 WIDTH = 6.0
@@ -243,64 +245,3 @@ def reference(span: Callable, line: Callable, margin: float | None) -> None:
     if margin:
         span(1 / (1 + margin), 1 + margin, color=LINE, alpha=0.45, linewidth=0)
     line(1, color=INK, linewidth=0.8, alpha=0.7)
-
-
-def crossover(sweep: dict, said: str) -> str:
-    return drawn(draw_crossover, said, (WIDTH, 3.4), sweep=sweep)
-
-
-def draw_crossover(axes, sweep: dict) -> None:
-    points = sorted(sweep["points"], key=lambda point: point["x"])
-    x, ratio = ([point[key] for point in points] for key in ("x", "ratio"))
-    low, high = limits(points)
-    reference(axes.axhspan, axes.axhline, sweep.get("margin"))
-    for point in points:
-        if point.get("low") is not None and point.get("high") is not None:
-            axes.vlines(point["x"], point["low"], point["high"], color=INK, linewidth=1.4)
-    axes.plot(x, ratio, color=INK, linewidth=1, alpha=0.6)
-    axes.scatter(x, ratio, s=28, c=[CLIENT if r > 1 else SERVER for r in ratio], zorder=3)
-    if crossing := sweep.get("crossing"):
-        axes.axvline(crossing["x"], color=INK, linewidth=1.2, linestyle="--")
-        if crossing.get("low") is not None and crossing.get("high") is not None:
-            axes.axvspan(crossing["low"], crossing["high"], color=INK, alpha=0.09, linewidth=0)
-    xlabel = literal(f"{sweep['sweep']}, {sweep['unit']}")
-    axes.set(yscale="log", ylim=(low, high), xlabel=xlabel, ylabel="server ÷ client")
-    if min(x) > 0 and max(x) / min(x) > 8:
-        axes.set_xscale("log")
-        plain(axes.xaxis, min(x), max(x))
-    plain(axes.yaxis, low, high)
-    for text, y, where, colour in (("client ahead", 0.98, "top", CLIENT), ("server ahead", 0.02, "bottom", SERVER)):
-        axes.text(0.99, y, text, color=colour, ha="right", va=where, transform=axes.transAxes)
-
-
-# Load -----------------------------------------------------------------------------------------------------------
-
-
-def load(curve: Sequence[dict], capacities: Sequence[dict], said: str) -> str:
-    """Latency against offered load, p99 and, thinner, p50."""
-    return drawn(draw_load, said, (WIDTH, 3.7), curve=curve, capacities=capacities)
-
-
-def draw_load(axes, curve: Sequence[dict], capacities: Sequence[dict]) -> None:
-    for arm in dict.fromkeys(point["arm"] for point in curve):
-        points = sorted((point for point in curve if point["arm"] == arm), key=lambda point: point["rate"])
-        for key, width, alpha in (("p99", 1.8, 1), ("p50", 1, 0.75)):
-            known = [point for point in points if point[key] is not None]
-            rates, values = [point["rate"] for point in known], [point[key] for point in known]
-            label = f"{literal(short(arm))}, {key}"
-            axes.plot(rates, values, linewidth=width, alpha=alpha, label=label, **look(arm))
-            for point in known:
-                face = look(arm)["color"] if point["valid"] else PAPER
-                marks = {"marker": "o", "markersize": 3 + width, "markerfacecolor": face, "alpha": 1}
-                axes.plot([point["rate"]], [point[key]], color=look(arm)["color"], linestyle="", **marks)
-    for limit in sorted({each["slo_ms"] for each in capacities if each.get("slo_ms")}):
-        axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.text(0.01, limit, f"p99 limit {limit:g} ms", va="bottom", transform=axes.get_yaxis_transform())
-    for each in capacities:
-        if each.get("rate"):
-            axes.axvline(each["rate"], color=look(each["arm"])["color"], linewidth=1, alpha=0.7)
-    axes.set(yscale="log", xlabel="offered load, requests per second", ylabel="latency, ms")
-    values = [point[key] for point in curve for key in ("p50", "p99") if point[key]]
-    if values:
-        plain(axes.yaxis, min(values), max(values))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

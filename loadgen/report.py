@@ -1,7 +1,10 @@
 """What the blocks of a directory come to: a fold, so that it can be made again from them at any time.
 
-    python -m loadgen.report reports/20261123-201500                       # summary.json and report.html anew
+    python -m loadgen.report reports/20261123-201500                       # its figures and report.html anew
     python -m loadgen.report reports/before reports/after                  # the same arm before and after a change
+    python -m loadgen.report reports/20261123-201500 reports/*-capacity    # the experiment shown in bench's report
+
+A directory is bench's, or of an experiment: capacity, crossover or study.
 """
 
 import argparse
@@ -9,12 +12,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from loadgen import blocks, comparison, page, table
+from loadgen import blocks, carried, comparison, contrasts, crossing, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
 from loadgen.summary import summary
 from loadgen.workloads import WORKLOADS
+
+BENCH = "bench"
+KINDS = {"capacity": carried, "crossover": crossing, "study": contrasts}
+"""Experiment -> who knows what it comes to: fold(directory, run, blocks), text(result), sentences(result)."""
 
 
 def arm(name: str, own: Sequence[Block]) -> dict:
@@ -75,39 +83,85 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
     return result
 
 
-def write(directory: Path) -> dict:
-    """summary.json and report.html from what is there. Raises ValueError if that is no report, OSError."""
+def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
+    """Its figures, as JSON and as returned, and report.html if there is any block: all anew from what is there.
+
+    The page of bench's shows those of `experiments`, too, which have been written before.
+    Raises ValueError if that is no report, OSError.
+    """
+    run = described(directory)
+    kind, measured = kind_of(directory, run), read(directory, run)
+    if kind == BENCH:
+        result = shown = evaluate(run, measured)
+        (directory / "summary.json").write_text(json.dumps(result, indent=2) + "\n")
+    else:
+        result = KINDS[kind].fold(directory, run, measured)
+        shown = {"workloads": {}, kind: result}
+    for place in experiments:
+        other = described(place)
+        name = kind_of(place, other)
+        shown = {**shown, name: json.loads((place / f"{name}.json").read_text())}
+        shown["sources"] = {**shown.get("sources", {}), name: provenance.source(place, run, other)}
+    if measured:
+        page.write(directory, run, measured, shown)
+    return result
+
+
+def text(directory: Path, result: Any) -> str:
+    """What is printed of it."""
+    kind = kind_of(directory, described(directory))
+    return table.whole(result) if kind == BENCH else KINDS[kind].text(result)
+
+
+def described(directory: Path) -> dict:
+    """The content of its run.json. Raises ValueError if it has none."""
     try:
-        run = json.loads((directory / "run.json").read_text())
+        return json.loads((directory / "run.json").read_text())
     except FileNotFoundError:
         raise ValueError(f"{directory} is no report: it has no run.json") from None
-    measured = blocks.read(directory)
-    result = evaluate(run, measured)
-    (directory / "summary.json").write_text(json.dumps(result, indent=2) + "\n")
-    if measured:
-        page.write(directory, run, measured, result)
-    return result
+
+
+def kind_of(directory: Path, run: dict) -> str:
+    """Which experiment's it is, by what it wrote."""
+    if "sweeps" in run:
+        return "crossover"
+    return next((kind for kind in KINDS if (directory / f"{kind}.json").exists()), BENCH)
+
+
+def read(directory: Path, run: dict) -> list[Block]:
+    """Its blocks; those of a crossover lie deeper, by their sweeps."""
+    return [block for path in run.get("sweeps", [""]) for block in blocks.read(directory / path)]
+
+
+def compared(before: Path, after: Path, anyway: bool) -> int:
+    """Two of bench's: prints each arm against itself. 1 if they are not comparable."""
+    results = write(before), write(after)
+    if (differing := comparison.incompatible(*results)) and not anyway:
+        print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
+        return 1
+    for name, found in comparison.between(blocks.read(before), blocks.read(after)).items():
+        print(f"\n{name}: {before} against {after}\n{comparison.text(found)}")
+    return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.report", description="Reports from their samples.")
-    parser.add_argument("directories", nargs="+", type=Path, help="one to evaluate again, or two to compare")
+    given = "one to evaluate again, two to compare, or one with the experiments that its report is to show"
+    parser.add_argument("directories", nargs="+", type=Path, help=given)
     parser.add_argument("--anyway", action="store_true", help="compare reports of different machines, weights, ...")
     options = parser.parse_args()
-    if len(options.directories) > 2:
-        parser.exit(2, "one directory to evaluate again, or two to compare\n")
     try:
-        results = [write(directory) for directory in options.directories]
-        if len(results) == 1:
-            print(table.whole(results[0]))
-            return 0
-        before, after = options.directories
-        if (differing := comparison.incompatible(*results)) and not options.anyway:
-            print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
-            return 1
-        for name, found in comparison.between(blocks.read(before), blocks.read(after)).items():
-            print(f"\n{name}: {before} against {after}\n{comparison.text(found)}")
-    except (OSError, ValueError) as error:
+        kinds = {each: kind_of(each, described(each)) for each in options.directories}
+        own = [each for each, kind in kinds.items() if kind == BENCH]
+        others = {each: kind for each, kind in kinds.items() if kind != BENCH}
+        if len(own) > 2 or (len(own) == 2 and others) or len(set(others.values())) < len(others):
+            raise ValueError(f"give {given}, one of each kind; not {', '.join(sorted(kinds.values()))}")
+        if len(own) == 2:
+            return compared(*own, options.anyway)
+        found = {each: write(each) for each in others}
+        found = {each: write(each, list(others)) for each in own} or found
+        print("\n\n".join(text(each, result) for each, result in found.items()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         print(where + str(getattr(error, "strerror", None) or error), file=sys.stderr)
         return 1

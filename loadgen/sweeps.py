@@ -1,19 +1,12 @@
-"""What is swept: a quantity, its values, and what a comparison at each of them needs; and what that comes to."""
+"""What is swept: a quantity, its values, and what a comparison at each of them needs."""
 
 import io
-import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy.stats import norm
 
-from loadgen import blocks, bootstrap, comparison, plots
-from loadgen.bootstrap import Pool
 from loadgen.network import BYTES
 from loadgen.payloads import CLIPS, Payload, photograph_files, read
 from loadgen.workloads import AUDIO, IMAGE, WORKLOADS, Workload
@@ -117,9 +110,7 @@ def cores(available: int) -> list[Sweep]:
         return tuple(Point(n, f"server-{n}", TYPICAL[name], Place(n), client_cores=1) for n in counts)
 
     sides = {"client cores": client, "server cores": server}
-    return [
-        Sweep(title, WORKLOADS[name], "cores", points(name)) for title, points in sides.items() for name in TYPICAL
-    ]
+    return [Sweep(title, WORKLOADS[name], "cores", points(name)) for title, points in sides.items() for name in TYPICAL]
 
 
 SWEEPS = {"size": size, "network": network, "workers": workers, "cores": cores}
@@ -137,13 +128,14 @@ def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, leas
         arrivals = (seconds - arms * rounds * len(kept) * OVERHEAD) / each
         if arrivals >= least:
             for i in kept:
-                result[i] = max(1.0, round(min(arrivals, most) / rates[i], 2))
+                result[i] = max(SHORTEST, round(min(arrivals, most) / rates[i], 2))
             break
         kept.pop(0)
     return result
 
 
 OVERHEAD = 0.5  # seconds that a block takes beside its schedule
+SHORTEST = 1.0  # seconds of a block
 
 
 # Payloads ---------------------------------------------------------------------------------------------------------
@@ -187,182 +179,3 @@ def clips(seconds: int, rate: int) -> list[Payload]:
         soundfile.write(buffer, samples, rate, subtype="PCM_16", format="WAV")
         found.append(Payload(f"speech-{turn + 1}-{seconds}s-{rate}.wav", buffer.getvalue()))
     return found
-
-
-# What a sweep comes to --------------------------------------------------------------------------------------------
-
-
-def crossing(x: Sequence[float], ratios: Sequence[float], resampled: np.ndarray) -> dict | None:
-    """Where log(ratio), straight between the points over log(x), first passes 0, with a 95 % interval; None if nowhere.
-
-    `resampled` are logarithms of ratios, (resamples, points). In each the crossing nearest to the estimate counts;
-    where there is none it lies beyond the sweep, on the side that the winner tells, and so may a limit: that is None.
-    """
-    logs, own = np.log(x), np.log(ratios)
-    found = roots(logs, own)
-    if not found:
-        return None
-    at, rises = found[0]
-    places = []
-    for row in resampled:
-        near = [place for place, _ in roots(logs, row)]
-        beyond = -np.inf if (row.mean() > 0) == rises else np.inf
-        places.append(min(near, key=lambda place: abs(place - at)) if near else beyond)
-    limits = np.quantile(places, [0.025, 0.975], method="inverted_cdf")
-    low, high = (float(np.exp(limit)) if np.isfinite(limit) else None for limit in limits)
-    return {"x": float(np.exp(at)), "low": low, "high": high}
-
-
-def roots(x: np.ndarray, y: np.ndarray) -> list[tuple[float, bool]]:
-    """(where the line through these points passes 0, whether upwards), in order."""
-    found = []
-    for i in range(len(x) - 1):
-        if (y[i] > 0) != (y[i + 1] > 0):
-            found.append((float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])), bool(y[i + 1] > 0)))
-    return found
-
-
-def says(entry: dict) -> str:
-    """One sentence. A crossing is one only if an interval lies wholly on either side of 1."""
-    points, unit = entry["points"], entry["unit"]
-    about = f"{entry['workload']}, {entry['sweep']}, {entry['regime']}"
-    if not points:
-        return f"{about}: nothing was measured."
-    if any(point["low"] is None for point in points):
-        return f"{about}: no interval at every point, so no verdict: measure 6 rounds or more."
-    sides = {point["x"]: side(point) for point in points}
-    ratios = [point["ratio"] for point in points]
-    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}"
-    if cross := entry["crossing"]:
-        first = "client" if points[0]["ratio"] > 1 else "server"
-        then = "server" if first == "client" else "client"
-        low, high = cross["low"], cross["high"]
-        limits = f"{f'{low:.3g}' if low else 'before the sweep'} to {f'{high:.3g}' if high else 'after the sweep'}"
-        where = f"below {cross['x']:.3g} {unit} (95 %: {limits})"
-        return f"{about}: the {first} is quicker {where}, the {then} above; {spread}."
-    shown = {side for side in sides.values() if side}
-    if len(shown) == 1:
-        open_ = [f"{x:.4g}" for x, side in sides.items() if not side]
-        where = f"wherever a difference is shown (not at {', '.join(open_)} {unit})" if open_ else "throughout"
-        return f"{about}: the {shown.pop()} is quicker {where}; {spread}."
-    if shown:
-        return f"{about}: it changes more than once or not along the sweep; {spread}."
-    return f"{about}: no difference shown anywhere; {spread}."
-
-
-def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
-    """crossover.json's entries of one sweep, one for each form that the client sends: a fold over its blocks."""
-    own = blocks.read(directory / path)
-    found = []
-    for form in described["forms"]:
-        points, resampled = [], []
-        for seed, asked in enumerate(described["points"]):
-            here = [block for block in own if block.path.parent.parent.name == asked["label"]]
-            if pairs := paired(here, folder(form)):
-                points.append({**asked, **estimate(pairs)})
-                resampled.append(replicates(pairs, seed))
-        entry = {key: described[key] for key in ("workload", "sweep", "unit", "network", "regime")}
-        entry["sweep"] += f", {form}" if form else ""
-        entry |= {"path": path, "points": points, "crossing": None}
-        if {side(point) for point in points} >= {"client", "server"}:
-            x, ratios = ([point[key] for point in points] for key in ("x", "ratio"))
-            entry["crossing"] = crossing(x, ratios, np.transpose(resampled))
-        found.append({**entry, "says": says(entry)})
-    return found
-
-
-def side(point: dict) -> str:
-    """Who is quicker by the whole interval; empty if that is open."""
-    if point["low"] is None or point["high"] is None:
-        return ""
-    return "client" if point["low"] > 1 else "server" if point["high"] < 1 else ""
-
-
-def folder(form: str) -> str:
-    """Of a client's blocks."""
-    return f"client {form}".strip().replace(" ", "-")
-
-
-Pairs = list[tuple[blocks.Block, blocks.Block]]
-
-
-def paired(here: Sequence[blocks.Block], client: str) -> Pairs:
-    """(client's, server's) of each round in which both are whole and have answers."""
-    rounds: dict[int, dict[str, blocks.Block]] = {}
-    for block in here:
-        if block.facts["complete"] and block.completed:
-            rounds.setdefault(block.round, {})[block.path.parent.name] = block
-    return [(each[client], each["server"]) for _, each in sorted(rounds.items()) if {client, "server"} <= set(each)]
-
-
-def estimate(pairs: Pairs) -> dict:
-    found = {each.metric: each for each in comparison.compare(pairs)}
-    p50 = found["p50"]
-    keys = "ratio", "low", "high"
-    others = {name: {key: getattr(found[name], key) for key in keys} for name in ("mean", "client CPU")}
-    invalid = [finding for pair in pairs for block in pair for finding in block.findings]
-    return {
-        "ratio": p50.ratio,
-        "low": p50.low,
-        "high": p50.high,
-        "client_p50": p50.client,
-        "server_p50": p50.server,
-        "rounds": len(pairs),
-        "requests": sum(client.completed for client, _ in pairs),
-        **others,
-        "invalid": sum(not block.valid for pair in pairs for block in pair),
-        "findings": dict(Counter(finding["rule"] for finding in invalid)),
-    }
-
-
-def replicates(pairs: Pairs, seed: int) -> np.ndarray:
-    """log(ratio of the medians) in bootstrap draws of rounds, as widely spread as the interval that `comparison` gives:
-    Student's t for so few rounds, and not the normal distribution's narrower one."""
-    n = len(pairs)
-    client, server = (Pool([block.latency for block in arm]).percentile(50) for arm in zip(*pairs, strict=True))
-    weights, once = bootstrap.resamples(n, seed), np.ones((1, n), int)
-    own, drawn = (np.log(server(each) / client(each)) for each in (once, weights))
-    if n < 2:
-        return drawn
-    return own + (drawn - own) * bootstrap.width(n, 0.95) * np.sqrt(n) / norm.ppf(0.975) * np.sqrt(n / (n - 1))
-
-
-def table(entry: dict) -> str:
-    """As printed: a point a line, and the sentence."""
-    lines = [
-        f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}; server / client, 95 % intervals over rounds",
-        f"{entry['unit']:>12} {'KB file':>8} {'client p50':>11} {'server p50':>11}  {'p50':<21} {'mean':<21}"
-        f" {'client CPU':<11} {'rounds':>6} {'requests':>8} invalid",
-    ]
-    for point in entry["points"]:
-        broken = ", ".join(f"{n} {rule}" for rule, n in point["findings"].items()) or "-"
-        lines.append(
-            f"{point['x']:>12.4g} {point['kilobytes']:>8.0f} {point['client_p50']:>11.4g} {point['server_p50']:>11.4g}"
-            f"  {interval(point):<21} {interval(point['mean']):<21} {point['client CPU']['ratio']:<11.3g}"
-            f" {point['rounds']:>6} {point['requests']:>8} {broken}"
-        )
-    return "\n".join([*lines, entry["says"]])
-
-
-def interval(of: dict) -> str:
-    return f"{of['ratio']:.3g}" + (f" ({of['low']:.3g}-{of['high']:.3g})" if of["low"] else " (too few rounds)")
-
-
-def write(directory: Path) -> list[dict]:
-    """crossover.json and a plot of each sweep, from run.json and the blocks."""
-    run = json.loads((directory / "run.json").read_text())
-    found = [entry for path, described in run["sweeps"].items() for entry in evaluate(directory, path, described)]
-    (directory / "crossover.json").write_text(json.dumps(found, indent=2) + "\n")
-    for entry in found:
-        if entry["points"]:
-            form = entry["sweep"].partition(", ")[2].partition(" ")[0]
-            plot(entry, directory / entry["path"] / f"{'-'.join(filter(None, ('ratio', form)))}.png")
-    return found
-
-
-def plot(entry: dict, path: Path) -> None:
-    figure = Figure((6, 3.6), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    plots.draw_crossover(axes, entry)
-    axes.set_title(f"{entry['workload']}: {entry['regime']}", fontsize=9)
-    figure.savefig(path)

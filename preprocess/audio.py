@@ -4,7 +4,8 @@ The rule is ``transformers.Wav2Vec2FeatureExtractor`` on what ``librosa.load(sr=
 mean of the channels, resample to 16 kHz (``soxr_hq``; at 16 kHz nothing is touched), then zero mean and unit variance
 per clip, ``(x - mean) / sqrt(var + 1e-7)`` with the population variance.
 
-Formats: whatever libsndfile reads; WAV, FLAC, OGG Vorbis and MP3 are tested. Decoding and resampling release the GIL.
+Formats: WAV, FLAC, OGG and MP3; what else libsndfile reads is refused before it gets there, and so is what is beyond
+``limits`` by its header. Decoding and resampling release the GIL.
 Importing this module takes seconds, as librosa compiles itself: better here than under the first request.
 """
 
@@ -15,38 +16,58 @@ import librosa
 import numpy as np
 import soundfile
 
+from preprocess.limits import MAX_BYTES, MAX_CHANNELS, MAX_SAMPLES, MAX_SECONDS, RATES, told
+
 RATE = 16_000
 SHORTEST = 400  # samples: the receptive field of the network's first frame, 25 ms
-MAX_SECONDS = 60
-MAX_SAMPLES = 2 * 192_000 * MAX_SECONDS  # of all channels, as decoded: a minute of stereo at 192 kHz
+FORMATS = {"WAV", "WAVEX", "FLAC", "OGG", "MP3"}  # as libsndfile names them
+MAGIC = (b"RIFF", b"fLaC", b"OggS", b"ID3")  # or an MPEG frame's eleven set bits
 
 
 def waveform(encoded):
     """Encoded bytes -> float32 (samples,), 16 kHz mono, zero mean, unit variance.
 
-    ValueError, in one line, for what is no sound, is too long (by its header, before decoding), has fewer than 400
-    samples at 16 kHz, or any that is not finite.
+    ValueError, in one line, for what is no sound of an accepted format, is beyond `limits` (by its header, before
+    decoding), has fewer than 400 samples at 16 kHz, or any that is not finite.
     """
-    samples, rate = _decode(encoded)
-    count = math.ceil(len(samples) * RATE / rate)
-    if count < SHORTEST:
-        raise ValueError(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
-    mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise ValueError("the sound has samples that are not finite: NaN, infinity, or beyond float32")
-    resampled = _resample(mono, rate)
-    return (resampled - resampled.mean()) / np.sqrt(resampled.var() + 1e-7)
+    try:
+        samples, rate = _decode(encoded)
+        count = math.ceil(len(samples) * RATE / rate)
+        if count < SHORTEST:
+            raise Refused(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
+        mono = samples.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise Refused("the sound has samples that are not finite: NaN, infinity, or beyond float32")
+        resampled = _resample(mono, rate)
+        return (resampled - resampled.mean()) / np.sqrt(resampled.var() + 1e-7)
+    except Refused:
+        raise
+    except Exception as error:  # whatever hostile bytes provoke in the decoders
+        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else error
+        raise Refused(f"cannot decode {len(encoded)} bytes as sound: {told(reason)}") from None
+
+
+class Refused(ValueError):
+    """A sound that is not accepted; its text is the whole line that the client gets."""
 
 
 def _decode(encoded):
     """Encoded bytes -> (float32 (frames, channels), their rate in Hz)."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(encoded)) as file:
-            if file.frames > MAX_SECONDS * file.samplerate or file.frames * file.channels > MAX_SAMPLES:
-                raise ValueError(f"the sound is longer than {MAX_SECONDS} s, or than {MAX_SAMPLES} samples")
-            return file.read(dtype="float32", always_2d=True), file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"cannot decode {len(encoded)} bytes as sound: {error.error_string}") from None
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"{MAX_BYTES} are the most")
+    if not (encoded.startswith(MAGIC) or (encoded[:1] == b"\xff" and encoded[1:2] >= b"\xe0")):
+        raise ValueError("none of the accepted formats, which are WAV, FLAC, OGG and MP3")
+    with soundfile.SoundFile(io.BytesIO(encoded)) as file:
+        if file.format not in FORMATS:
+            raise ValueError(f"{file.format} is none of the accepted formats, which are WAV, FLAC, OGG and MP3")
+        if not RATES[0] <= file.samplerate <= RATES[1] or file.channels > MAX_CHANNELS:
+            raise ValueError(
+                f"{file.samplerate} Hz, {file.channels} channels: "
+                f"{RATES[0]} to {RATES[1]} Hz and {MAX_CHANNELS} channels at most are accepted"
+            )
+        if file.frames > MAX_SECONDS * file.samplerate or file.frames * file.channels > MAX_SAMPLES:
+            raise Refused(f"the sound is longer than {MAX_SECONDS} s, or than {MAX_SAMPLES} samples")
+        return file.read(dtype="float32", always_2d=True), file.samplerate
 
 
 def _resample(mono, rate):

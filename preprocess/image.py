@@ -10,16 +10,17 @@ The rule is torchvision's evaluation transform on Pillow images:
 4. subtract the ImageNet mean, divide by its standard deviation, channels first.
 
 Every library stays within mean 0.004 and maximum 0.05 of it in these normalised units. DALI alone would not, on
-16-bit PNG and on CMYK with black ink: ``image_reencode`` hands it those in another form.
+16-bit PNG and on CMYK with black ink: ``image_reencode`` hands it those in another form. What is refused before it is
+decoded is in ``limits``.
 """
 
 from importlib import import_module
 
+from preprocess.limits import told
+
 RESIZED, CROPPED = 256, 224
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0..255
 FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_PIXELS = 89_478_485  # a quarter GiB of RGB, where Pillow begins to suspect a decompression bomb
-REFUSED = f"another format, or more than {MAX_PIXELS} pixels"
 
 
 def span(side, shorter):
@@ -36,7 +37,7 @@ def span(side, shorter):
 
 
 def refusal(encoded, reason):
-    return ValueError(f"cannot decode {len(encoded)} bytes as JPEG, PNG or WebP: {reason}")
+    return ValueError(f"cannot decode {len(encoded)} bytes as JPEG, PNG or WebP: {told(reason)}")
 
 
 def _factory(library):

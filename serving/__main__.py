@@ -54,11 +54,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         )
         add("--host", type=address, default="127.0.0.1", help="address to listen on (default: %(default)s)")
         add("--cores", default=cores, help=f"all, or a list like 0-3,6 (default: {cores or 'the upper half'})")
+        add(
+            "--slo", type=int, metavar="MS", default=plan.SLO,
+            help="refuse (503) what would take longer; 0 lets queues grow without bound (default: %(default)s)",
+        )  # fmt: skip
         for number, kind in enumerate(commands.PORTS):
             add(f"--{kind}-port", type=port, default=8000 + number, help="default: %(default)s")
     subs["logs"].add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
     subs["logs"].add_argument("-n", "--lines", type=int, default=40, help="of the end (default: %(default)s)")
     subs["canary"].add_argument("--http-port", type=port, default=8000, help="default: %(default)s")
+    subs["canary"].add_argument(
+        "--recent", type=float, metavar="S", help="send none if both have answered anyone in the last S seconds"
+    )
     subs["compose"].epilog = "Whatever else is given goes to docker compose, e.g. --profile loadgen up -d"
 
     options, options.rest = parser.parse_known_args(arguments)

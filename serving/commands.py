@@ -11,9 +11,10 @@ from pathlib import Path
 from serving import ROOT, Failure, canary, docker, local, state
 from serving.plan import describe, listed, plan
 from serving.rest import Rest
+from serving.supervisor import Supervisor
 
 PORTS = ("http", "grpc", "metrics")
-ASKED = ("weights", "host", "cores", *(f"{kind}_port" for kind in PORTS))
+ASKED = ("weights", "host", "cores", "slo", *(f"{kind}_port" for kind in PORTS))
 
 
 def up(options):
@@ -37,6 +38,8 @@ def up(options):
             state.forget(options.state)
             raise
         state.write(options.state, record)
+        if engine == "local":
+            local.supervise(record, options.state)
         say(f"up after {time.monotonic() - began:.1f} s")
         summary(record)
 
@@ -44,7 +47,10 @@ def up(options):
 def down(options):
     """stop the server and leave nothing behind"""
     with state.alone(options.state):
-        say("stopped" if clear(state.read(options.state), options.state) else "nothing was running")
+        record = state.read(options.state)
+        if record and record["engine"] == "local" and alive(record, options.state):
+            local.drain(record)
+        say("stopped" if clear(record, options.state) else "nothing was running")
 
 
 def status(options):
@@ -61,6 +67,8 @@ def status(options):
     models = [*record["plan"], "image", "audio"]
     unready = [model for model in models if not rest.ready(f"/v2/models/{model}/ready")]
     say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models)}")
+    if record["engine"] == "local" and not local.supervisors(record["name"]):
+        say("supervisor: none, a stub that dies stays dead; `up` starts one")
     canary.sing(rest)
     say("canary   image and audio both answer")
     return 1 if unready else 0
@@ -92,17 +100,37 @@ def run(options):
         state.write(options.state, {**record, "pid": server.pid})
         summary(record)
         say(docker.UP)
-        return server.wait()
+        Supervisor(record, say).watch(server.pid)
+        raise Failure(f"tritonserver ended with code {server.wait()}")  # compose starts the container again
     except KeyboardInterrupt:
+        local.drain(record)
         return 0
     finally:
         local.stop(record["name"])
         state.forget(options.state)
 
 
+def supervise(options):
+    """reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)"""
+    record = state.read(options.state)
+    server = next(
+        (pid for pid, program in local.processes(state.name(options.state)).items() if program == local.SERVER), 0
+    )
+    if not record or not server:
+        raise Failure(f"no local server runs from {options.state}; start one with `up`")
+    supervisor = Supervisor(record, say)
+    supervisor.watch(server)
+    supervisor.tell(f"tritonserver ({server}) is gone; `up` clears what it left and starts it again")
+    return 1
+
+
 def probe(options):
     """one inference through each ensemble; exit 1 unless both answer"""
-    canary.sing(Rest(f"127.0.0.1:{options.http_port}"))
+    rest = Rest(f"127.0.0.1:{options.http_port}")
+    if options.recent and canary.sung(rest, options.recent):
+        say(f"both have answered in the last {options.recent:g} s")
+        return
+    canary.sing(rest)
     say("image and audio both answer")
 
 
@@ -119,7 +147,8 @@ def compose(options):
 
 
 COMMANDS = {
-    "up": up, "down": down, "status": status, "logs": logs, "run": run, "canary": probe, "compose": compose,
+    "up": up, "down": down, "status": status, "logs": logs, "run": run, "supervise": supervise, "canary": probe,
+    "compose": compose,
 }  # fmt: skip
 
 
@@ -140,7 +169,7 @@ def intent(options, engine: str) -> dict:
         "engine": engine,
         **{key: getattr(options, key) for key in ASKED},
         "address": f"{near}:{options.http_port}",
-        "plan": plan(len(options.cores)),
+        "plan": plan(len(options.cores), options.slo),
         "gpu": engine == "docker" and docker.has_gpu(),
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -176,11 +205,14 @@ def already(record: dict, options) -> None:
             raise Failure(f"already up with --{flag} {there}, not {asked}; run `python -m serving down` first")
     if options.engine not in ("auto", record["engine"]):
         raise Failure(f"already up with --engine {record['engine']}; run `python -m serving down` first")
+    alone = record["engine"] == "local" and not local.supervisors(record["name"])
+    if alone:
+        local.supervise(record, options.state)
     try:
         canary.sing(Rest(record["address"]))
     except Failure as failure:
         raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
-    say("already up and answering; nothing was changed")
+    say(f"already up and answering; {'its supervisor had ended and runs again' if alone else 'nothing was changed'}")
     summary(record)
 
 

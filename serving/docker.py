@@ -53,6 +53,7 @@ def compose(record: dict, arguments: list[str], output=None) -> subprocess.Compl
         "CROSSOVER_WEIGHTS": record["weights"],
         "CROSSOVER_ADMIN_KEY": record["admin_key"],
         "CROSSOVER_HOST": record["host"],
+        "CROSSOVER_SLO": str(record["slo"]),
         "CROSSOVER_CORES": listed(record["cores"]),
         "CROSSOVER_CLIENT_CORES": listed(client_cores),
         **{f"CROSSOVER_{kind.upper()}_PORT": str(record[f"{kind}_port"]) for kind in ("http", "grpc", "metrics")},
@@ -112,6 +113,9 @@ def follow(name: str, say) -> None:
             if line.startswith(("  loaded ", "  canary:")):
                 say(line)
             last = line or last
+            if line.startswith("serving: "):  # it would be started again, and fail again
+                logs.kill()
+                break
     raise Failure(f"the server stopped in its container: {last.removeprefix('serving: ')}")
 
 

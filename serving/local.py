@@ -10,15 +10,17 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-from serving import Failure, canary, repository, wheel
+from serving import ROOT, Failure, canary, repository, wheel
 from serving.rest import Rest, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 SHM = Path("/dev/shm")
+SERVER, STUB = "tritonserver", "triton_python_b"  # as /proc calls them, in 15 letters
 
 
 def check_ports(record: dict) -> None:
@@ -45,6 +47,7 @@ def flags(record: dict, steps: Path) -> list[str]:
         f"--model-repository={steps}",
         f"--model-repository={repository.ENSEMBLES}",
         "--model-control-mode=explicit",
+        "--disable-auto-complete-config",  # which starts every stub twice; the configurations are complete
         f"--http-address={host}",
         f"--grpc-address={host}",
         f"--metrics-address={host}",
@@ -57,6 +60,12 @@ def flags(record: dict, steps: Path) -> list[str]:
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
         f"--backend-config=python,shm-region-prefix-name={record['name']}.",
     ]
+
+
+def metrics(record: dict) -> str:
+    """Where a model of this server finds its metrics."""
+    host = "127.0.0.1" if record["host"] == "0.0.0.0" else record["host"]
+    return f"{host}:{record['metrics_port']}"
 
 
 def start(program: tuple, record: dict, steps: Path, output) -> subprocess.Popen:
@@ -83,7 +92,7 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
         if server.poll() is not None:
             raise Unreachable(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    repository.load_all(rest, steps, record["plan"], say)
+    repository.load_all(rest, steps, record["plan"], metrics(record), say)
     canary.sing(rest)
     say("  canary: a photograph through image and a sound through audio, both answered")
 
@@ -95,7 +104,9 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     check_ports(record)
     steps = repository.steps(record["weights"], state)
     try:
-        with log.open("w") if log else contextlib.nullcontext() as output:
+        if log:
+            log.unlink(missing_ok=True)
+        with log.open("a") if log else contextlib.nullcontext() as output:  # two processes append to it
             server = start(program, record, steps, output)
         fill(server, record, steps, say)
     except Unreachable as gone:
@@ -105,6 +116,21 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
         stop(name, patience=1)  # nobody's request is in flight yet, and a server that loads does not listen
         raise
     return server
+
+
+def supervise(record: dict, state: Path) -> None:
+    """Starts the supervisor of a server that is up: a process beside it, on its cores, that writes to its log."""
+    with (state / "server.log").open("a") as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "serving", "supervise", f"--state={state}"],
+            cwd=ROOT,
+            env={**os.environ, "CROSSOVER_SERVER": record["name"]},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, record["cores"]),
+        )
 
 
 def last_error(log: Path) -> str:
@@ -125,17 +151,43 @@ def processes(name: str) -> dict[int, str]:
 
 
 def alive(name: str) -> bool:
-    return "tritonserver" in processes(name).values()
+    return SERVER in processes(name).values()
+
+
+def supervisors(name: str) -> list[int]:
+    return [pid for pid, program in processes(name).items() if program not in (SERVER, STUB)]
+
+
+def drain(record: dict) -> None:
+    """Refuses new requests from now on and waits for those in flight, EXIT_TIMEOUT seconds at most.
+
+    After SIGTERM alone tritonserver goes on accepting requests until its exit timeout, as long as any client keeps a
+    connection open, and then drops those that are in flight. An ensemble's steps answer until the ensemble is done.
+    """
+    rest = Rest(record["address"], record["admin_key"])
+    deadline = time.monotonic() + EXIT_TIMEOUT
+    with contextlib.suppress(Failure):
+        for models in (repository.names(repository.ENSEMBLES), record["plan"]):
+            for model in models:
+                rest.unload(model)
+            while time.monotonic() < deadline and {rest.index().get(model) for model in models} & {
+                "READY",
+                "UNLOADING",
+            }:
+                time.sleep(0.05)
 
 
 def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
     """Ends the server and all that bears its name, stubs and shared memory included; True if there was a process.
 
-    The server gets SIGTERM and its exit timeout; whatever is left then, or has lost its server, is killed.
+    The supervisor goes first, at once: this is no crash. The server gets SIGTERM and its exit timeout; whatever is left
+    then, or has lost its server, is killed.
     """
+    for pid in supervisors(name):
+        kill(pid, signal.SIGKILL)
     found = processes(name)
     for pid, program in found.items():
-        if program == "tritonserver":
+        if program == SERVER:
             kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while alive(name) and time.monotonic() < deadline:

@@ -1,28 +1,41 @@
-"""Who gets how many threads. The one place that decides it; everything else repeats what it says.
+"""Who gets how many threads, and how much may wait for them. The one place that decides it; everything else repeats
+what it says.
 
 Two instances that each own a full thread pool are the classic way to make an ensemble lose (Triton server issue
 5969: eight of them, nine times slower than one), and ONNX Runtime's backend starts two by default. So instances
 x threads never exceeds the server's cores, for any model.
+
+A request that would not be answered within the SLO is better refused at once: whoever waits for it has gone, and it
+makes the next ones late. In a pipeline two steps can have a queue, the preprocessing and the network, so each is to
+answer within half of the SLO. What that is in requests, the step finds from what they have cost it lately on the
+threads it has (backends/admission.py): clips and photographs differ too much for a number that could be written here.
 """
 
 import os
 
 AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
+SLO = 10_000  # ms: people do not wait longer (Nielsen), and the benchmarks stay below it
+NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # whose work is wasted if that one refuses
 
 
-def plan(cores: int) -> dict[str, dict[str, int]]:
-    """Instances and threads of each model on a server with `cores` cores.
+def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
+    """Instances, threads and time (`budget_ms`) of each model on a server with `cores` cores; `slo` in ms, 0 for none.
 
     A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
     Python, so it gets processes instead.
     """
-    return {
+    shares = {
         "image_preprocess": {"instances": 1, "threads": cores},
         "resnet50": {"instances": 1, "threads": cores},
         "audio_preprocess": {"instances": min(cores, AUDIO_INSTANCES), "threads": 1},
         "wav2vec2": {"instances": 1, "threads": cores},
-        "ctc_decode": {"instances": 1, "threads": 1},
+        "ctc_decode": {"instances": 1, "threads": 1},  # a millisecond after hundreds: nothing ever waits for it
     }
+    for model in ("image_preprocess", "resnet50", "audio_preprocess", "wav2vec2") if slo else ():
+        shares[model]["budget_ms"] = max(1, slo // 2)
+    for model, following in NEXT.items() if slo else ():
+        shares[model]["next"] = following
+    return shares
 
 
 def describe(plan: dict[str, dict[str, int]]) -> str:

@@ -16,6 +16,7 @@ from serving.rest import Rest
 
 STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
 THREADS = {"dali": "num_threads", "onnxruntime": "intra_op_thread_count"}  # as the native backends spell it
+ADMISSION = {"budget_ms", "next"}  # parameters of backends/admission.py
 
 
 def steps(weights: str, state: Path) -> Path:
@@ -52,18 +53,21 @@ def names(folder: Path) -> list[str]:
     return sorted(config.parent.name for config in folder.glob("*/config.pbtxt"))
 
 
-def load_all(rest: Rest, folder: Path, plan: dict, say=print) -> None:
-    """Loads every step, then every ensemble. Raises Failure with the server's reason at the first that fails."""
+def load_all(rest: Rest, folder: Path, plan: dict, metrics: str, say=print) -> None:
+    """Loads every step, then every ensemble. Raises Failure with the server's reason at the first that fails.
+
+    `metrics` is the host:port where steps read how many requests wait for them.
+    """
     compileall.compile_dir(folder, quiet=2)
     for models in (folder, ENSEMBLES):
         for name in names(models):
             began = time.monotonic()
-            rest.load(name, configuration(models / name, plan[name]) if name in plan else None)
+            rest.load(name, configuration(models / name, plan[name], metrics) if name in plan else None)
             say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
 
 
-def configuration(model: Path, share: dict[str, int]) -> str:
-    """config.pbtxt as JSON, with the model's share of the thread plan and, where it has one, its provenance."""
+def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
+    """config.pbtxt as JSON, with the model's share of the plan and, where it has one, its provenance."""
     from google.protobuf import json_format, text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -77,6 +81,9 @@ def configuration(model: Path, share: dict[str, int]) -> str:
     config.instance_group[0].count = share["instances"]
     if config.backend in THREADS:
         config.parameters[THREADS[config.backend]].string_value = str(share["threads"])
+    for name in ADMISSION & share.keys():
+        config.parameters[name].string_value = str(share[name])
+        config.parameters["metrics"].string_value = metrics
     provenance = model / "provenance.json"
     if provenance.is_file():
         config.parameters["provenance"].string_value = provenance.read_text()

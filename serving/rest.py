@@ -46,9 +46,19 @@ class Rest:
         body = json.dumps({"parameters": parameters}).encode()
         self.call(f"/v2/repository/models/{model}/load", body, timeout=600)
 
-    def infer(self, model: str, encoded: bytes) -> dict[str, tuple[list[int], bytes]]:
+    def unload(self, model: str) -> None:
+        """Refuses requests to it and to the ensembles it is a step of; does not wait for those in flight."""
+        self.call(f"/v2/repository/models/{model}/unload", b"{}", timeout=10)
+
+    def index(self) -> dict[str, str]:
+        """Each model's state: READY, UNLOADING, UNAVAILABLE, ...; none before it was first loaded."""
+        told = json.loads(self.call("/v2/repository/index", b"", timeout=10)[0])
+        return {entry["name"]: entry["state"] for entry in told if "state" in entry}
+
+    def infer(self, model: str, encoded: bytes, timeout: float = 60.0) -> dict[str, tuple[list[int], bytes]]:
         """Sends a file's bytes in Triton's raw-binary form; gives (shape, raw bytes) of each output."""
-        body, headers = self.call(f"/v2/models/{model}/infer", encoded, {"Inference-Header-Content-Length": "0"})
+        headers = {"Inference-Header-Content-Length": "0"}
+        body, headers = self.call(f"/v2/models/{model}/infer", encoded, headers, timeout)
         start = int(headers["Inference-Header-Content-Length"])
         outputs = {}
         for output in json.loads(body[:start])["outputs"]:

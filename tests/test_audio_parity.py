@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from transformers import Wav2Vec2FeatureExtractor
 
-from preprocess.audio import MAX_SAMPLES, MAX_SECONDS, waveform
+from preprocess.audio import waveform
+from preprocess.limits import MAX_SAMPLES, MAX_SECONDS
 
 LIMIT = 1e-4
 CLIPS = Path(__file__).parents[1] / "loadgen" / "clips"

@@ -2,32 +2,18 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from loadgen import blocks, samples
-from tests.conftest import ROOT
-
-
-def bench(*arguments) -> subprocess.Popen:
-    command = [sys.executable, "-m", "loadgen.bench", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def run(*arguments) -> tuple[int, str]:
-    process = bench(*arguments)
-    output, _ = process.communicate(timeout=200)
-    return process.returncode, output
+from tests import blocks_on_disk
+from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 
 def report(reports: Path) -> tuple[Path, dict]:
-    [directory] = reports.iterdir()
+    directory = only(reports)
     return directory, json.loads((directory / "summary.json").read_text())
 
 
@@ -36,8 +22,8 @@ def finished(server, tmp_path_factory):
     """One short comparison of both workloads in two modes: (output, directory, summary)."""
     reports = tmp_path_factory.mktemp("reports")
     code, output = run(
-        "--url", server.url, "--state", server.state, "--seconds", 30, "--rounds", 2, "--modes", "sequential,async",
-        "--arrivals", "poisson:rate=8", "--reports", reports,
+        "bench", "--url", server.url, "--state", server.state, "--seconds", 30, "--rounds", 2,
+        "--modes", "sequential,async", "--arrivals", "poisson:rate=8", "--reports", reports,
     )  # fmt: skip
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     return output, *report(reports)
@@ -91,52 +77,61 @@ def test_the_exit_code_and_the_verdicts_agree(finished):
     assert all(arm["valid"] == (not arm["findings"]) for arm in arms)
 
 
-def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, tmp_path):
+def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, tmp_path, monkeypatch, capsys):
     _, directory, summary = finished
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
     for name in ("summary.json", "report.html"):
         (copy / name).unlink()
-    command = [sys.executable, "-m", "loadgen.report"]
-    done = subprocess.run([*command, copy], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "the same schedules for every arm" in done.stdout
+    code, output, _ = again(monkeypatch, capsys, copy)
+    assert code == 0 and "the same schedules for every arm" in output
     assert json.loads((copy / "summary.json").read_text()) == summary
     assert (copy / "report.html").stat().st_size > 10_000
-    done = subprocess.run([*command, directory, copy], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    code, output, errors = again(monkeypatch, capsys, directory, copy)
+    assert code == 0, errors
     described = json.loads((copy / "run.json").read_text())
     described["machine"]["cpu"] = "another"
     (copy / "run.json").write_text(json.dumps(described))
-    done = subprocess.run([*command, directory, copy], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "not comparable" in done.stderr and "another" in done.stderr
+    code, output, errors = again(monkeypatch, capsys, directory, copy)
+    assert code == 1
+    assert "not comparable" in errors and "another" in errors
+
+
+def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypatch, capsys):
+    own, capacity, twice = tmp_path / "own", tmp_path / "capacity", tmp_path / "twice"
+    for directory in (own, capacity, twice):
+        blocks_on_disk.write(directory, ("image",), 1)
+    for directory in (capacity, twice):
+        (directory / "capacity.json").write_text(json.dumps({"image": blocks_on_disk.capacity("image")}))
+    code, _, errors = again(monkeypatch, capsys, capacity, own)
+    assert code == 0, errors
+    shown = (own / "report.html").read_text()
+    assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
+    assert "Further left is faster" not in (capacity / "report.html").read_text()
+    code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
+    assert code == 1 and "one of each kind; not bench, capacity, capacity" in errors
+    code, _, errors = again(monkeypatch, capsys, own, own.with_name("nothing"))
+    assert code == 1 and "nothing is no report: it has no run.json" in errors
 
 
 def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
     arguments = [
-        "audio", "--url", server.url, "--state", server.state, "--seconds", 24, "--rounds", 3,
+        "audio", "--url", server.url, "--state", server.state, "--seconds", 12, "--rounds", 3,
         "--arrivals", "poisson:rate=8", "--reports", tmp_path,
     ]  # fmt: skip
-    process = bench(*arguments)
-    while len(list(tmp_path.glob("*/audio/*/round-*.json"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output and "Traceback" not in output
+    process = start("bench", *arguments)
+    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2, after=1)
     directory, summary = report(tmp_path)
     assert summary["complete"] is False
     assert not list(directory.glob("*/*/*.journal"))
     whole = {file: file.stat().st_mtime_ns for file in directory.glob("*/*/round-*.json") if complete(file)}
     assert whole
-    code, output = run(*arguments, "--continue", directory)
+    code, output = run("bench", *arguments, "--continue", directory)
     assert code in (0, 3), output
     measured = blocks.read(directory)
     assert len(measured) == 6 and all(block.facts["complete"] for block in measured)
     assert {file: file.stat().st_mtime_ns for file in whole} == whole
-    code, output = run(*arguments[:-6], "--rounds", 4, "--reports", tmp_path, "--continue", directory)
+    code, output = run("bench", *arguments[:-6], "--rounds", 4, "--reports", tmp_path, "--continue", directory)
     assert code == 1 and "was begun with another rounds" in output
 
 
@@ -146,8 +141,8 @@ def complete(file: Path) -> bool:
 
 def test_a_control_compares_an_arm_with_itself(server, tmp_path):
     code, output = run(
-        "audio", "--url", server.url, "--state", server.state, "--seconds", 12, "--rounds", 2, "--control", "aa",
-        "--arrivals", "poisson:rate=8", "--reports", tmp_path,
+        "bench", "audio", "--url", server.url, "--state", server.state, "--seconds", 4, "--rounds", 1,
+        "--control", "aa", "--arrivals", "poisson:rate=8", "--reports", tmp_path,
     )  # fmt: skip
     assert code in (0, 3), output
     assert {block.arm for block in blocks.read(report(tmp_path)[0])} == {
@@ -198,10 +193,7 @@ def test_every_column_of_the_table_is_explained_below_it(finished):
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
-    code, output = run("--url", "localhost:9", "--reports", tmp_path)
-    assert code == 1
-    [line] = output.strip().splitlines()
-    assert "no Triton server answers at http://localhost:9" in line
+    says_that_no_server_answers("bench", "--reports", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -220,8 +212,5 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--workloads"], "unrecognized arguments"),
     ],
 )
-def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says):
-    code, output = run(*arguments)
-    assert code == 2
-    assert says in output.strip().splitlines()[-1]
-    assert "Traceback" not in output
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    refuses("bench", arguments, says, monkeypatch, capsys)

@@ -1,9 +1,6 @@
 """The search for an arm's capacity: on queues whose capacity is known, on probes that err, and on the real server."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -11,29 +8,17 @@ import gevent
 import numpy as np
 import pytest
 
-from loadgen import blocks
+from loadgen import blocks, carried
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
-from loadgen.capacity import (
-    HALVINGS,
-    RESOLUTION,
-    SPOILT,
-    Hopeless,
-    Outcome,
-    allowed,
-    bracket,
-    bursts,
-    estimate,
-    judged,
-    requests,
-    search,
-    shares,
-    until,
-)
+from loadgen.bursts import bursts
+from loadgen.capacity import estimate, shares
 from loadgen.experiment import exactly
+from loadgen.probing import TRIES, Hopeless, until
+from loadgen.search import HALVINGS, RESOLUTION, SPOILT, Outcome, allowed, bracket, judged, requests, search
 from loadgen.summary import early_stopping, needed
 from loadgen.validity import RULES
 from tests.blocks_on_disk import block
-from tests.conftest import ROOT
+from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 MU = 100.0  # of the simulated servers, per second
 
@@ -246,29 +231,25 @@ def test_the_estimate_grows_with_the_percentile_and_the_loads():
 # On the real server ------------------------------------------------------------------------------------------------
 
 
-def start(*arguments) -> subprocess.Popen:
-    command = [sys.executable, "-m", "loadgen.capacity", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def run(*arguments) -> tuple[int, str]:
-    process = start(*arguments)
-    output, _ = process.communicate(timeout=280)
-    return process.returncode, output
-
-
-def test_a_server_has_a_capacity_and_everything_is_on_disk(server, tmp_path):
+@pytest.fixture(scope="module")
+def finished(server, tmp_path_factory):
+    """(output, directory) of one arm's search, with short probes, and its bursts."""
+    reports = tmp_path_factory.mktemp("reports")
     code, output = run(
-        "image", "--url", server.url, "--state", server.state, "--reports", tmp_path,
-        "--percentile", 90, "--slo", 200, "--loads", 0.7, "--arms", "client",
+        "capacity", "audio", "--url", server.url, "--state", server.state, "--reports", reports,
+        "--percentile", 90, "--slo", 1000, "--loads", 0.9, "--arms", "client", shorter="search.LASTING = 2",
     )  # fmt: skip
     assert code == 0, output
-    [directory] = tmp_path.iterdir()
-    found = json.loads((directory / "capacity.json").read_text())["image"]
+    return output, only(reports)
+
+
+def test_a_server_has_a_capacity_and_everything_is_on_disk(finished):
+    output, directory = finished
+    found = json.loads((directory / "capacity.json").read_text())["audio"]
     [best] = found["capacity"]
-    assert best["arm"] == "image client async:1"
+    assert best["arm"] == "audio client async:1"
     assert best["rate"] < best["not"] <= best["rate"] * (1 + RESOLUTION)
-    assert best["bound_ms"] <= best["slo_ms"] == 200
+    assert best["bound_ms"] <= best["slo_ms"] == 1000
     assert best["limited_by"] in ("client", "server")
     assert {point["arm"] for point in found["curve"]} == {best["arm"]}
     assert [row["arrivals"] for row in found["burstiness"]] == list(bursts())
@@ -281,27 +262,52 @@ def test_a_server_has_a_capacity_and_everything_is_on_disk(server, tmp_path):
     assert sum(not each.facts["complete"] for each in kept) >= len(given_up)
 
 
+def test_its_report_says_the_same_and_can_be_made_again(finished, monkeypatch, capsys):
+    output, directory = finished
+    page = directory / "report.html"
+    found = json.loads((directory / "capacity.json").read_text())
+    [said] = carried.sentences(found)["audio"]
+    assert said.replace(" %", "\N{NO-BREAK SPACE}%") in page.read_text()
+    before = page.read_text()
+    page.unlink()
+    code, printed, _ = again(monkeypatch, capsys, directory)
+    assert code == 0 and printed.strip() in output
+    assert page.read_text() == before
+
+
 def test_ctrl_c_leaves_the_probes_that_are_done(server, tmp_path):
-    process = start("audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90)
-    while len(list(tmp_path.glob("*/audio/*/round-*.json"))) < 1:
-        assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output
-    assert "Traceback" not in output
-    [directory] = tmp_path.iterdir()
+    process = start(
+        "capacity", "audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90
+    )
+    enough = TRIES + 1  # blocks: the first probe has had its last try
+    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= enough, after=1)
+    directory = only(tmp_path)
     assert json.loads((directory / "capacity.json").read_text())["audio"]["capacity"][0]["probes"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
+    assert "This run is incomplete." in (directory / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "says"),
+    [
+        (138, 116, "up to 138 requests/s with decoding on the client and up to 116 requests/s with decoding on"),
+        (138, 116, "1.2 times as many on the client. Beyond, the client gives out in the first case, the server in"),
+        (100, 104, "too close to tell them apart"),
+        (None, 7, "at no rate tried with decoding on the client and up to 7 requests/s with decoding on the server."),
+    ],
+)
+def test_every_outcome_has_its_sentence(client, server, says):
+    limits = {"slo_ms": 51.0, "percentile": 95}
+    found = [
+        {"arm": f"image {where} async:1", "rate": rate, "limited_by": where, **limits}
+        for where, rate in (("client", client), ("server", server))
+    ]
+    assert says in carried.sentence("image", found)
+    assert carried.sentence("image", found).startswith("For photographs, p95 stays within 51 ms (99 % confidence) ")
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
-    code, output = run("--url", "localhost:9", "--reports", tmp_path)
-    assert code == 1
-    [line] = output.strip().splitlines()
-    assert "no Triton server answers at http://localhost:9" in line
+    says_that_no_server_answers("capacity", "--reports", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -320,8 +326,5 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
     ],
 )
-def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says):
-    code, output = run(*arguments)
-    assert code == 2
-    assert says in output.strip().splitlines()[-1]
-    assert "Traceback" not in output
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    refuses("capacity", arguments, says, monkeypatch, capsys)

@@ -2,19 +2,18 @@
 
 import io
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loadgen import crossover, sweeps
-from loadgen.sweeps import crossing, lengths, planned
+from loadgen import crossing as crossings
+from loadgen import curves, sweeps
+from loadgen.crossing import crossing
+from loadgen.sweeps import lengths, planned
 from serving.state import name
-from tests.conftest import ROOT
+from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 BOTH = ["image", "audio"]
 
@@ -71,6 +70,18 @@ def test_a_limit_beyond_the_sweep_is_left_open():
     assert crossing([1, 2, 4], ratios, draws(ratios))["low"] is None
 
 
+@pytest.mark.parametrize("limits", [(1.5, 3), (None, 3), (1.5, None), (None, None)])
+def test_an_open_limit_of_the_crossing_is_shaded_to_the_edge(limits):
+    from matplotlib.figure import Figure
+
+    given = entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"x": 2, "low": limits[0], "high": limits[1]})
+    axes = Figure().subplots()
+    curves.draw_crossover(axes, given)
+    [shade] = [patch for patch in axes.patches if patch.get_alpha() == 0.09]
+    edges, [low, high] = axes.get_xlim(), (shade.get_x(), shade.get_x() + shade.get_width())
+    assert (low, high) == (limits[0] or edges[0], limits[1] or edges[1])
+
+
 def entry(*points, cross=None):
     """Points as (x, low, high)."""
     made = [{"x": x, "low": low, "high": high, "ratio": (low * high) ** 0.5 if low else 1} for x, low, high in points]
@@ -93,7 +104,7 @@ def entry(*points, cross=None):
     ],
 )
 def test_every_outcome_has_its_sentence(given, says):
-    assert says in sweeps.says(given)
+    assert says in crossings.says(given)
 
 
 # The plan ---------------------------------------------------------------------------------------------------------
@@ -162,25 +173,20 @@ def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds,
 # The command ------------------------------------------------------------------------------------------------------
 
 
-def command(*arguments) -> subprocess.Popen:
-    full = [sys.executable, "-m", "loadgen.crossover", *map(str, arguments)]
-    return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+SHORT = "crossover.LEAST, crossover.MOST, sweeps.SHORTEST = 3, 5, 0.3"
+"""Blocks of few arrivals, where only their being there is looked at."""
 
 
 @pytest.fixture(scope="module")
 def small(server, tmp_path_factory):
     """One sweep of two sizes, on the session's server: (output, directory, entries)."""
     reports = tmp_path_factory.mktemp("reports")
-    script = (
-        "import sys; from loadgen import crossover, sweeps; sweeps.SIZES = sweeps.SIZES[:2]; "
-        "sys.exit(crossover.main())"
-    )
-    flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 40"
-    full = [sys.executable, "-c", script, *flags.split(), "--reports", str(reports)]
-    done = subprocess.run(full, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode in (0, 3), done.stdout + done.stderr  # 3: a machine that was too busy to measure on
-    [directory] = reports.iterdir()
-    return done.stdout, directory, json.loads((directory / "crossover.json").read_text())
+    flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 90"
+    shorter = "crossover.MOST = 15; sweeps.SIZES, sweeps.SHORTEST = sweeps.SIZES[:2], 0.3"
+    code, output = run("crossover", *flags.split(), "--reports", reports, shorter=shorter)
+    assert code in (0, 3), output  # 3: a machine that was too busy to measure on
+    directory = only(reports)
+    return output, directory, json.loads((directory / "crossover.json").read_text())
 
 
 def test_a_sweep_has_a_ratio_at_every_point_and_a_sentence(small):
@@ -203,25 +209,27 @@ def test_both_placements_got_the_same_schedules(small):
         assert digests[0] == digests[1] and len(digests[0]) == 6
 
 
-def test_crossover_json_and_plots_come_from_what_is_on_the_disk(small):
+def test_figures_plots_and_page_come_from_what_is_on_the_disk(small, monkeypatch, capsys):
     _, directory, found = small
-    assert sweeps.write(directory) == found
+    before = (directory / "report.html").read_text()
+    for made in ("crossover.json", "report.html", "tiny/image-image-size/ratio.png"):
+        (directory / made).unlink()
+    code, printed, _ = again(monkeypatch, capsys, directory)
+    assert code == 0 and found[0]["says"] in printed
+    assert json.loads((directory / "crossover.json").read_text()) == found
+    assert (directory / "report.html").read_text() == before
+    assert crossings.outcome(found[0]) in before and "24 blocks" in before
     assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
 
 
 def test_ctrl_c_leaves_what_was_measured(server, tmp_path):
     flags = ("--sweeps", "workers", "--workloads", "image", "--seconds", 300, "--reports", tmp_path)
-    process = command("--url", server.url, "--state", server.state, *flags)
-    while len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output and "Traceback" not in output
-    [directory] = tmp_path.iterdir()
+    process = start("crossover", "--url", server.url, "--state", server.state, *flags, shorter=SHORT)
+    interrupted(process, lambda: len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) >= 2)
+    directory = only(tmp_path)
     assert json.loads((directory / "run.json").read_text())["complete"] is False
     assert (directory / "crossover.json").exists()
+    assert "This run is incomplete." in (directory / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -237,25 +245,18 @@ def test_ctrl_c_leaves_what_was_measured(server, tmp_path):
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["crossover", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        crossover.main()
-    assert stopped.value.code == 2
-    assert says in capsys.readouterr().err.strip().splitlines()[-1]
+    refuses("crossover", arguments, says, monkeypatch, capsys)
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
-    process = command("--url", "localhost:9", "--sweeps", "size", "--reports", tmp_path)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "no Triton server answers at http://localhost:9" in output and "Traceback" not in output
+    says_that_no_server_answers("crossover", "--sweeps", "size", "--reports", tmp_path)
 
 
 def test_no_server_and_no_namespace_of_a_run_stays(tmp_path):
     """Stopped while it measures behind a link of its own, with a server of its own."""
     state = tmp_path / "state"
     flags = ("--weights", "tiny", "--sweeps", "network", "--workloads", "audio", "--seconds", 300)
-    process = command(*flags, "--state", state, "--reports", tmp_path / "reports")
+    process = start("crossover", *flags, "--state", state, "--reports", tmp_path / "reports", shorter=SHORT)
     while not list(tmp_path.glob("reports/*/*/*/*/*/round-01.json")) and process.poll() is None:
         time.sleep(0.2)
     process.terminate()

@@ -70,7 +70,7 @@ def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
 
 @pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
-    found = efficiency(Server.at(server.url, server.state), workload, payloads.load(workload), seconds=6)
+    found = efficiency(Server.at(server.url, server.state), workload, payloads.load(workload), seconds=2)
     assert found.keys() >= KEYS
     assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
     assert found["bound_by"] in (*workload.steps, "cpu")
@@ -99,10 +99,17 @@ def run(*arguments) -> subprocess.CompletedProcess:
 
 def test_the_command_prints_a_table_with_its_legend_and_writes_only_where_told(server, tmp_path):
     file = tmp_path / "found.json"
-    done = run("image", "--seconds", 3, "--url", server.url, "--state", server.state, "--json", file)
+    done = run("image", "--seconds", 1, "--url", server.url, "--state", server.state, "--json", file)
     assert done.returncode == 0, done.stderr
     assert "image (ensemble)" in done.stdout and "\ncarrying " in done.stdout
     assert json.loads(file.read_text())["image"].keys() >= KEYS
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(server):
+    flags = f"image --seconds 1 --url {server.url} --state {server.state}"
+    full = f"{sys.executable} -m loadgen.efficiency {flags} | head -c 1"
+    done = subprocess.run(full, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (len(done.stdout), done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(

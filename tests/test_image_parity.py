@@ -16,7 +16,7 @@ import pytest
 from nvidia.dali import Pipeline, pipeline_def
 from PIL import Image, ImageChops, ImageOps
 
-from preprocess import image, image_dali, image_pillow
+from preprocess import image, image_dali, limits
 from preprocess.image_reencode import reencode
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
 
@@ -121,13 +121,21 @@ def test_what_is_no_image_is_refused_in_one_line_and_the_next_image_is_served(pr
     assert mean <= MEAN_LIMIT
 
 
-@pytest.mark.parametrize(("name", "module"), [("pillow", image_pillow), ("dali", image_dali)])
-def test_one_pixel_too_many_is_refused(monkeypatch, name, module):
-    monkeypatch.setattr(module, "MAX_PIXELS", 320 * 240)
-    preprocess = image.LIBRARIES[name]()
+def test_one_pixel_too_many_is_refused(monkeypatch, preprocess):
+    monkeypatch.setattr(limits, "MAX_PIXELS", 320 * 240)
     assert preprocess(SOUND).shape == (3, 224, 224)
-    with pytest.raises(ValueError, match="pixels"):
+    with pytest.raises(ValueError, match="the header says 321 x 240; 76800 pixels, 65535 along a side, are the most"):
         preprocess(encoded(photograph(321, 240)))
+
+
+def test_the_graph_refuses_too_many_pixels_even_without_the_guard_before_it(monkeypatch):
+    monkeypatch.setattr(image_dali, "MAX_PIXELS", 320 * 240)
+    monkeypatch.setattr(image_dali, "reencode", lambda encoded: encoded)
+    preprocess = image.LIBRARIES["dali"]()
+    assert preprocess(SOUND).shape == (3, 224, 224)
+    for file in (encoded(photograph(321, 240)), encoded(photograph(320, 240), "BMP")):
+        with pytest.raises(ValueError, match="cannot decode"):
+            preprocess(file)
 
 
 @pytest.mark.parametrize(

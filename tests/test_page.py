@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadgen import blocks, page, plots, report
+from loadgen import blocks, page, plots, provenance, report, sections
 from tests.blocks_on_disk import EFFICIENCY, optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
@@ -151,10 +151,73 @@ def test_what_was_not_measured_has_no_section(written):
     def with_efficiency(described, summary):
         summary["workloads"]["image"]["efficiency"] = EFFICIENCY
 
-    headings = ("Latency against load", "Where it turns", "the ensemble and its steps")
+    headings = ("Latency against load", "What bursts do", "Where it turns", "Clients and arrivals", "the ensemble and")
     bare, full = written(without), written(with_efficiency, **optional())
     for heading in headings:
         assert heading not in bare and heading in full
+
+
+def swept() -> dict:
+    """run.json of a crossover: no server and no load of its own, but a list of what each sweep had."""
+    described = {key: value for key, value in run().items() if key not in ("server", "engine", "cores", "workloads")}
+    facts = {**run()["server"], "engine": "local", "cores": [1]}
+    point = {"x": 1, "label": "500x375", "arrivals": "poisson:rate=7.5", "seconds": 2.0}
+    swept = {"real/image-image-size": {"server": facts, "points": [point]}}
+    return {**described, "sweeps": swept, "left_out": ["network: no such link"]}
+
+
+@pytest.mark.parametrize("kind", ["capacity", "crossover", "study"])
+def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured, kind):
+    result, described = optional()[kind], swept() if kind == "crossover" else run()
+    if kind != "crossover":
+        for sent in described["workloads"].values():
+            sent.pop("arrivals")
+    text = page.write(measured, described, blocks.read(measured), {"workloads": {}, kind: result}).read_text("utf-8")
+    seen = Structure(text)
+    assert seen.open == [] and len(seen.ids) == len(set(seen.ids)) and "None" not in seen.text
+    first = seen.text.partition(sections.TITLES[kind])[0]
+    told = [each for sentences in sections.SENTENCES[kind](result).values() for each in sentences]
+    assert told
+    assert all(page.tied(each) in first for each in told)
+    assert "Further left is faster" not in text and "What it costs" not in text
+    assert text.count("<code>poisson") == 0 and "24 blocks" in text
+
+
+def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
+    text = Structure(written(**optional())).text
+    assert "(95\N{NO-BREAK SPACE}%: 0.41 to 1.2)" in text
+    assert "(95\N{NO-BREAK SPACE}%: before the sweep to after the sweep)" in text
+    assert "No interval at every point, so no verdict" in text
+    assert "client cores" not in text.partition("Where it turns")[2].partition("What it costs")[0].lower()
+
+
+def test_sweeps_stand_together_by_workload_and_network():
+    groups = sections.crossover(optional()["crossover"])
+    assert [len(sweeps) for sweeps in groups.values()] == [1, 2]
+    assert [heading.partition(", ")[2][:10] for heading in groups] == ["the real n", "an acceler"]
+
+
+def test_an_experiment_of_other_weights_is_shown_but_not_silently(written):
+    other = run()
+    facts = other["server"]["models"]["resnet50"]
+    facts["provenance"] = {**facts["provenance"], "weights": "pretrained"}
+    other["complete"] = False
+    source = provenance.source("reports/elsewhere", run(), other)
+    text = Structure(written(**optional(), sources={"capacity": source})).text
+    assert "From reports/elsewhere, 2026-11-24" in text
+    assert "The capacity shown is incomplete" in text
+    assert "The capacity shown was measured on something else." in text and "weights of resnet50: pretrained" in text
+    assert provenance.source("x", run(), run())["differs"] == provenance.source("x", run(), swept())["differs"] == []
+
+
+def test_stand_ins_vouch_for_neither_latency_nor_predictions(written):
+    def standing_in(described, summary):
+        facts = described["server"]["models"]["resnet50"]
+        facts["provenance"] = {**facts["provenance"], "weights": "stand-in"}
+
+    text = Structure(written(standing_in)).text
+    assert "Neither latency nor predictions are those of the real networks: stand-in weights." in text
+    assert "Latency is valid, predictions are not: random weights. In wav2vec2" in " ".join(text.split())
 
 
 def test_a_ratio_without_an_interval_says_so(written):

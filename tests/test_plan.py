@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.plan import listed, plan, server_cores
+from serving.plan import NEXT, SLO, listed, plan, server_cores
 from serving.repository import STEPS, names
 
 
@@ -14,6 +14,20 @@ def test_no_model_gets_more_threads_than_the_server_has_cores(cores):
 
 def test_the_plan_names_every_model_that_computes():
     assert sorted(plan(1)) == names(STEPS)
+
+
+def test_the_two_steps_of_a_pipeline_that_can_have_a_queue_share_the_slo():
+    shares = plan(2, slo=3000)
+    for first, network in NEXT.items():
+        assert shares[first]["next"] == network
+        assert shares[first]["budget_ms"] + shares[network]["budget_ms"] == 3000
+    assert "budget_ms" not in shares["ctc_decode"]
+
+
+def test_without_an_slo_nothing_is_bounded_and_with_one_no_thread_is_moved():
+    assert not any({"budget_ms", "next"} & share.keys() for share in plan(4, slo=0).values())
+    bounded, free = plan(4, SLO), plan(4, 0)
+    assert all(bounded[model].items() >= free[model].items() for model in free)
 
 
 @pytest.mark.parametrize(

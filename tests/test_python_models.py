@@ -1,4 +1,4 @@
-"""Laws of the models that are written in Python, `audio_preprocess` and `ctc_decode`, on the real server."""
+"""Laws of the models written in Python, `audio_preprocess`, `ctc_decode` and `image_check`, on the real server."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,9 @@ import pytest
 
 from models.artefacts import VOCABULARY
 from preprocess.audio import waveform
+from preprocess.image_header import accepted, whole
+from tests.faults import corpus
+from tests.images import CASES
 from tests.twins import EIGHT, config, running
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +82,30 @@ def test_one_clip_that_is_no_sound_fails_alone(server):
     assert server.batches("audio_preprocess", samples=8) == [8]
     for clip, answer in zip(clips[:3] + clips[4:], answers, strict=True):
         np.testing.assert_array_equal(answer["waveform"][0], waveform(clip))
+
+
+def test_the_check_hands_whole_images_on_unchanged_and_refuses_the_others_alone(server):
+    tensors = "encoded UINT8 [ -1 ] allow_ragged_batch: true", "checked UINT8 [ -1 ]", EIGHT
+    server.load("image_check", config("python", *tensors), model_py=STEPS / "image_check" / "1" / "model.py")
+    files = [*corpus.good()["image"].values()] * 2
+    files[2], files[5] = corpus.jpeg_of(65500, 65500), files[5][:-200]
+    answers = server.together("image_check", [{"encoded": np.frombuffer(file, "u1")[None]} for file in files])
+    assert server.batches("image_check", samples=8) == [8]
+    for index, reason in ((5, "a JPEG without its end (EOI)"), (2, "the header says 65500 x 65500; ")):
+        refused, file = answers.pop(index), files.pop(index)
+        start = f"input 'encoded': cannot decode {len(file)} bytes as JPEG, PNG or WebP: {reason}"
+        assert refused.status() == "400" and refused.message().startswith(start)
+    assert [answer["checked"].tobytes() for answer in answers] == files
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_good_image_is_whole(case):
+    file = CASES[case]()
+    assert whole(file) == accepted(file)
+
+
+@pytest.mark.parametrize("name", corpus.good()["image"])
+def test_no_image_that_was_cut_is_whole(name):
+    for file in corpus.truncations(corpus.good()["image"][name]):
+        with pytest.raises(ValueError, match=r"^[^\n]+$"):
+            whole(file)

@@ -2,20 +2,18 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
-from loadgen import blocks, study
+from loadgen import blocks, curves
 from loadgen.arrivals import Poisson
-from loadgen.capacity import CAMERAS
+from loadgen.bursts import CAMERAS
+from loadgen.conditions import LAWS, VIDEO, clients, conditions, law, reference
+from loadgen.contrasts import conclusion, evaluate, interval, of_workload, verdict, verdicts
 from loadgen.experiment import exactly
-from loadgen.study import LAWS, clients, conclusion, conditions, evaluate, interval, law, reference, verdict
-from tests.conftest import ROOT
+from loadgen.study import FRAMES
+from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
 
@@ -52,7 +50,7 @@ def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("
             for placement in ("client", "server"):
                 for mode in map(str, clients(1)):
                     for arrivals in LAWS:
-                        if arrivals in study.VIDEO and mode != str(reference(1)):
+                        if arrivals in VIDEO and mode != str(reference(1)):
                             continue
                         scale = factors.get(mode, 1) * factors.get(arrivals, 1) * rng.lognormal(0, noise)
                         made.append(block(workload, placement, mode, arrivals, turn, drawn * scale))
@@ -101,6 +99,12 @@ def test_what_is_too_small_to_matter_is_not_called_a_difference():
     assert verdict({"value": 1.06, "low": 1.03, "high": 1.09}) == "more"
     assert verdict({"value": 0.9, "low": 0.8, "high": 1.01}) == "no difference found"
     assert verdict({"value": 0.9, "low": 0.8, "high": 0.99}) == "less"
+
+
+def test_what_differs_between_median_and_tail_is_told_apart():
+    more, none = {"value": 2, "low": 1.5, "high": 3}, {"value": 1, "low": 0.9, "high": 1.1}
+    assert verdicts({"p50": more, "tail": more}, "p99") == "more"
+    assert verdicts({"p50": none, "tail": more}, "p99") == "p50: no difference found; p99: more"
 
 
 def test_where_none_is_found_the_conclusion_says_so():
@@ -182,13 +186,13 @@ def test_clients_have_one_two_four_workers_up_to_the_cores_and_at_least_two():
 
 def test_the_plot_is_drawn_also_of_a_part(tmp_path):
     for number, made in enumerate((measured({}), measured({}, rounds=1, workloads=("audio",)), measured({})[:3])):
-        study.plot(evaluate(RUN, made), path := tmp_path / f"{number}.png")
+        curves.study(evaluate(RUN, made), path := tmp_path / f"{number}.png")
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_table_has_every_condition_and_every_contrast():
     result = evaluate(RUN, measured({}))["workloads"]["image"]
-    lines = study.text("image", result).splitlines()
+    lines = of_workload("image", result).splitlines()
     assert len(lines) == 2 + len(result["conditions"]) + 2 + len(result["contrasts"])
     assert len(result["conditions"]) == 2 * (4 * 2 + 2)
     assert len(result["contrasts"]) == 2 * 7
@@ -201,72 +205,56 @@ def test_poisson_is_a_process_of_its_own_name():
 # On the real server ------------------------------------------------------------------------------------------------
 
 
-def start(*arguments) -> subprocess.Popen:
-    command = [sys.executable, "-m", "loadgen.study", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def run(*arguments) -> tuple[int, str]:
-    process = start(*arguments)
-    output, _ = process.communicate(timeout=280)
-    return process.returncode, output
-
-
 @pytest.fixture(scope="module")
 def finished(server, tmp_path_factory):
     """(output, directory) of a study of one round."""
     reports = tmp_path_factory.mktemp("reports")
     code, output = run(
-        "image", "--url", server.url, "--state", server.state, "--reports", reports, "--seconds", 20,
-        "--rounds", 1, "--rate", 16,
+        "study", "audio", "--url", server.url, "--state", server.state, "--reports", reports, "--seconds", 20,
+        "--rounds", 1, "--rate", 64,
     )  # fmt: skip
     assert code == 0, output
-    [directory] = reports.iterdir()
-    return output, directory
+    return output, only(reports)
 
 
 def test_every_client_gets_the_same_arrivals_of_a_law(finished):
     _, directory = finished
     kept = blocks.read(directory)
     assert len(kept) == 2 * (4 * 2 + 2)
-    assert {block.scheduled for block in kept} == {study.FRAMES * CAMERAS}
+    assert {block.scheduled for block in kept} == {FRAMES * CAMERAS}
     for name in LAWS:
         assert len({block.schedule for block in kept if law(block) == name}) == 1
 
 
-def test_figures_and_plot_can_be_made_again_from_the_blocks(finished):
+def test_figures_plot_and_page_can_be_made_again_from_the_blocks(finished, monkeypatch, capsys):
     output, directory = finished
-    before = (directory / "study.json").read_text()
-    for name in ("study.json", "study.png"):
+    before = {name: (directory / name).read_text() for name in ("study.json", "report.html")}
+    for name in (*before, "study.png"):
         (directory / name).unlink()
-    code, again = run("--again", directory)
+    (directory / "study.json").touch()  # what it is called tells what it is
+    code, printed, _ = again(monkeypatch, capsys, directory)
     assert code == 0
-    assert (directory / "study.json").read_text() == before
+    assert {name: (directory / name).read_text() for name in before} == before
     assert (directory / "study.png").stat().st_size > 10_000
-    assert again.strip() in output
+    assert printed.strip() in output
     assert json.loads((directory / "run.json").read_text())["complete"]
+    assert "cannot be judged from so few rounds" in before["report.html"]
 
 
 def test_ctrl_c_leaves_what_is_done(server, tmp_path):
-    process = start("image", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--rate", 16)
-    while len(list(tmp_path.glob("*/image/*/round-*.json"))) < 2:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in output
-    assert "Traceback" not in output
-    [directory] = tmp_path.iterdir()
-    assert json.loads((directory / "study.json").read_text())["workloads"]["image"]["conditions"]
+    process = start(
+        "study", "audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--rate", 64,
+        "--seconds", 60,
+    )  # fmt: skip
+    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
+    directory = only(tmp_path)
+    assert json.loads((directory / "study.json").read_text())["workloads"]["audio"]["conditions"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
+    assert "This run is incomplete." in (directory / "report.html").read_text()
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
-    code, output = run("--url", "localhost:9", "--reports", tmp_path)
-    assert code == 1
-    [line] = output.strip().splitlines()
-    assert "no Triton server answers at http://localhost:9" in line
+    says_that_no_server_answers("study", "--reports", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -277,12 +265,8 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--rate", "-2"], "--rate must be a positive number"),
         (["--seconds", "nan"], "seconds must be a positive number"),
-        (["--again", "/no/such"], "nothing to evaluate in /no/such"),
         (["--audio", "/no/such"], "cannot read payloads"),
     ],
 )
-def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says):
-    code, output = run(*arguments)
-    assert code == 2
-    assert says in output.strip().splitlines()[-1]
-    assert "Traceback" not in output
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    refuses("study", arguments, says, monkeypatch, capsys)

@@ -70,19 +70,29 @@ def test_eight_images_of_different_sizes_are_one_run_with_the_answers_of_eight(p
         np.testing.assert_array_equal(answer["pixels"], alone(request))
 
 
+def without_tables(encoded):
+    """A JPEG without its first segment of quantization tables: only decoding it shows that."""
+    data = encoded.tobytes()
+    begin = data.index(b"\xff\xdb")
+    end = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
+    return np.concatenate([encoded[:begin], encoded[end:]])
+
+
 DAMAGE = {
     "empty": lambda encoded: encoded[:0],
     "cut": lambda encoded: encoded[:100],
     "half": lambda encoded: encoded[: len(encoded) // 2],
+    "tables": lambda encoded: without_tables(encoded),
     "header": lambda encoded: np.concatenate([np.zeros(20, np.uint8), encoded[20:]]),
     "noise": lambda encoded: np.random.default_rng(0).integers(0, 256, len(encoded)).astype(np.uint8),
 }
 REASONS = {
-    "empty": "Index 0 is out of range",
-    "cut": "damaged image",
-    "half": "Failed to decode",
-    "header": "not an image of a known format",
-    "noise": "not an image of a known format",
+    "empty": "cannot decode 0 bytes as JPEG, PNG or WebP: not an image of an accepted format",
+    "cut": "cannot decode 100 bytes as JPEG, PNG or WebP: a JPEG that ends before its first scan",
+    "half": "cannot decode .* a JPEG without its end",
+    "tables": "Failed to decode",
+    "header": "cannot decode .* not an image of an accepted format",
+    "noise": "cannot decode .* not an image of an accepted format",
 }
 
 
@@ -162,6 +172,24 @@ PREPARE = {"y": halved}
     assert (first["p"].ravel().tolist(), first["q"].ravel().tolist()) == ([2, 4, 6], [1, 2, 3])
     assert last["q"].ravel().tolist() == [4, 4, 4, 1]
     assert refused.status() == "400" and "7 is odd" in refused.message()
+
+
+def test_no_run_holds_more_than_the_shares_of_its_samples_allow(server):
+    """The pipeline numbers the samples of each run from 0."""
+    settings = config("dali", "x UINT8 [ -1 ]", "same UINT8 [ -1 ]; number INT32 [ 1 ]")
+    source = """    x = fn.external_source(name='x')
+    return x, fn.batch_permutation()
+
+SHARE = {"x": lambda sample: sample[0] / 10}
+"""
+    server.load("shares", settings, dali_py=PIPELINE + source)
+    shares = [np.array(rows, np.uint8)[:, None] for rows in ([4, 6], [1, 200, 3], [3, 3, 3])]
+    answers = server.together("shares", [{"x": share} for share in shares])
+    for share, answer in zip(shares, answers, strict=True):
+        np.testing.assert_array_equal(answer["same"], share)
+    numbers = sorted(number for answer in answers for number in answer["number"].ravel().tolist())
+    assert numbers.count(0) >= 3 and max(numbers) < 4  # of one run they would be 0 to 7
+    assert server.batches("shares", samples=8) == [8]
 
 
 def test_a_serialised_pipeline_is_served_too(server):

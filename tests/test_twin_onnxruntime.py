@@ -8,7 +8,7 @@ import tritonclient.grpc
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
-from tests.twins import config, network, running, tensors
+from tests.twins import EIGHT, config, network, running, tensors
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,6 +71,54 @@ def test_a_request_that_the_network_refuses_fails_alone(server):
     assert refused.status() == "400" and "99" in refused.message() and "\n" not in refused.message()
     assert [answer["value"].item() for answer in answers] == [0, 1, 4, 16, 25, 36, 49]
     assert server.batches("lookup", samples=8) == [8]
+
+
+def limits(**parameters):
+    entries = (f'{{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items())
+    return f"{EIGHT} parameters [ {', '.join(entries)} ]"
+
+
+def test_samples_beyond_the_configs_limits_fail_alone_and_never_reach_the_network(server):
+    settings = config("onnxruntime", "x FP32 [ 3 ]", "y FP32 [ 3 ]", limits(finite=1))
+    server.load("finite", settings, model_onnx=double())
+    requests = [{"x": np.full((1, 3), value, "f4")} for value in (0, 1, np.nan, 3, np.inf, 5, -np.inf, 7)]
+    answers = server.together("finite", requests)
+    for index in (6, 4, 2):
+        refused = answers.pop(index)
+        assert (refused.status(), refused.message()) == (
+            "400",
+            "input 'x' has values that are not finite: NaN or infinity",
+        )
+    assert [answer["y"][0, 0] for answer in answers] == [0, 2, 6, 10, 14]
+    assert server.batches("finite", samples=8) == [8]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, "2 to 6"), (7, "2 to 6")])
+def test_a_sample_of_too_many_or_too_few_elements_is_refused(server, count, expected):
+    name = f"elements_{count}"
+    settings = config("onnxruntime", "x FP32 [ -1 ]", "y FP32 [ -1 ]", limits(min_elements=2, max_elements=6))
+    server.load(name, settings, model_onnx=double(["n", "m"]))
+    answers = server.together(name, [{"x": np.zeros((8, count), "f4")}])
+    assert answers[0].message() == f"input 'x' has {count} elements, expected {expected}"
+    for fits in (2, 6):
+        assert server.ask(name, x=np.ones((8, fits), "f4"))["y"].tolist() == [[2] * fits] * 8
+
+
+def test_no_run_holds_more_elements_than_one_sample_may_have(server):
+    """The network gives the size of the batch that it sees."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["batch"]),
+        helper.make_node("Expand", ["batch", "shape"], ["seen"]),
+    ]
+    inputs, outputs = {"x": (TensorProto.FLOAT, ["n", 2])}, {"seen": (TensorProto.INT64, ["n", 2])}
+    model = network(nodes, inputs, outputs, first=np.array(0))
+    settings = config("onnxruntime", "x FP32 [ 2 ]", "seen INT64 [ 2 ]", limits(max_elements=6))
+    server.load("parts", settings, model_onnx=model)
+    answers = server.together("parts", [{"x": np.zeros((rows, 2), "f4")} for rows in (1, 5, 2)])
+    seen = [answer["seen"][:, 0].tolist() for answer in answers]
+    assert [len(sizes) for sizes in seen] == [1, 5, 2]
+    assert sorted(size for sizes in seen for size in sizes) == [2] * 2 + [3] * 6
 
 
 def test_grpc_gives_the_same_answer_and_the_matching_error(server):
@@ -173,6 +221,7 @@ def test_a_config_that_does_not_fit_the_network_is_refused_at_load_naming_both_s
     [
         ("intra_op_thread_count", "two", "'two', expected a whole number of threads"),
         ("execution_mode", "2", "'2', expected 0 (sequential) or 1 (parallel)"),
+        ("max_elements", "-1", "'-1', expected a whole number of elements, or 0 for no limit"),
         ("enable_mem_arena", "maybe", "'maybe', expected 0 or 1, false or true"),
     ],
 )

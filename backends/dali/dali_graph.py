@@ -26,16 +26,17 @@ CODESTREAM = {"3": "damaged image", "4": "not an image of a known format"}  # nv
 
 
 def load(folder, filename):
-    """(graph, steps before it), found as the native backend finds it: the file that the config names, else `dali.py`.
+    """(graph, PREPARE, SHARE), found as the native backend finds it: the file that the config names, else `dali.py`.
 
-    A Python file may have `PREPARE`, a dict of input name -> function of one sample (an array), which the native
-    backend ignores. It returns what the graph shall see of that sample, or raises what shall be answered.
+    A Python file may have two dicts of input name -> function of one sample (an array), which the native backend
+    ignores. `PREPARE` returns what the graph shall see of that sample, or raises what shall be answered. `SHARE`
+    tells what part of a run that takes up, so that no run holds more than 1 of prepared samples, or one sample.
     Raises FileNotFoundError if neither file is there.
     """
     paths = [folder / (filename or "model.dali"), folder / "dali.py"]
     for path in paths:
         if path.exists():
-            return autoserialized(path) if path.suffix == ".py" else (path.read_bytes(), {})
+            return autoserialized(path) if path.suffix == ".py" else (path.read_bytes(), {}, {})
     raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
 
 
@@ -46,7 +47,7 @@ def autoserialized(path):
     spec.loader.exec_module(module)
     with tempfile.NamedTemporaryFile() as file:
         invoke_autoserialize(module, file.name)
-        return file.read(), getattr(module, "PREPARE", {})
+        return file.read(), getattr(module, "PREPARE", {}), getattr(module, "SHARE", {})
 
 
 def num_threads(parameters):
@@ -125,5 +126,5 @@ def reason(error):
     text = text.split("encountered:")[-1].split("Current pipeline object")[0].split("C++ context")[0]
     text = re.sub(r'Assert on ".*" failed:', "", text.removeprefix("Critical error in pipeline:"))
     text = re.sub(r"nvImageCodec failure: '#([34])'", lambda code: CODESTREAM[code[1]], text)
-    text = " ".join(text.split()).rstrip(" :")
+    text = " ".join(text.split()).rstrip(" :") or type(error).__name__
     return f"{text} ({operator[1]})" if operator else text

@@ -6,6 +6,8 @@ no driver, and a bad sample fails its own request and no other. One thing only i
 """
 
 import json
+import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,11 @@ import triton_python_backend_utils as pb
 from dali_graph import check, load, num_threads, reason
 from nvidia.dali import Pipeline
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from admission import admitting
 
+
+@admitting
 class TritonPythonModel:
     """Inputs are lists of samples, which may differ in shape: between requests if the config allows it
     (`allow_ragged_batch`). The samples that one request gets back must be of one shape.
@@ -25,8 +31,9 @@ class TritonPythonModel:
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
         self.on_gpu = args["model_instance_kind"] == "GPU"
-        self.serialized, prepare = load(folder, config["default_model_filename"])
+        self.serialized, prepare, share = load(folder, config["default_model_filename"])
         self.prepare = {name: prepare.get(name, lambda sample: sample) for name in self.inputs}
+        self.share = {name: share.get(name, lambda sample: 0) for name in self.inputs}
         self.options = {
             **({"batch_size": config["max_batch_size"]} if config["max_batch_size"] else {}),
             **num_threads(config["parameters"]),
@@ -43,39 +50,75 @@ class TritonPythonModel:
         return Pipeline.deserialize(self.serialized, **self.options)
 
     def execute(self, requests):
-        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do."""
-        if len(requests) > 1:
-            try:
-                return self.answer(requests)
-            except Exception as error:
-                pb.Logger.log_verbose(f"{len(requests)} merged requests failed, each goes alone: {reason(error)}")
-        return [self.respond(request) for request in requests]
+        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do.
 
-    def respond(self, request):
-        """DALI's errors at run time come from the samples, so they are the client's (400)."""
+        What `PREPARE` refuses is answered before, and the others still go together.
+        """
+        responses = [self.prepared(request) for request in requests]
+        good = [index for index, prepared in enumerate(responses) if isinstance(prepared, dict)]
+        batches = [responses[index] for index in good]
         try:
-            return self.answer([request])[0]
+            answers = self.answer(batches) if len(good) > 1 else None
         except Exception as error:
-            names = " or ".join(f"'{name}'" for name in self.inputs)
-            message = f"input {names}: {reason(error)}"
-            return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {reason(error)}")
+            answers = None
+        for index, answer in zip(good, answers or map(self.respond, batches), strict=True):
+            responses[index] = answer
+        return responses
 
-    def answer(self, requests):
-        batches = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
+    def prepared(self, request):
+        """Input name -> prepared samples, or the response to a request that is refused."""
+        try:
+            inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
+        except Exception as error:
+            return self.refusal(error)
+
+    def respond(self, batch):
+        try:
+            return self.answer([batch])[0]
+        except Exception as error:
+            return self.refusal(error)
+
+    def refusal(self, error):
+        """DALI's errors at run time come from the samples, so they are the client's (400)."""
+        names = " or ".join(f"'{name}'" for name in self.inputs)
+        message = f"input {names}: {reason(error)}"
+        return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+
+    def answer(self, batches):
+        """One response per batch, a batch being what `prepared` gives for a request."""
         rows = {name: [row for batch in batches for row in batch[name]] for name in self.inputs}
-        outputs = self.run({name: [self.prepare[name](row) for row in samples] for name, samples in rows.items()})
+        parts = self.parts(rows)
+        outputs = [self.run({name: rows[name][part] for name in rows}, copy=len(parts) > 1) for part in parts]
         ends = np.cumsum([len(batch[self.inputs[0]]) for batch in batches]).tolist()
         spans = [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        return [self.response(outputs, span) for span in spans]
+        merged = outputs[0] if len(parts) == 1 else [list(chain(*pieces)) for pieces in zip(*outputs, strict=True)]
+        return [self.response(merged, span) for span in spans]
 
-    def run(self, inputs):
+    def parts(self, rows):
+        """The samples of each run, as slices, in order."""
+        if len(rows[self.inputs[0]]) == 1:
+            return [slice(None)]
+        starts, load = [0], 0.0
+        for index, samples in enumerate(zip(*rows.values(), strict=True)):
+            share = sum(self.share[name](sample) for name, sample in zip(rows, samples, strict=True))
+            load += share
+            if load > 1 and index > starts[-1]:
+                starts.append(index)
+                load = share
+        return [slice(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+    def run(self, inputs, copy):
+        """Per output, something to index by sample: DALI's own buffers, valid until the next run, or copies."""
         try:
             for name, samples in inputs.items():
                 self.pipeline.feed_input(name, samples)
-            return [output.as_cpu() if self.on_gpu else output for output in self.pipeline.run()]
+            outputs = [output.as_cpu() if self.on_gpu else output for output in self.pipeline.run()]
         except Exception:
             self.pipeline = self.build()
             raise
+        return [[np.array(output[i]) for i in range(len(output))] for output in outputs] if copy else outputs
 
     def response(self, outputs, span):
         """The samples of one request, copied, since DALI reuses its buffers; Triton drops what nobody asked for.

@@ -1,21 +1,28 @@
 """Twin of Triton's native `onnxruntime` backend, in Python: the same config.pbtxt, the same `model.onnx`.
 
-It is for servers that have only the Python backend, and runs on the CPU. One thing it does better than the
-native one: a request that the network refuses fails alone, whatever it was merged with.
+It is for servers that have only the Python backend, and runs on the CPU. Two things it does better than the
+native one: a request that the network refuses fails alone, whatever it was merged with, and what is not worth running
+is refused before (`onnx_limits`).
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb
+from onnx_limits import Limits
 from onnx_options import options, run_options
 from onnx_signature import check, complete
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from admission import admitting
 
 PROVIDERS = ["CPUExecutionProvider"]
 
 
+@admitting
 class TritonPythonModel:
     """Tensors are [batch, ...] if max_batch_size > 0; else exactly the network's."""
 
@@ -34,30 +41,47 @@ class TritonPythonModel:
         self.batched = config["max_batch_size"] > 0
         self.session = ort.InferenceSession(model_file(path), options(config), providers=PROVIDERS)
         self.run_options = run_options(config["parameters"])
+        self.limits = Limits(config["parameters"])
         check(config, self.session, path.name)
 
     def execute(self, requests):
-        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do."""
-        if len(requests) > 1:
-            try:
-                return self.answer(requests)
-            except Exception as error:
-                pb.Logger.log_verbose(f"{len(requests)} merged requests failed, each goes alone: {error}")
-        return [self.respond(request) for request in requests]
+        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do.
 
-    def respond(self, request):
+        What the limits refuse is answered before, and the others still go together.
+        """
+        responses = [self.accepted(request) for request in requests]
+        good = [index for index, accepted in enumerate(responses) if isinstance(accepted, tuple)]
+        pairs = [responses[index] for index in good]
+        try:
+            answers = self.answer(pairs) if len(good) > 1 else None
+        except Exception as error:
+            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {error}")
+            answers = None
+        for index, answer in zip(good, answers or map(self.respond, pairs), strict=True):
+            responses[index] = answer
+        return responses
+
+    def accepted(self, request):
+        """(input name -> array, outputs asked for), or the response to a request that is refused."""
+        try:
+            feed = {tensor.name(): array(tensor) for tensor in request.inputs()}
+            self.limits.check(feed, self.batched)
+            return feed, request.requested_output_names()
+        except Exception as error:
+            return refusal(error)
+
+    def respond(self, pair):
         """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
         try:
-            return self.answer([request])[0]
+            return self.answer([pair])[0]
         except Exception as error:
-            message = " ".join(str(error).split())
-            return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+            return refusal(error)
 
-    def answer(self, requests):
+    def answer(self, pairs):
         """One run, of the outputs that anyone asked for; each request gets views of its own rows."""
-        feeds = [{tensor.name(): array(tensor) for tensor in request.inputs()} for request in requests]
-        names = sorted(set().union(*(request.requested_output_names() for request in requests)))
-        outputs = dict(zip(names, self.session.run(names, merged(feeds), self.run_options), strict=True))
+        feeds = [feed for feed, _ in pairs]
+        names = sorted(set().union(*(wanted for _, wanted in pairs)))
+        outputs = dict(zip(names, self.run(names, merged(feeds)), strict=True))
         if not self.batched:
             return [response(outputs)]
         ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds]).tolist()
@@ -66,6 +90,22 @@ class TritonPythonModel:
                 raise ValueError(f"output '{name}': {len(output)} rows for a batch of {ends[-1]}")
         spans = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         return [response({name: output[span] for name, output in outputs.items()}) for span in spans]
+
+    def run(self, names, feed):
+        rows = self.limits.rows(feed) if self.batched else None
+        if not rows or (count := len(next(iter(feed.values())))) <= rows:
+            return self.session.run(names, feed, self.run_options)
+        spans = [slice(start, start + rows) for start in range(0, count, rows)]
+        parts = [
+            self.session.run(names, {name: array[span] for name, array in feed.items()}, self.run_options)
+            for span in spans
+        ]
+        return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+
+def refusal(error):
+    message = " ".join(str(error).split()) or type(error).__name__
+    return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
 
 
 def array(tensor):

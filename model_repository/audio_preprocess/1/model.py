@@ -5,9 +5,12 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
+from backends.admission import admitting
 from preprocess.audio import waveform
+from preprocess.limits import told
 
 
+@admitting
 class TritonPythonModel:
     """encoded UINT8 [batch, bytes] -> waveform FP32 [batch, samples]."""
 
@@ -24,5 +27,5 @@ class TritonPythonModel:
             waveforms = np.stack([waveform(clip.tobytes()) for clip in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL
-            return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {error}", code))
+            return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {told(error)}", code))
         return pb.InferenceResponse([pb.Tensor("waveform", waveforms)])

@@ -27,6 +27,9 @@ class TritonPythonModel:
 
     def respond(self, request):
         logits = pb.get_input_tensor_by_name(request, "logits").as_numpy()
+        if np.isnan(logits).any():
+            error = pb.TritonError("input 'logits' has values that are not a number (NaN)", pb.TritonError.INVALID_ARG)
+            return pb.InferenceResponse(error=error)
         wanted, outputs = request.requested_output_names(), []
         if "transcript" in wanted:
             transcripts = np.array([[self.decode(clip)] for clip in logits], dtype=object)

@@ -9,8 +9,10 @@ from nvidia.dali import fn, pipeline_def, types
 from nvidia.dali.plugin.triton import autoserialize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
+from preprocess import image_header
 from preprocess.image_dali import pixels
 from preprocess.image_reencode import reencode
+from preprocess.limits import MAX_PIXELS
 
 
 def cuda_works():
@@ -30,4 +32,13 @@ def image_preprocess():
     return pixels(encoded, device="mixed" if GPU else "cpu")
 
 
-PREPARE = {"encoded": lambda sample: np.frombuffer(reencode(sample), np.uint8)}  # for the twin; native DALI ignores it
+# What follows is for the twin; native DALI ignores it.
+PREPARE = {"encoded": lambda sample: np.frombuffer(reencode(sample), np.uint8)}
+
+
+def share(sample):
+    header = image_header.read(bytes(sample))
+    return header.width * header.height / MAX_PIXELS
+
+
+SHARE = {"encoded": share}

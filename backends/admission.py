@@ -1,0 +1,217 @@
+"""Refuses at once (503) what a Python model could not answer in time, instead of letting it queue without bound.
+
+Triton's own bound, a queue policy, cannot be had at a reasonable price: with one, the dynamic batcher is not woken when
+an instance becomes free but by the next arrival that finds the queue not full, or after 500 ms (README, "Batching").
+So its queue has no policy, and the model bounds it. As long as little waits, `execute` is what it always was: it
+returns a batch's answers. While a batch runs, it looks 20 times a second at how many requests wait behind it (the
+gauge nv_inference_pending_request_count). Are they too many, it leaves the batch to a thread and returns, so that
+Triton hands it the others: it keeps what can still be answered in time, and refuses the rest. Once all is answered it
+is as before.
+
+In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
+the few requests that it kept get no answer at all.
+"""
+
+import functools
+import http.client
+import json
+import re
+import threading
+import time
+from collections import deque
+
+import triton_python_backend_utils as pb
+
+POLL = 0.05  # seconds between two looks, and so how long a refusal may take
+CALM = 0.25  # seconds until the next look at a following step that had nothing to do
+MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
+PENDING = "nv_inference_pending_request_count"
+KEPT, COST = "crossover_kept_requests", "crossover_seconds_per_request"
+GAUGES = {KEPT: "Requests that a model has not answered yet", COST: "Running mean of a request's share of a batch"}
+WEIGHT = 0.25  # of the newest batch in the running mean of seconds per request
+
+
+def admitting(model):
+    """A class decorator for a TritonPythonModel.
+
+    The launcher says what it needs in the config's parameters: `budget_ms`, in which a request is to be answered
+    (without it nothing changes), `metrics`, host:port of the server's, and `next`, the step after it that will have to
+    answer the same requests: what that one would refuse is refused before any work goes into it.
+    """
+
+    class Admitting(model):
+        def initialize(self, args):
+            if hasattr(model, "initialize"):
+                super().initialize(args)
+            config = json.loads(args["model_config"])
+            told = {name: value["string_value"] for name, value in config["parameters"].items()}
+            self.admit = super().execute
+            if "budget_ms" in told:
+                self.admit = Admission(super().execute, config, float(told["budget_ms"]) / 1e3, told)
+
+        def execute(self, requests):
+            return self.admit(requests)
+
+        def finalize(self):
+            if isinstance(self.admit, Admission):
+                self.admit.close()
+            if hasattr(model, "finalize"):
+                super().finalize()
+
+    return functools.wraps(model, updated=())(Admitting)
+
+
+class Admission:
+    """Around `work`, which gives a response per request; for an instance that Triton calls from one thread."""
+
+    def __init__(self, work, config, budget, told):
+        self.work, self.name, self.budget = work, config["name"], budget
+        self.most_rows = max(1, config["max_batch_size"])
+        self.ragged = all(tensor.get("allow_ragged_batch") for tensor in config["input"])
+        self.instances = sum(group["count"] for group in config["instance_group"])
+        self.following = told.get("next")
+        self.metrics = Metrics(told["metrics"])
+        self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
+        self.kept, self.cost = (family.Metric(labels={"model": self.name}) for family in self.families)
+        self.seconds = 0.0  # per request, a running mean
+        self.calm_until = 0.0
+        self.waiting, self.open, self.closed = deque(), 0, False
+        self.changed = threading.Condition()
+        self.worker = threading.Thread(target=self._work, daemon=True)
+        self.worker.start()
+
+    @property
+    def limit(self):
+        """How many requests can be answered within the budget: one at least."""
+        return max(1, min(MOST, int(self.budget / self.seconds))) if self.seconds else MOST
+
+    def limit_of_next(self):
+        """How many of ours the next step can answer within its budget, after those that it has."""
+        if not self.following or time.monotonic() < self.calm_until:
+            return MOST
+        cost = self.metrics.read(COST, self.following)
+        has = self.metrics.read(KEPT, self.following) + self.metrics.read(PENDING, self.following)
+        if has < 2 or not cost:
+            self.calm_until = time.monotonic() + CALM
+            return MOST
+        return max(0, int(self.budget / cost - has))
+
+    def __call__(self, requests):
+        limit = min(self.limit, self.limit_of_next())
+        with self.changed:
+            busy, room = self.open > 0, max(0, limit - self.open)
+            batch = Batch(requests[:room], left=busy or len(requests) > room)
+            self.open += len(batch.requests)
+            if batch.requests:
+                self.kept.set(self.open)
+                self.waiting.append(batch)
+                self.changed.notify_all()
+        for request in requests[room:]:
+            send(request, self.refusal())
+        if batch.left:
+            return None
+        while not batch.done.wait(POLL):
+            limit = min(self.limit, self.limit_of_next())
+            if self.open + self.metrics.read(PENDING, self.name) / self.instances > limit and batch.leave():
+                return None
+        return batch.responses
+
+    def refusal(self):
+        said = f"{self.name} is overloaded: a request would not be answered within {self.budget:g} s"
+        return pb.InferenceResponse(error=pb.TritonError(said, pb.TritonError.UNAVAILABLE))
+
+    def close(self):
+        """Answer what is kept, then end."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        self.worker.join()
+
+    def _work(self):
+        while batches := self._next():
+            requests = [request for batch in batches for request in batch.requests]
+            began = time.monotonic()
+            try:
+                responses = self.work(requests)
+            except Exception as error:
+                said = " ".join(str(error).split())
+                responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
+            spent = (time.monotonic() - began) / len(requests)
+            with self.changed:
+                self.seconds += (spent - self.seconds) * (WEIGHT if self.seconds else 1)
+                self.open -= len(requests)
+                self.kept.set(self.open)
+                self.cost.set(self.seconds)
+            answers = iter(responses)
+            for batch in batches:
+                batch.answer([next(answers) for _ in batch.requests])
+
+    def _next(self):
+        """The oldest batch, with those that wait and can be merged with it; empty at the end."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.closed)
+            taken = [self.waiting.popleft()] if self.waiting else []
+            rows = sum(map(self._rows, taken))
+            for batch in list(self.waiting) if taken else []:
+                if self._kind(batch) == self._kind(taken[0]) and rows + self._rows(batch) <= self.most_rows:
+                    self.waiting.remove(batch)
+                    taken.append(batch)
+                    rows += self._rows(batch)
+            return taken
+
+    def _rows(self, batch):
+        return sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
+
+    def _kind(self, batch):
+        """What Triton's batcher looks at: inputs that may not be ragged are merged if they are of one shape."""
+        if self.ragged:
+            return None
+        return {(tensor.name(), tensor.as_numpy().shape[1:]) for r in batch.requests for tensor in r.inputs()}
+
+
+class Batch:
+    """Requests that came together. Their responses go the way they came, unless `execute` has left before."""
+
+    def __init__(self, requests, left):
+        self.requests, self.responses, self.left = requests, None, left
+        self.done, self.lock = threading.Event(), threading.Lock()
+
+    def leave(self):
+        """From now on responses are sent one by one. False if they are there already: then return them."""
+        with self.lock:
+            if self.responses is None:
+                self.left = True
+            return self.left
+
+    def answer(self, responses):
+        with self.lock:
+            self.responses = responses
+        if self.left:
+            for request, response in zip(self.requests, responses, strict=True):
+                send(request, response)
+        self.done.set()
+
+
+class Metrics:
+    """The server's, over a connection that stays open (0.3 ms), and no older than POLL."""
+
+    def __init__(self, address):
+        self.connection = http.client.HTTPConnection(address, timeout=1)
+        self.page, self.until = "", 0.0
+
+    def read(self, name, model):
+        """0 where it cannot be had: then nothing is refused."""
+        if time.monotonic() > self.until:
+            try:
+                self.connection.request("GET", "/metrics")
+                self.page = self.connection.getresponse().read().decode()
+            except (OSError, http.client.HTTPException):
+                self.connection.close()
+                self.page = ""
+            self.until = time.monotonic() + POLL * 0.9
+        found = re.search(rf'^{name}\{{[^}}]*model="{model}"[^}}]*\}} (\S+)', self.page, re.M)
+        return float(found[1]) if found else 0.0
+
+
+def send(request, response):
+    request.get_response_sender().send(response, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

@@ -1,0 +1,42 @@
+"""What the twin refuses before the network sees it, by parameters of the config that the native backend ignores."""
+
+import numpy as np
+from onnx_options import parameter, switch
+
+
+class Limits:
+    """`min_elements` and `max_elements` of one sample of any input, and whether floats must be `finite`.
+
+    A run holds no more than `max_elements` either, or one sample: of larger batches, rows follow each other.
+    """
+
+    def __init__(self, parameters):
+        self.least = parameter(parameters, "min_elements", 0, elements)
+        self.most = parameter(parameters, "max_elements", 0, elements)
+        self.finite = parameter(parameters, "finite", False, switch)
+
+    def check(self, feed, batched):
+        """Raises ValueError, naming the input, for a dict of name -> array that is beyond them."""
+        for name, array in feed.items():
+            count = per_sample(array, batched)
+            if count < self.least or (self.most and count > self.most):
+                most = f" to {self.most}" if self.most else " or more"
+                raise ValueError(f"input '{name}' has {count} elements, expected {self.least}{most}")
+            if self.finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"input '{name}' has values that are not finite: NaN or infinity")
+
+    def rows(self, feed):
+        """How many samples go in one run; None for all of them. Of the inputs the largest sample decides."""
+        largest = max(per_sample(array, True) for array in feed.values())
+        return max(1, self.most // max(largest, 1)) if self.most else None
+
+
+def per_sample(array, batched):
+    return array[0].size if batched else array.size
+
+
+def elements(text):
+    """a whole number of elements, or 0 for no limit"""
+    if not text.isdecimal():
+        raise ValueError
+    return int(text)

@@ -1,0 +1,111 @@
+"""One arm under probes: each a block of Poisson arrivals, given up as soon as it cannot pass any more."""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+import numpy as np
+
+from loadgen import journal, payloads, table
+from loadgen.arms import Arm, Mode
+from loadgen.arrivals import Poisson, Schedule
+from loadgen.blocks import Block
+from loadgen.bursts import burst, bursts
+from loadgen.carried import bracketed
+from loadgen.experiment import exactly
+from loadgen.measure import measure
+from loadgen.openloop import OpenLoop
+from loadgen.search import Outcome, allowed, judged, over, requests
+from loadgen.serverside import Server
+
+TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide
+ANSWER = 120.0  # seconds for an overloaded server to work off what it has
+
+
+class Hopeless(Exception):
+    """What is under way cannot pass any more."""
+
+
+@contextmanager
+def until(hopeless: Callable[[], bool]):
+    """What is done in here is ended, as by Ctrl-C, as soon as it is hopeless; looked after twice a second."""
+    doing = gevent.getcurrent()
+    timer = gevent.get_hub().loop.timer(0.5, 0.5)
+    timer.start(lambda: hopeless() and doing.throw(Hopeless()))
+    try:
+        yield
+    finally:
+        timer.stop()
+        timer.close()
+
+
+def finished(path: Path, slo: float) -> np.ndarray:
+    """Of the requests that have finished so far: was it over the SLO (ms), or not answered?"""
+    return over(journal.read(path)[0], slo) if path.exists() else np.zeros(0, bool)
+
+
+@dataclass
+class Probing:
+    """One arm under probes: each a block, numbered as they come."""
+
+    server: Server
+    arm: Arm
+    sent: list[payloads.Payload]
+    directory: Path
+    cores: int
+    slo: float
+    percentile: float
+    seed: int
+
+    def __post_init__(self):
+        self.blocks = 0
+        self.outcomes: list[Outcome] = []
+
+    def probe(self, rate: float) -> Outcome:
+        """Poisson blocks at that rate, until one passes."""
+        n = requests(rate, self.slo, self.percentile)
+        most, seed = allowed(n, self.percentile), self.seed + TRIES * len(self.outcomes)
+        for attempt in range(1, TRIES + 1):
+            block = self.block(exactly(Poisson, rate, n, seed + attempt - 1), most, attempt)
+            found = judged(block, rate, self.slo, self.percentile)
+            said = f"passed, p{self.percentile:g} <= {table.ms(found.bound)} ms"
+            said = said if found.passed else f"no: {found.why} ({found.limit})"
+            print(f"  {self.arm}: {rate:.4g}/s: {said}", flush=True)
+            if found.passed:
+                break
+        self.outcomes.append(found)
+        return found
+
+    def block(self, schedule: Schedule, over: float = np.inf, attempt: int = 1) -> Block:
+        """Measured; given up as soon as more than so many are over the SLO."""
+        self.blocks += 1
+        path = self.directory / self.arm.workload.name / self.arm.slug / f"round-{self.blocks:02}"
+        kept = path.with_suffix(".journal")
+        self.settle()
+        try:
+            with until(lambda: finished(kept, self.slo).sum() > over):
+                return measure(
+                    self.server, self.arm, schedule, self.sent, path, self.cores, self.blocks, attempt, self.percentile
+                )
+        except Hopeless:
+            return Block(**json.loads(path.with_suffix(".json").read_text()), path=path.with_suffix(".json"))
+
+    def settle(self) -> None:
+        """Wait until the server has worked off what was asked before: it answers a request, then another at once."""
+        one = Arm(self.arm.workload, self.arm.placement, Mode("sequential"), self.arm.library)
+        OpenLoop(one, self.server.url, lambda sample: None, ANSWER).run(np.zeros(2), np.zeros(2, int), self.sent)
+
+    def bursts(self, most: float, load: float) -> list[dict]:
+        """The same load in every shape."""
+        rows, n = [], burst(self.percentile)
+        for name, (make, cv) in bursts().items():
+            block = self.block(exactly(make, most * load, n, self.seed))
+            latency = block.summary["latency"]
+            row = {"arm": str(self.arm), "load": load, "arrivals": name, "cv": cv, "p50": latency["p50"]}
+            rows.append({**row, "p99": latency["p99"], "requests": block.completed, "valid": block.valid})
+            p99 = bracketed(latency["p99"], block.completed, block.valid)
+            print(f"  {self.arm}: {load:g} of {most:.4g}/s, {name}: p99 {p99} ms", flush=True)
+        return rows

@@ -1,0 +1,62 @@
+"""Where points of a sweep are measured: servers of their own, here or at the far end of a link."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadgen import network
+from loadgen.serverside import Server, Unavailable
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where points are measured."""
+
+    weights: str
+    server: Server
+    link: network.Link | None = None
+
+
+@contextmanager
+def launched(directory: Path, weights: str, engine: str, cores: str, host: str = "127.0.0.1") -> Iterator[Server]:
+    """A server of the launcher's, and afterwards none. Raises Unavailable with the launcher's words."""
+
+    def serving(command: str, *flags: str) -> subprocess.CompletedProcess:
+        full = [sys.executable, "-m", "serving", command, "--state", str(directory), *flags]
+        return subprocess.run(full, cwd=network.ROOT, capture_output=True, text=True, check=False)
+
+    serving("down")  # what a killed run may have left
+    try:
+        ports = free_ports()
+        flags = [flag for kind, port in ports.items() for flag in (f"--{kind}-port", str(port))]
+        flags += ["--cores", cores] if cores else []
+        done = serving("up", "--weights", weights, "--engine", engine, "--host", host, *flags)
+        if done.returncode:
+            raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])
+        yield Server.at(f"http://127.0.0.1:{ports['http']}", directory)
+    finally:
+        serving("down")
+
+
+def free_ports() -> dict[str, int]:
+    with ExitStack() as stack:
+        sockets = {kind: stack.enter_context(socket.socket()) for kind in ("http", "grpc", "metrics")}
+        for each in sockets.values():
+            each.bind(("127.0.0.1", 0))
+        return {kind: each.getsockname()[1] for kind, each in sockets.items()}
+
+
+@contextmanager
+def behind(link: network.Link, state: Path, weights: str, cores: str, as_bytes: bool) -> Iterator[Server]:
+    """A server at the far end, and this process at the near one; `as_bytes`: photographs may come as UINT8, too."""
+    with link.inside("server"), launched(state, weights, "local", cores, "0.0.0.0") as server:
+        server = Server(server.url.replace("127.0.0.1", network.ADDRESSES["server"]), server.state)
+        with link.inside("client"):
+            if as_bytes:
+                models = network.ROOT / "model_repository" if weights == "real" else state / "models"
+                network.serve_bytes(server, models / "resnet50/1/model.onnx")
+            yield server

@@ -1,0 +1,170 @@
+"""Brings a model back whose Python stub died, and says so when tritonserver itself is gone.
+
+Triton never restarts a dead stub: each request to it takes a second to fail, one after the other, while
+`/v2/health/ready` goes on saying 200. So somebody else waits for the end of these processes, which costs nothing until
+it comes, and then reloads that one model with the configuration it had. A model without a living instance is unloaded
+first: what asks for it is then refused at once instead of queueing, and health says the truth. A model that still has
+one is replaced while that one answers. Both are asked for over gRPC: over HTTP, loading a model holds up a thread that
+serves requests, and with it every connection of this thread, until it is done.
+
+A model whose stub died never ends its old version, so what is left of that is cleared here: living stubs and the names
+of shared memory. What tritonserver itself holds of it (the mapping and some idle threads) it keeps until it ends.
+
+No inference is sent but after a repair, so nothing of this shows in the models' statistics.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving import ROOT, Failure, canary, local, wheel
+from serving.rest import Rest
+
+RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
+PATIENCE = 20.0  # seconds for the canary after a repair
+
+
+@dataclass(frozen=True)
+class Stub:
+    """The process of one instance of a Python model."""
+
+    pid: int
+    model: str
+    segment: str  # of its shared memory, a file in /dev/shm
+
+
+def stubs(name: str) -> list[Stub]:
+    """The living stubs of the server that bears this name."""
+    found = []
+    for pid, program in local.processes(name).items():
+        if program == local.STUB:
+            with contextlib.suppress(OSError, StopIteration):  # ended meanwhile, or only there to read a configuration
+                arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                segment = next(each for each in arguments if each.startswith(f"{name}."))
+                model = next(match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each)))
+                found.append(Stub(pid, model, segment))
+    return found
+
+
+class Supervisor:
+    """Of the server of this record; `say` gets one line per event."""
+
+    def __init__(self, record: dict, say):
+        self.name, self.say = record["name"], say
+        self.key = record["admin_key"]
+        self.rest = Rest(record["address"], self.key)
+        self.grpc = f"{record['address'].rpartition(':')[0]}:{record['grpc_port']}"
+        self.watched: dict[int, Stub] = {}  # by process descriptor
+        self.dead: list[Stub] = []
+        self.old: dict[Stub, float] = {}  # living ones of a model that was brought back -> when it was
+        self.owed: dict[str, float] = {}  # models that are to be brought back -> when that was noticed
+        self.configs = {model: self.rest.config(model) for model in record["plan"]}
+
+    def watch(self, server: int) -> None:
+        """Until the tritonserver with this pid has ended."""
+        try:
+            end = os.pidfd_open(server)
+        except ProcessLookupError:
+            return
+        while True:
+            self.repair(self.adopt())
+            if self.wait(end):
+                return
+
+    def wait(self, end: int) -> bool:
+        """Until a process ends, or RESCAN seconds; True if it was the server's, whose descriptor is `end`."""
+        poll = select.poll()
+        for descriptor in (end, *self.watched):
+            poll.register(descriptor, select.POLLIN)
+        return end in [descriptor for descriptor, _ in poll.poll(RESCAN * 1000)]
+
+    def adopt(self) -> list[Stub]:
+        """The living stubs, all of them watched from now on; those that lived before and do not are dead."""
+        living, known = stubs(self.name), set(self.watched.values())
+        for descriptor in [each for each, stub in self.watched.items() if stub not in living]:
+            self.dead.append(self.watched.pop(descriptor))
+            os.close(descriptor)
+        for stub in living:
+            if stub not in known:
+                with contextlib.suppress(ProcessLookupError):
+                    self.watched[os.pidfd_open(stub.pid)] = stub
+        return living
+
+    def repair(self, stubs: list[Stub]) -> None:
+        """Brings back every model that the server calls ready and that lacks a stub, and what could not be before."""
+        for stub in [stub for stub, since in self.old.items() if time.monotonic() - since > RESCAN]:
+            local.kill(stub.pid, signal.SIGKILL)
+            del self.old[stub]
+        living = [stub.model for stub in stubs if stub not in self.old]
+        try:
+            states = self.rest.index()
+            for model in self.configs:
+                if states.get(model) == "READY" and living.count(model) < self.instances(model):
+                    self.owed.setdefault(model, time.monotonic())
+        except Failure:
+            return  # the server is ending, or has: the next wait tells
+        if not self.owed:
+            self.bury()
+            return
+        back = {model: since for model, since in self.owed.items() if self.reload(model, model in living)}
+        verdict = self.verdict() if back else ""
+        for model, since in back.items():
+            del self.owed[model]
+            self.old.update({stub: time.monotonic() for stub in stubs if stub.model == model})
+            self.tell(f"{self.death(model)}; reloaded, {verdict}, after {time.monotonic() - since:.1f} s")
+        self.bury()
+
+    def bury(self) -> None:
+        for stub in self.dead:
+            (local.SHM / stub.segment).unlink(missing_ok=True)  # the server does not
+        self.dead = [stub for stub in self.dead if stub.model in self.owed]
+
+    def instances(self, model: str) -> int:
+        """How many stubs the model has by rights; none where its backend is a native one."""
+        config = self.configs[model]
+        return sum(group["count"] for group in config["instance_group"]) if in_stubs(config["backend"]) else 0
+
+    def reload(self, model: str, alive: bool) -> bool:
+        """True if it worked; `alive` if another instance of the model still answers."""
+        import tritonclient.grpc  # here, as most supervisors never need its memory
+        from tritonclient.utils import InferenceServerException
+
+        headers = {"triton-grpc-protocol-admin-key": self.key}
+        direct = [("grpc.enable_http_proxy", 0)]
+        try:
+            with tritonclient.grpc.InferenceServerClient(self.grpc, channel_args=direct) as server:
+                if not alive:
+                    server.unload_model(model, headers=headers, client_timeout=60)
+                server.load_model(model, headers=headers, config=json.dumps(self.configs[model]), client_timeout=600)
+        except InferenceServerException as refusal:
+            why = " ".join(refusal.message().split())
+            self.tell(f"{self.death(model)}; reloading failed and is tried again in {RESCAN:.0f} s: {why}")
+            return False
+        return True
+
+    def verdict(self) -> str:
+        try:
+            canary.sing(self.rest, PATIENCE)
+        except Failure as failure:
+            return f"but {failure}"
+        return "image and audio answer"
+
+    def death(self, model: str) -> str:
+        pids = [str(stub.pid) for stub in self.dead if stub.model == model]
+        return f"{model}: stub {', '.join(pids)} died" if pids else f"{model}: a stub is missing"
+
+    def tell(self, event: str) -> None:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        self.say(f"{now:%Y-%m-%dT%H:%M:%SZ} supervisor: {event}")
+
+
+def in_stubs(backend: str) -> bool:
+    """Whether this backend's models run in Python stubs: the Python backend, and with the wheel's server our twins."""
+    return backend == "python" or (wheel.installed() is not None and (ROOT / "backends" / backend).is_dir())

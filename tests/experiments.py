@@ -1,0 +1,78 @@
+"""What the live tests of bench, capacity, crossover and study share: their commands, and how each of them ends."""
+
+import importlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
+    """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
+    module = f"loadgen.{experiment}"
+    script = f"import sys; from loadgen import {experiment}, search, sweeps; {shorter}; sys.exit({experiment}.main())"
+    command = ["-c", script] if shorter else ["-m", module]
+    full = [sys.executable, *command, *map(str, arguments)]
+    return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(experiment: str, *arguments, shorter: str = "", timeout: float = 280) -> tuple[int, str]:
+    """(exit code, output)"""
+    process = start(experiment, *arguments, shorter=shorter)
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+def interrupted(process: subprocess.Popen, enough: Callable[[], bool], after: float = 0) -> str:
+    """Its output, if Ctrl-C comes so many seconds after there is enough. It must say that it was interrupted."""
+    while not enough():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "interrupted" in output and "Traceback" not in output
+    return output
+
+
+def only(reports: Path) -> Path:
+    """The one directory there."""
+    [directory] = reports.iterdir()
+    return directory
+
+
+def again(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """(exit code, output, errors) of `python -m loadgen.report ...`."""
+    from loadgen import report
+
+    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
+    code = report.main()
+    return code, *capsys.readouterr()
+
+
+def refuses(experiment: str, arguments: list[str], says: str, monkeypatch, capsys) -> None:
+    """A wrong flag is one line, or argparse's usage and a line, and exit code 2."""
+    monkeypatch.setattr(sys, "argv", [experiment, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(f"loadgen.{experiment}").main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert says in said[-1]
+    assert len(said) == 1 or said[0].startswith("usage: ")
+
+
+def says_that_no_server_answers(experiment: str, *arguments) -> None:
+    """In one line, after what it planned to do."""
+    code, output = run(experiment, "--url", "localhost:9", *arguments)
+    assert code == 1
+    said = output.strip().splitlines()
+    assert "no Triton server answers at http://localhost:9" in said[-1] and "Traceback" not in output
+    if experiment != "crossover":
+        assert len(said) == 1

@@ -1,0 +1,269 @@
+"""Laws of crashes: kill -9 of each kind of process under an open-loop load, on a server of this module's own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import gevent
+import numpy as np
+import psutil
+import pytest
+
+from loadgen import journal, payloads
+from loadgen.arms import Arm, Mode
+from loadgen.openloop import OpenLoop
+from loadgen.samples import COMPLETED, FAILED, STATUSES, UNFINISHED
+from loadgen.workloads import WORKLOADS
+from serving import canary, docker, local
+from serving.rest import Rest
+from serving.supervisor import stubs
+from tests.conftest import ROOT, launch, ports
+
+GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
+DEADLINE = 5.0  # seconds of a request
+SENT = {"image": [payloads.Payload("canary.jpg", canary.JPEG.read_bytes())],
+        "audio": [payloads.Payload("chirp.wav", canary.chirp())]}  # fmt: skip
+USED_BY = {"image_preprocess": "image", "resnet50": "image",
+           "audio_preprocess": "audio", "wav2vec2": "audio", "ctc_decode": "audio"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory):
+    """A server that may be hurt; `up` heals it whatever the test before left."""
+    state = tmp_path_factory.mktemp("mortal")
+    command = "up", "--engine=local", "--weights=tiny", f"--state={state}", *ports()
+
+    def up():
+        done = launch(*command)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((state / "server.json").read_text())
+        return SimpleNamespace(**record, state=state, url=f"http://{record['address']}", up=up, said=done.stdout)
+
+    try:
+        yield up()
+    finally:
+        launch("down", f"--state={state}")
+
+
+def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=lambda: None) -> dict[str, list]:
+    """Both workloads at once, files to the ensembles; the samples of each. `meanwhile` runs half a second in.
+
+    Whatever happens, every arrival is in the books, and says why if it was not answered.
+    """
+    told, running = {name: [] for name in WORKLOADS}, []
+    count = round(seconds * rate)
+    for name, record in told.items():
+        loop = OpenLoop(Arm(WORKLOADS[name], "server", Mode("async")), url, record.append, DEADLINE)
+        running.append(gevent.spawn(loop.run, np.arange(count) / rate, np.zeros(count, int), SENT[name]))
+    gevent.spawn_later(0.5, meanwhile)
+    gevent.joinall(running, raise_error=True)
+    for record in told.values():
+        assert sorted(sample.index for sample in record) == list(range(count))
+        assert UNFINISHED not in {sample.status for sample in record}
+        assert all(sample.reason for sample in record if sample.status != COMPLETED)
+    return told
+
+
+def launching(*arguments) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "serving", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def statuses(samples: list) -> set[str]:
+    return {sample.status for sample in samples}
+
+
+def supervisor_says(state, *words) -> str:
+    """The last line of the server's log that holds all of this, as soon as there is one."""
+    end = time.monotonic() + GUARD
+    while time.monotonic() < end:
+        for line in reversed((state / "server.log").read_text().splitlines()):
+            if "supervisor: " in line and all(str(word) in line for word in words):
+                return line
+        time.sleep(0.1)
+    pytest.fail(f"the supervisor said nothing with {words} within {GUARD} s")
+
+
+FEW = pytest.mark.parametrize(
+    "model",
+    [
+        "resnet50",
+        "audio_preprocess",
+        *(pytest.param(model, marks=pytest.mark.long) for model in ("image_preprocess", "wav2vec2", "ctc_decode")),
+    ],
+)
+
+
+@FEW
+def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
+    before = {stub.pid: stub.model for stub in stubs(mortal.name)}
+    config = Rest(mortal.address).config(model)
+    victim = next(pid for pid, its in before.items() if its == model)
+    rest = Rest(mortal.address)
+    runs = [offer(mortal.url, meanwhile=lambda: os.kill(victim, signal.SIGKILL))]
+    end = time.monotonic() + GUARD
+    while statuses(runs[-1][USED_BY[model]]) != {COMPLETED}:
+        assert time.monotonic() < end
+        runs.append(offer(mortal.url))
+    supervisor_says(mortal.state, model, "reloaded, image and audio answer")
+
+    [other] = set(WORKLOADS) - {USED_BY[model]}
+    for run in runs:
+        assert FAILED not in statuses(run[other]) and COMPLETED in statuses(run[other])
+    after = {stub.pid: stub.model for stub in stubs(mortal.name)}
+    assert sorted(after.values()) == sorted(before.values())
+    assert {pid for pid, its in before.items() if its != model} <= set(after)
+    assert Rest(mortal.address).config(model) == config
+    assert rest.ready("/v2/health/ready")
+    segments = {path.name for path in local.SHM.glob(f"{mortal.name}.*")}
+    assert segments == {stub.segment for stub in stubs(mortal.name)}
+
+
+def test_a_model_whose_stubs_are_all_dead_refuses_at_once_and_health_says_so(mortal):
+    for stub in stubs(mortal.name):
+        if stub.model == "audio_preprocess":
+            os.kill(stub.pid, signal.SIGSTOP)
+            os.kill(stub.pid, signal.SIGKILL)
+    rest, seen = Rest(mortal.address), set()
+    end = time.monotonic() + GUARD
+    while rest.ready("/v2/health/ready"):
+        assert time.monotonic() < end
+    while not rest.ready("/v2/health/ready"):
+        assert time.monotonic() < end
+        seen |= {sample.reason for sample in offer(mortal.url, seconds=0.5)["audio"]}
+    assert any("no available versions" in reason for reason in seen)
+    assert not any("no answer within" in reason for reason in seen)
+    supervisor_says(mortal.state, "audio_preprocess", "reloaded")
+
+
+def test_a_supervisor_that_was_killed_is_missed_and_up_starts_it_again(mortal):
+    [supervisor] = local.supervisors(mortal.name)
+    os.kill(supervisor, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(supervisor)] if psutil.pid_exists(supervisor) else [], timeout=GUARD)
+    done = launch("status", f"--state={mortal.state}")
+    assert done.returncode == 0 and "supervisor: none" in done.stdout
+    before = {pid for pid, _ in local.processes(mortal.name).items()}
+    assert "its supervisor had ended and runs again" in mortal.up().said
+    [again] = local.supervisors(mortal.name)
+    assert set(local.processes(mortal.name)) == before | {again}
+
+
+def test_a_tritonserver_that_is_killed_is_reported_and_up_clears_what_is_left(mortal):
+    old = local.processes(mortal.name)
+    told = offer(mortal.url, meanwhile=lambda: os.kill(mortal.pid, signal.SIGKILL))
+    for record in told.values():
+        assert {COMPLETED, FAILED} <= statuses(record)
+    supervisor_says(mortal.state, mortal.pid, "is gone", "`up`")
+    done = launch("status", f"--state={mortal.state}")
+    assert (done.returncode, done.stdout) == (1, "nothing is running; `down` clears what it left\n")
+    new = mortal.up()
+    assert not set(old) & set(local.processes(new.name))
+    assert {path.name for path in local.SHM.glob(f"{new.name}.*")} == {stub.segment for stub in stubs(new.name)}
+    assert statuses(offer(new.url)["image"]) == {COMPLETED}
+
+
+def test_down_lets_requests_in_flight_finish_and_refuses_new_ones(mortal):
+    mortal = mortal.up()
+    photograph = payloads.photographs(widths=(1920,))[:1]
+    dues = np.concatenate([np.zeros(40), np.arange(1, 5, 0.1)])  # a backlog, and then more
+    record, downs = [], []
+    loop = OpenLoop(Arm(WORKLOADS["image"], "server", Mode("async")), mortal.url, record.append, 30)
+    running = gevent.spawn(loop.run, dues, np.zeros(len(dues), int), photograph)
+    gevent.spawn_later(0.3, lambda: downs.append(launching("down", f"--state={mortal.state}")))
+    running.get()
+    assert downs[0].wait(GUARD) == 0
+    told = sorted(record, key=lambda sample: sample.index)
+    in_flight, later = told[:40], told[40:]
+    assert statuses(in_flight) == {COMPLETED}
+    assert statuses(later[-10:]) == {FAILED}
+    refusals = "no available versions", "Connection refused", "closed by the server", "not an HTTP answer", "reset"
+    assert all(any(words in sample.reason for words in refusals) for sample in later if sample.status != COMPLETED)
+    first = next(index for index, sample in enumerate(later) if sample.status == FAILED)
+    assert FAILED in statuses(later) and statuses(later[first:]) == {FAILED}, "refused once, refused from then on"
+    assert not local.processes(mortal.name) and not list(local.SHM.glob(f"{mortal.name}.*"))
+
+
+needs_engine = pytest.mark.skipif(docker.obstacle() is not None, reason=str(docker.obstacle()))
+
+
+def inspected(name: str) -> dict:
+    """`State` of the server's container, whether it runs or not; its `Restarts` too."""
+    labels = [f"--filter=label=com.docker.compose.{label}" for label in (f"project={name}", "service=server")]
+    [told] = json.loads(docker.quiet("docker", "inspect", docker.quiet("docker", "ps", "-aq", *labels)))
+    return {**told["State"], "Restarts": told["RestartCount"]}
+
+
+def until(true, seconds: float = GUARD) -> float:
+    """Seconds until it is."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@needs_engine
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_in_a_container_a_stub_comes_back_and_so_does_the_container(tmp_path):
+    up = "up", "--engine=docker", "--weights=tiny", f"--state={tmp_path}", *ports()
+    try:
+        done = launch(*up, timeout=1200)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((tmp_path / "server.json").read_text())
+
+        def health():
+            return inspected(record["name"])["Health"]["Status"]
+
+        def inside(program):
+            processes = psutil.Process(inspected(record["name"])["Pid"]).children(recursive=True)
+            return [process for process in processes if program in " ".join(process.cmdline())]
+
+        until(lambda: health() == "healthy")
+        inside("audio_preprocess")[0].kill()
+        log = "logs", "-n", "999", f"--state={tmp_path}"
+        until(lambda: "supervisor: audio_preprocess: " in launch(*log).stdout)
+        until(lambda: health() == "healthy")
+        assert inspected(record["name"])["Restarts"] == 0
+
+        for restarts, victim in enumerate(("tritonserver", "serving run", None), start=1):
+            (inside(victim)[0] if victim else psutil.Process(inspected(record["name"])["Pid"])).kill()
+            until(lambda: inspected(record["name"])["Restarts"] == restarts)  # noqa: B023
+            print(f"{victim or 'the container'}: healthy after {until(lambda: health() == 'healthy'):.1f} s")
+        assert statuses(offer(f"http://{record['address']}")["image"]) == {COMPLETED}
+    finally:
+        assert launch("down", f"--state={tmp_path}").returncode == 0
+
+
+@pytest.mark.long  # as its workers wait a minute for their master
+def test_a_master_that_is_killed_takes_its_workers_with_it_and_their_journals_stay(mortal, tmp_path):
+    mortal = mortal.up()
+    command = [
+        *(sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--headless", "--host", mortal.url),
+        *("--reports", tmp_path, "--processes", "2", "--arrivals", "constant:rate=20", "--seconds", "600"),
+    ]
+    with (tmp_path / "output").open("w") as output:
+        master = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=output, stderr=output)
+    try:
+        workers = []
+        until(lambda: len(grown := [*tmp_path.glob("*/worker-*.journal")]) == 2 and min(map(size, grown)) > 1500)
+        workers = psutil.Process(master.pid).children(recursive=True)
+        master.kill()
+        master.wait()
+        until(lambda: not any(worker.is_running() for worker in workers))
+        assert "Didn't get heartbeat from master" in (tmp_path / "output").read_text()
+        for file in tmp_path.glob("*/worker-*.journal"):
+            records, _ = journal.read(file)
+            assert len(records) > 5 and (records["status"] == STATUSES.index(COMPLETED)).any()
+    finally:
+        for process in [*workers, *([psutil.Process(master.pid)] if master.poll() is None else [])]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def size(path) -> int:
+    return path.stat().st_size
