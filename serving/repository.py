@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from models import artefacts
-from serving import ROOT, Failure
+from serving import ROOT, Failure, wheel
 from serving.rest import Rest
 
 STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
@@ -49,8 +49,12 @@ def overlay(state: Path) -> Path:
     return folder
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(config.parent.name for config in folder.glob("*/config.pbtxt"))
+def names(folder: Path, guarded: bool = False) -> list[str]:
+    """The models in a folder; `guarded`: with those that only a server with native backends has."""
+    found = {config.parent.name for config in folder.glob("*/config.pbtxt")}
+    if guarded:
+        found |= {config.parent.parent.name for config in folder.glob(f"*/configs/{wheel.GUARDED}.pbtxt")}
+    return sorted(found)
 
 
 def load_all(rest: Rest, folder: Path, plan: dict, metrics: str, say=print) -> None:
@@ -60,7 +64,7 @@ def load_all(rest: Rest, folder: Path, plan: dict, metrics: str, say=print) -> N
     """
     compileall.compile_dir(folder, quiet=2)
     for models in (folder, ENSEMBLES):
-        for name in names(models):
+        for name in names(models, guarded=wheel.installed() is None):
             began = time.monotonic()
             rest.load(name, configuration(models / name, plan[name], metrics) if name in plan else None)
             say(f"  loaded {name} in {time.monotonic() - began:.1f} s")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from serving import ROOT, Failure
 
+GUARDED = "checked"  # configurations with a step that looks before the native DALI backend decodes: configs/checked.pbtxt
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -36,7 +37,7 @@ def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
         native = shutil.which("tritonserver")
         if native is None:
             raise Failure("no tritonserver here: the wheel is missing from this environment; run `make env`")
-        return [native], environment
+        return [native, f"--model-config-name={GUARDED}"], environment
     check_numpy()
     paths = [sysconfig.get_config_var("LIBDIR") or "", os.environ.get("LD_LIBRARY_PATH", "")]
     environment["LD_LIBRARY_PATH"] = os.pathsep.join([str(wheel / "nvidia_pytriton.libs"), *filter(None, paths)])

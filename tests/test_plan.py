@@ -3,7 +3,7 @@
 import pytest
 
 from serving.plan import NEXT, SLO, listed, plan, server_cores
-from serving.repository import STEPS, names
+from serving.repository import ENSEMBLES, STEPS, names
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
@@ -14,6 +14,11 @@ def test_no_model_gets_more_threads_than_the_server_has_cores(cores):
 
 def test_the_plan_names_every_model_that_computes():
     assert sorted(plan(1)) == names(STEPS)
+
+
+def test_only_a_server_with_native_backends_has_the_step_that_looks_before_dali():
+    assert set(names(STEPS, guarded=True)) - set(names(STEPS)) == {"image_check"}
+    assert names(ENSEMBLES, guarded=True) == names(ENSEMBLES) == ["audio", "image"]
 
 
 def test_the_two_steps_of_a_pipeline_that_can_have_a_queue_share_the_slo():
