@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serving import ROOT, Failure
 
-GUARDED = "checked"  # configurations with a step that looks before the native DALI backend decodes: configs/checked.pbtxt
+GUARDED = "checked"  # the configurations (configs/checked.pbtxt) in which a step looks before native DALI decodes
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
