@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Where the tests run in a shell's background Ctrl-C is ignored, and would be by all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def launch(*arguments, python=sys.executable, timeout=240, **environment) -> subprocess.CompletedProcess:
