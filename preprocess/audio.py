@@ -43,8 +43,8 @@ def waveform(encoded):
     except Refused:
         raise
     except Exception as error:  # whatever hostile bytes provoke in the decoders
-        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else error
-        raise Refused(f"cannot decode {len(encoded)} bytes as sound: {told(reason)}") from None
+        reason = told(error.error_string if isinstance(error, soundfile.LibsndfileError) else error)
+        raise Refused(f"cannot decode {len(encoded)} bytes as sound: {reason}") from None
 
 
 class Refused(ValueError):
