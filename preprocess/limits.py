@@ -25,7 +25,7 @@ MAX_SCANNED = 2**30
 """Scans x pixels of one JPEG, some 1.5 s: 30 kB can ask for a thousand scans of a large picture."""
 
 MAX_SECONDS = 60
-"""Of one sound: the network's attention is quadratic in it: wav2vec2-base takes 1.3 GB for 30 s, 3.1 GB for a minute."""
+"""Of one sound: the network's attention is quadratic; wav2vec2-base takes 1.3 GB for 30 s, 3.1 GB for a minute."""
 
 RATES = (1_000, 192_000)
 """Hz, lowest and highest: beyond them are no microphones, but resampling filters of any length."""
