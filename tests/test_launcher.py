@@ -59,7 +59,7 @@ def test_status_says_what_runs_and_logs_what_it_wrote(server):
     done = launch("status", f"--state={server.state}")
     assert done.returncode == 0, done.stderr
     assert server.url in done.stdout and "both answer" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
-    done = launch("logs", "-n", "500", f"--state={server.state}")
+    done = launch("logs", "-n", "100000", f"--state={server.state}")
     assert "Started HTTPService" in done.stdout
 
 
