@@ -1,0 +1,212 @@
+"""What strangers' files, our own sources and our dependencies must not do."""
+
+import ast
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from loadgen import payloads
+from loadgen.workloads import IMAGE
+from models import checkpoint
+from serving import canary
+from tests.conftest import ROOT
+from tests.test_locust_stats import python
+
+
+def test_a_payloads_name_is_text_in_the_report_and_the_report_has_no_key(server, tmp_path):
+    name = "<img src=x onerror=alert(1)>.jpg"
+    (tmp_path / "sent").mkdir()
+    shutil.copy(canary.JPEG, tmp_path / "sent" / name)
+    command = [sys.executable, "-m", "loadgen.bench", "image", f"--url={server.url}", f"--state={server.state}"]
+    command += ["--seconds=4", "--rounds=1", f"--image={tmp_path}/sent", f"--reports={tmp_path}/reports"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode in (0, 3), done.stderr
+    [report] = tmp_path.glob("reports/*/report.html")
+    assert "<img src=x" not in report.read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in report.read_text()
+    for path in filter(Path.is_file, (tmp_path / "reports").rglob("*")):
+        assert server.admin_key.encode() not in path.read_bytes()
+
+
+def test_a_payload_that_memory_cannot_hold_is_one_line(tmp_path):
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(2**43)
+    with pytest.raises(ValueError, match=r"^cannot read payloads: more than the memory holds: .*$"):
+        payloads.read(tmp_path, (".jpg",))
+
+
+def test_reading_payloads_passes_over_what_is_no_file_and_runs_nothing(tmp_path, monkeypatch):
+    shutil.copy(canary.JPEG, tmp_path / "good.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "gone")
+    (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
+    for name in ("__init__.py", "conftest.py", "loadgen.py", "sitecustomize.py", "dali.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    with socket.socket(socket.AF_UNIX) as bound:
+        monkeypatch.chdir(tmp_path)
+        bound.bind("socket.jpg")
+        assert [payload.name for payload in payloads.load(IMAGE, tmp_path)] == ["good.jpg"]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_a_folder_of_100_000_files_is_read(tmp_path):
+    (tmp_path / "one").write_bytes(b"x")
+    (many := tmp_path / "many").mkdir()
+    for number in range(100_000):
+        (many / f"{number}.jpg").symlink_to("../one")
+    began = time.monotonic()
+    assert len(payloads.load(IMAGE, many)) == 100_000
+    assert time.monotonic() - began < 120
+    shutil.rmtree(many)
+
+
+def test_a_checkpoint_in_pickle_is_refused_unread(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch run'\ntR.")
+    for network in checkpoint.DEFAULT:
+        with pytest.raises(checkpoint.Refused, match=r"no model\.safetensors"):
+            checkpoint.check(network, tmp_path)
+
+
+# Our own sources ----------------------------------------------------------------------------------------------------
+
+SOURCES = [
+    path
+    for folder in (
+        "backends",
+        "benchmarks",
+        "ensembles",
+        "loadgen",
+        "model_repository",
+        "models",
+        "preprocess",
+        "serving",
+    )
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "pty", "runpy"}
+FORBIDDEN_CALLS = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "tempfile.mktemp", "torch.load", "np.load",
+    "numpy.load", "yaml.load", "exec_module", "import_module", "read_pickle",
+}  # fmt: skip
+ALLOWED = {
+    ("backends/dali/dali_graph.py", "exec_module"): "a model's dali.py, which NVIDIA's native backend executes as well",
+    ("loadgen/workloads.py", "import_module"): "our own module, named in the source, imported late",
+    ("preprocess/image.py", "import_module"): "one of our own modules, by a name out of LIBRARIES",
+}
+METHODS_OF_OBJECTS = {"eval", "exec", "compile"}  # a network's .eval() and re.compile() have nothing to do with these
+
+
+def found(path: Path) -> set[str]:
+    """What a file imports or calls of the forbidden; `shell=`, `allow_pickle=` and the like count as calls."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names} & FORBIDDEN_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            names |= {(node.module or "").split(".")[0]} & FORBIDDEN_MODULES
+        elif isinstance(node, ast.Call):
+            full, name = ast.unparse(node.func), ast.unparse(node.func).rpartition(".")[2]
+            names |= {full, "" if full != name and name in METHODS_OF_OBJECTS else name} & FORBIDDEN_CALLS
+            names |= {
+                key.arg
+                for key in node.keywords
+                if key.arg in ("shell", "allow_pickle", "trust_remote_code") and ast.unparse(key.value) != "False"
+            }
+            names |= {
+                "weights_only" for k in node.keywords if k.arg == "weights_only" and ast.unparse(k.value) != "True"
+            }
+    return names
+
+
+def test_no_source_unpickles_evaluates_or_calls_a_shell_but_for_what_is_listed_with_its_reason():
+    assert len(SOURCES) > 60
+    used = {(str(path.relative_to(ROOT)), name) for path in SOURCES for name in found(path)}
+    assert used == set(ALLOWED)
+
+
+def test_the_scan_finds_what_it_looks_for(tmp_path):
+    lines = {
+        "import pickle": "pickle",
+        "from joblib import load": "joblib",
+        "np.load(x, allow_pickle=True)": "allow_pickle",
+        "subprocess.run(x, shell=True)": "shell",
+        "eval(x)": "eval",
+        "os.system(x)": "os.system",
+        "torch.load(x, weights_only=False)": "weights_only",
+        "importlib.import_module(x)": "import_module",
+    }
+    for line, name in lines.items():
+        (tmp_path / "bad.py").write_text(line)
+        assert name in found(tmp_path / "bad.py")
+    (tmp_path / "good.py").write_text("model.eval(); re.compile(x); subprocess.run(x, shell=False)")
+    assert found(tmp_path / "good.py") == set()
+
+
+# Dependencies -------------------------------------------------------------------------------------------------------
+
+DOCKERFILES = ["Dockerfile", "Dockerfile.gpu"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_every_dependency_is_pinned_with_hashes_and_names_no_index(path):
+    entries = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", path.read_text(), flags=re.M)).splitlines()
+    entries = [entry for entry in entries if entry.strip()]
+    assert entries
+    for entry in entries:
+        assert re.match(r"[A-Za-z0-9_.\[\]-]+==[\w.+!]+( ;[^#]*?)?( +--hash=sha256:[0-9a-f]{64})+\s*$", entry), entry[
+            :90
+        ]
+
+
+@pytest.mark.parametrize("name", [*DOCKERFILES, "Makefile", ".ci/run"])
+def test_whatever_installs_from_an_index_requires_hashes_and_names_no_index(name):
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    commands = re.findall(r"\bpip\b[^&\n]*\b(?:install|download)\b[^&\n]*", text)
+    assert bool(commands) == (name != ".ci/run")
+    for command in commands:
+        assert "--require-hashes" in command
+    assert not re.search(r"index-url|--trusted-host|pypi", text)
+
+
+def test_a_program_that_runs_pip_requires_hashes():
+    programs = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES if '"pip"' in path.read_text()}
+    assert programs.keys() == {"models/environment.py", "benchmarks/perf_analyzer.py"}
+    assert all('"--require-hashes"' in text for text in programs.values())
+
+
+def test_the_gpu_image_takes_out_of_the_lock_all_that_its_libraries_need():
+    names = re.search(r'ARG LIBRARIES="(.*?)"', (ROOT / "Dockerfile.gpu").read_text(), re.S)[1]
+    needed, waiting = set(), [Requirement(name) for name in ("librosa", "soundfile", "onnx", "tritonclient[grpc]")]
+    while waiting:
+        requirement = waiting.pop()
+        needed.add(canonicalize_name(requirement.name))
+        for other in map(Requirement, requires(requirement.name) or []):
+            at = [{"extra": extra, "python_full_version": "3.12.3"} for extra in requirement.extras or {""}]
+            if other.marker is None or any(map(other.marker.evaluate, at)):
+                waiting.append(other)
+    assert set(names.replace("\\\n", "").split("|")) == needed
+
+
+def test_every_test_and_flag_that_security_md_names_exists():
+    text = (ROOT / "SECURITY.md").read_text()
+    for path in set(re.findall(r"`((?:tests|model_repository|backends|ensembles)/[\w./]*)`", text)):
+        assert (ROOT / path).exists(), path
+    program = "import locust.argument_parser as parser; parser.get_parser().print_help()"
+    known = python(program).stdout
+    flags = set(re.findall(r"--[a-z][a-z-]+", text))
+    assert flags and all(flag in known for flag in flags)
+    assert "CROSSOVER_WEB_PASSWORD" in (ROOT / "loadgen" / "access.py").read_text()

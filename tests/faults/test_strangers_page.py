@@ -1,0 +1,171 @@
+"""What a stranger, or another site's page, must not do with Locust's page: on the real Locust."""
+
+import contextlib
+import http.client
+import http.cookiejar
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_locust_stats import free_port, python, within
+
+
+@contextlib.contextmanager
+def page(folder: Path, *arguments, **environment):
+    """The real Locust with our image file; what it printed is in `output` once it has ended."""
+    port, master = free_port(), free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        "loadgen/image.py",
+        "--host=http://127.0.0.1:9",
+        f"--web-port={port}",
+    ]
+    command += [f"--reports={folder}", f"--master-bind-port={master}", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    run = SimpleNamespace(port=port, master=master, process=psutil.Process(process.pid), output="")
+    try:
+        within(60, lambda: process.poll() is not None or send(run, "/")[0])
+        yield run
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        run.output, _ = process.communicate(timeout=60)
+        run.code = process.returncode
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A master's page, as it is by default."""
+    with page(tmp_path_factory.mktemp("page"), "--master") as run:
+        yield run
+
+
+def send(run, path: str, form: str | None = None, opener=None, **headers) -> tuple[int, str]:
+    """(status, text) of a GET, or of a form's POST. Raises URLError while nobody answers."""
+    url = f"http://127.0.0.1:{run.port}{path}"
+    request = urllib.request.Request(url, None if form is None else form.encode(), headers)
+    try:
+        with (opener or urllib.request.build_opener()).open(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+def listening(run) -> dict[int, str]:
+    connections = run.process.net_connections("inet")
+    return {each.laddr.port: each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+
+
+def test_the_page_and_the_masters_port_listen_on_loopback_unless_asked_otherwise(alone):
+    assert listening(alone) == {alone.port: "127.0.0.1", alone.master: "127.0.0.1"}
+
+
+COMMANDS = ["/swarm", "/stop", "/stats/reset", "/user"]
+ELSEWHERE = ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "http://[", ""]
+
+
+@pytest.mark.parametrize("origin", ELSEWHERE)
+def test_another_sites_page_can_neither_command_nor_read(alone, origin):
+    for path in COMMANDS:
+        assert send(alone, path, "arrivals=gama:3", Origin=origin)[0] == 403
+    for path in ("/stats/requests", "/logs", "/exceptions", "/tasks"):
+        status, told = send(alone, path, Origin=origin)
+        assert status == 403 and "{" not in told
+    assert json.loads(send(alone, "/stats/requests")[1])["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    "name", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[", "evil.example."]
+)
+def test_the_page_does_not_answer_to_a_name_that_a_stranger_can_own(alone, name):
+    for host in (name, f"{name}:{alone.port}"):
+        for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+            assert send(alone, "/stats/requests", **headers)[0] == 403
+            assert send(alone, "/swarm", "arrivals=gama:3", **headers)[0] == 403
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "10.1.2.3", "master", "LOCALHOST"])
+def test_the_page_obeys_its_own_scripts_and_curl(alone, name):
+    host = f"{name}:{alone.port}"
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        status, told = send(alone, "/swarm", "arrivals=gama:3", **headers)
+        assert status == 200 and "try one of" in json.loads(told)["message"]
+        assert send(alone, "/", **headers)[0] == 200
+
+
+def test_the_page_cannot_be_put_into_another_sites_frame(alone):
+    with urllib.request.urlopen(f"http://127.0.0.1:{alone.port}/", timeout=30) as answer:
+        assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_a_machines_own_dotted_name_is_its_own():
+    program = """
+import socket
+from loadgen import access
+socket.gethostname = lambda: "First.lab.example"
+print([access.local(f"{name}.lab.example:8089") for name in ("first", "FIRST", "second")])
+"""
+    assert python(program).stdout == "[True, True, False]\n"  # elsewhere, for Locust patches what imports it
+
+
+def test_a_page_for_everybody_without_a_login_says_so_in_one_line(tmp_path):
+    with page(tmp_path, "--web-host=0.0.0.0") as run:
+        assert listening(run) == {run.port: "0.0.0.0"}
+    [line] = [line for line in run.output.splitlines() if "WARNING" in line]
+    assert "0.0.0.0" in line and "--web-login" in line
+
+
+def test_a_login_without_a_password_is_refused_in_one_line(tmp_path):
+    with page(tmp_path, "--web-login", CROSSOVER_WEB_PASSWORD="") as run:
+        pass
+    assert run.code == 2 and "CROSSOVER_WEB_PASSWORD" in run.output and "Traceback" not in run.output
+
+
+def test_with_a_login_strangers_see_and_command_nothing_and_the_password_lets_in(tmp_path):
+    (tmp_path / "secret.csv").write_text("swordfish\n")
+    with page(tmp_path, "--web-login", "--web-host=0.0.0.0", CROSSOVER_WEB_PASSWORD="open sesame") as run:
+        for path in ("/stats/requests", "/logs", "/exceptions", "/tasks", "/worker-count"):
+            assert "/login" in unfollowed(run, path)
+        for form in ("arrivals=constant:rate=1", f"arrivals=trace:file={tmp_path}/secret.csv"):
+            assert "/login" in unfollowed(run, "/swarm", form)
+        assert "/login" in unfollowed(run, "/enter", "username=x&password=guess")
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        send(run, "/enter", "username=x&password=open+sesame", browser, Host=f"bench.example:{run.port}")
+        status, told = send(run, "/swarm", "arrivals=gama:3", browser)
+        assert status == 200 and "try one of" in json.loads(told)["message"]
+        assert send(run, "/swarm", "arrivals=gama:3", browser, Origin="http://evil.example")[0] == 403
+        assert json.loads(send(run, "/stats/requests", None, browser)[1])["state"] == "ready"
+    assert "WARNING" not in run.output and "sesame" not in run.output
+
+
+class Unfollowed(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def unfollowed(run, path: str, form: str | None = None) -> str:
+    """Where the answer sends its reader, who has no cookie."""
+    request = urllib.request.Request(f"http://127.0.0.1:{run.port}{path}", None if form is None else form.encode())
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.build_opener(Unfollowed).open(request, timeout=30)
+    assert answer.value.code == 302
+    return answer.value.headers["Location"]
