@@ -17,6 +17,7 @@ from nvidia.dali import Pipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
+from isolation import isolated
 
 
 @admitting
@@ -50,35 +51,13 @@ class TritonPythonModel:
         return Pipeline.deserialize(self.serialized, **self.options)
 
     def execute(self, requests):
-        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do.
-
-        What `PREPARE` refuses is answered before, and the others still go together.
-        """
-        responses = [self.prepared(request) for request in requests]
-        good = [index for index, prepared in enumerate(responses) if isinstance(prepared, dict)]
-        batches = [responses[index] for index in good]
-        try:
-            answers = self.answer(batches) if len(good) > 1 else None
-        except Exception as error:
-            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {reason(error)}")
-            answers = None
-        for index, answer in zip(good, answers or map(self.respond, batches), strict=True):
-            responses[index] = answer
-        return responses
+        """One response per request; what `PREPARE` refuses costs no run."""
+        return isolated(requests, self.prepared, self.answer, self.refusal)
 
     def prepared(self, request):
-        """Input name -> prepared samples, or the response to a request that is refused."""
-        try:
-            inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
-        except Exception as error:
-            return self.refusal(error)
-
-    def respond(self, batch):
-        try:
-            return self.answer([batch])[0]
-        except Exception as error:
-            return self.refusal(error)
+        """Input name -> prepared samples."""
+        inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
 
     def refusal(self, error):
         """DALI's errors at run time come from the samples, so they are the client's (400)."""

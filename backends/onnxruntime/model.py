@@ -18,6 +18,7 @@ from onnx_signature import check, complete
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
+from isolation import isolated
 
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -45,37 +46,14 @@ class TritonPythonModel:
         check(config, self.session, path.name)
 
     def execute(self, requests):
-        """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do.
-
-        What the limits refuse is answered before, and the others still go together.
-        """
-        responses = [self.accepted(request) for request in requests]
-        good = [index for index, accepted in enumerate(responses) if isinstance(accepted, tuple)]
-        pairs = [responses[index] for index in good]
-        try:
-            answers = self.answer(pairs) if len(good) > 1 else None
-        except Exception as error:
-            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {error}")
-            answers = None
-        for index, answer in zip(good, answers or map(self.respond, pairs), strict=True):
-            responses[index] = answer
-        return responses
+        """One response per request; what the limits refuse costs no run."""
+        return isolated(requests, self.accepted, self.answer, refusal)
 
     def accepted(self, request):
-        """(input name -> array, outputs asked for), or the response to a request that is refused."""
-        try:
-            feed = {tensor.name(): array(tensor) for tensor in request.inputs()}
-            self.limits.check(feed, self.batched)
-            return feed, request.requested_output_names()
-        except Exception as error:
-            return refusal(error)
-
-    def respond(self, pair):
-        """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
-        try:
-            return self.answer([pair])[0]
-        except Exception as error:
-            return refusal(error)
+        """(input name -> array, outputs asked for)."""
+        feed = {tensor.name(): array(tensor) for tensor in request.inputs()}
+        self.limits.check(feed, self.batched)
+        return feed, request.requested_output_names()
 
     def answer(self, pairs):
         """One run, of the outputs that anyone asked for; each request gets views of its own rows."""
@@ -104,6 +82,7 @@ class TritonPythonModel:
 
 
 def refusal(error):
+    """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
     message = " ".join(str(error).split()) or type(error).__name__
     return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
 
