@@ -21,6 +21,7 @@ BETWEEN = "network and HTTP"
 """From just before the first byte is written to the whole answer, less what the server says it spent."""
 UNEXPLAINED = "unexplained in server"
 """What the server says it spent on the request in all, less the queue and compute of every step."""
+OUTPUT = "compute_output"
 
 
 def stages(blocks: Sequence[Block], model: str, steps: Sequence[str]) -> dict[str, float]:
@@ -39,14 +40,25 @@ def stages(blocks: Sequence[Block], model: str, steps: Sequence[str]) -> dict[st
     told = pooled(blocks)
     whole = told[model]["total"]
     parts[BETWEEN] = answer - whole
-    explained = 0.0
-    for step in (step for step in steps if step in told):
-        spent = told[step]["ms"]
-        parts[f"{step} queue"] = spent["queue"]
-        parts[f"{step} compute"] = sum(spent.values()) - spent["queue"]
-        explained += sum(spent.values())
-    parts[UNEXPLAINED] = whole - explained
+    spent = once([told[step]["ms"] for step in steps if step in told], whole)
+    for step, ms in zip((step for step in steps if step in told), spent, strict=True):
+        parts[f"{step} queue"] = ms["queue"]
+        parts[f"{step} compute"] = sum(ms.values()) - ms["queue"]
+    parts[UNEXPLAINED] = whole - sum(sum(ms.values()) for ms in spent)
     return parts
+
+
+def once(steps: Sequence[dict[str, float]], whole: float) -> list[dict[str, float]]:
+    """ms by stage of each step, without what two of them count; `whole` is the request's ms in the server.
+
+    A step's `compute_output` ends when it has sent the responses of its whole batch. The first of them is in the next
+    step by then, whose clock runs as well, and where they share a core the second is what really goes on. So what the
+    steps claim beyond the whole is taken off the outputs of all but the last; anything beyond these stays, and shows.
+    """
+    handed = sum(ms[OUTPUT] for ms in steps[:-1])
+    twice = min(max(0.0, sum(sum(ms.values()) for ms in steps) - whole), handed)
+    kept = 1 - twice / handed if handed else 1.0
+    return [*({**ms, OUTPUT: ms[OUTPUT] * kept} for ms in steps[:-1]), *steps[-1:]]
 
 
 def pooled(blocks: Sequence[Block]) -> dict[str, dict]:

@@ -14,8 +14,8 @@ err         arrivals without a good answer: failed, refused, timed out, dropped 
 cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
 KB up|down  bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
-            step's instance; compute: in that step, for the batch it was part of; unexplained: the rest in the server,
-            below 0 where a step's clock ran on while the next one was at work already (they share cores)"""
+            step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
+            unexplained: the rest in the server"""
 
 
 def setting(report: dict) -> str:
