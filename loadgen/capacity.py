@@ -10,6 +10,7 @@ reports/<time>-capacity/: report.html, capacity.json, and each probe as a block.
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,8 @@ from loadgen.search import requests, search
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
 SLO = 5  # times the slower placement's back-to-back time, if none is given
-PERCENTILES = (99, 95, 90)  # the highest is taken whose searches fit into the time
+PERCENTILES = (99, 95, 90)  # the highest is taken with which there is time for all of LOADS
+LOADS = (0.5, 0.7, 0.9)  # for the bursts; with the lowest percentile, too, as many as there is time for
 START = 0.3  # the first probe's rate, in requests per back-to-back time
 PROBES, TYPICAL = 12, 0.65  # for the estimate: a search is as long as 12 probes at 1 request per back-to-back time
 
@@ -35,27 +37,30 @@ class Capacity(Experiment):
 
     def run(self) -> None:
         self.begin()
-        for name in self.options.workloads:
-            self.workload(WORKLOADS[name])
+        end, names = time.monotonic() + self.options.seconds, self.options.workloads
+        for done, name in enumerate(names):
+            self.workload(WORKLOADS[name], (end - time.monotonic()) / (len(names) - done))
         self.described["complete"] = True
         self.write(self.result)
 
-    def workload(self, workload: Workload) -> None:
+    def workload(self, workload: Workload, budget: float) -> None:
         options, name = self.options, workload.name
         means = self.back_to_back(workload)
         service = max(means.values())
         slo = options.slo or float(f"{SLO * service * 1e3:.2g}")
-        budget = options.seconds / len(options.workloads)
 
-        def about(percentile: float) -> float:
-            return estimate(service, slo, percentile, options.loads) * len(options.arms)
+        def about(plan: tuple[float, Sequence[float]]) -> float:
+            return estimate(service, slo, *plan) * len(options.arms)
 
-        fitting = [each for each in PERCENTILES if about(each) <= budget]
-        percentile = options.percentile or (fitting or PERCENTILES[-1:])[0]
+        possible = plans(options.percentile, options.loads)
+        percentile, loads = plan = next((each for each in possible if about(each) <= budget), possible[-1])
         rule = "as given" if options.slo else f"{SLO} times the slower placement's time"
-        minutes = f"about {about(percentile) / 60:.2g} min"
-        if about(percentile) > budget:
-            minutes += ", more than --seconds; --loads 0.7, one workload or a lower --slo are shorter"
+        minutes = f"about {about(plan) / 60:.2g} min"
+        if about(plan) > budget:
+            minutes += ", more than --seconds; one workload, one of --arms or a lower --slo are shorter"
+        elif len(loads) < len(possible[0][1]):
+            shown = f"only at {loads[0]:g} of the capacity" if loads else "not shown"
+            minutes += f"; bursts {shown}, for want of time: all take {about((percentile, LOADS)) / 60:.2g} min"
         print(f"{name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
         self.described["workloads"][name] = {
             "back_to_back_seconds": means,
@@ -78,9 +83,17 @@ class Capacity(Experiment):
                     found["curve"] += curve(probing)
                 self.write(self.result)
             most = found["capacity"][-1]["rate"]
-            for load in options.loads if most else ():
+            for load in loads if most else ():
                 found["burstiness"] += probing.bursts(most, load)
                 self.write(self.result)
+
+
+def plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
+    """(percentile, loads of the burstiness table), from the most telling to the quickest, of what was not given."""
+    percentiles = [percentile] if percentile else PERCENTILES
+    if loads is not None:
+        return [(each, loads) for each in percentiles]
+    return [*((each, LOADS) for each in percentiles), *((percentiles[-1], some) for some in (LOADS[1:2], ()))]
 
 
 def estimate(service: float, slo: float, percentile: float, loads: Sequence[float]) -> float:
@@ -90,7 +103,9 @@ def estimate(service: float, slo: float, percentile: float, loads: Sequence[floa
     return seconds + sum(len(bursts()) * burst(percentile) / (typical * load) for load in loads)
 
 
-def shares(given: str) -> list[float]:
+def shares(given: str | None) -> list[float] | None:
+    if given is None:
+        return None
     loads = [float(each) for each in given.split(",") if each]
     if not all(0 < load <= 1 for load in loads):
         raise ValueError(f"--loads are shares of the capacity, above 0 and at most 1, not {given!r}")
@@ -99,11 +114,11 @@ def shares(given: str) -> list[float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
-    flags(parser, 1800, "for everything; decides about the percentile (default: %(default)s)")
+    flags(parser, 1800, "for everything; decides about percentile and loads (default: %(default)s)")
     parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO} times what one request takes alone")
     parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
     parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
-    parser.add_argument("--loads", default="0.5,0.7,0.9", help="shares of the capacity for the bursts; '' for none")
+    parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
     options = parser.parse_args()
     try:
         options.arms = list(dict.fromkeys(options.arms.split(",")))

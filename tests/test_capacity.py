@@ -11,7 +11,7 @@ import pytest
 from loadgen import blocks, carried
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
 from loadgen.bursts import bursts
-from loadgen.capacity import estimate, shares
+from loadgen.capacity import LOADS, estimate, plans, shares
 from loadgen.experiment import exactly
 from loadgen.probing import TRIES, Hopeless, until
 from loadgen.search import HALVINGS, RESOLUTION, SPOILT, Outcome, allowed, bracket, judged, requests, search
@@ -220,6 +220,15 @@ def test_a_request_that_mostly_waited_for_the_client_is_the_clients(tmp_path, mo
     records["began"] = records["done"] - 1
     monkeypatch.setattr(blocks.Block, "records", property(lambda self: records))
     assert judged(measured, 7.5, slo=1, percentile=90).limit == "client"
+
+
+def test_what_was_not_given_is_planned_from_the_most_telling_to_the_quickest():
+    assert plans(0, None) == [(99, LOADS), (95, LOADS), (90, LOADS), (90, (0.7,)), (90, ())]
+    assert plans(95, None) == [(95, LOADS), (95, (0.7,)), (95, ())]
+    assert plans(0, [0.9]) == [(99, [0.9]), (95, [0.9]), (90, [0.9])]
+    assert plans(95, []) == [(95, [])]
+    seconds = [estimate(0.4, 2000, *plan) for plan in plans(0, None)]
+    assert seconds == sorted(seconds, reverse=True)
 
 
 def test_the_estimate_grows_with_the_percentile_and_the_loads():
