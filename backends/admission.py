@@ -6,7 +6,8 @@ So its queue has no policy, and the model bounds it. As long as little waits, `e
 returns a batch's answers. While a batch runs, it looks 20 times a second at how many requests wait behind it (the
 gauge nv_inference_pending_request_count). Are they too many, it leaves the batch to a thread and returns, so that
 Triton hands it the others: it keeps what can still be answered in time, and refuses the rest. Once all is answered it
-is as before.
+is as before. What waited longer than that after all, behind work that took longer than it used to, is refused when its
+turn comes: nobody waits for it any more.
 
 In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
 the few requests that it kept get no answer at all.
@@ -100,7 +101,7 @@ class Admission:
         limit = min(self.limit, self.limit_of_next())
         with self.changed:
             busy, room = self.open > 0, max(0, limit - self.open)
-            batch = Batch(requests[:room], left=busy or len(requests) > room)
+            batch = Batch(requests[:room], busy, left=busy or len(requests) > room)
             self.open += len(batch.requests)
             if batch.requests:
                 self.kept.set(self.open)
@@ -128,7 +129,13 @@ class Admission:
         self.worker.join()
 
     def _work(self):
-        while batches := self._next():
+        while not (self.closed and not self.waiting):
+            batches, late = self._next()
+            for batch in late:
+                self._settle(batch.requests)
+                batch.answer([self.refusal() for _ in batch.requests])
+            if not batches:
+                continue
             requests = [request for batch in batches for request in batch.requests]
             began = time.monotonic()
             try:
@@ -137,19 +144,27 @@ class Admission:
                 said = " ".join(str(error).split())
                 responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
             spent = (time.monotonic() - began) / len(requests)
-            with self.changed:
-                self.seconds += (spent - self.seconds) * (WEIGHT if self.seconds else 1)
-                self.open -= len(requests)
-                self.kept.set(self.open)
-                self.cost.set(self.seconds)
+            self._settle(requests, spent)
             answers = iter(responses)
             for batch in batches:
                 batch.answer([next(answers) for _ in batch.requests])
 
+    def _settle(self, requests, seconds=None):
+        """These are about to be answered, after `seconds` of work each, or without any."""
+        with self.changed:
+            self.open -= len(requests)
+            self.kept.set(self.open)
+            if seconds is not None:
+                self.seconds += (seconds - self.seconds) * (WEIGHT if self.seconds else 1)
+                self.cost.set(self.seconds)
+
     def _next(self):
-        """The oldest batch, with those that wait and can be merged with it; empty at the end."""
+        """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
+            late = []
+            while self.waiting and self.waiting[0].behind and time.monotonic() > self.waiting[0].came + self.budget:
+                late.append(self.waiting.popleft())
             taken = [self.waiting.popleft()] if self.waiting else []
             rows = sum(map(self._rows, taken))
             for batch in list(self.waiting) if taken else []:
@@ -157,7 +172,7 @@ class Admission:
                     self.waiting.remove(batch)
                     taken.append(batch)
                     rows += self._rows(batch)
-            return taken
+            return taken, late
 
     def _rows(self, batch):
         return sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
@@ -170,10 +185,13 @@ class Admission:
 
 
 class Batch:
-    """Requests that came together. Their responses go the way they came, unless `execute` has left before."""
+    """Requests that came together, `behind` others or not. Their responses go the way they came, unless `execute` has
+    left before.
+    """
 
-    def __init__(self, requests, left):
-        self.requests, self.responses, self.left = requests, None, left
+    def __init__(self, requests, behind, left):
+        self.requests, self.responses, self.behind, self.left = requests, None, behind, left
+        self.came = time.monotonic()
         self.done, self.lock = threading.Event(), threading.Lock()
 
     def leave(self):

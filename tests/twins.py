@@ -44,7 +44,8 @@ class Server:
         command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}", "--allow-metrics=false"]
         self.log = (folder / "log").open("w")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
-        self.http = tritonclient.http.InferenceServerClient(f"127.0.0.1:{http}", concurrency=8)
+        self.address = f"127.0.0.1:{http}"
+        self.http = tritonclient.http.InferenceServerClient(self.address, concurrency=8)
         self.grpc = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{grpc}")
 
     def wait(self):

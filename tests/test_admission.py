@@ -1,0 +1,90 @@
+"""The bound of a queue (backends/admission.py), on a real server, around a model that sleeps as long as it is told."""
+
+import http.server
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from serving import ROOT, Failure
+from serving.rest import Rest
+from tests import twins
+
+BUDGET = 1.0  # seconds
+MODEL = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT / "backends")!r})
+import triton_python_backend_utils as pb
+from admission import admitting
+
+@admitting
+class TritonPythonModel:
+    def execute(self, requests):
+        given = [request.inputs()[0] for request in requests]
+        time.sleep(sum(float(tensor.as_numpy().sum()) for tensor in given))
+        return [pb.InferenceResponse([pb.Tensor("slept", tensor.as_numpy())]) for tensor in given]
+"""
+CONFIG = """
+backend: "python" max_batch_size: 1
+input {{ name: "seconds" data_type: TYPE_FP32 dims: [ 1 ] }}
+output {{ name: "slept" data_type: TYPE_FP32 dims: [ 1 ] }}
+instance_group {{ kind: KIND_CPU }}
+parameters {{ key: "budget_ms" value {{ string_value: "{budget:g}" }} }}
+parameters {{ key: "metrics" value {{ string_value: "{metrics}" }} }}
+"""
+
+
+class Crowded(http.server.BaseHTTPRequestHandler):
+    """Metrics of a server that always has a thousand requests waiting, so that the model takes over at once."""
+
+    def do_GET(self):
+        page = b'nv_inference_pending_request_count{model="sleeper",version="1"} 1000\n'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crowded) as metrics,
+        twins.running(tmp_path_factory.mktemp("admission")) as server,
+    ):
+        threading.Thread(target=metrics.serve_forever, daemon=True).start()
+        config = CONFIG.format(budget=BUDGET * 1e3, metrics=f"127.0.0.1:{metrics.server_address[1]}")
+        server.load("sleeper", config, model_py=MODEL)
+        rest = Rest(server.address)
+
+        def ask(seconds: float) -> str:
+            """200, or the refusal."""
+            given = np.float32(seconds).tobytes()
+            try:
+                assert rest.infer("sleeper", given)["slept"] == ([1, 1], given)
+            except Failure as refusal:
+                return str(refusal)
+            return "200"
+
+        yield ask
+        metrics.shutdown()
+
+
+def test_who_waited_longer_than_the_budget_is_refused_without_any_work(ask):
+    """Requests of a millisecond promise that a hundred can be kept; then comes one of three budgets."""
+    assert [ask(0.001) for _ in range(3)] == ["200"] * 3
+    with ThreadPoolExecutor(6) as pool:
+        long = pool.submit(ask, 3 * BUDGET)
+        threading.Event().wait(BUDGET / 2)
+        behind = list(pool.map(ask, [0.001] * 4))
+    assert long.result() == "200"
+    said = f"sleeper is overloaded: a request would not be answered within {BUDGET:g} s"
+    assert behind == [f"/v2/models/sleeper/infer answered 503: {said}"] * 4
+    assert ask(0.001) == "200"
+
+
+def test_who_finds_the_model_idle_is_answered_however_long_that_takes(ask):
+    assert [ask(2 * BUDGET), ask(2 * BUDGET)] == ["200", "200"]
