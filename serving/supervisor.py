@@ -5,7 +5,8 @@ Triton never restarts a dead stub: each request to it takes a second to fail, on
 it comes, and then reloads that one model with the configuration it had. A model without a living instance is unloaded
 first: what asks for it is then refused at once instead of queueing, and health says the truth. A model that still has
 one is replaced while that one answers. Both are asked for over gRPC: over HTTP, loading a model holds up a thread that
-serves requests, and with it every connection of this thread, until it is done.
+serves requests, and with it every connection of this thread, until it is done. A stub that lives but hangs has not
+ended; a model that has requests and answers none gets its stubs ended.
 
 A model whose stub died never ends its old version, so what is left of that is cleared here: living stubs and the names
 of shared memory. What tritonserver itself holds of it (the mapping and some idle threads) it keeps until it ends.
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving import ROOT, Failure, canary, local, wheel
+from serving.hangs import HUNG, Hangs
 from serving.rest import Rest
 
 RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
@@ -66,6 +68,7 @@ class Supervisor:
         self.old: dict[Stub, float] = {}  # living ones of a model that was brought back -> when it was
         self.owed: dict[str, float] = {}  # models that are to be brought back -> when that was noticed
         self.configs = {model: self.rest.config(model) for model in record["plan"]}
+        self.hangs = Hangs(local.metrics(record))
 
     def watch(self, server: int) -> None:
         """Until the tritonserver with this pid has ended."""
@@ -77,6 +80,7 @@ class Supervisor:
             self.repair(self.adopt())
             if self.wait(end):
                 return
+            self.end_hung()
 
     def wait(self, end: int) -> bool:
         """Until a process ends, or RESCAN seconds; True if it was the server's, whose descriptor is `end`."""
@@ -96,6 +100,15 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     self.watched[os.pidfd_open(stub.pid)] = stub
         return living
+
+    def end_hung(self) -> None:
+        """Their ends are noticed like any other stub's."""
+        with contextlib.suppress(Failure):  # it is being loaded, or ends
+            for model in self.hangs.found([model for model in self.configs if self.instances(model)]):
+                self.tell(f"{model}: has requests and has answered none for {HUNG:.0f} s; its stubs are ended")
+                for stub in self.watched.values():
+                    if stub.model == model:
+                        local.kill(stub.pid, signal.SIGKILL)
 
     def repair(self, stubs: list[Stub]) -> None:
         """Brings back every model that the server calls ready and that lacks a stub, and what could not be before."""

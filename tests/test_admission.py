@@ -1,13 +1,15 @@
-"""The bound of a queue (backends/admission.py), on a real server, around a model that sleeps as long as it is told."""
+"""The bound of a queue (backends/admission.py) and how a hang shows (serving/hangs.py), on a real server, by a model
+that sleeps as long as it is told."""
 
 import http.server
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from serving import ROOT, Failure
+from serving import ROOT, Failure, hangs
 from serving.rest import Rest
 from tests import twins
 
@@ -27,9 +29,11 @@ class TritonPythonModel:
 """
 CONFIG = """
 backend: "python" max_batch_size: 1
-input {{ name: "seconds" data_type: TYPE_FP32 dims: [ 1 ] }}
-output {{ name: "slept" data_type: TYPE_FP32 dims: [ 1 ] }}
-instance_group {{ kind: KIND_CPU }}
+input { name: "seconds" data_type: TYPE_FP32 dims: [ 1 ] }
+output { name: "slept" data_type: TYPE_FP32 dims: [ 1 ] }
+instance_group { kind: KIND_CPU }
+"""
+BOUNDED = """
 parameters {{ key: "budget_ms" value {{ string_value: "{budget:g}" }} }}
 parameters {{ key: "metrics" value {{ string_value: "{metrics}" }} }}
 """
@@ -50,13 +54,16 @@ class Crowded(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crowded) as metrics,
-        twins.running(tmp_path_factory.mktemp("admission")) as server,
-    ):
+def server(tmp_path_factory):
+    with twins.running(tmp_path_factory.mktemp("admission")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ask(server):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crowded) as metrics:
         threading.Thread(target=metrics.serve_forever, daemon=True).start()
-        config = CONFIG.format(budget=BUDGET * 1e3, metrics=f"127.0.0.1:{metrics.server_address[1]}")
+        config = CONFIG + BOUNDED.format(budget=BUDGET * 1e3, metrics=f"127.0.0.1:{metrics.server_address[1]}")
         server.load("sleeper", config, model_py=MODEL)
         rest = Rest(server.address)
 
@@ -88,3 +95,19 @@ def test_who_waited_longer_than_the_budget_is_refused_without_any_work(ask):
 
 def test_who_finds_the_model_idle_is_answered_however_long_that_takes(ask):
     assert [ask(2 * BUDGET), ask(2 * BUDGET)] == ["200", "200"]
+
+
+def test_a_model_hangs_that_lets_requests_wait_and_answers_none(server, monkeypatch):
+    monkeypatch.setattr(hangs, "HUNG", 1.0)
+    for name in ("stuck", "busy"):
+        server.load(name, CONFIG, model_py=MODEL)
+    rest, watch = Rest(server.address), hangs.Hangs(server.metrics)
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(rest.infer, "stuck", np.float32(4).tobytes()) for _ in range(2)]
+        asked += [pool.submit(rest.infer, "busy", np.float32(0.1).tobytes()) for _ in range(60)]
+        found = []
+        while not all(each.done() for each in asked):
+            found += watch.found(["stuck", "busy", "no such model"])
+            time.sleep(0.1)
+    assert set(found) == {"stuck"}
+    assert watch.found(["stuck", "busy"]) == []

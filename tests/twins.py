@@ -37,14 +37,15 @@ class Server:
     def __init__(self, folder):
         self.repository = folder / "models"
         self.repository.mkdir()
-        http, grpc = free_port(), free_port()
+        http, grpc, metrics = free_port(), free_port(), free_port()
         command, environment = wheel.tritonserver(folder)
         command += [f"--model-repository={self.repository}", "--model-control-mode=explicit", "--exit-timeout-secs=1"]
         command += ["--http-address=127.0.0.1", f"--http-port={http}"]
-        command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}", "--allow-metrics=false"]
+        command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}"]
+        command += ["--metrics-address=127.0.0.1", f"--metrics-port={metrics}"]
         self.log = (folder / "log").open("w")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
-        self.address = f"127.0.0.1:{http}"
+        self.address, self.metrics = f"127.0.0.1:{http}", f"127.0.0.1:{metrics}"
         self.http = tritonclient.http.InferenceServerClient(self.address, concurrency=8)
         self.grpc = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{grpc}")
 

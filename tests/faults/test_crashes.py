@@ -21,7 +21,7 @@ from loadgen.samples import COMPLETED, FAILED, STATUSES, UNFINISHED
 from loadgen.workloads import WORKLOADS
 from serving import canary, docker, local
 from serving.rest import Rest
-from serving.supervisor import stubs
+from serving.supervisor import Supervisor, stubs
 from tests.conftest import ROOT, launch, ports
 
 GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
@@ -121,6 +121,23 @@ def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
     assert rest.ready("/v2/health/ready")
     segments = {path.name for path in local.SHM.glob(f"{mortal.name}.*")}
     assert segments == {stub.segment for stub in stubs(mortal.name)}
+
+
+def test_the_stubs_of_a_model_that_hangs_are_ended_and_it_comes_back(mortal, monkeypatch):
+    """A supervisor that takes resnet50 to hang, beside the server's own, which brings back what this one ends."""
+    before = {stub.pid: stub.model for stub in stubs(mortal.name)}
+    [victim] = [pid for pid, model in before.items() if model == "resnet50"]
+    said = []
+    hasty = Supervisor(vars(mortal), said.append)
+    monkeypatch.setattr(hasty.hangs, "found", lambda models: [model for model in models if model == "resnet50"])
+    hasty.adopt()
+    hasty.end_hung()
+    rest = Rest(mortal.address)
+    until(lambda: [stub for stub in stubs(mortal.name) if stub.model == "resnet50" and stub.pid != victim])
+    until(lambda: rest.ready("/v2/health/ready"))
+    canary.sing(rest)
+    assert [line.split("supervisor: ")[1].split(":")[0] for line in said] == ["resnet50"]
+    assert set(before) - {stub.pid for stub in stubs(mortal.name)} == {victim}
 
 
 def test_a_model_whose_stubs_are_all_dead_refuses_at_once_and_health_says_so(mortal):
