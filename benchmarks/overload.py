@@ -9,9 +9,7 @@ overload the arm is offered 0.3 of its capacity for a while: that says what is n
 
 import argparse
 import contextlib
-import json
-import socket
-import subprocess
+import os
 import sys
 import tempfile
 import threading
@@ -27,9 +25,9 @@ from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
 from loadgen.serverside import Server, Unavailable
+from loadgen.sites import launched
 from loadgen.workloads import WORKLOADS
 
-ROOT = Path(__file__).resolve().parent.parent
 FACTORS = (1, 2, 5)
 CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and after
 NORMAL = 1.5  # times the worst latency before: what counts as back
@@ -85,13 +83,18 @@ def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float) -> np.nda
     return tabulated(samples)[0]
 
 
-def capacity(server: Server, arm: Arm) -> float:
-    """Answers per second while four requests are always in flight."""
-    naive = Arm(arm.workload, arm.placement, Mode("sequential"))
-    kinds = len(payloads.load(arm.workload))
+def alone(server: Server, arm: Arm) -> float:
+    """Median seconds of a request when no other is in flight."""
+    naive, kinds = Arm(arm.workload, arm.placement, Mode("sequential")), len(payloads.load(arm.workload))
     offer(server, naive, np.zeros(kinds), 120)  # warm-up
-    alone = milliseconds(offer(server, naive, np.zeros(kinds), 120), "began", "done").mean() / 1e3
-    n = int(np.clip(SATURATION / alone, 2 * kinds, 2000))
+    first = milliseconds(offer(server, naive, np.zeros(kinds), 120), "began", "done").mean() / 1e3
+    n = int(np.clip(SATURATION / first, 2 * kinds, 1000)) // kinds * kinds
+    return float(np.median(milliseconds(offer(server, naive, np.zeros(n), 120), "began", "done"))) / 1e3
+
+
+def capacity(server: Server, arm: Arm, one: float) -> float:
+    """Answers per second while four requests are always in flight; `one` takes that many seconds alone."""
+    n = int(np.clip(SATURATION / one, 2 * len(payloads.load(arm.workload)), 2000))
     records = offer(server, Arm(arm.workload, arm.placement, Mode("threads", AT_ONCE)), np.zeros(n), 120)
     return int((records["status"] == STATUSES.index(COMPLETED)).sum()) / (records["done"].max() / 1e9)
 
@@ -173,30 +176,20 @@ def shown(value: float | None, form: str = ".0f", none: str = "-") -> str:
 
 @contextlib.contextmanager
 def started(weights: str, slo: float) -> Iterator[Server]:
-    """A server of the launcher's, on its cores and free ports; nothing is left of it. Raises Unavailable."""
-    with tempfile.TemporaryDirectory(prefix="crossover-") as directory, contextlib.ExitStack() as sockets:
-        free = [sockets.enter_context(socket.socket()) for _ in range(3)]
-        for each in free:
-            each.bind(("127.0.0.1", 0))
-        numbers = zip(("http", "grpc", "metrics"), free, strict=True)
-        ports = [f"--{kind}-port={each.getsockname()[1]}" for kind, each in numbers]
-        sockets.close()
-        command = [sys.executable, "-m", "serving"]
-        up = [*command, "up", "--engine=local", f"--weights={weights}", f"--slo={slo:.0f}", *ports]
-        try:
-            done = subprocess.run([*up, f"--state={directory}"], cwd=ROOT, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Unavailable(done.stderr.strip())
-            state = json.loads((Path(directory) / "server.json").read_text())
-            yield Server(f"http://{state['address']}", state)
-        finally:
-            subprocess.run([*command, "down", f"--state={directory}"], cwd=ROOT, capture_output=True, check=False)
+    """A server of the launcher's, on its cores; nothing is left of it. Raises Unavailable."""
+    with (
+        tempfile.TemporaryDirectory(prefix="crossover-") as directory,
+        launched(Path(directory), weights, slo=f"{slo:.0f}") as server,
+    ):
+        yield server
 
 
 def run(options) -> None:
     servers = {f"--slo {options.slo:g}": options.slo, "--slo 0": 0} if options.start else {"as it is": 0}
     known: dict[str, float] = {}
+    available = sorted(os.sched_getaffinity(0))
     for title, bound in servers.items():
+        machine.pin(available)  # the server inherits it
         given = contextlib.nullcontext(Server.at(options.url, Path(options.state)))
         with started(options.start, bound) if options.start else given as server:
             machine.pin(machine.others(server.cores))
@@ -205,9 +198,10 @@ def run(options) -> None:
                 for placement in options.arms:
                     arm = Arm(WORKLOADS[workload], placement, Mode("async", 1, FLIGHT))
                     name = f"{workload} {placement}"
+                    one = alone(server, arm)
                     if name not in known:  # the same rates for both servers
-                        known[name] = options.capacity or capacity(server, arm)
-                        print(f"{name}: capacity {known[name]:.3g}/s", flush=True)
+                        known[name] = options.capacity or capacity(server, arm, one)
+                    print(f"{name}: alone {one * 1e3:.3g} ms, capacity {known[name]:.3g}/s", flush=True)
                     measured(server, arm, known[name], options)
     print(f"\n{LEGEND}")
 
@@ -238,6 +232,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     return 0
 

@@ -10,13 +10,10 @@ and shared memory; at the end how each drifted. Ctrl-C ends it early, with what 
 import argparse
 import collections
 import contextlib
-import json
 import os
 import random
 import re
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +30,7 @@ from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED
 from loadgen.serverside import Server, Unavailable
+from loadgen.sites import launched
 from loadgen.workloads import WORKLOADS
 from serving import ROOT, Failure, local
 from serving.rest import Rest
@@ -210,26 +208,12 @@ def told(fates: collections.Counter) -> str:
 
 @contextlib.contextmanager
 def own(weights: str):
-    """A server of one's own on free ports, and its state directory. Raises Failure if it does not come up."""
-    with tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder, contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = zip(("http", "grpc", "metrics"), [each.getsockname()[1] for each in sockets], strict=True)
-        flags = [f"--{kind}-port={port}" for kind, port in ports]
-        held.close()
-        launcher = [sys.executable, "-m", "serving"]
-        up = [*launcher, "up", "--engine=local", f"--weights={weights}", f"--state={folder}", *flags]
-        try:
-            if subprocess.run(up, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-                raise Failure("the server did not come up")
-            record = json.loads((Path(folder) / "server.json").read_text())
-            yield Server(f"http://{record['address']}", record)
-            for line in (Path(folder) / "server.log").read_text().splitlines():
-                if "supervisor: " in line:
-                    print(line)
-        finally:
-            subprocess.run([*launcher, "down", f"--state={folder}"], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+    """A server of one's own. Raises Unavailable if it does not come up."""
+    with tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder, launched(Path(folder), weights) as server:
+        yield server
+        for line in (Path(folder) / "server.log").read_text().splitlines():
+            if "supervisor: " in line:
+                print(line)
 
 
 def main(arguments: list[str] | None = None) -> int:

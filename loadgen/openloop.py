@@ -24,6 +24,7 @@ from loadgen.workers import Client, Workers, allocate_lock, start_thread
 
 ENDED = "the run ended first"
 POLL = 0.05  # seconds between two collections of what has finished
+gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # who catches Ctrl-C says so, not the hub
 SWITCH = 0.0002  # seconds after which a thread that computes in Python lets the pacer have its turn
 
 

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,24 +22,35 @@ class Site:
 
 
 @contextmanager
-def launched(directory: Path, weights: str, engine: str, cores: str, host: str = "127.0.0.1") -> Iterator[Server]:
-    """A server of the launcher's, and afterwards none. Raises Unavailable with the launcher's words."""
+def launched(
+    directory: Path, weights: str, engine: str = "local", cores: str = "", host: str = "127.0.0.1", slo: str = ""
+) -> Iterator[Server]:
+    """A server of the launcher's on free ports, and afterwards none, however often Ctrl-C is pressed meanwhile.
 
-    def serving(command: str, *flags: str) -> subprocess.CompletedProcess:
-        full = [sys.executable, "-m", "serving", command, "--state", str(directory), *flags]
-        return subprocess.run(full, cwd=network.ROOT, capture_output=True, text=True, check=False)
-
-    serving("down")  # what a killed run may have left
+    Raises Unavailable with the launcher's words.
+    """
+    launcher, state = [sys.executable, "-m", "serving"], ["--state", str(directory)]
+    stop([*launcher, "down", *state])  # what a killed run may have left
     try:
         ports = free_ports()
         flags = [flag for kind, port in ports.items() for flag in (f"--{kind}-port", str(port))]
-        flags += ["--cores", cores] if cores else []
-        done = serving("up", "--weights", weights, "--engine", engine, "--host", host, *flags)
+        flags += [flag for name, value in (("cores", cores), ("slo", slo)) if value for flag in (f"--{name}", value)]
+        up = [*launcher, "up", *state, "--weights", weights, "--engine", engine, "--host", host, *flags]
+        done = subprocess.run(up, cwd=network.ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])
         yield Server.at(f"http://127.0.0.1:{ports['http']}", directory)
     finally:
-        serving("down")
+        stop([*launcher, "down", *state])
+
+
+def stop(down: list[str]) -> None:
+    """Out of a terminal's reach, and waited for to its end: an interrupted one would leave half a server."""
+    quiet = subprocess.DEVNULL
+    stopping = subprocess.Popen(down, cwd=network.ROOT, stdout=quiet, stderr=quiet, start_new_session=True)
+    while stopping.returncode is None:
+        with suppress(KeyboardInterrupt):
+            stopping.wait()
 
 
 def free_ports() -> dict[str, int]:
