@@ -116,11 +116,18 @@ def vitals(record: dict) -> dict[str, float]:
     rss, descriptors = collections.Counter(), 0
     for process in family(record):
         with contextlib.suppress(psutil.Error):
-            rss[process.name()] += process.memory_info().rss / 1e6
+            rss[title(process)] += process.memory_info().rss / 1e6
             descriptors += process.num_fds()
     segments = [path.stat().st_blocks * 512 for path in local.SHM.glob(f"{record['name']}.*")]
     shared = {} if record["engine"] == "docker" else {"shared memory, MB": sum(segments) / 1e6}
     return {**{f"{name}, MB": rss[name] for name in sorted(rss)}, "descriptors": descriptors, **shared}
+
+
+def title(process: psutil.Process) -> str:
+    """Of a stub the model whose it is, of the supervisor that, else the program's name."""
+    arguments = process.cmdline()
+    model = next((match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each))), "")
+    return f"stub of {model}" if model else "supervisor" if "supervise" in arguments else process.name()
 
 
 def family(record: dict) -> list[psutil.Process]:
