@@ -57,9 +57,11 @@ class Study(Experiment):
         seconds = share / options.rounds / len(conditions) - OVERHEAD
         n = CAMERAS * max(FRAMES, int(seconds * rate / CAMERAS))
         about = options.rounds * len(conditions) * (n / rate + OVERHEAD)
+        minutes = f"about {about / 60:.2g} min"
+        if n == CAMERAS * FRAMES and about > share:
+            minutes += f", more than its part of --seconds: {CAMERAS} cameras send {FRAMES} frames at least"
         print(
-            f"{name}: {rate:g}/s, {options.rounds} rounds of {len(conditions)} conditions with {n} requests each;"
-            f" about {about / 60:.2g} min",
+            f"{name}: {rate:g}/s, {options.rounds} rounds of {len(conditions)} conditions with {n} requests each; {minutes}",
             flush=True,
         )
         self.described["workloads"][name] = {
