@@ -60,10 +60,8 @@ class Study(Experiment):
         minutes = f"about {about / 60:.2g} min"
         if n == CAMERAS * FRAMES and about > share:
             minutes += f", more than its part of --seconds: {CAMERAS} cameras send {FRAMES} frames at least"
-        print(
-            f"{name}: {rate:g}/s, {options.rounds} rounds of {len(conditions)} conditions with {n} requests each; {minutes}",
-            flush=True,
-        )
+        rounds = f"{options.rounds} rounds of {len(conditions)} conditions with {n} requests each"
+        print(f"{name}: {rate:g}/s, {rounds}; {minutes}", flush=True)
         self.described["workloads"][name] = {
             "back_to_back_seconds": means,
             "rate": rate,
