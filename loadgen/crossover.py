@@ -36,7 +36,7 @@ from serving.state import name
 
 UTILISATION = 0.6  # offered load as a share of what the slower placement does back to back
 LEAST, MOST = 11, 100  # arrivals in a block: 6 rounds of 11 are enough for an interval of the median
-WEIGHT = {"tiny": 1, "real": 3}  # of the time: a real network takes several times as long
+WEIGHT = {"tiny": {"image": 1, "audio": 1}, "real": {"image": 3, "audio": 10}}  # of the time, as that of a request
 START = 20  # seconds until a server is up
 PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
 
@@ -76,7 +76,8 @@ class Crossover:
 
     def share(self, weights: str, sweep: Sweep, points: Sequence[Point]) -> float:
         """Of the time: a slow link takes most of it."""
-        return WEIGHT[weights] * (1 + len(sweep.clients)) * sum(1 + 50 / (point.mbit or np.inf) for point in points)
+        arms, weight = 1 + len(sweep.clients), WEIGHT[weights][sweep.workload.name]
+        return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in points)
 
     def plan(self) -> str:
         told = [f"{sweep.workload.name}: {sweep.title} ({len(sweep.points)} points)" for sweep in self.sweeps]
