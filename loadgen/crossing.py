@@ -57,7 +57,7 @@ def outcome(entry: dict) -> str:
         return "no interval at every point, so no verdict: measure 6 rounds or more."
     sides = {point["x"]: side(point) for point in points}
     ratios = [point["ratio"] for point in points]
-    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}"
+    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{by_mean(points, unit)}"
     if cross := entry["crossing"]:
         first = "client" if points[0]["ratio"] > 1 else "server"
         then = "server" if first == "client" else "client"
@@ -73,6 +73,17 @@ def outcome(entry: dict) -> str:
     if shown:
         return f"it changes more than once or not along the sweep; {spread}."
     return f"no difference shown anywhere; {spread}."
+
+
+def by_mean(points: Sequence[dict], unit: str) -> str:
+    """Where the median's interval is open and that of the mean, which few long waits weigh on, is not."""
+    told = ""
+    for name in ("client", "server"):
+        if apart := [point for point in points if not side(point) and side(point["mean"]) == name]:
+            where = ", ".join(f"{point['x']:.3g}" for point in apart)
+            ratios = " to ".join(dict.fromkeys(f"{pick(p['mean']['ratio'] for p in apart):.3g}" for pick in (min, max)))
+            told += f"; by mean the {name} is ahead at {where} {unit}, {ratios}"
+    return told
 
 
 def evaluate(directory: Path, path: str, described: dict) -> list[dict]:

@@ -82,9 +82,10 @@ def test_an_open_limit_of_the_crossing_is_shaded_to_the_edge(limits):
     assert (low, high) == (limits[0] or edges[0], limits[1] or edges[1])
 
 
-def entry(*points, cross=None):
-    """Points as (x, low, high)."""
+def entry(*points, cross=None, mean=None):
+    """Points as (x, low, high), all of the same mean."""
     made = [{"x": x, "low": low, "high": high, "ratio": (low * high) ** 0.5 if low else 1} for x, low, high in points]
+    made = [{**point, "mean": mean or dict.fromkeys(("ratio", "low", "high"), 1.0)} for point in made]
     about = {"workload": "image", "sweep": "image size", "unit": "megapixels", "regime": "the real network"}
     return {**about, "points": made, "crossing": cross}
 
@@ -95,6 +96,11 @@ def entry(*points, cross=None):
         (entry((1, 1.1, 1.3), (2, 1.2, 1.4)), "the client is quicker throughout"),
         (entry((1, 0.7, 0.9), (2, 0.9, 1.1)), "the server is quicker wherever a difference is shown (not at 2"),
         (entry((1, 0.9, 1.1), (2, 0.9, 1.1)), "no difference shown anywhere"),
+        (
+            entry((1, 1.1, 1.2), (2, 0.9, 1.3), (12.19, 0.8, 2), mean={"ratio": 1.87, "low": 1.5, "high": 2.3}),
+            "(not at 2, 12.19 megapixels); server/client p50 1.08 to 1.26; by mean the client is ahead at 2, 12.2"
+            " megapixels, 1.87.",
+        ),
         (entry((1, None, None), (2, 0.9, 1.1)), "measure 6 rounds or more"),
         (entry(), "nothing was measured"),
         (
