@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from loadgen import blocks, bootstrap, comparison, curves
 from loadgen.blocks import Block
-from loadgen.bootstrap import Pool
+from loadgen.metrics import METRICS
 
 
 def crossing(x: Sequence[float], ratios: Sequence[float], resampled: np.ndarray) -> dict | None:
@@ -57,14 +57,17 @@ def outcome(entry: dict) -> str:
         return "no interval at every point, so no verdict: measure 6 rounds or more."
     sides = {point["x"]: side(point) for point in points}
     ratios = [point["ratio"] for point in points]
-    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{by_mean(points, unit)}"
-    if cross := entry["crossing"]:
-        first = "client" if points[0]["ratio"] > 1 else "server"
+    cross = entry["crossing"]
+    means = "" if cross and cross["by"] == "mean" else by_mean(points, unit)
+    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{means}"
+    if cross:
+        first = "client" if statistic(points[0], cross["by"])["ratio"] > 1 else "server"
         then = "server" if first == "client" else "client"
         low, high = cross["low"], cross["high"]
         limits = f"{f'{low:.3g}' if low else 'before the sweep'} to {f'{high:.3g}' if high else 'after the sweep'}"
         where = f"below {cross['x']:.3g} {unit} (95 %: {limits})"
-        return f"the {first} is quicker {where}, the {then} above; {spread}."
+        mean = " by mean" if cross["by"] == "mean" else ""
+        return f"the {first} is quicker{mean} {where}, the {then} above; {spread}."
     shown = {side for side in sides.values() if side}
     if len(shown) == 1:
         open_ = [f"{x:.4g}" for x, side in sides.items() if not side]
@@ -80,7 +83,7 @@ def by_mean(points: Sequence[dict], unit: str) -> str:
     told = ""
     for name in ("client", "server"):
         if apart := [point for point in points if not side(point) and side(point["mean"]) == name]:
-            where = ", ".join(f"{point['x']:.3g}" for point in apart)
+            where = ", ".join(f"{point['x']:.4g}" for point in apart)
             ratios = " to ".join(dict.fromkeys(f"{pick(p['mean']['ratio'] for p in apart):.3g}" for pick in (min, max)))
             told += f"; by mean the {name} is ahead at {where} {unit}, {ratios}"
     return told
@@ -91,27 +94,36 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
     own = blocks.read(directory / path)
     found = []
     for form in described["forms"]:
-        points, resampled = [], []
+        points, kept = [], []
         for seed, asked in enumerate(described["points"]):
             here = [block for block in own if block.path.parent.parent.name == asked["label"]]
             if pairs := paired(here, folder(form)):
                 points.append({**asked, **estimate(pairs)})
-                resampled.append(replicates(pairs, seed))
+                kept.append((seed, pairs))
         entry = {key: described[key] for key in ("workload", "sweep", "unit", "network", "regime")}
         entry["sweep"] += f", {form}" if form else ""
         entry |= {"path": path, "points": points, "crossing": None}
-        if {side(point) for point in points} >= {"client", "server"}:
-            x, ratios = ([point[key] for point in points] for key in ("x", "ratio"))
-            entry["crossing"] = crossing(x, ratios, np.transpose(resampled))
+        for by in ("p50", "mean"):
+            ratios = [statistic(point, by) for point in points]
+            if {side(ratio) for ratio in ratios} >= {"client", "server"}:
+                drawn = np.transpose([replicates(each, seed, by) for seed, each in kept])
+                x, known = [point["x"] for point in points], [ratio["ratio"] for ratio in ratios]
+                entry["crossing"] = {"by": by, **crossing(x, known, drawn)}
+                break
         found.append({**entry, "says": says(entry)})
     return found
 
 
-def side(point: dict) -> str:
+def statistic(point: dict, by: str) -> dict:
+    """The ratio of a point's p50 or mean, with its interval."""
+    return point if by == "p50" else point[by]
+
+
+def side(ratio: dict) -> str:
     """Who is quicker by the whole interval; empty if that is open."""
-    if point["low"] is None or point["high"] is None:
+    if ratio["low"] is None or ratio["high"] is None:
         return ""
-    return "client" if point["low"] > 1 else "server" if point["high"] < 1 else ""
+    return "client" if ratio["low"] > 1 else "server" if ratio["high"] < 1 else ""
 
 
 def folder(form: str) -> str:
@@ -151,11 +163,12 @@ def estimate(pairs: Pairs) -> dict:
     }
 
 
-def replicates(pairs: Pairs, seed: int) -> np.ndarray:
-    """log(ratio of the medians) in bootstrap draws of rounds, as widely spread as the interval that `comparison` gives:
-    Student's t for so few rounds, and not the normal distribution's narrower one."""
+def replicates(pairs: Pairs, seed: int, by: str) -> np.ndarray:
+    """log(ratio of the medians, or means) in bootstrap draws of rounds, as widely spread as the interval that
+    `comparison` gives: Student's t for so few rounds, and not the normal distribution's narrower one."""
     n = len(pairs)
-    client, server = (Pool([block.latency for block in arm]).percentile(50) for arm in zip(*pairs, strict=True))
+    [metric] = [each for each in METRICS if each.name == by]
+    client, server = (metric.statistic(arm, None) for arm in zip(*pairs, strict=True))
     weights, once = bootstrap.resamples(n, seed), np.ones((1, n), int)
     own, drawn = (np.log(server(each) / client(each)) for each in (once, weights))
     if n < 2:

@@ -103,8 +103,11 @@ def crossover(entry: dict, said: str) -> str:
 
 
 def draw_crossover(axes, entry: dict, paper: str = PAPER) -> None:
-    """Points without an interval are hollow; where a limit of the crossing is open, the shade goes to the edge."""
-    points = sorted(entry["points"], key=lambda point: point["x"])
+    """Of medians, or of what the crossing is by; points without an interval are hollow; where a limit of the crossing
+    is open, the shade goes to the edge."""
+    by = entry["crossing"]["by"] if entry["crossing"] else "p50"
+    points = [{"x": point["x"], **(point if by == "p50" else point[by])} for point in entry["points"]]
+    points.sort(key=lambda point: point["x"])
     x, ratio = ([point[key] for point in points] for key in ("x", "ratio"))
     low, high = limits(points)
     reference(axes.axhspan, axes.axhline, None)
@@ -116,7 +119,7 @@ def draw_crossover(axes, entry: dict, paper: str = PAPER) -> None:
         face = colour if known else paper
         axes.plot([point["x"]], [point["ratio"]], "o", color=colour, markersize=5.5, markerfacecolor=face, zorder=3)
     axes.set(yscale="log", ylim=(low, high), xlabel=literal(f"{entry['sweep']}, {entry['unit']}"))
-    axes.set(ylabel="server ÷ client, p50")
+    axes.set(ylabel=f"server ÷ client, {by}")
     if min(x) > 0 and max(x) / min(x) > 8:
         axes.set_xscale("log")
         plain(axes.xaxis, min(x), max(x))

@@ -170,8 +170,9 @@ def crossover() -> list[dict]:
     """Of two networks: a crossing with both limits, with open ones, none for lack of intervals, nothing measured."""
     regimes = "the real network", "an accelerator that is never the bottleneck (tiny stand-in)"
     turns, certain = ((0.07, 0.9), (0.3, 0.95), (1, 1.02), (4, 1.21), (12, 1.62)), 1.03
-    closed = sweep("image size", "megapixels", regimes[0], turns, certain, {"x": 0.76, "low": 0.41, "high": 1.2})
-    open_ends = {"x": 90.0, "low": None, "high": None}
+    cross = {"by": "p50", "x": 0.76, "low": 0.41, "high": 1.2}
+    closed = sweep("image size", "megapixels", regimes[0], turns, certain, cross)
+    open_ends = {"by": "mean", "x": 90.0, "low": None, "high": None}
     return [
         closed,
         sweep("link rate, FP32 tensor", "Mbit/s", regimes[1], ((10, 0.4), (100, 1.02), (1000, 1.3)), 1.1, open_ends),

@@ -14,6 +14,7 @@ from loadgen.crossing import crossing
 from loadgen.sweeps import lengths, planned
 from serving.state import name
 from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.test_comparison import block
 
 BOTH = ["image", "audio"]
 
@@ -74,7 +75,7 @@ def test_a_limit_beyond_the_sweep_is_left_open():
 def test_an_open_limit_of_the_crossing_is_shaded_to_the_edge(limits):
     from matplotlib.figure import Figure
 
-    given = entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"x": 2, "low": limits[0], "high": limits[1]})
+    given = entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"by": "p50", "x": 2, "low": limits[0], "high": limits[1]})
     axes = Figure().subplots()
     curves.draw_crossover(axes, given)
     [shade] = [patch for patch in axes.patches if patch.get_alpha() == 0.09]
@@ -98,19 +99,50 @@ def entry(*points, cross=None, mean=None):
         (entry((1, 0.9, 1.1), (2, 0.9, 1.1)), "no difference shown anywhere"),
         (
             entry((1, 1.1, 1.2), (2, 0.9, 1.3), (12.19, 0.8, 2), mean={"ratio": 1.87, "low": 1.5, "high": 2.3}),
-            "(not at 2, 12.19 megapixels); server/client p50 1.08 to 1.26; by mean the client is ahead at 2, 12.2"
+            "(not at 2, 12.19 megapixels); server/client p50 1.08 to 1.26; by mean the client is ahead at 2, 12.19"
             " megapixels, 1.87.",
         ),
         (entry((1, None, None), (2, 0.9, 1.1)), "measure 6 rounds or more"),
         (entry(), "nothing was measured"),
         (
-            entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"x": 2, "low": 1.5, "high": None}),
+            entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"by": "p50", "x": 2, "low": 1.5, "high": None}),
             "the client is quicker below 2 megapixels (95 %: 1.5 to after the sweep), the server above",
+        ),
+        (
+            entry(
+                (1, 0.9, 1.3),
+                cross={"by": "mean", "x": 2, "low": 1.5, "high": 3},
+                mean={"ratio": 0.8, "low": 0.7, "high": 0.9},
+            ),
+            "the server is quicker by mean below 2 megapixels (95 %: 1.5 to 3), the client above; server/client p50",
         ),
     ],
 )
 def test_every_outcome_has_its_sentence(given, says):
     assert says in crossings.says(given)
+
+
+def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(monkeypatch):
+    """Medians that are equal throughout; a tenth of the requests differs, at either end for the other placement."""
+
+    def latencies(slower: float) -> np.ndarray:
+        """(rounds, requests) in ms."""
+        rng = np.random.default_rng(int(slower))
+        return rng.normal(100, 5, (8, 60)) * np.where(np.arange(60) % 10, 1, slower)
+
+    kinds = {"left": (4.0, 1.0), "right": (1.0, 4.0)}
+    asked = [{"x": x, "label": label, "kilobytes": 1.0} for x, label in enumerate(kinds, 1)]
+    sweep = {"workload": "image", "sweep": "image size", "unit": "megapixels", "network": "-", "regime": "-"}
+    made = []
+    for slow in kinds.values():
+        turns = zip(*map(latencies, slow), strict=True)
+        made.append([(block("client", own, n), block("server", other, n)) for n, (own, other) in enumerate(turns)])
+    monkeypatch.setattr(crossings.blocks, "read", lambda directory: [])
+    monkeypatch.setattr(crossings, "paired", lambda here, client: made.pop(0))
+    [found] = crossings.evaluate(Path(), "-", {**sweep, "forms": [""], "points": asked})
+    assert found["crossing"]["by"] == "mean"
+    assert 1 < found["crossing"]["low"] < found["crossing"]["x"] < found["crossing"]["high"] < 2
+    assert "the server is quicker by mean below" in found["says"]
 
 
 # The plan ---------------------------------------------------------------------------------------------------------
