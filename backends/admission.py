@@ -6,8 +6,9 @@ So its queue has no policy, and the model bounds it. As long as little waits, `e
 returns a batch's answers. While a batch runs, it looks 20 times a second at how many requests wait behind it (the
 gauge nv_inference_pending_request_count). Are they too many, it leaves the batch to a thread and returns, so that
 Triton hands it the others: it keeps what can still be answered in time, and refuses the rest. Once all is answered it
-is as before. What waited longer than that after all, behind work that took longer than it used to, is refused when its
-turn comes: nobody waits for it any more.
+is as before. How long a request will take is told by its tensor's size and what such have cost lately; a file's size
+tells nothing, so files are only counted. What waited too long after all, behind work that took longer than it used to,
+is refused when its turn comes: nobody waits for it any more.
 
 In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
 the few requests that it kept get no answer at all.
@@ -27,9 +28,13 @@ POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 CALM = 0.25  # seconds until the next look at a following step that had nothing to do
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
 PENDING = "nv_inference_pending_request_count"
-KEPT, COST = "crossover_kept_requests", "crossover_seconds_per_request"
-GAUGES = {KEPT: "Requests that a model has not answered yet", COST: "Running mean of a request's share of a batch"}
-WEIGHT = 0.25  # of the newest batch in the running mean of seconds per request
+KEPT, OWED, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
+GAUGES = {
+    KEPT: "Requests that a model has not answered yet",
+    OWED: "Seconds that these will take",
+    COST: "Running mean of a request's share of a batch",
+}
+WEIGHT = 0.25  # of the newest batch in running means
 
 
 def admitting(model):
@@ -73,49 +78,59 @@ class Admission:
         self.following = told.get("next")
         self.metrics = Metrics(told["metrics"])
         self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
-        self.kept, self.cost = (family.Metric(labels={"model": self.name}) for family in self.families)
-        self.seconds = 0.0  # per request, a running mean
+        self.gauges = [family.Metric(labels={"model": self.name}) for family in self.families]
+        self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
+        self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
         self.calm_until = 0.0
-        self.waiting, self.open, self.closed = deque(), 0, False
+        self.waiting, self.open, self.owed, self.closed = deque(), 0, 0, False  # requests that are kept, their units
         self.changed = threading.Condition()
         self.worker = threading.Thread(target=self._work, daemon=True)
         self.worker.start()
 
-    @property
-    def limit(self):
-        """How many requests can be answered within the budget: one at least."""
-        return max(1, min(MOST, int(self.budget / self.seconds))) if self.seconds else MOST
-
     def limit_of_next(self):
-        """How many of ours the next step can answer within its budget, after those that it has."""
+        """How many of ours the next step can answer within its budget after what it has; one, if that is half of it."""
         if not self.following or time.monotonic() < self.calm_until:
             return MOST
         cost = self.metrics.read(COST, self.following)
-        has = self.metrics.read(KEPT, self.following) + self.metrics.read(PENDING, self.following)
-        if has < 2 or not cost:
+        has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
+        if has <= 2 * cost:
             self.calm_until = time.monotonic() + CALM
             return MOST
-        return max(0, int(self.budget / cost - has))
+        return max(1 if has < self.budget / 2 else 0, int((self.budget - has) / cost))
 
     def __call__(self, requests):
-        limit = min(self.limit, self.limit_of_next())
+        most = min(MOST, self.limit_of_next())
         with self.changed:
-            busy, room = self.open > 0, max(0, limit - self.open)
-            batch = Batch(requests[:room], busy, left=busy or len(requests) > room)
-            self.open += len(batch.requests)
-            if batch.requests:
-                self.kept.set(self.open)
+            busy = self.open > 0
+            kept, refused = [], []
+            for request in requests:
+                units = self._units(request)
+                late = self.open > 0 and (self.owed + units) * self.pace > self.budget
+                if late or self.open >= most:
+                    refused.append(request)
+                else:
+                    kept.append(request)
+                    self.open += 1
+                    self.owed += units
+            batch = Batch(kept, busy, left=busy or bool(refused))
+            if kept:
+                self._tell()
                 self.waiting.append(batch)
                 self.changed.notify_all()
-        for request in requests[room:]:
+        for request in refused:
             send(request, self.refusal())
         if batch.left:
             return None
         while not batch.done.wait(POLL):
-            limit = min(self.limit, self.limit_of_next())
-            if self.open + self.metrics.read(PENDING, self.name) / self.instances > limit and batch.leave():
+            if self._crowded() and batch.leave():
                 return None
         return batch.responses
+
+    def _crowded(self):
+        """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
+        pending = self.metrics.read(PENDING, self.name) / self.instances
+        late = pending and (self.owed + pending * self.usual) * self.pace > self.budget
+        return late or self.open + pending > min(MOST, self.limit_of_next())
 
     def refusal(self):
         said = f"{self.name} is overloaded: a request would not be answered within {self.budget:g} s"
@@ -132,7 +147,7 @@ class Admission:
         while not (self.closed and not self.waiting):
             batches, late = self._next()
             for batch in late:
-                self._settle(batch.requests)
+                self._settle([batch])
                 batch.answer([self.refusal() for _ in batch.requests])
             if not batches:
                 continue
@@ -143,20 +158,27 @@ class Admission:
             except Exception as error:
                 said = " ".join(str(error).split())
                 responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
-            spent = (time.monotonic() - began) / len(requests)
-            self._settle(requests, spent)
+            self._settle(batches, time.monotonic() - began)
             answers = iter(responses)
             for batch in batches:
                 batch.answer([next(answers) for _ in batch.requests])
 
-    def _settle(self, requests, seconds=None):
-        """These are about to be answered, after `seconds` of work each, or without any."""
+    def _settle(self, batches, seconds=None):
+        """These are about to be answered, after so many seconds of work for all, or without any."""
+        requests = [request for batch in batches for request in batch.requests]
+        units = sum(map(self._units, requests))
         with self.changed:
             self.open -= len(requests)
-            self.kept.set(self.open)
+            self.owed -= units
             if seconds is not None:
-                self.seconds += (seconds - self.seconds) * (WEIGHT if self.seconds else 1)
-                self.cost.set(self.seconds)
+                weight = WEIGHT if self.pace else 1
+                self.pace += (seconds / units - self.pace) * weight
+                self.usual += (units / len(requests) - self.usual) * weight
+            self._tell()
+
+    def _tell(self):
+        for gauge, value in zip(self.gauges, (self.open, self.owed * self.pace, self.usual * self.pace), strict=True):
+            gauge.set(value)
 
     def _next(self):
         """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""
@@ -176,6 +198,11 @@ class Admission:
 
     def _rows(self, batch):
         return sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
+
+    def _units(self, request):
+        """Of work: elements of a tensor, or files."""
+        tensor = request.inputs()[0].as_numpy()
+        return max(1, len(tensor) if self.files else tensor.size)
 
     def _kind(self, batch):
         """What Triton's batcher looks at: inputs that may not be ragged are merged if they are of one shape."""

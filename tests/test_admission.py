@@ -29,8 +29,8 @@ class TritonPythonModel:
 """
 CONFIG = """
 backend: "python" max_batch_size: 1
-input { name: "seconds" data_type: TYPE_FP32 dims: [ 1 ] }
-output { name: "slept" data_type: TYPE_FP32 dims: [ 1 ] }
+input { name: "seconds" data_type: TYPE_FP32 dims: [ -1 ] }
+output { name: "slept" data_type: TYPE_FP32 dims: [ -1 ] }
 instance_group { kind: KIND_CPU }
 """
 BOUNDED = """
@@ -39,11 +39,14 @@ parameters {{ key: "metrics" value {{ string_value: "{metrics}" }} }}
 """
 
 
+NAMES = [b"sleeper-%d" % n for n in range(10)]
+
+
 class Crowded(http.server.BaseHTTPRequestHandler):
     """Metrics of a server that always has a thousand requests waiting, so that the model takes over at once."""
 
     def do_GET(self):
-        page = b'nv_inference_pending_request_count{model="sleeper",version="1"} 1000\n'
+        page = b"".join(b'nv_inference_pending_request_count{model="%s",version="1"} 1000\n' % name for name in NAMES)
         self.send_response(200)
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
@@ -60,24 +63,30 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ask(server):
+def crowded():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Crowded) as metrics:
         threading.Thread(target=metrics.serve_forever, daemon=True).start()
-        config = CONFIG + BOUNDED.format(budget=BUDGET * 1e3, metrics=f"127.0.0.1:{metrics.server_address[1]}")
-        server.load("sleeper", config, model_py=MODEL)
-        rest = Rest(server.address)
-
-        def ask(seconds: float) -> str:
-            """200, or the refusal."""
-            given = np.float32(seconds).tobytes()
-            try:
-                assert rest.infer("sleeper", given)["slept"] == ([1, 1], given)
-            except Failure as refusal:
-                return str(refusal)
-            return "200"
-
-        yield ask
+        yield f"127.0.0.1:{metrics.server_address[1]}"
         metrics.shutdown()
+
+
+@pytest.fixture
+def ask(server, crowded):
+    """Sends numbers to a fresh model, which sleeps for their sum in seconds."""
+    name = next(name for name in map(bytes.decode, NAMES) if not (server.repository / name).exists())
+    server.load(name, CONFIG + BOUNDED.format(budget=BUDGET * 1e3, metrics=crowded), model_py=MODEL)
+    rest = Rest(server.address)
+
+    def ask(*seconds: float) -> str:
+        """200, or the refusal."""
+        given = np.array(seconds, np.float32).tobytes()
+        try:
+            assert rest.infer(name, given)["slept"] == ([1, len(seconds)], given)
+        except Failure as refusal:
+            return str(refusal).replace(name, "sleeper")
+        return "200"
+
+    return ask
 
 
 def test_who_waited_longer_than_the_budget_is_refused_without_any_work(ask):
@@ -95,6 +104,27 @@ def test_who_waited_longer_than_the_budget_is_refused_without_any_work(ask):
 
 def test_who_finds_the_model_idle_is_answered_however_long_that_takes(ask):
     assert [ask(2 * BUDGET), ask(2 * BUDGET)] == ["200", "200"]
+
+
+def test_small_tensors_are_not_taken_for_large_ones_that_came_before(ask):
+    """After three that took a whole budget each, there is room for six of a twentieth behind one of a third."""
+    assert [ask(*[BUDGET / 100] * 100) for _ in range(3)] == ["200"] * 3
+    with ThreadPoolExecutor(7) as pool:
+        first = pool.submit(ask, *[BUDGET / 100] * 33)
+        threading.Event().wait(BUDGET / 10)
+        assert list(pool.map(lambda _: ask(*[BUDGET / 100] * 5), range(6))) == ["200"] * 6
+    assert first.result() == "200"
+
+
+def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
+    """Of five that would take half a budget each, the first and one behind it can be answered in time."""
+    assert [ask(*[BUDGET / 100] * 5) for _ in range(20)] == ["200"] * 20
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(ask, *[BUDGET / 100] * 50)
+        threading.Event().wait(BUDGET / 5)
+        told = list(pool.map(lambda _: ask(*[BUDGET / 100] * 45), range(4)))
+    assert first.result() == "200"
+    assert [each[:3] for each in told].count("200") == 1
 
 
 def test_a_model_hangs_that_lets_requests_wait_and_answers_none(server, monkeypatch):
