@@ -131,8 +131,14 @@ def draw_crossover(axes, entry: dict, paper: str = PAPER) -> None:
         axes.axvline(crossing["x"], color=INK, linewidth=1.2, linestyle="--")
         axes.axvspan(crossing["low"] or edges[0], crossing["high"] or edges[1], color=INK, alpha=0.09, linewidth=0)
         axes.set_xlim(edges)
-    for text, y, where, colour in (("client ahead", 0.98, "top", CLIENT), ("server ahead", 0.02, "bottom", SERVER)):
-        axes.text(0.99, y, text, color=colour, ha="right", va=where, transform=axes.transAxes)
+    left, right = (0.01, "left"), (0.99, "right")
+    top, bottom = (left, right) if ratio[-1] > ratio[0] else (right, left)  # where the points are not
+    for text, (x, side), y, where, colour in (
+        ("client ahead", top, 0.98, "top", CLIENT),
+        ("server ahead", bottom, 0.02, "bottom", SERVER),
+    ):
+        box = {"facecolor": paper, "edgecolor": "none", "pad": 1.5}
+        axes.text(x, y, text, color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
 
 
 def sweep(entry: dict, path: Path) -> None:
