@@ -9,7 +9,7 @@ import time
 
 from serving.rest import Rest
 
-HUNG = 120.0  # seconds without an answer: longer than eight clips of a minute each take one core
+HUNG = 300.0  # seconds without an answer: eight merged clips of a minute each take one slow core three minutes
 WAITING = "nv_inference_pending_request_count", "crossover_kept_requests"
 ANSWERED = "nv_inference_request_success", "nv_inference_request_failure"
 
