@@ -18,7 +18,8 @@ CLIENT = {
     "client handing over": ("prepared", "sent"),
 }
 BETWEEN = "network and HTTP"
-"""From just before the first byte is written to the whole answer, less what the server says it spent."""
+"""From just before the first byte is written to the whole answer, less what the server says it spent. It may say more,
+as its clock runs on while the answer is with the client already: then 0."""
 UNEXPLAINED = "unexplained in server"
 """What the server says it spent on the request in all, less the queue and compute of every step."""
 OUTPUT = "compute_output"
@@ -38,27 +39,31 @@ def stages(blocks: Sequence[Block], model: str, steps: Sequence[str]) -> dict[st
     if not all(model in block.steps for block in blocks if block.completed):
         return {**parts, "server and network": answer}
     told = pooled(blocks)
+    passed = [step for step in steps if step in told]
     whole = told[model]["total"]
+    spent = once([told[step]["ms"] for step in passed], whole, len(passed) - 1)
+    if answer < whole:
+        whole, spent = answer, once(spent, answer, len(passed))
     parts[BETWEEN] = answer - whole
-    spent = once([told[step]["ms"] for step in steps if step in told], whole)
-    for step, ms in zip((step for step in steps if step in told), spent, strict=True):
+    for step, ms in zip(passed, spent, strict=True):
         parts[f"{step} queue"] = ms["queue"]
         parts[f"{step} compute"] = sum(ms.values()) - ms["queue"]
     parts[UNEXPLAINED] = whole - sum(sum(ms.values()) for ms in spent)
     return parts
 
 
-def once(steps: Sequence[dict[str, float]], whole: float) -> list[dict[str, float]]:
-    """ms by stage of each step, without what two of them count; `whole` is the request's ms in the server.
+def once(steps: Sequence[dict[str, float]], whole: float, handed_on: int) -> list[dict[str, float]]:
+    """ms by stage of each step, without what is counted twice; `whole` is what they all took.
 
     A step's `compute_output` ends when it has sent the responses of its whole batch. The first of them is in the next
-    step by then, whose clock runs as well, and where they share a core the second is what really goes on. So what the
-    steps claim beyond the whole is taken off the outputs of all but the last; anything beyond these stays, and shows.
+    step by then (after the last step, with the client), where another clock runs as well, and where they share a core
+    that is what really goes on. So what the steps claim beyond the whole is taken off the outputs of the first
+    `handed_on` of them, whose next one's clock is among the others; anything beyond these stays, and shows.
     """
-    handed = sum(ms[OUTPUT] for ms in steps[:-1])
-    twice = min(max(0.0, sum(sum(ms.values()) for ms in steps) - whole), handed)
-    kept = 1 - twice / handed if handed else 1.0
-    return [*({**ms, OUTPUT: ms[OUTPUT] * kept} for ms in steps[:-1]), *steps[-1:]]
+    outputs = sum(ms[OUTPUT] for ms in steps[:handed_on])
+    twice = min(max(0.0, sum(sum(ms.values()) for ms in steps) - whole), outputs)
+    kept = 1 - twice / outputs if outputs else 1.0
+    return [*({**ms, OUTPUT: ms[OUTPUT] * kept} for ms in steps[:handed_on]), *steps[handed_on:]]
 
 
 def pooled(blocks: Sequence[Block]) -> dict[str, dict]:

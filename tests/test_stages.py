@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loadgen import blocks
-from loadgen.stages import OUTPUT, UNEXPLAINED, once, stages
+from loadgen.stages import BETWEEN, OUTPUT, UNEXPLAINED, once, stages
 from loadgen.workloads import IMAGE
 from tests import blocks_on_disk
 
@@ -20,38 +20,63 @@ def whole(steps: list[dict]) -> float:
 def test_what_two_steps_claim_is_taken_off_the_output_of_the_first():
     """A merged batch of the real server: preprocessing's output clock ran 33 ms on while the network computed."""
     told = [step(8.4, 146.1, 33.2), step(89.9, 1061.4, 0.6)]
-    first, last = once(told, whole(told) - 15.8)
+    first, last = once(told, whole(told) - 15.8, 1)
     assert first[OUTPUT] == pytest.approx(33.2 - 15.8)
     assert (first["queue"], first["compute_infer"], last) == (8.4, 146.1, told[1])
 
 
 def test_steps_in_a_row_are_left_as_told():
     told = [step(0.1, 7.0, 1.0), step(0.1, 76.0, 0.2)]
-    assert once(told, whole(told) + 0.3) == told
+    assert once(told, whole(told) + 0.3, 1) == told
 
 
 def test_more_than_the_outputs_cannot_overlap_and_stays_visible():
     told = [step(0, 7, 1), step(0, 3, 2), step(0, 1, 5)]
-    kept = once(told, whole(told) - 10)
+    kept = once(told, whole(told) - 10, 2)
     assert [ms[OUTPUT] for ms in kept] == [0, 0, 5]
     assert whole(kept) - (whole(told) - 10) == pytest.approx(7)
 
 
 @pytest.mark.parametrize("told", [[], [step(1, 2, 3)]])
-def test_a_single_step_overlaps_with_nothing(told):
-    assert once(told, 1.0) == told
+def test_a_step_without_another_after_it_overlaps_with_nothing(told):
+    assert once(told, 1.0, 0) == told
 
 
 @pytest.mark.parametrize("placement", ["client", "server"])
-@pytest.mark.parametrize("more", [0.0, 4.0, -0.15], ids=["as told", "a gap", "an overlap"])
-def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, more):
-    block = blocks_on_disk.block(tmp_path, "image", placement, 1)
-    model = getattr(IMAGE, placement).model
-    if placement == "server":
-        own = [told for name, told in block.steps.items() if name != model]
-        block.steps[model]["total"] = sum(sum(told["ms"].values()) for told in own) + more
+@pytest.mark.parametrize(
+    ("more", "network", "unexplained"),
+    [(0.0, 0.6, 0.0), (0.3, 0.6, 0.3), (-0.15, 0.6, 0.0), (-0.3, 0.6, -0.1)],
+    ids=["as told", "a gap", "an overlap", "more than outputs"],
+)
+def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, more, network, unexplained):
+    """Of steps whose outputs take 0.2 ms each."""
+    block, own = told(tmp_path, placement)
+    whole = block.steps[(model := getattr(IMAGE, placement).model)]
+    answer = block.summary["wire"]["mean"]
+    longer = own[-1]["ms"]  # the network's queue takes what is left
+    longer["queue"] += answer - network - more - sum(sum(each["ms"].values()) for each in own)
+    whole["total"] = answer - network
     block.write()
     parts = stages(blocks.read(tmp_path), model, IMAGE.steps)
     assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
+    assert parts[BETWEEN] == pytest.approx(network)
     if placement == "server":
-        assert parts[UNEXPLAINED] == pytest.approx(max(0, more), abs=1e-9)
+        assert parts[UNEXPLAINED] == pytest.approx(unexplained, abs=1e-9)
+
+
+@pytest.mark.parametrize("placement", ["client", "server"])
+def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_the_network(tmp_path, placement):
+    block, own = told(tmp_path, placement)
+    model, answer = getattr(IMAGE, placement).model, block.summary["wire"]["mean"]
+    own[-1]["ms"]["queue"] += answer + 0.1 - sum(sum(each["ms"].values()) for each in own)
+    block.steps[model]["total"] = answer + 0.1
+    block.write()
+    parts = stages(blocks.read(tmp_path), model, IMAGE.steps)
+    assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
+    assert (parts[BETWEEN], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
+
+
+def told(directory, placement):
+    """(a block, what its server tells of the steps, in their order)."""
+    block = blocks_on_disk.block(directory, "image", placement, 1)
+    return block, [block.steps[step] for step in IMAGE.steps if step in block.steps]
