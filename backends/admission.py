@@ -81,7 +81,7 @@ class Admission:
         self.gauges = [family.Metric(labels={"model": self.name}) for family in self.families]
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
-        self.calm_until = 0.0
+        self.calm_until, self.room = 0.0, MOST  # of the next step
         self.waiting, self.open, self.owed, self.closed = deque(), 0, 0, False  # requests that are kept, their units
         self.changed = threading.Condition()
         self.worker = threading.Thread(target=self._work, daemon=True)
@@ -89,14 +89,14 @@ class Admission:
 
     def limit_of_next(self):
         """How many of ours the next step can answer within its budget after what it has; one, if that is half of it."""
-        if not self.following or time.monotonic() < self.calm_until:
-            return MOST
-        cost = self.metrics.read(COST, self.following)
-        has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
-        if has <= 2 * cost:
-            self.calm_until = time.monotonic() + CALM
-            return MOST
-        return max(1 if has < self.budget / 2 else 0, int((self.budget - has) / cost))
+        if self.following and time.monotonic() > self.calm_until:
+            cost = self.metrics.read(COST, self.following)
+            has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
+            room = int((self.budget - has) / cost) if cost else MOST
+            self.room = max(room, 1 if has < self.budget / 2 else 0)
+            if has <= 2 * cost:
+                self.calm_until = time.monotonic() + CALM
+        return self.room
 
     def __call__(self, requests):
         most = min(MOST, self.limit_of_next())

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -25,8 +24,9 @@ from benchmarks.clients import Clients
 from benchmarks.tables import Run, Runs, pick
 from loadgen import machine
 from loadgen.serverside import Unavailable
+from loadgen.sites import heed_sigterm
 from serving import ROOT, Failure
-from serving.__main__ import Parser, interrupt
+from serving.__main__ import Parser
 
 EIGHT = ("--mode", "threads", "--workers", 8)
 MODERATE = 0.35  # of the lower of the two maxima: where latencies are compared
@@ -159,7 +159,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    heed_sigterm()
     client, server = apart()
     report = {"machine": machine.describe(), "cores": {"client": client, "server": server}, "max": {}}
     report |= {part: {} for part in PARTS}

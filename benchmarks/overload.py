@@ -25,7 +25,7 @@ from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import launched
+from loadgen.sites import heed_sigterm, launched
 from loadgen.workloads import WORKLOADS
 
 FACTORS = (1, 2, 5)
@@ -226,6 +226,7 @@ def main() -> int:
         parser.exit(2, f"unknown placement {unknown[0]!r}; try one of {', '.join(PLACEMENTS)}\n")
     if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
         parser.exit(2, "--seconds and --slo must be positive, --capacity and --seed not negative\n")
+    heed_sigterm()
     try:
         run(options)
     except (Unavailable, OSError) as error:

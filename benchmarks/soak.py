@@ -30,7 +30,7 @@ from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import launched
+from loadgen.sites import heed_sigterm, launched
 from loadgen.workloads import WORKLOADS
 from serving import ROOT, Failure, local
 from serving.rest import Rest
@@ -232,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 < options.minutes <= 10000:
         parser.error("--minutes must be above 0, and 10000 at most")
+    heed_sigterm()
     try:
         at = contextlib.nullcontext(Server.at(options.url, ROOT / ".run")) if options.url else own(options.weights)
         with at as server:

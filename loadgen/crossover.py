@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import Site, behind, launched
+from loadgen.sites import Site, behind, heed_sigterm, launched
 from loadgen.sweeps import Place, Point, Sweep
 from loadgen.workloads import WORKLOADS
 from serving.state import name
@@ -236,10 +235,6 @@ def ease(point: Point) -> float:
     return -point.mbit if point.mbit else point.x
 
 
-def interrupt(number, frame):
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
     parser.add_argument("--sweeps", default=",".join(sweeps.NAMES), help="default: %(default)s")
@@ -253,7 +248,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--reports", default="reports")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupt)
+    heed_sigterm()
     try:
         for flag, good in (("sweeps", sweeps.NAMES), ("workloads", WORKLOADS), ("weights", WEIGHT)):
             values = list(dict.fromkeys(getattr(options, flag).split(",")))
