@@ -26,6 +26,7 @@ import triton_python_backend_utils as pb
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 CALM = 0.25  # seconds until the next look at a following step that had nothing to do
+FILLED = 0.75  # of the next step's budget is what a step fills, so that it seldom passes on what that one then refuses
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
 PENDING = "nv_inference_pending_request_count"
 KEPT, OWED, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
@@ -92,7 +93,7 @@ class Admission:
         if self.following and time.monotonic() > self.calm_until:
             cost = self.metrics.read(COST, self.following)
             has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
-            room = int((self.budget - has) / cost) if cost else MOST
+            room = int((FILLED * self.budget - has) / cost) if cost else MOST
             self.room = max(room, 1 if has < self.budget / 2 else 0)
             if has <= 2 * cost:
                 self.calm_until = time.monotonic() + CALM
