@@ -26,6 +26,7 @@ import triton_python_backend_utils as pb
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 CALM = 0.25  # seconds until the next look at a following step that had nothing to do
+LATE = 2  # budgets make the SLO: who has waited so long here alone is not waited for any more
 FILLED = 0.75  # of the next step's budget is what a step fills, so that it seldom passes on what that one then refuses
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
 PENDING = "nv_inference_pending_request_count"
@@ -186,7 +187,7 @@ class Admission:
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
             late = []
-            while self.waiting and self.waiting[0].behind and time.monotonic() > self.waiting[0].came + self.budget:
+            while self.waiting and self.waiting[0].behind and time.monotonic() > self.waiting[0].came + LATE * self.budget:
                 late.append(self.waiting.popleft())
             taken = [self.waiting.popleft()] if self.waiting else []
             rows = sum(map(self._rows, taken))
