@@ -186,8 +186,8 @@ class Admission:
         """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
-            late = []
-            while self.waiting and self.waiting[0].behind and time.monotonic() > self.waiting[0].came + LATE * self.budget:
+            late, before = [], time.monotonic() - LATE * self.budget
+            while self.waiting and self.waiting[0].behind and self.waiting[0].came < before:
                 late.append(self.waiting.popleft())
             taken = [self.waiting.popleft()] if self.waiting else []
             rows = sum(map(self._rows, taken))
