@@ -17,6 +17,7 @@ the few requests that it kept get no answer at all.
 import functools
 import http.client
 import json
+import os
 import re
 import threading
 import time
@@ -27,7 +28,8 @@ import triton_python_backend_utils as pb
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 CALM = 0.25  # seconds until the next look at a following step that had nothing to do
 LATE = 2  # budgets make the SLO: who has waited so long here alone is not waited for any more
-FILLED = 0.75  # of the next step's budget is what a step fills, so that it seldom passes on what that one then refuses
+GRACE = 1.25  # budgets of work a step accepts; the one before it fills one of them, so that little of its work is lost
+YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
 PENDING = "nv_inference_pending_request_count"
 KEPT, OWED, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
@@ -90,12 +92,11 @@ class Admission:
         self.worker.start()
 
     def limit_of_next(self):
-        """How many of ours the next step can answer within its budget after what it has; one, if that is half of it."""
+        """How many of ours the next step can answer within its budget after what it has."""
         if self.following and time.monotonic() > self.calm_until:
             cost = self.metrics.read(COST, self.following)
             has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
-            room = int((FILLED * self.budget - has) / cost) if cost else MOST
-            self.room = max(room, 1 if has < self.budget / 2 else 0)
+            self.room = max(1 if has < self.budget / 2 else 0, int((self.budget - has) / cost)) if cost else MOST
             if has <= 2 * cost:
                 self.calm_until = time.monotonic() + CALM
         return self.room
@@ -107,7 +108,7 @@ class Admission:
             kept, refused = [], []
             for request in requests:
                 units = self._units(request)
-                late = self.open > 0 and (self.owed + units) * self.pace > self.budget
+                late = self.open > 0 and (self.owed + units) * self.pace > GRACE * self.budget
                 if late or self.open >= most:
                     refused.append(request)
                 else:
@@ -131,7 +132,7 @@ class Admission:
     def _crowded(self):
         """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
         pending = self.metrics.read(PENDING, self.name) / self.instances
-        late = pending and (self.owed + pending * self.usual) * self.pace > self.budget
+        late = pending and (self.owed + pending * self.usual) * self.pace > GRACE * self.budget
         return late or self.open + pending > min(MOST, self.limit_of_next())
 
     def refusal(self):
@@ -146,6 +147,8 @@ class Admission:
         self.worker.join()
 
     def _work(self):
+        nice = os.getpriority(os.PRIO_PROCESS, 0) + YIELDING
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, nice))
         while not (self.closed and not self.waiting):
             batches, late = self._next()
             for batch in late:
