@@ -1,6 +1,7 @@
 """What strangers' files, our own sources and our dependencies must not do."""
 
 import ast
+import contextlib
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,34 @@ def test_every_dependency_is_pinned_with_hashes_and_names_no_index(path):
     entries = [entry for entry in entries if entry.strip()]
     assert entries
     for entry in entries:
-        assert re.match(r"[A-Za-z0-9_.\[\]-]+==[\w.+!]+( ;[^#]*?)?( +--hash=sha256:[0-9a-f]{64})+\s*$", entry), entry[
-            :90
-        ]
+        form = r"[A-Za-z0-9_.-]+(\[[a-z, ]+\])?==[\w.+!]+( ;[^#]*?)?( +--hash=sha256:[0-9a-f]{64})+\s*$"
+        assert re.match(form, entry), entry[:90]
+
+
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+def test_what_is_wanted_with_an_extra_is_pinned_with_it(name):
+    """Else pip before 23.3 (Debian 12's) refuses the lock on the day a newer version of that package appears."""
+    text = (ROOT / "requirements" / name).read_text()
+    pinned = [Requirement(line.rstrip(" \\")) for line in re.findall(r"^[A-Za-z0-9].*$", text, re.M)]
+    extras = {canonicalize_name(each.name): each.extras for each in pinned}
+    wanted = {}
+    for package in extras:
+        with contextlib.suppress(PackageNotFoundError):  # for another Python or system
+            for other in map(Requirement, requires(package) or []):
+                if other.extras and (other.marker is None or other.marker.evaluate({"extra": ""})):
+                    wanted[canonicalize_name(other.name)] = other.extras
+    assert "python-socketio" in wanted
+    assert {package: extras[package] & wanted[package] for package in wanted} == wanted
+
+
+def test_the_gpu_image_finds_its_libraries_in_the_lock():
+    """By the same command as the image, on the same file."""
+    text = (ROOT / "Dockerfile.gpu").read_text()
+    names = re.search(r'ARG LIBRARIES="(.*?)"', text, re.S)[1].replace("\\\n", "")
+    command = re.search(r"RUN (awk .*?) > ", text)[1].replace("/requirements/", "requirements/")
+    done = subprocess.run(["sh", "-c", command], env={**os.environ, "LIBRARIES": names}, cwd=ROOT, capture_output=True)
+    found = {re.split(r"[\[=]", line)[0] for line in re.findall(r"^[a-z].*", done.stdout.decode(), re.M)}
+    assert found == set(names.split("|"))
 
 
 @pytest.mark.parametrize("name", [*DOCKERFILES, "Makefile", ".ci/run"])
