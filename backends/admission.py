@@ -11,19 +11,20 @@ tells nothing, so files are only counted. What waited too long after all, behind
 is refused when its turn comes: nobody waits for it any more.
 
 In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
-the few requests that it kept get no answer at all.
+the few requests that it kept get no answer at all. Should the thread fail for a reason that nobody foresaw, it takes
+the stub with it: a dead stub is noticed and brought back, one that answers nobody is not for minutes.
 """
 
 import functools
-import http.client
 import json
 import os
-import re
 import threading
 import time
+import traceback
 from collections import deque
 
 import triton_python_backend_utils as pb
+from gauges import Metrics
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 CALM = 0.25  # seconds until the next look at a following step that had nothing to do
@@ -31,6 +32,7 @@ LATE = 2  # budgets make the SLO: who has waited so long here alone is not waite
 GRACE = 1.25  # budgets of work a step accepts; the one before it fills one of them, so that little of its work is lost
 YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
+MOST_BYTES = 2**28  # of them, beyond a first one: a server takes bodies of any size
 PENDING = "nv_inference_pending_request_count"
 KEPT, OWED, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
 GAUGES = {
@@ -57,7 +59,7 @@ def admitting(model):
             told = {name: value["string_value"] for name, value in config["parameters"].items()}
             self.admit = super().execute
             if "budget_ms" in told:
-                self.admit = Admission(super().execute, config, float(told["budget_ms"]) / 1e3, told)
+                self.admit = Admission(super().execute, config, args["model_instance_name"], told)
 
         def execute(self, requests):
             return self.admit(requests)
@@ -74,19 +76,21 @@ def admitting(model):
 class Admission:
     """Around `work`, which gives a response per request; for an instance that Triton calls from one thread."""
 
-    def __init__(self, work, config, budget, told):
-        self.work, self.name, self.budget = work, config["name"], budget
+    def __init__(self, work, config, instance, told):
+        self.work, self.name, self.budget = work, config["name"], float(told["budget_ms"]) / 1e3
         self.most_rows = max(1, config["max_batch_size"])
         self.ragged = all(tensor.get("allow_ragged_batch") for tensor in config["input"])
         self.instances = sum(group["count"] for group in config["instance_group"])
         self.following = told.get("next")
         self.metrics = Metrics(told["metrics"])
         self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
-        self.gauges = [family.Metric(labels={"model": self.name}) for family in self.families]
+        self.gauges = [family.Metric(labels={"model": self.name, "instance": instance}) for family in self.families]
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
         self.calm_until, self.room = 0.0, MOST  # of the next step
-        self.waiting, self.open, self.owed, self.closed = deque(), 0, 0, False  # requests that are kept, their units
+        self.waiting, self.closed = deque(), False
+        self.open, self.owed, self.held = 0, 0, 0  # requests that are kept, their units of work, their bytes
+        self._tell()  # an instance that died left its own
         self.changed = threading.Condition()
         self.worker = threading.Thread(target=self._work, daemon=True)
         self.worker.start()
@@ -107,14 +111,14 @@ class Admission:
             busy = self.open > 0
             kept, refused = [], []
             for request in requests:
-                units = self._units(request)
-                late = self.open > 0 and (self.owed + units) * self.pace > GRACE * self.budget
-                if late or self.open >= most:
+                units, size = self._units(request), self._bytes(request)
+                late = (self.owed + units) * self.pace > GRACE * self.budget
+                large = self.held + size > MOST_BYTES
+                if self.open >= most or (self.open and (late or large)):
                     refused.append(request)
                 else:
                     kept.append(request)
-                    self.open += 1
-                    self.owed += units
+                    self._count(1, units, size)
             batch = Batch(kept, busy, left=busy or bool(refused))
             if kept:
                 self._tell()
@@ -147,39 +151,52 @@ class Admission:
         self.worker.join()
 
     def _work(self):
-        nice = os.getpriority(os.PRIO_PROCESS, 0) + YIELDING
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, nice))
-        while not (self.closed and not self.waiting):
-            batches, late = self._next()
-            for batch in late:
-                self._settle([batch])
-                batch.answer([self.refusal() for _ in batch.requests])
-            if not batches:
-                continue
-            requests = [request for batch in batches for request in batch.requests]
-            began = time.monotonic()
-            try:
-                responses = self.work(requests)
-            except Exception as error:
-                said = " ".join(str(error).split())
-                responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
-            self._settle(batches, time.monotonic() - began)
-            answers = iter(responses)
-            for batch in batches:
-                batch.answer([next(answers) for _ in batch.requests])
+        try:
+            nice = os.getpriority(os.PRIO_PROCESS, 0) + YIELDING
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, nice))
+            while not (self.closed and not self.waiting):
+                self._step()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    def _step(self):
+        batches, late = self._next()
+        for batch in late:
+            self._settle([batch])
+            batch.answer([self.refusal() for _ in batch.requests])
+        if not batches:
+            return
+        requests = [request for batch in batches for request in batch.requests]
+        began = time.monotonic()
+        try:
+            responses = self.work(requests)
+            if len(responses) != len(requests):
+                raise ValueError(f"{self.name} gave {len(responses)} responses to {len(requests)} requests")
+        except Exception as error:
+            said = " ".join(str(error).split())
+            responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
+        self._settle(batches, time.monotonic() - began)
+        answers = iter(responses)
+        for batch in batches:
+            batch.answer([next(answers) for _ in batch.requests])
 
     def _settle(self, batches, seconds=None):
         """These are about to be answered, after so many seconds of work for all, or without any."""
         requests = [request for batch in batches for request in batch.requests]
         units = sum(map(self._units, requests))
         with self.changed:
-            self.open -= len(requests)
-            self.owed -= units
+            self._count(-len(requests), -units, -sum(map(self._bytes, requests)))
             if seconds is not None:
                 weight = WEIGHT if self.pace else 1
                 self.pace += (seconds / units - self.pace) * weight
                 self.usual += (units / len(requests) - self.usual) * weight
             self._tell()
+
+    def _count(self, requests, units, size):
+        self.open += requests
+        self.owed += units
+        self.held += size
 
     def _tell(self):
         for gauge, value in zip(self.gauges, (self.open, self.owed * self.pace, self.usual * self.pace), strict=True):
@@ -208,6 +225,9 @@ class Admission:
         """Of work: elements of a tensor, or files."""
         tensor = request.inputs()[0].as_numpy()
         return max(1, len(tensor) if self.files else tensor.size)
+
+    def _bytes(self, request):
+        return sum(tensor.as_numpy().nbytes for tensor in request.inputs())
 
     def _kind(self, batch):
         """What Triton's batcher looks at: inputs that may not be ragged are merged if they are of one shape."""
@@ -240,41 +260,6 @@ class Batch:
             for request, response in zip(self.requests, responses, strict=True):
                 send(request, response)
         self.done.set()
-
-
-class Metrics:
-    """The server's, over a connection that stays open (0.3 ms); nobody waits for them but who has none of late."""
-
-    def __init__(self, address):
-        self.connection = http.client.HTTPConnection(address, timeout=1)
-        self.page, self.at = "", 0.0
-        self.wanted, self.lock = threading.Event(), threading.Lock()
-        threading.Thread(target=self._follow, daemon=True).start()
-
-    def read(self, name, model):
-        """0 where it cannot be had: then nothing is refused."""
-        age = time.monotonic() - self.at
-        if age > 4 * POLL:
-            self._fetch()
-        elif age > 0.9 * POLL:
-            self.wanted.set()
-        found = re.search(rf'^{name}\{{[^}}]*model="{model}"[^}}]*\}} (\S+)', self.page, re.M)
-        return float(found[1]) if found else 0.0
-
-    def _follow(self):
-        while self.wanted.wait():
-            self.wanted.clear()
-            self._fetch()
-
-    def _fetch(self):
-        with self.lock:
-            try:
-                self.connection.request("GET", "/metrics")
-                self.page = self.connection.getresponse().read().decode()
-            except (OSError, http.client.HTTPException):
-                self.connection.close()
-                self.page = ""
-            self.at = time.monotonic()
 
 
 def send(request, response):

@@ -71,8 +71,8 @@ def overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
         before, during = calm.schedule(AROUND, seed + 1).times, arrivals.parse(spec).schedule(seconds, seed).times
         after = calm.schedule(AROUND, seed + 2).times
         times = np.concatenate([before, AROUND + during, AROUND + seconds + after])
-        end = AROUND + (middle + lasts if name == "spike" else seconds)
-        made.append(Overload(name, times, AROUND, end))
+        begin, end = (middle, middle + lasts) if name == "spike" else (0, seconds)
+        made.append(Overload(name, times, AROUND + begin, AROUND + end))
     return made
 
 

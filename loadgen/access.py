@@ -73,19 +73,20 @@ def add_login(web_ui, password: str) -> None:
 
 
 def protect(web_ui) -> None:
-    """Keeps other sites' pages out, and strangers where there is a login; says so where there is none."""
+    """Keeps other sites' pages out, and strangers behind a login, unless something else is said to keep them out."""
     if web_ui.web_login:
         password = os.environ.get("CROSSOVER_WEB_PASSWORD")
         if not password:
             print("--web-login: put the password that it shall ask for into CROSSOVER_WEB_PASSWORD", file=sys.stderr)
             sys.exit(2)
         add_login(web_ui, password)
-    elif web_ui.host not in ("127.0.0.1", "::1", "localhost"):
+    elif web_ui.host not in ("127.0.0.1", "::1", "localhost") and os.environ.get("CROSSOVER_WEB_OPEN") != "1":
         print(
-            f"WARNING: Locust's page listens on {web_ui.host or '0.0.0.0'} without a login: unless something else "
-            "keeps strangers out, they can send loads and this user's files anywhere; add --web-login",
+            f"--web-host {web_ui.host or '0.0.0.0'}: who reaches Locust's page can send loads and this user's files "
+            "anywhere; add --web-login, or say CROSSOVER_WEB_OPEN=1 where something else keeps strangers out",
             file=sys.stderr,
         )
+        sys.exit(2)
 
     @web_ui.app.before_request
     def refuse_foreign():

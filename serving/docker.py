@@ -121,6 +121,6 @@ def follow(name: str, say) -> None:
 
 def down(record: dict) -> None:
     """Removes the containers and the network, the load generator's too; the image stays."""
-    arguments = ["--profile", "loadgen", "down", "--volumes", "--remove-orphans", "--timeout=20"]
+    arguments = ["--profile", "loadgen", "down", "--volumes", "--remove-orphans", "--timeout=25"]
     if compose(record, arguments, subprocess.DEVNULL).returncode:
         raise Failure(f"docker compose down failed; is Docker running? the project is {record['name']}")

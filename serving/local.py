@@ -18,6 +18,7 @@ from serving import ROOT, Failure, canary, repository, wheel
 from serving.rest import Rest, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
+DRAIN = 10  # seconds at most that a server is given to answer what it has accepted; less if its SLO is shorter
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 SHM = Path("/dev/shm")
 SERVER, STUB = "tritonserver", "triton_python_b"  # as /proc calls them, in 15 letters
@@ -159,13 +160,13 @@ def supervisors(name: str) -> list[int]:
 
 
 def drain(record: dict) -> None:
-    """Refuses new requests from now on and waits for those in flight, EXIT_TIMEOUT seconds at most.
+    """Refuses new requests from now on and waits for those in flight, as long as the SLO, DRAIN seconds at most.
 
     After SIGTERM alone tritonserver goes on accepting requests until its exit timeout, as long as any client keeps a
     connection open, and then drops those that are in flight. An ensemble's steps answer until the ensemble is done.
     """
     rest = Rest(record["address"], record["admin_key"])
-    deadline = time.monotonic() + EXIT_TIMEOUT
+    deadline = time.monotonic() + max(EXIT_TIMEOUT, min(DRAIN, record["slo"] / 1e3 or DRAIN))
     with contextlib.suppress(Failure):
         for models in (repository.names(repository.ENSEMBLES), record["plan"]):
             for model in models:

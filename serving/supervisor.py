@@ -30,7 +30,7 @@ from serving.hangs import HUNG, Hangs
 from serving.rest import Rest
 
 RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
-PATIENCE = 20.0  # seconds for the canary after a repair
+PATIENCE = 10.0  # seconds for each half of the canary after a repair
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Supervisor:
         self.owed: dict[str, float] = {}  # models that are to be brought back -> when that was noticed
         self.configs = {model: self.rest.config(model) for model in record["plan"]}
         self.hangs = Hangs(local.metrics(record))
+        self.grace = max(RESCAN, record["slo"] / 1e3)  # seconds for an old stub to answer what it has accepted
 
     def watch(self, server: int) -> None:
         """Until the tritonserver with this pid has ended."""
@@ -112,7 +113,7 @@ class Supervisor:
 
     def repair(self, stubs: list[Stub]) -> None:
         """Brings back every model that the server calls ready and that lacks a stub, and what could not be before."""
-        for stub in [stub for stub, since in self.old.items() if time.monotonic() - since > RESCAN]:
+        for stub in [stub for stub, since in self.old.items() if time.monotonic() - since > self.grace]:
             local.kill(stub.pid, signal.SIGKILL)
             del self.old[stub]
         living = [stub.model for stub in stubs if stub not in self.old]

@@ -1,5 +1,5 @@
 """The bound of a queue (backends/admission.py) and how a hang shows (serving/hangs.py), on a real server, by a model
-that sleeps as long as it is told."""
+that sleeps as long as it is told, answers nobody if that is below 0, and ends its thread if it is not a number."""
 
 import http.server
 import threading
@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 
 from serving import ROOT, Failure, hangs
@@ -24,7 +25,12 @@ from admission import admitting
 class TritonPythonModel:
     def execute(self, requests):
         given = [request.inputs()[0] for request in requests]
-        time.sleep(sum(float(tensor.as_numpy().sum()) for tensor in given))
+        seconds = sum(float(tensor.as_numpy().sum()) for tensor in given)
+        if seconds != seconds:
+            sys.exit("no number")
+        if seconds < 0:
+            return []
+        time.sleep(seconds)
         return [pb.InferenceResponse([pb.Tensor("slept", tensor.as_numpy())]) for tensor in given]
 """
 CONFIG = """
@@ -86,6 +92,7 @@ def ask(server, crowded):
             return str(refusal).replace(name, "sleeper")
         return "200"
 
+    ask.model = name
     return ask
 
 
@@ -125,6 +132,40 @@ def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
         told = list(pool.map(lambda _: ask(*[BUDGET / 100] * 45), range(4)))
     assert first.result() == "200"
     assert [each[:3] for each in told].count("200") == 1
+
+
+def test_a_model_that_gives_too_few_responses_fails_its_requests_and_goes_on(ask):
+    assert "500: sleeper gave 0 responses to 1 requests" in ask(-1)
+    assert ask(0.001) == "200"
+
+
+def test_a_model_whose_thread_ends_takes_its_stub_with_it(ask):
+    """Whoever asks is told within Triton's second for a dead stub, instead of waiting for good."""
+    assert "is not healthy" in ask(float("nan"))
+    assert "is not healthy" in ask(0.001)
+
+
+def test_an_instance_that_died_leaves_no_debts(server, ask):
+    """Its gauges outlive it: by them the step before would go on refusing what this one could answer."""
+    assert ask(0.01) == "200"
+    owed = "crossover_kept_seconds", "crossover_kept_requests"
+    name = ask.model
+    processes = [each for each in psutil.Process(server.process.pid).children() if each.status() != "zombie"]
+    [stub] = [process for process in processes if f"{name}_0" in " ".join(process.cmdline())]
+    with ThreadPoolExecutor(1) as pool:
+        dying = pool.submit(ask, 60)
+        while not hangs.total(page(server), owed, name):
+            time.sleep(0.05)
+        stub.kill()
+        assert "is not healthy" in dying.result() or "refused" in dying.result()
+    server.http.unload_model(name)
+    server.http.load_model(name)
+    assert hangs.total(page(server), owed, name) == 0
+    assert ask(0.01) == "200"
+
+
+def page(server) -> str:
+    return Rest(server.metrics).call("/metrics")[0].decode()
 
 
 def test_a_model_hangs_that_lets_requests_wait_and_answers_none(server, monkeypatch):

@@ -262,6 +262,7 @@ NETWORKS = {
     "a waveform in two dimensions": ("wav2vec2", "waveform", np.zeros((1, 2, 16_000), "f4"), "unexpected shape"),
     "nine clips": ("wav2vec2", "waveform", np.zeros((9, 800), "f4"), "batch-size must be <= 8"),
     "logits of NaN": ("ctc_decode", "logits", np.full((1, 5, 32), np.nan, "f4"), "NaN"),
+    "an hour of frames": ("ctc_decode", "logits", np.zeros((1, 180_000, 32), "f4"), "at most 3000"),
     "no frames": ("ctc_decode", "logits", np.zeros((1, 0, 32), "f4"), None),
     "logits of another vocabulary": ("ctc_decode", "logits", np.zeros((1, 5, 31), "f4"), "unexpected shape"),
     "images as floats": ("image", "encoded", np.zeros((1, 9), "f4"), "data-type is 'FP32'"),
@@ -281,15 +282,27 @@ def test_a_tensor_that_makes_no_sense_is_refused_with_the_reason(asker, kind, pr
     assert answer.status == (400 if refusal else 200) and (refusal or "") in answer.reason, answer
 
 
-def test_a_nan_changes_nothing_for_those_it_is_merged_with(asker):
-    good = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype("f4")
-    bad = np.where(np.arange(224) == 7, np.nan, good).astype("f4")
-    alone = asker.ask("http", "resnet50", "pixels", good).outputs["logits"]
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize(
+    ("model", "name", "shape"), [("resnet50", "pixels", (3, 224, 224)), ("wav2vec2", "waveform", (16_000,))]
+)
+def test_a_nan_changes_nothing_for_those_it_is_merged_with(server, asker, model, name, shape, protocol):
+    good = np.random.default_rng(0).normal(size=(1, *shape)).astype("f4")
+    bad = np.where(np.arange(shape[-1]) == 7, np.nan, good).astype("f4")
+    alone = asker.ask(protocol, model, name, good).outputs["logits"]
+    before = merges(server, model)
     with ThreadPoolExecutor(THREADS) as pool:
-        answers = list(pool.map(lambda array: asker.ask("http", "resnet50", "pixels", array), [good, bad] * 40))
+        answers = list(pool.map(lambda array: asker.ask(protocol, model, name, array), [good, bad] * 40))
     assert {answer.status for answer in answers[1::2]} == {400}
     for answer in answers[::2]:
         np.testing.assert_allclose(answer.outputs["logits"], alone, rtol=1e-4, atol=1e-4)
+    assert merges(server, model) > before
+
+
+def merges(server, model):
+    """Runs of more than one request so far."""
+    [statistics] = json.loads(Rest(server.address).call(f"/v2/models/{model}/stats")[0])["model_stats"]
+    return sum(batch["compute_infer"]["count"] for batch in statistics["batch_stats"] if int(batch["batch_size"]) > 1)
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(8, marks=pytest.mark.long)])

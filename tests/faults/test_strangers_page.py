@@ -127,11 +127,17 @@ print([access.local(f"{name}.lab.example:8089") for name in ("first", "FIRST", "
     assert python(program).stdout == "[True, True, False]\n"  # elsewhere, for Locust patches what imports it
 
 
-def test_a_page_for_everybody_without_a_login_says_so_in_one_line(tmp_path):
+def test_a_page_for_everybody_without_a_login_is_refused_in_one_line(tmp_path):
     with page(tmp_path, "--web-host=0.0.0.0") as run:
-        assert listening(run) == {run.port: "0.0.0.0"}
-    [line] = [line for line in run.output.splitlines() if "WARNING" in line]
+        pass
+    assert run.code == 2 and "Traceback" not in run.output
+    [line] = [line for line in run.output.splitlines() if "--web-host" in line]
     assert "0.0.0.0" in line and "--web-login" in line
+
+
+def test_a_page_that_something_else_guards_may_be_open(tmp_path):
+    with page(tmp_path, "--web-host=0.0.0.0", CROSSOVER_WEB_OPEN="1") as run:
+        assert listening(run) == {run.port: "0.0.0.0"}
 
 
 def test_a_login_without_a_password_is_refused_in_one_line(tmp_path):

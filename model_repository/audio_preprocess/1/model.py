@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
-from backends.admission import admitting
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends")]  # the stub ignores PYTHONPATH
+from admission import admitting
+
 from preprocess.audio import waveform
 from preprocess.limits import told
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb
 
+FRAMES = 3000  # of one clip: a minute
 BLANK = 0  # the padding token, "<pad>" or "[PAD]"
 SPACE = "|"
 
@@ -30,6 +31,9 @@ class TritonPythonModel:
         if np.isnan(logits).any():
             error = pb.TritonError("input 'logits' has values that are not a number (NaN)", pb.TritonError.INVALID_ARG)
             return pb.InferenceResponse(error=error)
+        if logits.shape[1] > FRAMES:
+            message = f"input 'logits' has {logits.shape[1]} frames, at most {FRAMES} (a minute) are decoded"
+            return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
         wanted, outputs = request.requested_output_names(), []
         if "transcript" in wanted:
             transcripts = np.array([[self.decode(clip)] for clip in logits], dtype=object)

@@ -1,0 +1,79 @@
+"""Requests that are no inference requests: each is refused with a 4xx, and the server goes on."""
+
+import http.client
+import json
+
+import pytest
+
+from serving import canary
+from serving.rest import Rest
+
+ENCODED = {"name": "encoded", "datatype": "UINT8", "shape": [1, 3], "data": [1, 2, 3]}
+
+
+def asking(**changes) -> bytes:
+    return json.dumps({"inputs": [{**ENCODED, **changes}]}).encode()
+
+
+REQUESTS = {
+    "no JSON": (b"photograph", {}),
+    "half a JSON": (asking()[:-9], {}),
+    "JSON that is a list": (b"[]", {}),
+    "no inputs": (b"{}", {}),
+    "inputs that are a number": (b'{"inputs": 7}', {}),
+    "an input without a name": (b'{"inputs": [{"shape": [1, 3]}]}', {}),
+    "a shape below zero": (asking(shape=[1, -3]), {}),
+    "a shape of text": (asking(shape="large"), {}),
+    "a shape that overflows": (asking(shape=[2**40, 2**40]), {}),
+    "fewer data than the shape says": (asking(shape=[1, 300]), {}),
+    "more data than the shape says": (asking(shape=[1, 1]), {}),
+    "data that do not fit the type": (asking(data=[1, 2, 300]), {}),
+    "data of text": (asking(data=["a", "b", "c"]), {}),
+    "a type that does not exist": (asking(datatype="UINT9"), {}),
+    "the same input twice": (json.dumps({"inputs": [ENCODED, ENCODED]}).encode(), {}),
+    "an output that does not exist": (json.dumps({"inputs": [ENCODED], "outputs": [{"name": "x"}]}).encode(), {}),
+    "a header longer than the body": (asking(), {"Inference-Header-Content-Length": "99999"}),
+    "a header shorter than nothing": (asking(), {"Inference-Header-Content-Length": "-1"}),
+    "a header length that is no number": (asking(), {"Inference-Header-Content-Length": "many"}),
+    "a binary size that is not there": (
+        asking(data=[], parameters={"binary_data_size": 2**40}),
+        {"Inference-Header-Content-Length": str(len(asking(data=[], parameters={"binary_data_size": 2**40})))},
+    ),
+    "a compression that is none": (asking(), {"Content-Encoding": "gzip"}),
+    "no bytes at all": (b"", {"Inference-Header-Content-Length": "0"}),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unharmed(server):
+    yield
+    canary.sing(Rest(server.address))
+
+
+@pytest.mark.parametrize("model", ["image", "audio", "image_preprocess", "audio_preprocess"])
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_what_is_no_request_is_refused(server, kind, model):
+    body, headers = REQUESTS[kind]
+    connection = http.client.HTTPConnection(server.address, timeout=60)
+    connection.request("POST", f"/v2/models/{model}/infer", body, headers)
+    answer = connection.getresponse()
+    told = answer.read().decode()
+    assert 400 <= answer.status < 500, (answer.status, told)
+    assert "\n" not in json.loads(told)["error"].strip()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/models/image/infer"),
+        ("POST", "/v2/models/nobody/infer"),
+        ("POST", "/v2/models/image/versions/9/infer"),
+        ("POST", "/v2/models/../../etc/passwd"),
+        ("DELETE", "/v2/models/image"),
+        ("POST", "/" + "v" * 8000),
+    ],
+)
+def test_what_is_not_there_is_refused(server, method, path):
+    connection = http.client.HTTPConnection(server.address, timeout=60)
+    connection.request(method, path, asking())
+    assert 400 <= connection.getresponse().status < 500
