@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import gevent
@@ -19,7 +20,7 @@ from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, FAILED, STATUSES, UNFINISHED
 from loadgen.workloads import WORKLOADS
-from serving import canary, docker, local
+from serving import Failure, canary, docker, local
 from serving.rest import Rest
 from serving.supervisor import Supervisor, stubs
 from tests.conftest import ROOT, launch, ports
@@ -223,6 +224,12 @@ def until(true, seconds: float = GUARD) -> float:
     return time.monotonic() - began
 
 
+def refusal(address: str, model: str, encoded: bytes) -> str:
+    with pytest.raises(Failure) as failure:
+        Rest(address).infer(model, encoded)
+    return str(failure.value)
+
+
 @needs_engine
 @pytest.mark.long
 @pytest.mark.timeout(1500)
@@ -240,6 +247,15 @@ def test_in_a_container_a_stub_comes_back_and_so_does_the_container(tmp_path):
             processes = psutil.Process(inspected(record["name"])["Pid"]).children(recursive=True)
             return [process for process in processes if program in " ".join(process.cmdline())]
 
+        until(lambda: health() == "healthy")
+        large = b"\0" * (100 << 20)
+        with ThreadPoolExecutor(16) as pool:  # more than the memory that Docker shares by default
+            told = list(pool.map(lambda _: refusal(record["address"], "image", large), range(16)))
+        assert all("400" in each and "33554432" in each for each in told), told
+
+        inside("audio_preprocess")[0].suspend()
+        until(lambda: health() == "unhealthy")
+        inside("audio_preprocess")[0].resume()
         until(lambda: health() == "healthy")
         inside("audio_preprocess")[0].kill()
         log = "logs", "-n", "999", f"--state={tmp_path}"
