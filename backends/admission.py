@@ -27,9 +27,9 @@ import triton_python_backend_utils as pb
 from gauges import Metrics
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
-CALM = 0.25  # seconds until the next look at a following step that had nothing to do
-LATE = 2  # budgets make the SLO: who has waited so long here alone is not waited for any more
-GRACE = 1.25  # budgets of work a step accepts; the one before it fills one of them, so that little of its work is lost
+FRESH, CALM = 0.045, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
+AHEAD = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
+KEPT_WORK = 0.875  # of the SLO: the work of its own that any step keeps; more, so that little of a first step's is lost
 YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
 MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
 MOST_BYTES = 2**28  # of them, beyond a first one: a server takes bodies of any size
@@ -46,7 +46,7 @@ WEIGHT = 0.25  # of the newest batch in running means
 def admitting(model):
     """A class decorator for a TritonPythonModel.
 
-    The launcher says what it needs in the config's parameters: `budget_ms`, in which a request is to be answered
+    The launcher says what it needs in the config's parameters: `slo_ms`, in which a request is to be answered
     (without it nothing changes), `metrics`, host:port of the server's, and `next`, the step after it that will have to
     answer the same requests: what that one would refuse is refused before any work goes into it.
     """
@@ -58,7 +58,7 @@ def admitting(model):
             config = json.loads(args["model_config"])
             told = {name: value["string_value"] for name, value in config["parameters"].items()}
             self.admit = super().execute
-            if "budget_ms" in told:
+            if "slo_ms" in told:
                 self.admit = Admission(super().execute, config, args["model_instance_name"], told)
 
         def execute(self, requests):
@@ -77,17 +77,17 @@ class Admission:
     """Around `work`, which gives a response per request; for an instance that Triton calls from one thread."""
 
     def __init__(self, work, config, instance, told):
-        self.work, self.name, self.budget = work, config["name"], float(told["budget_ms"]) / 1e3
+        self.work, self.name, self.slo = work, config["name"], float(told["slo_ms"]) / 1e3
         self.most_rows = max(1, config["max_batch_size"])
         self.ragged = all(tensor.get("allow_ragged_batch") for tensor in config["input"])
         self.instances = sum(group["count"] for group in config["instance_group"])
         self.following = told.get("next")
-        self.metrics = Metrics(told["metrics"])
+        self.metrics = Metrics(told["metrics"], [PENDING, *GAUGES])
         self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
         self.gauges = [family.Metric(labels={"model": self.name, "instance": instance}) for family in self.families]
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
-        self.calm_until, self.room = 0.0, MOST  # of the next step
+        self.calm, self.passed = True, deque()  # whether the next step was; when it was given what it does not show yet
         self.waiting, self.closed = deque(), False
         self.open, self.owed, self.held = 0, 0, 0  # requests that are kept, their units of work, their bytes
         self._tell()  # an instance that died left its own
@@ -96,14 +96,17 @@ class Admission:
         self.worker.start()
 
     def limit_of_next(self):
-        """How many of ours the next step can answer within its budget after what it has."""
-        if self.following and time.monotonic() > self.calm_until:
-            cost = self.metrics.read(COST, self.following)
-            has = self.metrics.read(OWED, self.following) + cost * self.metrics.read(PENDING, self.following)
-            self.room = max(1 if has < self.budget / 2 else 0, int((self.budget - has) / cost)) if cost else MOST
-            if has <= 2 * cost:
-                self.calm_until = time.monotonic() + CALM
-        return self.room
+        """How many may be here so that we and then the next step, after what it has, answer them in time."""
+        if not self.following:
+            return MOST
+        at, seen = self.metrics.look(CALM if self.calm else FRESH, self.calm)
+        while self.passed and self.passed[0] < at:
+            self.passed.popleft()
+        cost = seen[COST, self.following]
+        has = seen[OWED, self.following] + cost * (seen[PENDING, self.following] + len(self.passed))
+        self.calm = has <= 2 * cost
+        most, both = AHEAD * self.slo, cost + self.usual * self.pace
+        return max(1 if has < most / 2 else 0, int((most - has) / both)) if cost else MOST
 
     def __call__(self, requests):
         most = min(MOST, self.limit_of_next())
@@ -112,7 +115,7 @@ class Admission:
             kept, refused = [], []
             for request in requests:
                 units, size = self._units(request), self._bytes(request)
-                late = (self.owed + units) * self.pace > GRACE * self.budget
+                late = (self.owed + units) * self.pace > KEPT_WORK * self.slo
                 large = self.held + size > MOST_BYTES
                 if self.open >= most or (self.open and (late or large)):
                     refused.append(request)
@@ -135,12 +138,12 @@ class Admission:
 
     def _crowded(self):
         """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
-        pending = self.metrics.read(PENDING, self.name) / self.instances
-        late = pending and (self.owed + pending * self.usual) * self.pace > GRACE * self.budget
+        pending = self.metrics.look(FRESH)[1][PENDING, self.name] / self.instances
+        late = pending and (self.owed + pending * self.usual) * self.pace > KEPT_WORK * self.slo
         return late or self.open + pending > min(MOST, self.limit_of_next())
 
     def refusal(self):
-        said = f"{self.name} is overloaded: a request would not be answered within {self.budget:g} s"
+        said = f"{self.name} is overloaded: a request would not be answered within {self.slo:g} s"
         return pb.InferenceResponse(error=pb.TritonError(said, pb.TritonError.UNAVAILABLE))
 
     def close(self):
@@ -191,6 +194,8 @@ class Admission:
                 weight = WEIGHT if self.pace else 1
                 self.pace += (seconds / units - self.pace) * weight
                 self.usual += (units / len(requests) - self.usual) * weight
+                if self.following:
+                    self.passed.extend([time.monotonic()] * len(requests))
             self._tell()
 
     def _count(self, requests, units, size):
@@ -206,7 +211,7 @@ class Admission:
         """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
-            late, before = [], time.monotonic() - LATE * self.budget
+            late, before = [], time.monotonic() - self.slo
             while self.waiting and self.waiting[0].behind and self.waiting[0].came < before:
                 late.append(self.waiting.popleft())
             taken = [self.waiting.popleft()] if self.waiting else []

@@ -6,9 +6,9 @@ Two instances that each own a full thread pool are the classic way to make an en
 x threads never exceeds the server's cores, for any model.
 
 A request that would not be answered within the SLO is better refused at once: whoever waits for it has gone, and it
-makes the next ones late. In a pipeline two steps can have a queue, the preprocessing and the network, so each is to
-answer within half of the SLO. What that is in requests, the step finds from what they have cost it lately on the
-threads it has (backends/admission.py): clips and photographs differ too much for a number that could be written here.
+makes the next ones late. In a pipeline two steps can have a queue, the preprocessing and the network, so the first
+looks at both. What the SLO is in requests, a step finds from what they have cost it lately on the threads it has
+(backends/admission.py): clips and photographs differ too much for a number that could be written here.
 """
 
 import os
@@ -19,7 +19,7 @@ NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # whose
 
 
 def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
-    """Instances, threads and time (`budget_ms`) of each model on a server with `cores` cores; `slo` in ms, 0 for none.
+    """Instances, threads and SLO (`slo_ms`) of each model on a server with `cores` cores; `slo` in ms, 0 for none.
 
     A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
     Python, so it gets processes instead.
@@ -32,7 +32,7 @@ def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
         "ctc_decode": {"instances": 1, "threads": 1},  # a millisecond after hundreds: nothing ever waits for it
     }
     for model in ("image_preprocess", "resnet50", "audio_preprocess", "wav2vec2") if slo else ():
-        shares[model]["budget_ms"] = max(1, slo // 2)
+        shares[model]["slo_ms"] = slo
     for model, following in NEXT.items() if slo else ():
         shares[model]["next"] = following
     return shares

@@ -16,7 +16,7 @@ from serving.rest import Rest
 
 STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
 THREADS = {"dali": "num_threads", "onnxruntime": "intra_op_thread_count"}  # as the native backends spell it
-ADMISSION = {"budget_ms", "next"}  # parameters of backends/admission.py
+ADMISSION = {"slo_ms", "next"}  # parameters of backends/admission.py
 
 
 def steps(weights: str, state: Path) -> Path:

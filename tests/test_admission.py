@@ -2,9 +2,13 @@
 that sleeps as long as it is told, answers nobody if that is below 0, and ends its thread if it is not a number."""
 
 import http.server
+import importlib
+import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -14,7 +18,7 @@ from serving import ROOT, Failure, hangs
 from serving.rest import Rest
 from tests import twins
 
-BUDGET = 1.0  # seconds
+SLO = 1.0  # seconds
 MODEL = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT / "backends")!r})
@@ -40,7 +44,7 @@ output { name: "slept" data_type: TYPE_FP32 dims: [ -1 ] }
 instance_group { kind: KIND_CPU }
 """
 BOUNDED = """
-parameters {{ key: "budget_ms" value {{ string_value: "{budget:g}" }} }}
+parameters {{ key: "slo_ms" value {{ string_value: "{slo:g}" }} }}
 parameters {{ key: "metrics" value {{ string_value: "{metrics}" }} }}
 """
 
@@ -80,7 +84,7 @@ def crowded():
 def ask(server, crowded):
     """Sends numbers to a fresh model, which sleeps for their sum in seconds."""
     name = next(name for name in map(bytes.decode, NAMES) if not (server.repository / name).exists())
-    server.load(name, CONFIG + BOUNDED.format(budget=BUDGET * 1e3, metrics=crowded), model_py=MODEL)
+    server.load(name, CONFIG + BOUNDED.format(slo=SLO * 1e3, metrics=crowded), model_py=MODEL)
     rest = Rest(server.address)
 
     def ask(*seconds: float) -> str:
@@ -96,42 +100,73 @@ def ask(server, crowded):
     return ask
 
 
-def test_who_waited_longer_than_the_budget_is_refused_without_any_work(ask):
-    """Requests of a millisecond promise that a hundred can be kept; then comes one of three budgets."""
+def test_who_waited_longer_than_the_slo_is_refused_without_any_work(ask):
+    """Requests of a millisecond promise that a hundred can be kept; then comes one of three SLOs."""
     assert [ask(0.001) for _ in range(3)] == ["200"] * 3
     with ThreadPoolExecutor(6) as pool:
-        long = pool.submit(ask, 3 * BUDGET)
-        threading.Event().wait(BUDGET / 2)
+        long = pool.submit(ask, 3 * SLO)
+        threading.Event().wait(SLO / 2)
         behind = list(pool.map(ask, [0.001] * 4))
     assert long.result() == "200"
-    said = f"sleeper is overloaded: a request would not be answered within {BUDGET:g} s"
+    said = f"sleeper is overloaded: a request would not be answered within {SLO:g} s"
     assert behind == [f"/v2/models/sleeper/infer answered 503: {said}"] * 4
     assert ask(0.001) == "200"
 
 
 def test_who_finds_the_model_idle_is_answered_however_long_that_takes(ask):
-    assert [ask(2 * BUDGET), ask(2 * BUDGET)] == ["200", "200"]
+    assert [ask(2 * SLO), ask(2 * SLO)] == ["200", "200"]
 
 
 def test_small_tensors_are_not_taken_for_large_ones_that_came_before(ask):
-    """After three that took a whole budget each, there is room for six of a twentieth behind one of a third."""
-    assert [ask(*[BUDGET / 100] * 100) for _ in range(3)] == ["200"] * 3
+    """After three that took a whole SLO each, there is room for six of a twentieth behind one of a third."""
+    assert [ask(*[SLO / 100] * 100) for _ in range(3)] == ["200"] * 3
     with ThreadPoolExecutor(7) as pool:
-        first = pool.submit(ask, *[BUDGET / 100] * 33)
-        threading.Event().wait(BUDGET / 10)
-        assert list(pool.map(lambda _: ask(*[BUDGET / 100] * 5), range(6))) == ["200"] * 6
+        first = pool.submit(ask, *[SLO / 100] * 33)
+        threading.Event().wait(SLO / 10)
+        assert list(pool.map(lambda _: ask(*[SLO / 100] * 5), range(6))) == ["200"] * 6
     assert first.result() == "200"
 
 
 def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
-    """Of five that would take half a budget each, the first and one behind it can be answered in time."""
-    assert [ask(*[BUDGET / 100] * 5) for _ in range(20)] == ["200"] * 20
+    """Of one that takes half of the SLO and four of a quarter, the first and one behind it can be answered in time."""
+    assert [ask(*[SLO / 100] * 5) for _ in range(20)] == ["200"] * 20
     with ThreadPoolExecutor(5) as pool:
-        first = pool.submit(ask, *[BUDGET / 100] * 50)
-        threading.Event().wait(BUDGET / 5)
-        told = list(pool.map(lambda _: ask(*[BUDGET / 100] * 45), range(4)))
+        first = pool.submit(ask, *[SLO / 100] * 50)
+        threading.Event().wait(SLO / 5)
+        told = list(pool.map(lambda _: ask(*[SLO / 100] * 25), range(4)))
     assert first.result() == "200"
     assert [each[:3] for each in told].count("200") == 1
+
+
+@pytest.fixture
+def admission(monkeypatch):
+    """The module outside of a stub, where there are no gauges to be seen."""
+    nothing = SimpleNamespace(Metric=lambda labels: SimpleNamespace(set=lambda value: None))
+    family = type("MetricFamily", (), {"GAUGE": 0, "__new__": lambda *_: nothing})
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", SimpleNamespace(MetricFamily=family))
+    monkeypatch.syspath_prepend(ROOT / "backends")
+    yield importlib.import_module("admission")
+    del sys.modules["admission"], sys.modules["gauges"]
+
+
+def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(admission):
+    """Of an SLO of 1 s a first step fills 0.7: seven requests of 0.07 s there and 0.02 s here."""
+    config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
+    config["instance_group"] = [{"count": 1}]
+    told = {"slo_ms": "1000", "metrics": "127.0.0.1:9", "next": "network"}
+    step = admission.Admission(None, config, "first_0", told)
+    step.pace, step.usual = 0.02, 1.0
+    seen = Counter({(admission.COST, "network"): 0.07})
+    step.metrics = SimpleNamespace(look=lambda *_: (10.0, seen))
+    assert step.limit_of_next() == 7
+    seen[admission.PENDING, "network"] += 1
+    seen[admission.OWED, "network"] += 0.16
+    assert step.limit_of_next() == 5
+    step.passed.extend([9.9, 10.1, 10.1])
+    assert step.limit_of_next() == 3
+    step.passed.extend([10.2] * 9)
+    assert step.limit_of_next() == 0
+    step.close()
 
 
 def test_a_model_that_gives_too_few_responses_fails_its_requests_and_goes_on(ask):
