@@ -141,13 +141,9 @@ def pixels() -> Preprocessor:
         mean, std = [-m / s for m, s in zip(MEAN, STD, strict=True)], [1 / s for s in STD]
         return fn.crop_mirror_normalize(normal, dtype=types.UINT8, output_layout="HWC", mean=mean, std=std)
 
-    pipeline = None
+    pipeline = image_dali.built(graph)
 
     def preprocess(encoded: bytes) -> np.ndarray:
-        nonlocal pipeline
-        if pipeline is None:  # under the first request, as with the other form
-            pipeline = graph()
-            pipeline.build()
         (output,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
         return np.array(output[0])
 

@@ -45,7 +45,7 @@ class Client:
 class Workers:
     """`put` hands a sample and its payload to the arm's workers; `finish(sample)` is called in one of their threads.
 
-    Preprocessors are made here, so that no request pays for an import.
+    Preprocessors are made here, so that no request pays for an import or for building a graph.
     """
 
     def __init__(self, client: Client, url: str, timeout: float, finish: Callable[[Sample], None]):

@@ -55,23 +55,27 @@ def _pipeline():
 
 
 def preprocessor():
-    """A single-threaded CPU pipeline, built anew after every image it fails on: DALI's do not recover."""
-    pipeline = None
+    """A single-threaded CPU pipeline; the request on which it fails pays for a new one, as DALI's do not recover."""
+    pipeline = built(_pipeline)
 
     def preprocess(encoded):
         nonlocal pipeline
-        if pipeline is None:
-            pipeline = _pipeline()
-            pipeline.build()
         accepted = np.frombuffer(reencode(encoded), np.uint8)
         try:
             (output,) = pipeline.run(encoded=[accepted])
         except Exception as error:
-            pipeline = None
+            pipeline = built(_pipeline)
             raise refusal(encoded, _reason(error)) from None
         return np.array(output[0])
 
     return preprocess
+
+
+def built(graph):
+    """A pipeline of it, ready to run: that takes as long as a few photographs."""
+    pipeline = graph()
+    pipeline.build()
+    return pipeline
 
 
 def _reason(error):

@@ -16,6 +16,7 @@ import pytest
 from nvidia.dali import Pipeline, pipeline_def
 from PIL import Image, ImageChops, ImageOps
 
+from loadgen import network
 from preprocess import image, image_dali, limits
 from preprocess.image_reencode import reencode
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
@@ -164,6 +165,39 @@ def test_threads_with_a_callable_each_agree(name):
     with ThreadPoolExecutor(3) as pool:
         first, *others = pool.map(lambda _: image.LIBRARIES[name]()(SOUND), range(3))
     assert all(np.array_equal(first, other) for other in others)
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """The pipelines that were built; DALI asks for it again before every run, for nothing."""
+    counted, build = {}, Pipeline.build
+
+    def counting(pipeline):
+        counted[id(pipeline)] = pipeline
+        build(pipeline)
+
+    monkeypatch.setattr(Pipeline, "build", counting)
+    return counted
+
+
+@pytest.mark.parametrize("make", [image.LIBRARIES["dali"], network.pixels], ids=["FP32", "UINT8"])
+def test_no_photograph_pays_for_a_pipeline(builds, make):
+    preprocess = make()
+    assert len(builds) == 1
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(preprocess, SOUND).result()
+    assert len(builds) == 1
+
+
+def test_only_the_photograph_on_which_a_pipeline_fails_pays_for_the_next(builds, monkeypatch):
+    monkeypatch.setattr(image_dali, "reencode", lambda encoded: encoded)
+    preprocess = image.LIBRARIES["dali"]()
+    for refused in (1, 2):
+        with pytest.raises(ValueError, match="cannot decode"):
+            preprocess(b"no photograph at all")
+        assert len(builds) == 1 + refused
+        preprocess(SOUND)
+        assert len(builds) == 1 + refused
 
 
 def test_the_graph_survives_serialisation():
