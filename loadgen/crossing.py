@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +14,39 @@ from loadgen.blocks import Block
 from loadgen.metrics import METRICS
 
 
-def crossing(x: Sequence[float], ratios: Sequence[float], resampled: np.ndarray) -> dict | None:
-    """Where log(ratio), straight between the points over log(x), first passes 0, with a 95 % interval; None if nowhere.
+def crossing(x: Sequence[float], ratios: Sequence[float], sides: Sequence[str], resampled: np.ndarray) -> dict | None:
+    """Where the ratio passes 1, with a 95 % interval; None unless it does so just once, for certain.
 
-    `resampled` are logarithms of ratios, (resamples, points). In each the crossing nearest to the estimate counts;
-    where there is none it lies beyond the sweep, on the side that the winner tells, and so may a limit: that is None.
+    That it does, and between which points, only those tell at which one placement is quicker for certain (`sides`).
+    `resampled` are logarithms of ratios, (resamples, points). Where one has no crossing there, it lies beyond, on the
+    side that the winner tells, and so may a limit: that is None.
     """
-    logs, own = np.log(x), np.log(ratios)
-    found = roots(logs, own)
-    if not found:
+    if len(found := turns(sides)) != 1:
         return None
-    at, rises = found[0]
-    places = []
-    for row in resampled:
-        near = [place for place, _ in roots(logs, row)]
-        beyond = -np.inf if (row.mean() > 0) == rises else np.inf
-        places.append(min(near, key=lambda place: abs(place - at)) if near else beyond)
-    limits = np.quantile(places, [0.025, 0.975], method="inverted_cdf")
+    [(first, last)] = found
+    between, sign = slice(first, last + 1), 1 if sides[first] == "client" else -1
+    logs, own, drawn = (np.asarray(each)[..., between] for each in (np.log(x), np.log(ratios), resampled))
+    limits = np.quantile(place(logs, sign * drawn), [0.025, 0.975], method="inverted_cdf")
     low, high = (float(np.exp(limit)) if np.isfinite(limit) else None for limit in limits)
-    return {"x": float(np.exp(at)), "low": low, "high": high}
+    return {"x": float(np.exp(place(logs, sign * own))), "low": low, "high": high}
 
 
-def roots(x: np.ndarray, y: np.ndarray) -> list[tuple[float, bool]]:
-    """(where the line through these points passes 0, whether upwards), in order."""
-    found = []
-    for i in range(len(x) - 1):
-        if (y[i] > 0) != (y[i + 1] > 0):
-            found.append((float(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])), bool(y[i + 1] > 0)))
-    return found
+def turns(sides: Sequence[str]) -> list[tuple[int, int]]:
+    """Neighbours, but for undecided points between them, of which each is another placement's."""
+    decided = [i for i, side in enumerate(sides) if side]
+    return [(i, j) for i, j in pairwise(decided) if sides[i] != sides[j]]
+
+
+def place(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where the straight lines through these points pass 0 downwards: infinite if they are on one side throughout.
+
+    Up and down again in between, as noise has it, counts by its length: they are above 0 for as long as they would be
+    if they passed it once, there.
+    """
+    above, size = np.maximum(y, 0), np.abs(y)
+    shares = (above[..., 1:] + above[..., :-1]) / np.maximum(size[..., 1:] + size[..., :-1], np.finfo(float).tiny)
+    found = x[0] + (shares * np.diff(x)).sum(-1)
+    return np.where((y > 0).all(-1), np.inf, np.where((y <= 0).all(-1), -np.inf, found))
 
 
 def says(entry: dict) -> str:
@@ -49,33 +55,41 @@ def says(entry: dict) -> str:
 
 
 def outcome(entry: dict) -> str:
-    """A crossing is one only if an interval lies wholly on either side of 1."""
+    """What the points let one say, and no more: a difference, or a side, is shown by an interval that is clear of 1."""
     points, unit = entry["points"], entry["unit"]
     if not points:
         return "nothing was measured."
     if any(point["low"] is None for point in points):
         return "no interval at every point, so no verdict: measure 6 rounds or more."
-    sides = {point["x"]: side(point) for point in points}
+    sides = [side(point) for point in points]
     ratios = [point["ratio"] for point in points]
     cross = entry["crossing"]
     means = "" if cross and cross["by"] == "mean" else by_mean(points, unit)
     spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{means}"
     if cross:
-        first = "client" if statistic(points[0], cross["by"])["ratio"] > 1 else "server"
+        own = [side(statistic(point, cross["by"])) for point in points]
+        first = next(filter(None, own))
         then = "server" if first == "client" else "client"
         low, high = cross["low"], cross["high"]
         limits = f"{f'{low:.3g}' if low else 'before the sweep'} to {f'{high:.3g}' if high else 'after the sweep'}"
         where = f"below {cross['x']:.3g} {unit} (95 %: {limits})"
         mean = " by mean" if cross["by"] == "mean" else ""
-        return f"the {first} is quicker{mean} {where}, the {then} above; {spread}."
-    shown = {side for side in sides.values() if side}
+        open_ = f" (not shown at {at(points, own, '')} {unit})" if not all(own) else ""
+        return f"the {first} is quicker{mean} {where}, the {then} above{open_}; {spread}."
+    shown = set(filter(None, sides))
     if len(shown) == 1:
-        open_ = [f"{x:.4g}" for x, side in sides.items() if not side]
-        where = f"wherever a difference is shown (not at {', '.join(open_)} {unit})" if open_ else "throughout"
+        open_ = at(points, sides, "")
+        where = f"wherever a difference is shown (not at {open_} {unit})" if open_ else "throughout"
         return f"the {shown.pop()} is quicker {where}; {spread}."
     if shown:
-        return f"it changes more than once or not along the sweep; {spread}."
+        where = " and ".join(f"the {each} is quicker at {at(points, sides, each)}" for each in ("client", "server"))
+        return f"it turns {len(turns(sides))} times, so there is no one crossing: {where} {unit}; {spread}."
     return f"no difference shown anywhere; {spread}."
+
+
+def at(points: Sequence[dict], sides: Sequence[str], wanted: str) -> str:
+    """The points on that side, empty for those on neither."""
+    return ", ".join(f"{point['x']:.4g}" for point, side in zip(points, sides, strict=True) if side == wanted)
 
 
 def by_mean(points: Sequence[dict], unit: str) -> str:
@@ -105,10 +119,11 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
         entry |= {"path": path, "points": points, "crossing": None}
         for by in ("p50", "mean"):
             ratios = [statistic(point, by) for point in points]
-            if {side(ratio) for ratio in ratios} >= {"client", "server"}:
+            if turns(sides := [side(ratio) for ratio in ratios]):
                 drawn = np.transpose([replicates(each, seed, by) for seed, each in kept])
                 x, known = [point["x"] for point in points], [ratio["ratio"] for ratio in ratios]
-                entry["crossing"] = {"by": by, **crossing(x, known, drawn)}
+                if all(ratio["low"] for ratio in ratios) and (cross := crossing(x, known, sides, drawn)):
+                    entry["crossing"] = {"by": by, **cross}
                 break
         found.append({**entry, "says": says(entry)})
     return found

@@ -10,7 +10,6 @@ import pytest
 
 from loadgen import crossing as crossings
 from loadgen import curves, sweeps
-from loadgen.crossing import crossing
 from loadgen.sweeps import lengths, planned
 from serving.state import name
 from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -19,56 +18,84 @@ from tests.test_comparison import block
 BOTH = ["image", "audio"]
 
 
-def draws(ratios, error=0.05, n=400):
-    return np.log(ratios) + np.random.default_rng(1).normal(0, error, (n, len(ratios)))
+def crossing(x, ratios, error=0.05, n=400):
+    """The crossing of points that are all known with this error of their logarithm."""
+    logs = np.log(ratios)
+    drawn = logs + np.random.default_rng(1).normal(0, error, (n, len(ratios)))
+    return crossings.crossing(x, ratios, sides(logs, 1.96 * error), drawn)
+
+
+def sides(logs, half):
+    return ["" if abs(log) < half else "client" if log > 0 else "server" for log in logs]
 
 
 # The crossing -----------------------------------------------------------------------------------------------------
 
 
 def test_a_crossing_is_interpolated_on_logarithmic_axes():
-    ratios = [2, 1 / 2]
-    assert crossing([1, 100], ratios, draws(ratios))["x"] == pytest.approx(10)
-    ratios = [1 / 2, 4]
-    assert crossing([1, 1000], ratios, draws(ratios))["x"] == pytest.approx(10)
+    assert crossing([1, 100], [2, 1 / 2])["x"] == pytest.approx(10)
+    assert crossing([1, 1000], [1 / 2, 4])["x"] == pytest.approx(10)
 
 
 def test_its_interval_holds_it_and_narrows_with_the_error():
-    ratios, widths = [1.4, 1.1, 0.8, 0.6], []
+    widths = []
     for error in (0.02, 0.08):
-        found = crossing([1, 2, 4, 8], ratios, draws(ratios, error))
+        found = crossing([1, 2, 4, 8], [1.4, 1.1, 0.8, 0.6], error)
         assert found["low"] < found["x"] < found["high"]
         widths.append(found["high"] / found["low"])
     assert widths[0] < widths[1]
 
 
-def test_its_interval_covers_the_truth_as_often_as_it_says():
-    """The truth is a straight line that crosses at 4; 8 rounds, each point drawn with a known error."""
-    random, x, hits, trials = np.random.default_rng(7), np.array([1, 3, 9, 27]), 0, 200
-    truth = 0.4 * (np.log(4) - np.log(x))
-    for _ in range(trials):
-        rounds = truth + random.normal(0, 0.15, (8, 4))
-        picks = random.integers(0, 8, (300, 8, 4))
-        resampled = np.take_along_axis(rounds[None], picks, 1).mean(1)
-        own = rounds.mean(0)
+def test_only_where_it_is_certain_to_turn_is_a_crossing():
+    """From 1.01 to 0.99 is noise; from 1.2 to 0.7 it turns."""
+    x, at = [1, 2, 4, 8], crossing([4, 8], [1.2, 0.7])
+    found = crossing(x, [1.01, 0.99, 1.2, 0.7])
+    assert found["x"] == pytest.approx(at["x"]) and 4 < found["low"] < found["x"] < found["high"] < 8
+    assert crossing(x, [1.2, 0.7, 1.01, 0.99])["high"] < 2
+    assert crossing(x, [1.01, 0.99, 1.01, 0.99]) is None
+
+
+def test_undecided_points_between_the_certain_ones_widen_the_interval():
+    near, far = crossing([1, 8], [1.3, 0.7]), crossing([1, 2, 4, 8], [1.3, 0.99, 1.01, 0.7])
+    assert 1 < far["low"] < near["low"] and near["high"] < far["high"] < 8
+    assert 2 < far["x"] < 4
+
+
+@pytest.mark.parametrize("ratios", [[1.3, 0.7, 1.3], [1.3, 1, 0.7, 1, 1.3], [1.3, 0.7, 1.3, 0.7]])
+def test_where_it_turns_more_than_once_there_is_no_one_crossing(ratios):
+    assert crossing(2.0 ** np.arange(len(ratios)), ratios) is None
+
+
+@pytest.mark.parametrize("middle", [0.11, 0.03], ids=["a line", "nearly a shelf"])
+@pytest.mark.parametrize("error", [0.05, 0.3])
+def test_its_interval_covers_the_truth_as_often_as_it_says(middle, error):
+    """The truth falls, is as far from even at 3 as at 9, and so crosses halfway; 8 rounds, each point drawn with a
+    known error."""
+    random, x, hits, given = np.random.default_rng(7), np.array([1, 3, 9, 27]), 0, 0
+    truth = np.array([0.4, middle, -middle, -0.4])
+    for _ in range(400):
+        rounds = truth + random.normal(0, error, (8, 4))
+        picks = random.integers(0, 8, (200, 8, 4))
+        resampled, own = np.take_along_axis(rounds[None], picks, 1).mean(1), rounds.mean(0)
         wide = own + (resampled - own) * 2.365 / 1.96 * np.sqrt(8 / 7)
-        if found := crossing(x, np.exp(own), wide):
-            hits += (found["low"] or 0) <= 4 <= (found["high"] or np.inf)
-    assert hits / trials > 0.9
+        decided = sides(own / rounds.std(0, ddof=1), 2.365 / np.sqrt(8))
+        if found := crossings.crossing(x, np.exp(own), decided, wide):
+            given += 1
+            hits += (found["low"] or 0) <= np.sqrt(27) <= (found["high"] or np.inf)
+    assert given > 200 and hits / given > 0.93
 
 
 def test_one_side_throughout_is_no_crossing():
     for ratios in ([1.1, 2, 3], [0.9, 0.5, 0.8]):
-        assert crossing([1, 2, 3], ratios, draws(ratios)) is None
+        assert crossing([1, 2, 3], ratios) is None
 
 
 def test_a_limit_beyond_the_sweep_is_left_open():
-    ratios = [1.5, 1.2, 0.99]
-    found = crossing([1, 2, 4], ratios, draws(ratios))
-    assert 1 < found["low"] < found["x"] < 4
-    assert found["high"] is None
-    ratios = [1.01, 0.8, 0.5]
-    assert crossing([1, 2, 4], ratios, draws(ratios))["low"] is None
+    logs = np.log([1.5, 0.9])
+    drawn = logs + np.random.default_rng(1).normal(0, 0.1, (400, 2))
+    found = crossings.crossing([1, 2], [1.5, 0.9], ["client", "server"], drawn)
+    assert 1 < found["low"] < found["x"] < 2 and found["high"] is None
+    assert crossings.crossing([1, 2], [0.9, 1.5], ["server", "client"], drawn[:, ::-1])["low"] is None
 
 
 @pytest.mark.parametrize("limits", [(1.5, 3), (None, 3), (1.5, None), (None, None)])
@@ -106,7 +133,16 @@ def entry(*points, cross=None, mean=None):
         (entry(), "nothing was measured"),
         (
             entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"by": "p50", "x": 2, "low": 1.5, "high": None}),
-            "the client is quicker below 2 megapixels (95 %: 1.5 to after the sweep), the server above",
+            "the client is quicker below 2 megapixels (95 %: 1.5 to after the sweep), the server above; server/client",
+        ),
+        (
+            entry((1, 0.9, 1.1), (2, 1.1, 1.3), (8, 0.7, 0.9), cross={"by": "p50", "x": 5, "low": 4, "high": 6}),
+            "the client is quicker below 5 megapixels (95 %: 4 to 6), the server above (not shown at 1 megapixels);",
+        ),
+        (
+            entry((1, 1.1, 1.3), (2, 0.9, 1.1), (4, 0.7, 0.9), (8, 1.1, 1.3)),
+            "it turns 2 times, so there is no one crossing: the client is quicker at 1, 8 and the server is quicker at"
+            " 4 megapixels; server/client p50",
         ),
         (
             entry(
