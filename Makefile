@@ -58,8 +58,8 @@ capacity: .venv/run.done  ## per arm, the highest Poisson rate within a latency 
 	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS)
 
 crossover: .venv/run.done  ## server against client over input sizes, workers and network rates: where it turns over
-	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.crossover --url http://localhost:$(PORT) $(ARGS)
+	@$(MAKE) --no-print-directory ARGS= models
+	.venv/bin/python -m loadgen.crossover --engine $(ENGINE) $(ARGS) || test $$? -eq 3
 
 study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
 	@$(MAKE) --no-print-directory ARGS= models up

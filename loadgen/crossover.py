@@ -14,7 +14,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -53,30 +53,36 @@ class Crossover:
         if self.given and not self.given.state:
             self.left_out += [f"network and cores need servers of a launcher's here, unlike {options.url}"]
             places &= {Place()}
-        self.places = sorted(places, key=lambda place: (place.linked, place.cores))
-        parts = [self.share(weights, sweep, self.points(sweep, place)) for weights, sweep, place in self.parts()]
-        starting = START * (len(self.weights) * len(self.places) - bool(self.given))
-        self.shares, self.starting = sum(parts), starting
-        if options.seconds - starting < (least := 10 * len(parts)):
+        if any(place.linked for place in places) and (why := network.missing(name(self.state))):
+            self.left_out += [f"network, so the others have its time: no such link can be made here: {why}"]
+            places -= {place for place in places if place.linked}
+        self.sweeps = [sweep for sweep in self.sweeps if places & {point.place for point in sweep.points}]
+        self.waiting = {
+            (weights, place): [sweep for sweep in self.sweeps if sweep.at(place)]
+            for weights in self.weights
+            for place in sorted(places, key=lambda place: (place.linked, place.cores))
+        }
+        starting, parts = self.starting(self.waiting), sum(map(len, self.waiting.values()))
+        if options.seconds - starting < (least := 10 * parts):
             raise ValueError(f"--seconds must be at least {starting + least} for these sweeps, not {options.seconds:g}")
         self.directory = Path(options.reports) / f"{stamp()}-crossover"
         self.progress = Progress()
         self.described: dict = {}
 
-    def parts(self) -> Iterator[tuple[str, Sweep, Place]]:
-        for weights in self.weights:
-            for place in self.places:
-                for sweep in self.sweeps:
-                    if self.points(sweep, place):
-                        yield weights, sweep, place
+    @property
+    def state(self) -> Path:
+        """Of own servers."""
+        return Path(self.options.state).resolve() / "crossover"
 
-    def points(self, sweep: Sweep, place: Place) -> list[Point]:
-        return [point for point in sweep.points if point.place == place]
+    def starting(self, sites: Iterable[tuple[str, Place]]) -> float:
+        """Seconds until servers are up at all of these."""
+        return START * sum(not (self.given and place == Place()) for _, place in sites)
 
-    def share(self, weights: str, sweep: Sweep, points: Sequence[Point]) -> float:
-        """Of the time: a slow link takes most of it."""
-        arms, weight = 1 + len(sweep.clients), WEIGHT[weights][sweep.workload.name]
-        return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in points)
+    def budget(self) -> float:
+        """Seconds for the sweep that is next at the server that is up: its share of what there is for all to come."""
+        _, *later = self.waiting
+        shares = [share(weights, sweep, place) for (weights, place), each in self.waiting.items() for sweep in each]
+        return (self.end - time.monotonic() - self.starting(later)) * shares[0] / sum(shares)
 
     def plan(self) -> str:
         told = [f"{sweep.workload.name}: {sweep.title} ({len(sweep.points)} points)" for sweep in self.sweeps]
@@ -99,31 +105,31 @@ class Crossover:
         }
         self.directory.mkdir(parents=True)
         self.end = time.monotonic() + self.options.seconds
-        for weights in self.weights:
-            for place in self.places:
-                try:
-                    self.at(weights, place)
-                except network.Missing as missing:
-                    self.leave_out(f"network: no such link can be made here: {missing}")
+        while self.waiting:
+            weights, place = next(iter(self.waiting))
+            try:
+                self.at(weights, place)
+            except network.Missing as missing:
+                self.leave_out(f"network: no such link can be made here: {missing}")
+            del self.waiting[weights, place]
         self.described["complete"] = True
         self.write()
 
     def at(self, weights: str, place: Place) -> None:
-        began = time.monotonic()
+        began, left = time.monotonic(), self.waiting[weights, place]
         with self.site(weights, place) as site:
             if site.server is not self.given:
-                self.starting -= START
                 self.end += max(0, time.monotonic() - began - START)  # a slow start is not at the sweeps' expense
-            for sweep in self.sweeps:
-                if points := self.points(sweep, place):
-                    self.sweep(site, sweep, points)
+            while left:
+                self.sweep(site, left[0], left[0].at(place))
+                left.pop(0)
 
     @contextmanager
     def site(self, weights: str, place: Place) -> Iterator[Site]:
         if self.given and place == Place():
             yield Site(weights, self.given)
             return
-        state, engine = Path(self.options.state).resolve() / "crossover", self.options.engine
+        state, engine = self.state, self.options.engine
         cores = ",".join(map(str, self.available[-place.cores :])) if place.cores else ""
         print(f"\nstarting a server with {weights} weights{' behind a link' * place.linked} ...", flush=True)
         machine.pin(self.available)  # the server inherits it
@@ -161,10 +167,7 @@ class Crossover:
 
     def loads(self, site: Site, sweep: Sweep, points: list[Point]) -> list[tuple[Point, float, float]]:
         """(point, rate that both placements can carry, seconds of a block) of those that there is time for."""
-        rounds, arms, share = self.options.rounds, 1 + len(sweep.clients), self.share(site.weights, sweep, points)
-        began = time.monotonic()
-        budget = (self.end - began - self.starting) * share / self.shares
-        self.shares -= share
+        rounds, arms, budget, began = self.options.rounds, 1 + len(sweep.clients), self.budget(), time.monotonic()
         named = f"{site.weights}, {sweep.workload.name}: {sweep.title}"
         print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
         rates: dict[str, float] = {}
@@ -230,6 +233,12 @@ class Crossover:
         (self.directory / "run.json").write_text(json.dumps(self.described, indent=2) + "\n")
 
 
+def share(weights: str, sweep: Sweep, place: Place) -> float:
+    """Of the time, for the points at that place: a slow link takes most of it."""
+    arms, weight = 1 + len(sweep.clients), WEIGHT[weights][sweep.workload.name]
+    return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
+
+
 def ease(point: Point) -> float:
     """Ascends with the time that a request takes."""
     return -point.mbit if point.mbit else point.x
@@ -239,8 +248,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
     parser.add_argument("--sweeps", default=",".join(sweeps.NAMES), help="default: %(default)s")
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help="default: %(default)s")
-    parser.add_argument("--weights", default="tiny,real", help="of the servers it starts (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=600, help="altogether, about (default: 600)")
+    parser.add_argument("--weights", default="real,tiny", help="of the servers it starts (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1800, help="altogether, about (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=6, help="at each point; fewer than 6 give no interval")
     parser.add_argument("--url", default="", help="a running server, instead of own ones for size and workers")
     parser.add_argument("--state", default=".run", help="the launcher's; own servers live in a part of it")

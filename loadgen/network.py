@@ -100,6 +100,15 @@ def link(name: str) -> Iterator[Link]:
         tidy(made)
 
 
+def missing(name: str) -> str:
+    """Empty if such a link can be made here, or why it cannot."""
+    try:
+        with link(name):
+            return ""
+    except Missing as why:
+        return str(why)
+
+
 def tidy(made: Link) -> None:
     """A namespace takes its interfaces along."""
     for side in ADDRESSES:

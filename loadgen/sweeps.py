@@ -52,6 +52,9 @@ class Sweep:
     def clients(self) -> dict[str, Workload]:
         return self.forms or {"": self.workload}
 
+    def at(self, place: Place) -> list[Point]:
+        return [point for point in self.points if point.place == place]
+
     @property
     def slug(self) -> str:
         return f"{self.workload.name}-{self.title.replace(' ', '-')}"

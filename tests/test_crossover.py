@@ -2,16 +2,22 @@
 
 import io
 import json
+import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from loadgen import crossing as crossings
-from loadgen import curves, sweeps
-from loadgen.sweeps import lengths, planned
+from loadgen import crossover, curves, network, sweeps
+from loadgen.serverside import Server
+from loadgen.sites import Site
+from loadgen.sweeps import Place, lengths, planned
 from serving.state import name
+from tests.conftest import ROOT
 from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 from tests.test_comparison import block
 
@@ -217,6 +223,95 @@ def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
     models = [form.client.model for form in sweep.clients.values()]
     assert models == ["resnet50", "resnet50_uint8"]
     assert {point.x for point in sweep.points} == {10, 100, 1000}
+
+
+def options(**given) -> SimpleNamespace:
+    """As from the command line."""
+    usual = {"sweeps": ["size", "network", "workers"], "workloads": BOTH, "weights": ["real", "tiny"], "url": ""}
+    return SimpleNamespace(**usual | {"seconds": 1800, "rounds": 6, "state": "s", "reports": "r", "seed": 1} | given)
+
+
+@pytest.fixture
+def unlinked(monkeypatch):
+    @contextmanager
+    def link(name):
+        raise network.Missing("tc is not installed (Debian: iproute2)")
+        yield
+
+    monkeypatch.setattr(network, "link", link)
+
+
+@pytest.fixture
+def budgets(monkeypatch, tmp_path):
+    """Run a crossover that measures nothing: what every sweep is given, if each takes what it is given."""
+
+    def run(lost=(), **given) -> dict:
+        reports = str(tmp_path / f"{len(list(tmp_path.iterdir()))}")
+        planned, found = crossover.Crossover(options(reports=reports, **given)), {}
+        now = [0.0]
+
+        @contextmanager
+        def site(weights, place):
+            if (weights, place) in lost:
+                raise network.Missing("gone")
+            now[0] += crossover.START
+            yield Site(weights, Server("", {}))
+
+        def sweep(at, swept, points):
+            found[at.weights, swept.slug] = planned.budget()
+            now[0] += found[at.weights, swept.slug]
+
+        monkeypatch.setattr(crossover.time, "monotonic", lambda: now[0])
+        planned.site, planned.sweep = site, sweep
+        planned.run()
+        assert now[0] == pytest.approx(given.get("seconds", 1800))
+        return found
+
+    return run
+
+
+def test_both_regimes_share_the_time_the_real_networks_first(budgets, unlinked):
+    found = budgets()
+    regimes = [weights for weights, _ in found]
+    assert regimes == ["real"] * 5 + ["tiny"] * 5
+    real, tiny = (sum(each for (weights, _), each in found.items() if weights == of) for of in ("real", "tiny"))
+    assert real > 3 * tiny > 60
+    assert found["real", "image-image-size"] == pytest.approx(3 * found["tiny", "image-image-size"])
+
+
+def test_where_no_link_can_be_made_the_other_sweeps_get_its_time_and_a_line_says_so(budgets, unlinked):
+    [line] = [line for line in crossover.Crossover(options()).plan().splitlines() if "link" in line]
+    assert line.startswith("left out: network, so the others have its time: no such link can be made here: tc is not")
+    assert budgets() == budgets(sweeps=["size", "workers"])
+
+
+def test_a_link_that_is_lost_in_the_run_leaves_its_time_to_what_comes_after(budgets, monkeypatch):
+    monkeypatch.setattr(network, "missing", lambda name: "")
+    found, whole = budgets(lost=[("real", Place(linked=True))]), budgets()
+    assert ("real", "image-link-rate") not in found and ("tiny", "image-link-rate") in found
+    for part, seconds in found.items():
+        assert seconds > 2 * whole[part] if part[0] == "tiny" else seconds == whole[part]
+
+
+def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
+    class Seen(Exception):
+        pass
+
+    def seen(options):
+        raise Seen(options.weights, options.url)
+
+    monkeypatch.setattr(crossover, "Crossover", seen)
+    monkeypatch.setattr("sys.argv", ["crossover"])
+    monkeypatch.setattr(crossover, "heed_sigterm", lambda: None)
+    with pytest.raises(Seen, match=r"\(\['real', 'tiny'\], ''\)"):
+        crossover.main()
+
+
+def test_make_crossover_starts_no_other_server_and_takes_an_invalid_block_for_no_error():
+    done = subprocess.run(["make", "-n", "crossover"], cwd=ROOT, capture_output=True, text=True, check=True)
+    *before, last = [line for line in done.stdout.splitlines() if "python -m " in line]
+    assert last.split("-m ")[1] == "loadgen.crossover --engine auto  || test $? -eq 3"
+    assert not any("serving" in line for line in before)
 
 
 # Payloads ---------------------------------------------------------------------------------------------------------
