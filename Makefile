@@ -61,6 +61,10 @@ crossover: .venv/run.done  ## server against client over input sizes, workers an
 	@$(MAKE) --no-print-directory ARGS= models
 	.venv/bin/python -m loadgen.crossover --engine $(ENGINE) $(ARGS) || test $$? -eq 3
 
+efficiency: .venv/run.done  ## does an ensemble answer as many requests as its steps allow?
+	@$(MAKE) --no-print-directory ARGS= models up
+	.venv/bin/python -m loadgen.efficiency --url http://localhost:$(PORT) $(ARGS)
+
 study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
 	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS)
@@ -96,5 +100,5 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers,
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench capacity crossover study test soak overload bench-loadgen test-faults test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity crossover efficiency study test soak overload bench-loadgen test-faults test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

@@ -5,46 +5,52 @@
 The bound is min(slowest step alone, cores / sum of the steps' CPU seconds per request). A step alone is asked over
 HTTP for what it does in the ensemble: with its true inputs, for all its outputs. So the CPU bound charges the steps
 for carrying over HTTP what the ensemble hands on within the server, and an ensemble that loses nothing may exceed 1.
+Everything lies in reports/<time>-efficiency/: report.html and efficiency.json.
 """
 
 import argparse
-import json
-import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
 
 import numpy as np
 import psutil
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from loadgen import machine, payloads, wire
+from loadgen import payloads, wire
+from loadgen.arms import Arm, Mode
+from loadgen.bound import Turn, result
+from loadgen.experiment import Experiment, checked, conducted, flags
 from loadgen.openloop import undisturbed
 from loadgen.samples import COMPLETED
-from loadgen.schedule import positive
 from loadgen.serverside import Server, Unavailable, difference
-from loadgen.workloads import WORKLOADS, Workload
+from loadgen.workloads import WORKLOADS
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
 TIMEOUT = 60.0  # seconds for one answer
 
-LEGEND = """\
-rate       answers per second to 8 clients that never pause
-cpu        CPU ms per request of the server with its backends, HTTP included
-busy       share of the server's cores that this CPU time is
-others     share of them that went elsewhere meanwhile: to other programs, and to the kernel's own work for this server,
-           as for its packets, which no process is charged with. Where it is not small, rate and efficiency mean little
-batch      mean batch of the step alone -> in the ensemble
-bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate divided by it,
-           from medians; in brackets the range of the repetitions
-carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it.
-           It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits"""
+
+class Efficiency(Experiment):
+    def __init__(self, options):
+        super().__init__(options, "efficiency")
+
+    def run(self) -> None:
+        self.begin()
+        found = {}
+        for name in self.options.workloads:
+            workload, sent, seconds = WORKLOADS[name], self.sent[name], self.options.seconds
+            arm = Arm(workload, "client", Mode("sequential"), self.library(workload))
+            print(f"\n{name}: the ensemble, then each step alone, {REPETITIONS} times; about {seconds:g} s", flush=True)
+            named = [payload.name for payload in sent]
+            self.described["workloads"][name] = {"library": arm.chosen, "payloads": named}
+            found[name] = efficiency(self.server, arm, sent, seconds, self.options.seed)
+            self.write(found)
+        self.described["complete"] = True
+        self.write(found)
 
 
 @dataclass(frozen=True)
@@ -57,23 +63,12 @@ class Stage:
     steps: tuple[str, ...]  # that work on them
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One stage, measured once."""
-
-    rate: float
-    cpu: float  # seconds of the server per request
-    busy: float
-    others: float
-    batches: dict[str, float]  # mean batch of each of the stage's steps
-
-
-def stages(server: Server, workload: Workload, sent: Sequence[payloads.Payload]) -> list[Stage]:
-    """The ensemble, then its steps in order. The network is fed what the client's library makes of the payloads, a
-    step after it with what the server answers. Raises Unavailable if it refuses one."""
+def stages(server: Server, client: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
+    """The ensemble, then its steps in order. The network is fed what the client makes of the payloads, a step after it
+    with what the server answers. Raises Unavailable if it refuses one."""
     encoded = [np.frombuffer(payload.encoded, np.uint8) for payload in sent]
-    preprocess = next(iter(workload.libraries.values()))()
-    client = InferenceServerClient(server.url.partition("//")[2])
+    workload, preprocess = client.workload, client.preprocessor()
+    connection = InferenceServerClient(server.url.partition("//")[2])
     target, tensors = workload.server, encoded
     found = [stage(target.model, target.input, encoded, target.outputs, workload.steps)]
     configs = [server.get(f"/v2/models/{step}/config") for step in workload.steps]
@@ -82,7 +77,7 @@ def stages(server: Server, workload: Workload, sent: Sequence[payloads.Payload])
         if step == workload.client.model:
             tensors = [preprocess(payload.encoded) for payload in sent]
         elif before:
-            tensors = [answer(client, before["name"], input_of(before), tensor) for tensor in tensors]
+            tensors = [answer(connection, before["name"], input_of(before), tensor) for tensor in tensors]
         outputs = tuple(output["name"] for output in config["output"])
         found.append(stage(step, input_of(config), tensors, outputs, (step,)))
     return found
@@ -150,18 +145,20 @@ def closed_loop(url: str, stage: Stage, order: Sequence[int]) -> None:
         raise Unavailable(failed[0])
 
 
-def efficiency(server: Server, workload: Workload, sent: Sequence[payloads.Payload], seconds: float) -> dict:
+def efficiency(
+    server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1
+) -> dict:
     """The ensemble and its steps, `seconds` in all: in turns, REPETITIONS times, on whole rounds of the payloads.
 
     Raises Unavailable if the server does not answer, refuses a request, or is not one of this machine's launcher.
     """
-    asked = stages(server, workload, sent)
+    asked = stages(server, client, sent)
     share = seconds / REPETITIONS / len(asked)
     sizes = [enough(server, each, len(sent), share) for each in asked]
     turns = {each.name: [] for each in asked}
-    for seed in range(1, REPETITIONS + 1):
+    for repetition in range(REPETITIONS):
         for each, size in zip(asked, sizes, strict=True):
-            turns[each.name].append(turn(server, each, payloads.order(len(sent), size, seed)))
+            turns[each.name].append(turn(server, each, payloads.order(len(sent), size, seed + repetition)))
     return result(turns, len(server.cores))
 
 
@@ -174,104 +171,16 @@ def enough(server: Server, stage: Stage, kinds: int, seconds: float) -> int:
     return n
 
 
-def result(turns: dict[str, list[Turn]], cores: int) -> dict:
-    """What the turns of the ensemble (the first) and of its steps come to."""
-    (name, whole), *steps = turns.items()
-    rounds = [dict(zip(turns, each, strict=True)) for each in zip(*turns.values(), strict=True)]
-    single = [compare(each, cores)["efficiency"] for each in rounds]
-    return {
-        "ensemble": name,
-        **compare({stage: middle(each) for stage, each in turns.items()}, cores),
-        "range": [min(single), max(single)],
-        "mean_batch": {step: middle(whole).batches[step] for step, _ in steps},
-    }
-
-
-def compare(turns: dict[str, Turn], cores: int) -> dict:
-    (_, whole), *steps = turns.items()
-    slowest, alone = min(steps, key=lambda step: step[1].rate)
-    cpu = sum(step.cpu for _, step in steps)
-    bound, by = min((alone.rate, slowest), (cores / cpu, "cpu"))
-    return {
-        "ensemble_rate": whole.rate,
-        "ensemble_cpu_seconds_per_request": whole.cpu,
-        "busy": whole.busy,
-        "others": whole.others,
-        "steps": {
-            name: {
-                "rate": step.rate,
-                "cpu_seconds_per_request": step.cpu,
-                "busy": step.busy,
-                "others": step.others,
-                "mean_batch": step.batches[name],
-            }
-            for name, step in steps
-        },
-        "bound": bound,
-        "bound_by": by,
-        "efficiency": whole.rate / bound,
-        "carrying": cpu / whole.cpu,
-    }
-
-
-def middle(turns: Sequence[Turn]) -> Turn:
-    """The median of each figure."""
-    batches = {model: median(each.batches[model] for each in turns) for model in turns[0].batches}
-    figures = {name: median(getattr(each, name) for each in turns) for name in ("rate", "cpu", "busy", "others")}
-    return Turn(**figures, batches=batches)
-
-
-def table(found: dict) -> str:
-    lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'batch':>14}"]
-
-    def row(name: str, rate: float, cpu: float, busy: float, others: float, batch: str = "") -> None:
-        lines.append(f"{name:<20} {rate:>8.4g} {cpu * 1e3:>8.2f} {busy:>6.0%} {others:>6.0%} {batch:>14}".rstrip())
-
-    whole = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"], found["busy"], found["others"]
-    row(f"{found['ensemble']} (ensemble)", *whole)
-    for name, step in found["steps"].items():
-        batch = f"{step['mean_batch']:.2f} -> {found['mean_batch'][name]:.2f}"
-        row(name, step["rate"], step["cpu_seconds_per_request"], step["busy"], step["others"], batch)
-    low, high = found["range"]
-    lines.append(
-        f"bound {found['bound']:.4g}/s by {found['bound_by']}; efficiency {found['efficiency']:.2f}"
-        f" ({low:.2f} to {high:.2f}); carrying {found['carrying']:.2f}"
-    )
-    return "\n".join(lines)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.efficiency", description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
-    parser.add_argument("--url", default="http://localhost:8000")
-    parser.add_argument("--state", default=".run", help="the launcher's state directory")
-    parser.add_argument("--seconds", type=float, default=60, help="for each workload (default: %(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    flags(parser, 60, "for each workload (default: %(default)s)")
     options = parser.parse_args()
-    found = {}
     try:
-        if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-            raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
-        positive(seconds=options.seconds)
-        server = Server.at(options.url, Path(options.state))
-        client = machine.others(server.cores)
-        machine.pin(client)
-        print(f"{machine.cpu_model()}; client cores {client}, server cores {server.cores}")
-        for name in dict.fromkeys(options.workloads or WORKLOADS):
-            workload = WORKLOADS[name]
-            found[name] = efficiency(server, workload, payloads.load(workload), options.seconds)
-            print(f"\n{table(found[name])}", flush=True)
-        if options.json:
-            Path(options.json).write_text(json.dumps(found, indent=2) + "\n")
-        print(f"\n{LEGEND}", flush=True)
-    except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        checked(options)
+        experiment = Efficiency(options)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
-    except (OSError, Unavailable) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return conducted(experiment)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What capacity and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
+"""What capacity, efficiency and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -107,6 +108,8 @@ def conducted(experiment: Experiment) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted: what follows is what was measured until here")
         code = 130
+    except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, Unavailable) as error:
         print(error, file=sys.stderr)
         code = 1

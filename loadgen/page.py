@@ -21,9 +21,9 @@ P99_NEEDS = needed(99)
 def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) -> Path:
     """directory/report.html from the contents of run.json, the blocks and what they come to. Raises OSError.
 
-    Of `summary` it needs `workloads` (name -> arms, comparisons, sentence): bench's, or none. `capacity`, `crossover`
-    and `study` are the contents of those files; without bench's workloads the page is about the one that there is.
-    These and a workload's `efficiency` and `other_modes` are shown where they are, `sources` says whence.
+    Of `summary` it needs `workloads` (name -> arms, comparisons, sentence): bench's, or none. `capacity`, `crossover`,
+    `efficiency` and `study` are the contents of those files; without bench's workloads the page is about the one that
+    there is. These and a workload's `other_modes` are shown where they are, `sources` says whence.
     """
     experiments = {kind: summary[kind] for kind in sections.SENTENCES if summary.get(kind)}
     kind = "bench" if summary["workloads"] else next(iter(experiments), "bench")
@@ -37,6 +37,7 @@ def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) ->
         told={name: sections.SENTENCES[name](found) for name, found in experiments.items()},
         capacity=sections.capacity(summary.get("capacity") or {}),
         crossover=sections.crossover(summary.get("crossover") or ()),
+        efficiency=summary.get("efficiency") or {},
         study=sections.study(summary.get("study") or {}),
         sources=summary.get("sources", {}),
         servers=servers(run),
@@ -122,7 +123,6 @@ def workload(name: str, found: dict, blocks: Sequence[Block]) -> dict:
         **found,
         "compared": compared(name, found["comparisons"]),
         "others": {mode: compared(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
-        "efficiency": found.get("efficiency"),
         "invalid": sum(not block.valid for block in own),
         "latency": svg(plots.latency, own, f"{name}: latency of each arm") if any(b.completed for b in own) else "",
         "paints": plots.paints(stages),

@@ -4,7 +4,7 @@
     python -m loadgen.report reports/before reports/after                  # the same arm before and after a change
     python -m loadgen.report reports/20261123-201500 reports/*-capacity    # the experiment shown in bench's report
 
-A directory is bench's, or of an experiment: capacity, crossover or study.
+A directory is bench's, or of an experiment: capacity, crossover, efficiency or study.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen import blocks, carried, comparison, contrasts, crossing, page, provenance, table
+from loadgen import blocks, bound, carried, comparison, contrasts, crossing, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
 from loadgen.summary import summary
 from loadgen.workloads import WORKLOADS
 
 BENCH = "bench"
-KINDS = {"capacity": carried, "crossover": crossing, "study": contrasts}
+KINDS = {"capacity": carried, "crossover": crossing, "efficiency": bound, "study": contrasts}
 """Experiment -> who knows what it comes to: fold(directory, run, blocks), text(result), sentences(result)."""
 
 
@@ -84,7 +84,7 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
 
 
 def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
-    """Its figures, as JSON and as returned, and report.html if there is any block: all anew from what is there.
+    """Its figures, as JSON and as returned, and report.html if anything was measured: all anew from what is there.
 
     The page of bench's shows those of `experiments`, too, which have been written before.
     Raises ValueError if that is no report, OSError.
@@ -102,7 +102,7 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
         name = kind_of(place, other)
         shown = {**shown, name: json.loads((place / f"{name}.json").read_text())}
         shown["sources"] = {**shown.get("sources", {}), name: provenance.source(place, run, other)}
-    if measured:
+    if measured or (kind == "efficiency" and result):
         page.write(directory, run, measured, shown)
     return result
 

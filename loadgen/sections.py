@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from loadgen import carried, contrasts, crossing, curves
+from loadgen import bound, carried, contrasts, crossing, curves
 from loadgen.arms import PLACEMENTS
 from loadgen.bursts import bursts
 from loadgen.plots import VARIABLES
@@ -13,12 +13,19 @@ from loadgen.summary import needed
 SENTENCES: dict[str, Callable] = {
     "capacity": carried.sentences,
     "crossover": crossing.sentences,
+    "efficiency": bound.sentences,
     "study": contrasts.sentences,
 }
-TITLES = {"capacity": "Latency against load", "crossover": "Where it turns", "study": "Clients and arrivals"}
+TITLES = {
+    "capacity": "Latency against load",
+    "crossover": "Where it turns",
+    "efficiency": "The ensemble and its steps",
+    "study": "Clients and arrivals",
+}
 QUESTIONS = {
     "capacity": "How much can each arm carry, and how does it take bursts?",
     "crossover": "Where does the answer change?",
+    "efficiency": "Does an ensemble answer as many requests as its steps allow?",
     "study": "Does it matter how the client works, and how the requests arrive?",
 }
 

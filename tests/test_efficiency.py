@@ -7,12 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from loadgen import payloads
-from loadgen.efficiency import Turn, efficiency, result, stage, table
+from loadgen import payloads, report
+from loadgen.arms import Arm, Mode
+from loadgen.bound import Turn, of_workload, result
+from loadgen.efficiency import efficiency, stage
 from loadgen.efficiency import turn as turn_at
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import AUDIO, IMAGE
+from tests import blocks_on_disk
 from tests.conftest import ROOT
+from tests.experiments import again, only
 
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 
@@ -62,15 +66,49 @@ def test_one_disturbed_repetition_changes_the_range_but_not_the_efficiency():
 
 
 def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
-    printed = table(invented(40, (50, 0.004), (400, 0.001)))
+    printed = of_workload(invented(40, (50, 0.004), (400, 0.001)))
     assert "both (ensemble)" in printed
     assert [line.split()[0] for line in printed.splitlines() if "1.00 -> 2.00" in line] == ["a", "b"]
     assert "bound 50/s by a; efficiency 0.80 (0.80 to 0.80)" in printed
 
 
+@pytest.fixture
+def kept(tmp_path):
+    """reports/<time>-efficiency/ as it is left, of photographs."""
+    directory = tmp_path / "a-efficiency"
+    directory.mkdir()
+    described = blocks_on_disk.run(("image",))
+    described["workloads"]["image"] = {"library": "dali", "payloads": ["a.jpg"]}
+    for name, content in (("run", described), ("efficiency", blocks_on_disk.efficiency("image"))):
+        (directory / f"{name}.json").write_text(json.dumps(content))
+    return directory
+
+
+def test_the_result_has_a_page_and_is_shown_in_the_report_of_bench(kept, tmp_path, monkeypatch, capsys):
+    sentence = "For photographs the ensemble answers 11.1 requests/s, 97 % (96 to 98) of the 11.5 that its steps would"
+    code, printed, _ = again(monkeypatch, capsys, kept)
+    assert code == 0 and "4.00 -> 1.60" in printed and "efficiency 0.97" in printed
+    blocks_on_disk.write(tmp_path / "bench", ("image",), 1)
+    assert again(monkeypatch, capsys, tmp_path / "bench", kept)[0] == 0
+    for page in (kept / "report.html", tmp_path / "bench" / "report.html"):
+        text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
+        assert sentence in text and "<td>4.00</td><td>1.60</td>" in text
+    assert "Every block" not in (kept / "report.html").read_text()
+
+
+def test_of_nothing_measured_there_is_no_page(kept):
+    (kept / "efficiency.json").write_text("{}")
+    assert report.text(kept, report.write(kept)) == "nothing was measured"
+    assert not (kept / "report.html").exists()
+
+
+def client(workload) -> Arm:
+    return Arm(workload, "client", Mode("sequential"))
+
+
 @pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
-    found = efficiency(Server.at(server.url, server.state), workload, payloads.load(workload), seconds=2)
+    found = efficiency(Server.at(server.url, server.state), client(workload), payloads.load(workload), seconds=2)
     assert found.keys() >= KEYS
     assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
     assert found["bound_by"] in (*workload.steps, "cpu")
@@ -82,7 +120,7 @@ def test_an_ensemble_is_measured_against_its_steps(server, workload):
 
 def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
     with pytest.raises(Unavailable, match="give --state and --url"):
-        efficiency(Server.at(server.url, tmp_path), IMAGE, payloads.load(IMAGE), seconds=1)
+        efficiency(Server.at(server.url, tmp_path), client(IMAGE), payloads.load(IMAGE), seconds=1)
 
 
 def test_what_the_server_refuses_ends_it_in_one_line(server):
@@ -97,16 +135,18 @@ def run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_command_prints_a_table_with_its_legend_and_writes_only_where_told(server, tmp_path):
-    file = tmp_path / "found.json"
-    done = run("image", "--seconds", 1, "--url", server.url, "--state", server.state, "--json", file)
+def test_the_command_prints_a_table_with_its_legend_and_leaves_a_report(server, tmp_path):
+    done = run("image", "--seconds", 1, "--url", server.url, "--state", server.state, "--reports", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "image (ensemble)" in done.stdout and "\ncarrying " in done.stdout
-    assert json.loads(file.read_text())["image"].keys() >= KEYS
+    directory = only(tmp_path)
+    assert json.loads((directory / "efficiency.json").read_text())["image"].keys() >= KEYS
+    assert json.loads((directory / "run.json").read_text())["complete"]
+    assert "The ensemble and its steps" in (directory / "report.html").read_text()
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(server):
-    flags = f"image --seconds 1 --url {server.url} --state {server.state}"
+def test_a_reader_that_has_enough_ends_it_quietly(server, tmp_path):
+    flags = f"image --seconds 1 --url {server.url} --state {server.state} --reports {tmp_path}"
     full = f"{sys.executable} -m loadgen.efficiency {flags} | head -c 1"
     done = subprocess.run(full, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (len(done.stdout), done.stderr) == (1, "")
