@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadgen import plots, sections
+from loadgen import plots, sections, table
 from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bootstrap import least
@@ -126,6 +126,7 @@ def workload(name: str, found: dict, blocks: Sequence[Block]) -> dict:
         "invalid": sum(not block.valid for block in own),
         "latency": svg(plots.latency, own, f"{name}: latency of each arm") if any(b.completed for b in own) else "",
         "paints": plots.paints(stages),
+        "steps": table.computing(stages),
         "bars": svg(plots.stages, arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
     }
 

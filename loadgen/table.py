@@ -1,5 +1,7 @@
 """The tables that `make bench` prints, and what their columns mean."""
 
+from collections.abc import Iterable
+
 from loadgen import comparison
 from loadgen.summary import needed
 
@@ -15,7 +17,8 @@ cpu cl|srv  CPU ms per request spent by the client process, and by the server wi
 KB up|down  bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
-            unexplained: the rest in the server"""
+            unexplained: the rest in the server
+mean batch  requests that a step computed together, on average"""
 
 
 def setting(report: dict) -> str:
@@ -70,7 +73,16 @@ def where(measured: list[dict]) -> str:
     lines = [f"{'mean latency, ms':<28}" + "".join(f"{title:>20}" for title in titles)]
     for name in names:
         lines.append(f"{name:<28}" + "".join(f"{ms(arm['stages'].get(name)):>20}" for arm in measured))
-    return "\n".join([*lines, f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in measured)])
+    lines.append(f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in measured))
+    for step in computing(names):
+        batches = [arm["steps"].get(step, {}).get("mean_batch") for arm in measured]
+        lines.append(f"{f'{step} mean batch':<28}" + "".join(f"{ms(batch):>20}" for batch in batches))
+    return "\n".join(lines)
+
+
+def computing(stages: Iterable[str]) -> list[str]:
+    """The server's steps among them."""
+    return [name.removesuffix(" compute") for name in stages if name.endswith(" compute")]
 
 
 def whole(result: dict) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadgen import blocks, page, plots, provenance, report, sections
+from loadgen import blocks, page, plots, provenance, report, sections, table
 from tests.blocks_on_disk import optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
@@ -141,6 +141,20 @@ def test_every_block_and_every_schedule_is_listed(written, measured):
     text = written()
     for block in blocks.read(measured):
         assert text.count(f"<code>{block.schedule}</code>") == 3  # a row for each of two arms, and its seed
+
+
+def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, evaluated):
+    def merged(described, summary):
+        for arm in summary["workloads"]["image"]["arms"]:
+            arm["steps"]["resnet50"]["mean_batch"] = {"client": 1.25, "server": 3.75}[arm["placement"]]
+
+    text = " ".join(Structure(written(merged)).text.split())
+    assert "resnet50 mean batch 1.25 3.75 " in text and "image_preprocess mean batch – 1.00 " in text
+    measured = copy.deepcopy(evaluated)
+    merged(None, measured)
+    printed = [line.split() for line in table.where(measured["workloads"]["image"]["arms"]).splitlines()]
+    assert ["resnet50", "mean", "batch", "1.25", "3.75"] in printed
+    assert ["image_preprocess", "mean", "batch", "-", "1.00"] in printed
 
 
 def test_what_was_not_measured_has_no_section(written):
