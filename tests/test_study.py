@@ -12,7 +12,8 @@ from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, conditions, law, reference
 from loadgen.contrasts import conclusion, evaluate, interval, of_workload, verdict, verdicts
 from loadgen.experiment import exactly
-from loadgen.study import FRAMES
+from loadgen.study import FRAMES, UTILISATION
+from tests.conftest import ROOT
 from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
@@ -196,6 +197,10 @@ def test_the_table_has_every_condition_and_every_contrast():
     assert len(lines) == 2 + len(result["conditions"]) + 2 + len(result["contrasts"])
     assert len(result["conditions"]) == 2 * (4 * 2 + 2)
     assert len(result["contrasts"]) == 2 * 7
+
+
+def test_the_load_is_the_one_that_the_readme_tells():
+    assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "README.md").read_text()
 
 
 def test_poisson_is_a_process_of_its_own_name():
