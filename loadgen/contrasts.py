@@ -11,7 +11,7 @@ from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bursts import CAMERAS
 from loadgen.conclusion import SUBJECTS
-from loadgen.conditions import clients, conditions, reference
+from loadgen.conditions import clients, conditions, law, reference
 from loadgen.summary import needed
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
@@ -93,6 +93,14 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
         result["workloads"][name] = {"rate": described["rate"], "tail": tail, "conditions": rows, "contrasts": compared}
     result["conclusion"] = conclusion(result["workloads"])
     return result
+
+
+def running(run: dict, measured: Sequence[Block]) -> str:
+    """The first contrast so far, for the line of progress."""
+    of = next(iter(contrasts(len(run["cores"]["client"])).values()))
+    few = [block for block in measured if block.placement == PLACEMENTS[0] and (block.mode, law(block)) in of]
+    told = [each for found in evaluate(run, few)["workloads"].values() for each in found["contrasts"]]
+    return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in told)
 
 
 def verdict(ratio: dict) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -156,6 +156,17 @@ def paired(here: Sequence[Block], client: str) -> Pairs:
         if block.facts["complete"] and block.completed:
             rounds.setdefault(block.round, {})[block.path.parent.name] = block
     return [(each[client], each["server"]) for _, each in sorted(rounds.items()) if {client, "server"} <= set(each)]
+
+
+def running(points: Iterable[Sequence[Block]], form: str) -> str:
+    """The ratio at each point so far, for the line of progress."""
+    ratios = []
+    for own in points:
+        if pairs := paired(own, folder(form)):
+            arms = zip(*pairs, strict=True)
+            client, server = (np.median(np.concatenate([block.latency for block in arm])) for arm in arms)
+            ratios.append(f"{server / client:.3g}")
+    return f"p50 server/client{f' {form}' * bool(form)} {', '.join(ratios)}" if ratios else ""
 
 
 def estimate(pairs: Pairs) -> dict:

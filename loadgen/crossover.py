@@ -156,11 +156,14 @@ class Crossover:
         self.write()
         mean = sum(seconds + sweeps.OVERHEAD for _, _, seconds in loads) / max(1, len(loads))
         self.progress.begin(rounds * len(loads) * (1 + len(sweep.clients)), 0, mean)
+        own = {point.label: [] for point, *_ in loads}
         for turn in range(1, rounds + 1):
             for point, rate, seconds in loads:
                 schedule = arrivals.parse(f"poisson:rate={rate:g}").schedule(seconds, self.options.seed + turn - 1)
                 if len(schedule):
-                    self.round(site, sweep, point, self.directory / path / point.label, turn, schedule)
+                    folder = self.directory / path / point.label
+                    own[point.label] += self.round(site, sweep, point, folder, turn, schedule)
+            self.progress.tell(crossing.running(own.values(), next(iter(sweep.clients))))
         self.progress.end()
         for entry in crossing.evaluate(self.directory, path, described):
             print(crossing.table(entry), flush=True)
@@ -198,15 +201,19 @@ class Crossover:
         """The client's cores: all that the server leaves."""
         return [core for core in self.available if core not in server.cores] or self.available
 
-    def round(self, site: Site, sweep: Sweep, point: Point, folder: Path, turn: int, schedule: Schedule) -> None:
+    def round(
+        self, site: Site, sweep: Sweep, point: Point, folder: Path, turn: int, schedule: Schedule
+    ) -> list[blocks.Block]:
         cores = self.prepare(site, point)
         mode = Mode("async", point.workers or cores)
         arms = {crossing.folder(form): Arm(each, "client", mode) for form, each in sweep.clients.items()}
         arms["server"] = Arm(sweep.workload, "server", mode)
+        made = []
         for arm in random.Random(f"{folder.name} {schedule.seed}").sample(list(arms), len(arms)):
             self.progress.now(f"{sweep.workload.name} {point.label} round {turn}/{self.options.rounds}: {arm}")
             path = folder / arm / f"round-{turn:02}"
-            measure(site.server, arms[arm], schedule, point.sent(), path, cores, turn)
+            made.append(measure(site.server, arms[arm], schedule, point.sent(), path, cores, turn))
+        return made
 
     def about(self, site: Site, sweep: Sweep) -> dict:
         model = sweep.workload.client.model

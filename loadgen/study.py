@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 
+from loadgen import contrasts
 from loadgen.arms import PLACEMENTS, Arm
 from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, reference
@@ -73,13 +74,15 @@ class Study(Experiment):
         }
         self.write({})
         self.progress.begin(options.rounds * len(conditions), 0, n / rate + OVERHEAD)
+        own = []
         for turn in range(1, options.rounds + 1):
             seed = options.seed + turn - 1
             for arm, arrivals in random.Random(f"{name} {seed}").sample(conditions, len(conditions)):
                 self.progress.now(f"{name} round {turn}/{options.rounds}: {arm}, {arrivals}")
                 path = self.directory / name / f"{arm.slug}-{arrivals.replace(' ', '-')}" / f"round-{turn:02}"
                 schedule = exactly(LAWS[arrivals], rate, n, seed)
-                measure(self.server, arm, schedule, self.sent[name], path, len(self.cores), turn)
+                own.append(measure(self.server, arm, schedule, self.sent[name], path, len(self.cores), turn))
+            self.progress.tell(contrasts.running(self.described, own))
         self.progress.end()
 
 

@@ -187,6 +187,17 @@ def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(
     assert "the server is quicker by mean below" in found["says"]
 
 
+def test_what_it_looks_like_so_far_is_the_ratio_at_each_point():
+    def whole(arm, latency):
+        return block(arm.partition("-")[0], [latency] * 3, path=Path("point", arm, "round-01"))
+
+    points = [[whole("client", 10), whole("server", 5)], [], [whole("server", 30), whole("client", 20)]]
+    assert crossings.running(points, "") == "p50 server/client 0.5, 1.5"
+    points = [[whole("client-UINT8-tensor", 10), whole("server", 20)], [whole("server", 20)]]
+    assert crossings.running(points, "UINT8 tensor") == "p50 server/client UINT8 tensor 2"
+    assert crossings.running([[], []], "") == ""
+
+
 # The plan ---------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from loadgen import blocks, curves
 from loadgen.arrivals import Poisson
 from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, conditions, law, reference
-from loadgen.contrasts import conclusion, evaluate, interval, of_workload, verdict, verdicts
+from loadgen.contrasts import conclusion, evaluate, interval, of_workload, running, verdict, verdicts
 from loadgen.experiment import exactly
 from loadgen.study import FRAMES, UTILISATION
 from tests.conftest import ROOT
@@ -201,6 +201,14 @@ def test_the_table_has_every_condition_and_every_contrast():
 
 def test_the_load_is_the_one_that_the_readme_tells():
     assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "README.md").read_text()
+
+
+def test_what_it_looks_like_so_far_is_the_first_contrast():
+    made = measured({"sequential": 1.5}, workloads=("image",))
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ × \(1\.\d+ to 1\.\d+\)", running(RUN, made))
+    first = [each for each in made if each.round == 1]
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ ×", running(RUN, first))
+    assert running(RUN, []) == ""
 
 
 def test_poisson_is_a_process_of_its_own_name():
