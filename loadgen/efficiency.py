@@ -145,9 +145,7 @@ def closed_loop(url: str, stage: Stage, order: Sequence[int]) -> None:
         raise Unavailable(failed[0])
 
 
-def efficiency(
-    server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1
-) -> dict:
+def efficiency(server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1) -> dict:
     """The ensemble and its steps, `seconds` in all: in turns, REPETITIONS times, on whole rounds of the payloads.
 
     Raises Unavailable if the server does not answer, refuses a request, or is not one of this machine's launcher.
