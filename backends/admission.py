@@ -27,7 +27,7 @@ import triton_python_backend_utils as pb
 from gauges import Metrics
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
-FRESH, CALM = 0.045, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
+FRESH, CALM = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
 AHEAD = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
 KEPT_WORK = 0.875  # of the SLO: the work of its own that any step keeps; more, so that little of a first step's is lost
 YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
@@ -114,14 +114,11 @@ class Admission:
             busy = self.open > 0
             kept, refused = [], []
             for request in requests:
-                units, size = self._units(request), self._bytes(request)
-                late = (self.owed + units) * self.pace > KEPT_WORK * self.slo
-                large = self.held + size > MOST_BYTES
-                if self.open >= most or (self.open and (late or large)):
-                    refused.append(request)
-                else:
+                if self.open < most and self._room(units := self._units(request), size := self._bytes(request)):
                     kept.append(request)
                     self._count(1, units, size)
+                else:
+                    refused.append(request)
             batch = Batch(kept, busy, left=busy or bool(refused))
             if kept:
                 self._tell()
@@ -136,9 +133,14 @@ class Admission:
                 return None
         return batch.responses
 
+    def _room(self, units, size):
+        """For one more request; there always is for a first one, which may be larger than all that is allowed."""
+        late = (self.owed + units) * self.pace > KEPT_WORK * self.slo
+        return not self.open or not (late or self.held + size > MOST_BYTES)
+
     def _crowded(self):
         """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
-        pending = self.metrics.look(FRESH)[1][PENDING, self.name] / self.instances
+        pending = self.metrics.look(0.9 * POLL)[1][PENDING, self.name] / self.instances
         late = pending and (self.owed + pending * self.usual) * self.pace > KEPT_WORK * self.slo
         return late or self.open + pending > min(MOST, self.limit_of_next())
 

@@ -31,6 +31,7 @@ from loadgen.workloads import WORKLOADS
 FACTORS = (1, 2, 5)
 CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and after
 NORMAL = 1.5  # times the worst latency before: what counts as back
+SPELL = 2.0  # seconds without a slower one: then it is
 FLIGHT = 2000  # requests in flight, each with a thread of the client; more are dropped, and counted
 SATURATION = 8.0  # seconds to find the capacity in, with so many requests at once:
 AT_ONCE = 4
@@ -46,7 +47,7 @@ of best   goodput as a share of the arm's best
 refused   per second, with 503; refusal: p99 of the ms from sending to the 503
 timeout   requests that got no answer in 3 SLOs, or that the client no longer sent: it had 2000 in flight
 p99       ms from the due time, of those answered; RSS: the most that the server and its stubs held, MB
-recovery  seconds after the overload until no request takes more than 1.5 times the worst before it"""
+recovery  seconds after the overload until, for 2 s, no request takes more than 1.5 times the worst before it"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def milliseconds(records: np.ndarray, begin: str, end: str) -> np.ndarray:
 
 def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
     """Of one run; `slo` in ms. Rates are per second of the overload, whose arrivals alone count, but for `recovery`:
-    seconds after its end until every later arrival is answered as fast as before, None if the last one is not."""
+    seconds after its end until, for SPELL seconds, all are answered as fast as before; None if that never was."""
     due = records["due"] / 1e9
     own = records[(due >= overload.begin) & (due < overload.end)]
     status = {name: own[own["status"] == STATUSES.index(name)] for name in STATUSES}
@@ -115,8 +116,11 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
     normal = NORMAL * milliseconds(before, "due", "done").max(initial=0)
     after = np.sort(records[due >= overload.end], order="due")
     slow = (after["status"] != STATUSES.index(COMPLETED)) | (milliseconds(after, "due", "done") > normal)
-    late = np.flatnonzero(slow)
-    recovery = 0.0 if not len(late) else after["due"][late[-1]] / 1e9 - overload.end
+    recovery, dues = 0.0, after["due"] / 1e9 - overload.end
+    for late in dues[slow]:
+        if late > recovery + SPELL:
+            break
+        recovery = late
     return {
         "offered": len(own) / seconds,
         "answered": len(latency) / seconds,
@@ -125,7 +129,7 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
         "refusal": float(np.percentile(refusal, 99)) if len(refusal) else None,
         "lost": len(status[TIMED_OUT]) + len(status["dropped"]),
         "p99": float(np.percentile(latency, 99)) if len(latency) else None,
-        "recovery": None if len(late) and late[-1] == len(after) - 1 else recovery,
+        "recovery": recovery if dues.max(initial=0) > recovery + SPELL else None,
     }
 
 

@@ -136,11 +136,11 @@ def test_an_arm_is_offered_calm_then_multiples_of_its_capacity_then_calm():
 
 
 def test_the_figures_of_an_overload_are_those_of_its_own_arrivals():
-    """Seconds 1 to 3 are the overload; latency is 10 ms but for a late answer in it, and one just after."""
-    records = np.zeros(8, RECORD)
-    records["due"] = np.array([0.5, 1, 1.5, 2, 2.5, 3.2, 3.6, 4]) * 1e9
+    """Seconds 1 to 3 are the overload; latency is 10 ms but for a late answer in it, one just after and one at last."""
+    records = np.zeros(10, RECORD)
+    records["due"] = np.array([0.5, 1, 1.5, 2, 2.5, 3.2, 3.6, 4, 5, 5.5]) * 1e9
     records["sent"] = records["due"]
-    records["done"] = records["due"] + np.array([10, 10, 900, 5, 10, 700, 10, 10]) * 1_000_000
+    records["done"] = records["due"] + np.array([10, 10, 900, 5, 10, 700, 10, 10, 10, 700]) * 1_000_000
     records["status"] = STATUSES.index(COMPLETED)
     records["status"][3] = STATUSES.index(REJECTED)
     found = figures(records, Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)
@@ -148,3 +148,4 @@ def test_the_figures_of_an_overload_are_those_of_its_own_arrivals():
     assert found["refusal"] == pytest.approx(5)
     assert found["recovery"] == pytest.approx(0.2)
     assert found["lost"] == 0
+    assert figures(records[:8], Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)["recovery"] is None
