@@ -13,6 +13,7 @@ import numpy as np
 
 from loadgen import journal
 from loadgen.samples import COMPLETED, STATUSES
+from loadgen.validity import UNANSWERED
 
 
 @dataclass
@@ -59,6 +60,15 @@ class Block:
     @property
     def completed(self) -> int:
         return self.summary["books"][COMPLETED]
+
+    @property
+    def wrong(self) -> list[str]:
+        """The rules by which not every arrival has a good answer, so its data tell nothing; noise breaks others."""
+        return [finding["rule"] for finding in self.findings if finding["rule"] in UNANSWERED]
+
+    @property
+    def sound(self) -> bool:
+        return self.facts["complete"] and not self.wrong
 
     @cached_property
     def latency(self) -> np.ndarray:

@@ -142,10 +142,10 @@ def between(before: Sequence[Block], after: Sequence[Block], **options) -> dict[
     Rounds of two reports were not interleaved. An interval says how much rounds differ, not how much the machine has
     changed meanwhile: run both twice before you believe a small difference.
     """
-    kept = {(block.arm, block.round): block for block in before if block.facts["complete"]}
+    kept = {(block.arm, block.round): block for block in before if block.sound}
     pairs: dict[str, list[tuple[Block, Block]]] = {}
     for block in sorted(after, key=lambda block: block.round):
-        if block.facts["complete"] and (block.arm, block.round) in kept:
+        if block.sound and (block.arm, block.round) in kept:
             pairs.setdefault(block.arm, []).append((kept[block.arm, block.round], block))
     return {arm: compare(each, names=("before", "after"), **options) for arm, each in pairs.items()}
 

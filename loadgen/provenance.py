@@ -75,6 +75,10 @@ def banners(run: dict, blocks: Sequence[Block], summary: dict, kind: str) -> lis
         arms = ", ".join(dict.fromkeys(block.arm for block in invalid))
         count = f"{len(invalid)} of {len(blocks)} blocks {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
         unreliable = f"Do not rely on the figures of {arms}; the table of blocks says what to change."
+        lost = sum(len(each["left_out"]) for each in summary["workloads"].values())
+        if lost:
+            rounds = "1 round whose data are" if lost == 1 else f"{lost} rounds whose data are"
+            unreliable += f" The comparison leaves out {rounds} wrong."
         found.append((count, COUNTED_IN.get(kind, unreliable)))
     for one in servers(run).values():
         if shared := set(one["cores"]["client"]) & set(one["cores"]["server"]):

@@ -50,12 +50,21 @@ def arm(name: str, own: Sequence[Block]) -> dict:
 
 
 def pairs(of_workload: Sequence[Block], mode: str) -> list[tuple[Block, Block]]:
-    """(client's block, server's block) of each round in which both are whole; or an arm's and its control's."""
+    """(client's block, server's block) of each round in which both are sound; or an arm's and its control's."""
     rounds: dict[int, dict[bool, Block]] = {}
     for block in of_workload:
-        if block.mode == mode and block.facts["complete"]:
+        if block.mode == mode and block.sound:
             rounds.setdefault(block.round, {})[block.placement == "server" or bool(block.control)] = block
     return [(each[False], each[True]) for _, each in sorted(rounds.items()) if len(each) == 2]
+
+
+def left_out(of_workload: Sequence[Block]) -> list[dict]:
+    """The rounds that are not compared, as an arm's data are wrong, and by which rules."""
+    rounds: dict[tuple[str, int], dict[str, None]] = {}
+    for block in of_workload:
+        if block.wrong:
+            rounds.setdefault((block.mode, block.round), {}).update(dict.fromkeys(block.wrong))
+    return [{"mode": mode, "round": turn, "rules": list(rules)} for (mode, turn), rules in sorted(rounds.items())]
 
 
 def evaluate(run: dict, measured: Sequence[Block]) -> dict:
@@ -70,12 +79,15 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
         compared = {mode: comparison.compare(pairs(own, mode)) for mode in modes if pairs(own, mode)}
         main = "async" if any(mode.startswith("async") for mode in compared) else ""
         chosen = next((mode for mode in compared if mode.startswith(main)), None)
+        told, without = compared.get(chosen, []), left_out(own)
+        lost = [each for each in without if each["mode"] == chosen or not chosen]
         result["workloads"][name] = {
             **described,
             "arms": [arm(each, [block for block in own if block.arm == each]) for each in arms],
             "mode": chosen,
-            "comparisons": [each.as_dict() for each in compared[chosen]] if chosen else [],
-            "sentence": comparison.sentence(compared[chosen], name, described["arrivals"]) if chosen else "",
+            "comparisons": [each.as_dict() for each in told],
+            "sentence": comparison.sentence(told, name, described["arrivals"], lost) if told or lost else "",
+            "left_out": without,
             "other_modes": {
                 mode: [each.as_dict() for each in found] for mode, found in compared.items() if mode != chosen
             },

@@ -53,13 +53,16 @@ def arms(name: str, workload: dict) -> str:
     return "\n".join([*head, *(row(arm) for arm in workload["arms"])])
 
 
-def verdicts(measured: list[dict]) -> str:
-    """The arms whose figures are not to be trusted, and what to change."""
+def verdicts(measured: list[dict], left_out: list[dict]) -> str:
+    """The arms whose figures are not to be trusted, what to change, and what the comparison leaves out."""
     lines = [
         f"INVALID {arm['placement']} {arm['mode']} round {found['round']}: {found['rule']}: {found['measured']}"
         for arm in measured
         for found in arm["findings"]
     ]
+    for mode in dict.fromkeys(each["mode"] for each in left_out):
+        turns = ", ".join(str(each["round"]) for each in left_out if each["mode"] == mode)
+        lines.append(f"not compared, as an arm's data are wrong: {mode}, round {turns}")
     return "\n".join(lines) or "every block VALID"
 
 
@@ -77,9 +80,11 @@ def whole(result: dict) -> str:
     """Everything that is printed at the end, from the content of summary.json."""
     parts = []
     for name, workload in result["workloads"].items():
-        parts += [arms(name, workload), verdicts(workload["arms"]), where(workload["arms"])]
+        parts += [arms(name, workload), verdicts(workload["arms"], workload["left_out"]), where(workload["arms"])]
         if workload["comparisons"]:
-            parts += [comparison.text(workload["comparisons"]), workload["sentence"]]
+            parts.append(comparison.text(workload["comparisons"]))
+        if workload["sentence"]:
+            parts.append(workload["sentence"])
     return "\n\n".join([*parts, LEGEND])
 
 

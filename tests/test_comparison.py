@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loadgen import bootstrap
+from loadgen import bootstrap, report
 from loadgen.blocks import Block
 from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, sentence, text
 from loadgen.samples import COMPLETED, RECORD, STATUSES
+from loadgen.table import verdicts as verdicts_of
+from loadgen.validity import RULES, UNANSWERED
 from tests.blocks_on_disk import run
 from tests.test_bootstrap import ALPHA, FEW, Process
 
@@ -248,6 +250,44 @@ CASES = [
 @pytest.mark.parametrize(("comparisons", "said"), CASES)
 def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
     assert sentence(comparisons, "image", "poisson:rate=7.5") == said
+
+
+def invalid(made: list[tuple[Block, Block]], rules: dict[int, str]) -> list[Block]:
+    """Their blocks; the server's of round n has broken rule rules[n]."""
+    for _, server in made:
+        if rule := rules.get(server.round):
+            server.valid, server.findings = False, [{"rule": rule, "measured": "", "limit": "", "change": ""}]
+    return [block for pair in made for block in pair]
+
+
+def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_named():
+    rules = {2: "errors", 5: "in-flight cap", 7: "books"}
+    measured = invalid(steady(10), rules)
+    for each in measured:
+        if each.wrong:
+            each.latency = each.latency * 1e6
+    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    left = [pair for pair in steady(10) if pair[0].round not in rules]
+    assert found["comparisons"] == [each.as_dict() for each in compare(left)]
+    assert found["left_out"] == [{"mode": "async:1", "round": n, "rules": [rule]} for n, rule in rules.items()]
+    said = "; 3 of 10 rounds are left out, as an arm's data are wrong (errors, in-flight cap, books)."
+    assert found["sentence"].endswith(said)
+    assert "not compared, as an arm's data are wrong: async:1, round 2, 5, 7" in verdicts_of([], found["left_out"])
+
+
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - UNANSWERED))
+def test_noise_makes_a_block_invalid_but_no_round_is_left_out_for_it(rule):
+    found = report.evaluate(run(("image",)), invalid(steady(6), {3: rule}))["workloads"]["image"]
+    assert found["left_out"] == [] and found["comparisons"][0]["rounds"] == 6
+    assert "left out" not in found["sentence"]
+
+
+def test_where_no_round_is_sound_the_sentence_says_why():
+    measured = invalid(steady(6), dict.fromkeys(range(1, 7), "errors"))
+    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    assert found["comparisons"] == []
+    said = "nothing sound was measured; 6 of 6 rounds are left out, as an arm's data are wrong (errors)."
+    assert found["sentence"].endswith(said)
 
 
 def test_other_arrivals_are_named_in_full():

@@ -118,8 +118,9 @@ def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
             facts.get("provenance", {})["weights"] = "pretrained"
 
     said = banners(written(spoiled))
-    for part in ("incomplete", "1 of 24 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
+    for part in ("incomplete", "1 of 28 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
         assert part in said
+    assert "The comparison leaves out 1 round whose data are wrong." in said
     said = banners(written(spotless))
     assert said.count("banner") == 1 and "INVALID" in said
 
@@ -180,7 +181,7 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
     assert told
     assert all(page.tied(each) in first for each in told)
     assert "Further left is faster" not in text and "What it costs" not in text
-    assert text.count("<code>poisson") == 0 and "24 blocks" in text
+    assert text.count("<code>poisson") == 0 and "28 blocks" in text
 
 
 def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
