@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, comparison, machine, payloads, report, table
+from loadgen import arrivals, blocks, comparison, files, machine, payloads, report, table
 from loadgen.arms import MODES, PLACEMENTS, Arm, Mode
 from loadgen.measure import measure
 from loadgen.openloop import OpenLoop
@@ -105,7 +105,7 @@ class Bench:
         return {**kept, "complete": False}
 
     def write(self) -> None:
-        (self.directory / "run.json").write_text(json.dumps(self.described, indent=2) + "\n")
+        files.write_json(self.directory / "run.json", self.described)
 
     def workload(self, workload: Workload, budget: float) -> None:
         sent, name = self.sent[workload.name], workload.name

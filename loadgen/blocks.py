@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import journal
+from loadgen import files, journal
 from loadgen.samples import COMPLETED, STATUSES
 from loadgen.validity import UNANSWERED
 
@@ -78,7 +78,7 @@ class Block:
 
     def write(self) -> None:
         kept = {key: value for key, value in asdict(self).items() if key != "path"}
-        self.path.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+        files.write_json(self.path.with_suffix(".json"), kept)
 
 
 def pooled(blocks: Sequence[Block]) -> tuple[np.ndarray, list[str]]:

@@ -1,6 +1,5 @@
 """What a sweep comes to: the ratio at each of its points, where it passes 1, and the sentence that says so."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from loadgen import blocks, bootstrap, comparison, curves
+from loadgen import blocks, bootstrap, comparison, curves, files
 from loadgen.blocks import Block
 from loadgen.metrics import METRICS
 
@@ -200,7 +199,7 @@ def interval(of: dict) -> str:
 def fold(directory: Path, run: dict, measured: Sequence[Block]) -> list[dict]:
     """crossover.json and a plot of each sweep, from run.json and the blocks."""
     found = [entry for path, described in run["sweeps"].items() for entry in evaluate(directory, path, described)]
-    (directory / "crossover.json").write_text(json.dumps(found, indent=2) + "\n")
+    files.write_json(directory / "crossover.json", found)
     for entry in found:
         if entry["points"]:
             form = entry["sweep"].partition(", ")[2].partition(" ")[0]

@@ -1,14 +1,13 @@
 """What capacity and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import machine, payloads, report, table
+from loadgen import files, machine, payloads, report, table
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
 from loadgen.bench import back_to_back, stamp
@@ -49,7 +48,7 @@ class Experiment:
     def write(self, result: dict) -> None:
         """run.json, and the result so far."""
         for name, content in (("run", self.described), (self.kind, result)):
-            (self.directory / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+            files.write_json(self.directory / f"{name}.json", content)
 
     def library(self, workload: Workload) -> str:
         return self.options.library if workload is IMAGE else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadgen import plots, sections
+from loadgen import files, plots, sections
 from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bootstrap import least
@@ -47,9 +47,7 @@ def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) ->
         P99_NEEDS=P99_NEEDS,
     )
     path = directory / NAME
-    unfinished = path.with_suffix(".html.part")
-    unfinished.write_text(rendered, "utf-8")
-    unfinished.replace(path)
+    files.write(path, rendered)
     return path
 
 

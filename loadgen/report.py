@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen import blocks, carried, comparison, contrasts, crossing, page, provenance, table
+from loadgen import blocks, carried, comparison, contrasts, crossing, files, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
 from loadgen.summary import summary
@@ -105,7 +105,7 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
     kind, measured = kind_of(directory, run), read(directory, run)
     if kind == BENCH:
         result = shown = evaluate(run, measured)
-        (directory / "summary.json").write_text(json.dumps(result, indent=2) + "\n")
+        files.write_json(directory / "summary.json", result)
     else:
         result = KINDS[kind].fold(directory, run, measured)
         shown = {"workloads": {}, kind: result}
