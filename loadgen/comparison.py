@@ -13,11 +13,14 @@ from loadgen.blocks import Block
 from loadgen.bootstrap import Statistic, least, more
 from loadgen.bootstrap import interval as bootstrapped
 from loadgen.comparable import incompatible
-from loadgen.conclusion import by, percent, sentence, winning
+from loadgen.conclusion import HEADLINE, by, percent, sentence, winning
 from loadgen.conclusion import rounds as in_rounds
 from loadgen.metrics import METRICS, Metric
 
-__all__ = ["Comparison", "between", "compare", "incompatible", "interval", "sentence", "text"]
+__all__ = ["Comparison", "between", "compare", "incompatible", "interval", "precise", "sentence", "text"]
+
+
+HEADLINES = (HEADLINE, "mean")
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,12 @@ def all_or_nothing(arms: Sequence[Statistic], rounds: int) -> str:
     if client.all() and not server.any():
         return "client"
     return "server" if server.all() and not client.any() else ""
+
+
+def precise(comparisons: Sequence[Comparison], share: float) -> bool:
+    """Is the interval of every one of HEADLINES within that share of its middle? Not if one has none."""
+    found = [each for each in comparisons if each.metric in HEADLINES]
+    return bool(found) and all(each.low and each.high / each.low - 1 < 2 * share for each in found)
 
 
 def not_enough(lacking: int) -> str:

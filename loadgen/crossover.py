@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from loadgen import arrivals, blocks, crossing, files, machine, network, report, sweeps
+from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
-from loadgen.bench import back_to_back, stamp
+from loadgen.bench import stamp
 from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.schedule import Schedule

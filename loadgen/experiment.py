@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from loadgen import files, machine, payloads, report, table
+from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
-from loadgen.bench import back_to_back, stamp
+from loadgen.bench import stamp
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 

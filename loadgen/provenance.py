@@ -42,8 +42,10 @@ def offered(run: dict) -> dict[str, str]:
         told = [f"client preprocesses with {sent['library']}", f"payloads {', '.join(sent['payloads'])}"]
         if "arrivals" in sent:
             told = [f"{sent['arrivals']}, {sent['seconds']:g} s a block", *told]
-        if "slo_ms" in sent:
+        if "percentile" in sent:
             told = [f"p{sent['percentile']:g} at most {sent['slo_ms']:g} ms", *told]
+        elif "slo_ms" in sent:
+            told = [*told, f"goodput counts answers within {sent['slo_ms']:g} ms"]
         if "rate" in sent:
             told = [f"{sent['rate']:g} requests/s, {sent['rounds']} rounds of {sent['requests']} requests", *told]
         result[name] = ", ".join(told)

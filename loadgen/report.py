@@ -58,6 +58,12 @@ def pairs(of_workload: Sequence[Block], mode: str) -> list[tuple[Block, Block]]:
     return [(each[False], each[True]) for _, each in sorted(rounds.items()) if len(each) == 2]
 
 
+def comparisons(described: dict, of_workload: Sequence[Block]) -> dict[str, list[comparison.Comparison]]:
+    """Mode -> what is compared, of those of which there is a pair; `described` is the workload's in run.json."""
+    found = {mode: pairs(of_workload, mode) for mode in dict.fromkeys(block.mode for block in of_workload)}
+    return {mode: comparison.compare(each, described.get("slo_ms")) for mode, each in found.items() if each}
+
+
 def left_out(of_workload: Sequence[Block]) -> list[dict]:
     """The rounds that are not compared, as an arm's data are wrong, and by which rules."""
     rounds: dict[tuple[str, int], dict[str, None]] = {}
@@ -75,8 +81,7 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
         if not own:
             continue
         arms = list(dict.fromkeys(block.arm for block in sorted(own, key=lambda block: (block.placement, block.mode))))
-        modes = list(dict.fromkeys(block.mode for block in own))
-        compared = {mode: comparison.compare(pairs(own, mode)) for mode in modes if pairs(own, mode)}
+        compared = comparisons(described, own)
         main = "async" if any(mode.startswith("async") for mode in compared) else ""
         chosen = next((mode for mode in compared if mode.startswith(main)), None)
         told, without = compared.get(chosen, []), left_out(own)
@@ -126,11 +131,15 @@ def text(directory: Path, result: Any) -> str:
 
 
 def described(directory: Path) -> dict:
-    """The content of its run.json. Raises ValueError if it has none."""
+    """The content of its run.json. Raises ValueError if it has none, or a damaged one."""
     try:
-        return json.loads((directory / "run.json").read_text())
+        run = json.loads((directory / "run.json").read_text())
+        run["machine"], run["created"]
     except FileNotFoundError:
         raise ValueError(f"{directory} is no report: it has no run.json") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
+    return run
 
 
 def kind_of(directory: Path, run: dict) -> str:

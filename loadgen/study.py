@@ -22,7 +22,7 @@ from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.workloads import WORKLOADS, Workload
 
-UTILISATION = 0.7  # as in loadgen.bench: of what the slower sequential placement could do at the very most
+UTILISATION = 0.7  # as in loadgen.alone: of what the slower sequential placement could do at the very most
 SHARE = {"image": 0.4, "audio": 0.6}  # of the time
 FRAMES = 2  # of each camera in a block, at least: one frame each of random phase would be Poisson arrivals
 OVERHEAD = 1.0  # seconds a block takes beyond its schedule

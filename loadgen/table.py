@@ -10,6 +10,8 @@ rate        answered requests per second, of those offered
 p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 459
             requests, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
+goodput     answers per second within the latency objective: --slo, or 5 times what the slower placement takes for one
+            request at a time; the same for both
 err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
 KB up|down  bytes of the request's and of the answer's body, mean

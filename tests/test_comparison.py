@@ -1,6 +1,7 @@
 """What is said of two arms: never more than the rounds bear out, and in words that hold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from loadgen import bootstrap, report
 from loadgen.blocks import Block
-from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, sentence, text
+from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, precise, sentence, text
 from loadgen.samples import COMPLETED, RECORD, STATUSES
 from loadgen.table import verdicts as verdicts_of
 from loadgen.validity import RULES, UNANSWERED
@@ -146,6 +147,14 @@ def test_the_rounds_that_are_asked_for_decide_more_often_than_not(few):
         if first.more_rounds and first.more_rounds < 50:
             decided.append(by_name(compare(made[: 8 + first.more_rounds]))["mean"].kind != "undecided")
     assert len(decided) > 20 and np.mean(decided) > 0.5
+
+
+def test_a_comparison_is_precise_once_every_headline_is_known_to_within_a_share():
+    narrow, wide = figures(0.98, 1.02), figures(0.95, 1.05)
+    assert precise([narrow, figures(0.5, 2.0, "p95"), figures(0.99, 1.03, "mean")], 0.025)
+    assert not precise([wide, figures(1.0, 1.0, "mean")], 0.025)
+    assert not precise([narrow, replace(wide, metric="mean")], 0.025)
+    assert not precise([narrow, figures(None, None, "mean", ratio=1.0)], 0.025) and not precise([], 0.025)
 
 
 @pytest.mark.parametrize(
