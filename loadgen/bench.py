@@ -38,6 +38,9 @@ class Bench:
         self.options = given
         self.server = Server.at(given.url, Path(given.state))
         self.sent = {name: payloads.load(WORKLOADS[name], getattr(given, name)) for name in given.workloads}
+        for name, offered in given.offered.items():
+            if offered["digest"] != payloads.digest(self.sent[name]):
+                raise ValueError(f"{given.like} sent other payloads for {name}: give the same as --{name} DIR")
         self.cores = machine.others(self.server.cores)
         self.progress = Progress()
         self.directory: Path | None = None
@@ -126,7 +129,7 @@ class Bench:
         means = alone.back_to_back(self.server, workload, self.library(workload), sent)
         arms = self.arms(workload)
         left = budget - (time.monotonic() - began)
-        offered = {
+        offered = self.options.offered.get(workload.name) or {
             "arrivals": self.options.arrivals or f"poisson:rate={alone.rate(means):g}",
             "seconds": round(max(2.0, left / self.options.rounds / len(arms) - OVERHEAD), 1),
             "slo_ms": self.options.slo or alone.objective(means),

@@ -145,8 +145,11 @@ def finite(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def between(before: Sequence[Block], after: Sequence[Block], **options) -> dict[str, list[Comparison]]:
-    """Each arm against itself in another report, round by round; arms that only one of them has are left out.
+def between(
+    before: Sequence[Block], after: Sequence[Block], slos: Mapping[str, float | None] | None = None
+) -> dict[str, list[Comparison]]:
+    """Each arm against itself in another report, round by round; arms that only one of them has are left out. `slos`
+    are the limits of good answers by workload, ms.
 
     Rounds of two reports were not interleaved. An interval says how much rounds differ, not how much the machine has
     changed meanwhile: run both twice before you believe a small difference.
@@ -156,7 +159,8 @@ def between(before: Sequence[Block], after: Sequence[Block], **options) -> dict[
     for block in sorted(after, key=lambda block: block.round):
         if block.sound and (block.arm, block.round) in kept:
             pairs.setdefault(block.arm, []).append((kept[block.arm, block.round], block))
-    return {arm: compare(each, names=("before", "after"), **options) for arm, each in pairs.items()}
+    limits = {arm: (slos or {}).get(each[0][0].workload) for arm, each in pairs.items()}
+    return {arm: compare(each, limits[arm], names=("before", "after")) for arm, each in pairs.items()}
 
 
 def interval(comparison: Comparison | Mapping) -> str:

@@ -1,4 +1,4 @@
-"""What a bench is asked for, by flags; and whether that is what an interrupted one was asked for."""
+"""What a bench is asked for: by flags, as another was, or, if it goes on with an interrupted one, just as that was."""
 
 import argparse
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from loadgen.arms import MODES, Arm, Mode
 from loadgen.comparable import said
 from loadgen.workloads import IMAGE, WORKLOADS
 
+REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload of another's run.json
 TOLD = ("seed", "rounds", "modes", "control")  # of run.json, beside what it has under "asked"
 
 
@@ -32,6 +33,8 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     precision = "stop early when the intervals of p50 and mean are within this share (default: %(default)s)"
     parser.add_argument("--precision", type=float, default=0.025, help=precision)
     parser.add_argument("--continue", dest="continued", metavar="DIR", default="", help="of an interrupted run")
+    like = "take over from that bench: arrivals, length of blocks, rounds, seed and slo, to compare the two afterwards"
+    parser.add_argument("--like", metavar="DIR", default="", help=like)
     control = "instead: the client's arm against itself, as it is or made 10 %% slower, to see what comes out"
     parser.add_argument("--control", choices=["aa", "slow"], default="", help=control)
     return parser, parser.parse_args()
@@ -39,12 +42,15 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 def check(options) -> None:
     """Raises ValueError."""
-    options.workloads = list(dict.fromkeys(options.workloads)) or list(WORKLOADS)
+    options.workloads, options.offered = list(dict.fromkeys(options.workloads)), {}
     options.modes = list(dict.fromkeys(options.modes.split(",")))
     if unknown := [name for name in options.workloads if name not in WORKLOADS]:
         raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
     if unknown := [mode for mode in options.modes if mode not in MODES]:
         raise ValueError(f"unknown mode {unknown[0]!r}; try one of {', '.join(MODES)}")
+    if options.like:
+        repeat(options)
+    options.workloads = options.workloads or list(WORKLOADS)
     if options.rounds < 1 or options.seed < 0:
         raise ValueError("--rounds must be at least 1 and --seed must not be negative")
     if not 0 <= options.slo < inf:
@@ -57,10 +63,23 @@ def check(options) -> None:
     Arm(IMAGE, "client", Mode("sequential"), options.library)
 
 
+def repeat(options) -> None:
+    """Take over what --like's blocks were offered, into `options.offered` by workload. Raises ValueError."""
+    if options.arrivals or options.slo:
+        raise ValueError(f"--like takes arrivals and slo from {options.like}: leave out --arrivals and --slo")
+    run = kept(Path(options.like))
+    options.workloads = options.workloads or list(run["workloads"])
+    if missing := [name for name in options.workloads if name not in run["workloads"]]:
+        there = ", ".join(run["workloads"]) or "nothing"
+        raise ValueError(f"{options.like} has not measured {missing[0]}, but {there}")
+    options.rounds, options.seed, options.seconds = run["rounds"], run["seed"], run["asked"]["seconds"]
+    options.offered = {name: {key: run["workloads"][name][key] for key in REPEATED} for name in options.workloads}
+
+
 def asked(options, sent: dict[str, list[payloads.Payload]]) -> dict:
     """What tells this experiment from others, beside TOLD: kept in run.json."""
     flags = {"workloads": options.workloads, "seconds": options.seconds, "arrivals": options.arrivals}
-    flags |= {"library": options.library, "slo_ms": options.slo}
+    flags |= {"library": options.library, "slo_ms": options.slo, "like": options.like}
     return {**flags, "payloads": {name: payloads.digest(each) for name, each in sent.items()}}
 
 

@@ -155,14 +155,26 @@ def read(directory: Path, run: dict) -> list[Block]:
 
 
 def compared(before: Path, after: Path, anyway: bool) -> int:
-    """Two of bench's: prints each arm against itself. 1 if they are not comparable."""
+    """Two of bench's: prints each arm against itself. 1 if they are not comparable, or there is nothing to compare."""
     results = write(before), write(after)
     if (differing := comparison.incompatible(*results)) and not anyway:
         print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
         return 1
-    for name, found in comparison.between(blocks.read(before), blocks.read(after)).items():
+    if differing:
+        print(f"compared nevertheless, but not of one setting: {'; '.join(differing)}", file=sys.stderr)
+    slos = {name: found.get("slo_ms") for name, found in results[0]["workloads"].items()}
+    measured = [blocks.read(directory) for directory in (before, after)]
+    if not (arms := comparison.between(*measured, slos)):
+        have = "; ".join(f"{place} has {arms_of(own)}" for place, own in zip((before, after), measured, strict=True))
+        print(f"nothing to compare: no arm has a sound round in both: {have}", file=sys.stderr)
+        return 1
+    for name, found in arms.items():
         print(f"\n{name}: {before} against {after}\n{comparison.text(found)}")
     return 0
+
+
+def arms_of(measured: Sequence[Block]) -> str:
+    return ", ".join(sorted({block.arm for block in measured})) or "none"
 
 
 def main() -> int:

@@ -138,6 +138,8 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
                 "library": {"image": "dali", "audio": "librosa"}[name],
                 "back_to_back_seconds": {"client": 0.0865, "server": 0.0848},
                 "payloads": [f"{name}-a", f"{name}-b"],
+                "digest": "0123456789ab",
+                "slo_ms": 430.0,
                 "seconds": 30 if name == "audio" else 10,
                 "efficiency": None,
             }

@@ -332,6 +332,8 @@ def test_reports_of_the_same_setting_can_be_compared():
         ),
         (("workloads", "audio", "seconds"), 20, "audio's seconds per block: 30 against 20"),
         (("workloads", "audio", "payloads"), ["x"], "audio's payloads: audio-a, audio-b against x"),
+        (("workloads", "audio", "digest"), "ba98", "audio's payloads' contents: 0123456789ab against ba98"),
+        (("workloads", "image", "slo_ms"), None, "image's limit of good answers, ms: 430.0 against none"),
     ],
 )
 def test_what_makes_reports_incomparable_is_named(path, value, named):
@@ -347,11 +349,13 @@ def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
     before = [each for pair in steady(9) for each in pair]
     after = [block(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
     after[0].facts["complete"] = False
-    found = between(before, after)
+    found = between(before, after, {"image": 120.0})
     assert list(found) == ["image server async:1", "image client async:1"]
     client = by_name(found["image client async:1"])["p50"]
     assert (client.rounds, client.kind, client.names) == (6, "server", ("before", "after"))
     assert client.verdict.startswith("after better by 20 %")
+    goodput = by_name(found["image client async:1"])["goodput"]
+    assert goodput.unit == "answers/s within 120 ms" and goodput.server > goodput.client
     assert sentence(found["image client async:1"], "image").startswith(
         "For photographs on this machine, 'after' is better"
     )

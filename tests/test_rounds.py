@@ -12,7 +12,7 @@ import pytest
 from loadgen import alone, bench, blocks, bootstrap, comparison, machine, payloads
 from loadgen.serverside import Unavailable
 from tests import blocks_on_disk
-from tests.experiments import only
+from tests.experiments import again, only
 from tests.test_bootstrap import FEW
 
 MEANS = {"client": 0.08, "server": 0.1}
@@ -279,3 +279,46 @@ def test_it_stops_early_and_says_so_once_the_intervals_are_narrow(world, conduct
     assert line.strip() == (
         "image: enough after round 8 of 10: every interval of p50 and mean is within 2.5 % of its middle"
     )
+
+
+def test_a_bench_like_another_can_be_compared_with_it_whatever_the_clock_says(world, conduct, monkeypatch, capsys):
+    conduct()
+    before = only(conduct.reports)
+    monkeypatch.setattr(world, "back_to_back", lambda *_: {"client": 0.5, "server": 0.6})
+    after = conduct.reports.with_name("after")
+    made = "--image", conduct.photographs, "--reports", after, "--rounds", 3, "--seconds", 33
+    code, _, errors = conduct("--like", before, given=["image", *made])
+    assert (code, errors) == (0, "")
+    code, output, errors = again(monkeypatch, capsys, before, only(after))
+    assert (code, errors) == (0, "") and "image client async:1: " in output and "within 500 ms" in output
+    code, _, errors = conduct("--like", before, given=["audio", *made])
+    assert code == 2 and errors == f"{before} has not measured audio, but image\n"
+    code, _, errors = conduct("--like", before, "--slo", 3, given=["image", *made])
+    assert code == 2 and "leave out --arrivals and --slo" in errors
+    (conduct.photographs / "image-a.jpg").write_bytes(b"another")
+    code, _, errors = conduct("--like", before, given=["image", *made])
+    assert code == 2 and "sent other payloads for image" in errors and len(errors.splitlines()) == 1
+
+
+def test_what_is_ignored_in_a_comparison_is_named(tmp_path, monkeypatch, capsys):
+    for name in ("before", "after"):
+        blocks_on_disk.write(tmp_path / name, ("image",), 2)
+    before, after = tmp_path / "before", tmp_path / "after"
+    described = json.loads((after / "run.json").read_text())
+    described["seed"], described["workloads"]["image"]["arrivals"] = 2, "poisson:rate=8"
+    (after / "run.json").write_text(json.dumps(described))
+    code, output, errors = again(monkeypatch, capsys, before, after)
+    assert code == 1 and "not comparable" in errors and output == ""
+    code, output, errors = again(monkeypatch, capsys, before, after, "--anyway")
+    assert code == 0 and "image client async:1" in output
+    assert "seed of the schedules: 1 against 2; image's arrivals: poisson:rate=7.5 against poisson:rate=8" in errors
+
+
+def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys):
+    for name, kept in (("before", "client"), ("after", "server")):
+        blocks_on_disk.write(tmp_path / name, ("image",), 2)
+        for path in (tmp_path / name).glob(f"image/*-{'server' if kept == 'client' else 'client'}-*/*.json"):
+            path.unlink()
+    code, output, errors = again(monkeypatch, capsys, tmp_path / "before", tmp_path / "after")
+    assert (code, output, len(errors.splitlines())) == (1, "", 1)
+    assert "nothing to compare: no arm has a sound round in both" in errors and "before has image client" in errors
