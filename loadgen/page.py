@@ -44,6 +44,7 @@ def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) ->
         blocks=[(block, place(directory, block, kind)) for block in blocks],
         uneven=uneven(blocks) if kind == "bench" else [],
         seeds=seeds(blocks) if kind == "bench" else {},
+        gpu=any(arm["gpu_joules"] is not None for found in summary["workloads"].values() for arm in found["arms"]),
         P99_NEEDS=P99_NEEDS,
     )
     path = directory / NAME

@@ -41,11 +41,22 @@ def arm(name: str, own: Sequence[Block]) -> dict:
         **result,
         "client_cpu_ms": sum(block.client_cpu for block in own) / scheduled * 1e3,
         "server_cpu_ms": None if None in server else sum(server) / scheduled * 1e3,
+        **gpu(own),
         "steps": pooled(own),
         "stages": stages(own, target.model, workload.steps),
         "blocks": len(own),
         "valid": all(block.valid for block in own),
         "findings": [{**found, "round": block.round} for block in own for found in block.findings],
+    }
+
+
+def gpu(own: Sequence[Block]) -> dict:
+    """Over the blocks of which Triton told it; None where there are none."""
+    told = [block for block in own if block.gpu]
+    joules = sum(block.gpu["energy_joules"] for block in told)
+    return {
+        "gpu_joules": joules / max(1, sum(block.scheduled for block in told)) if told else None,
+        "gpu_utilisation": sum(block.gpu["utilisation"] for block in told) / len(told) if told else None,
     }
 
 

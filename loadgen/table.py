@@ -4,6 +4,7 @@ from loadgen import comparison
 from loadgen.summary import needed
 
 P99_NEEDS = needed(99)
+GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
 
 LEGEND = """\
 rate        answered requests per second, of those offered
@@ -17,7 +18,8 @@ cpu cl|srv  CPU ms per request spent by the client process, and by the server wi
 KB up|down  bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
-            unexplained: the rest in the server"""
+            unexplained: the rest in the server
+GPU         where Triton tells of one: joules per request, and the mean of its use as told at the end of each block"""
 
 
 def setting(report: dict) -> str:
@@ -75,7 +77,12 @@ def where(measured: list[dict]) -> str:
     lines = [f"{'mean latency, ms':<28}" + "".join(f"{title:>20}" for title in titles)]
     for name in names:
         lines.append(f"{name:<28}" + "".join(f"{ms(arm['stages'].get(name)):>20}" for arm in measured))
-    return "\n".join([*lines, f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in measured)])
+    lines.append(f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in measured))
+    for title, key, scale in GPU:
+        values = [None if arm[key] is None else arm[key] * scale for arm in measured]
+        if any(value is not None for value in values):
+            lines.append(f"{title:<28}" + "".join(f"{ms(value):>20}" for value in values))
+    return "\n".join(lines)
 
 
 def whole(result: dict) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadgen import blocks, page, plots, provenance, report, sections
+from loadgen import blocks, page, plots, provenance, report, sections, table
 from tests.blocks_on_disk import EFFICIENCY, optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
@@ -142,6 +142,20 @@ def test_every_block_and_every_schedule_is_listed(written, measured):
     text = written()
     for block in blocks.read(measured):
         assert text.count(f"<code>{block.schedule}</code>") == 3  # a row for each of two arms, and its seed
+
+
+def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
+    kept = [block for block in blocks.read(measured) if block.workload == "image"]
+    for block in kept[:4]:
+        block.gpu = {"energy_joules": 12.0 * block.scheduled, "utilisation": 0.1 * block.round}
+    found = report.evaluate(run(("image",)), kept)["workloads"]["image"]
+    assert [(arm["gpu_joules"], arm["gpu_utilisation"]) for arm in found["arms"]] == [pytest.approx((12, 0.15))] * 2
+    rows = dict(line.rsplit(None, 2)[::2] for line in table.where(found["arms"]).splitlines() if "GPU" in line)
+    assert len(rows) == 2 and list(rows.values()) == ["12.0", "15.0"]
+    text = Structure(page.write(measured, run(("image",)), kept, {"workloads": {"image": found}}).read_text()).text
+    assert "GPU, J" in text and "joules per request" in text
+    assert "GPU" not in table.where(report.evaluate(run(), blocks.read(measured))["workloads"]["image"]["arms"])
+    assert "GPU" not in Structure(written()).text
 
 
 def test_what_was_not_measured_has_no_section(written):
