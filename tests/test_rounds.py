@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,9 @@ import pytest
 
 from loadgen import alone, bench, blocks, bootstrap, comparison, machine, payloads
 from loadgen.serverside import Unavailable
+from loadgen.summary import SPANS
 from tests import blocks_on_disk
+from tests.conftest import ROOT
 from tests.experiments import again, only
 from tests.test_bootstrap import FEW
 
@@ -322,3 +325,39 @@ def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys
     code, output, errors = again(monkeypatch, capsys, tmp_path / "before", tmp_path / "after")
     assert (code, output, len(errors.splitlines())) == (1, "", 1)
     assert "nothing to compare: no arm has a sound round in both" in errors and "before has image client" in errors
+
+
+NAMES = ["asked.payloads", "machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
+NAMES += ["server.models", "server.models.*.parameters", "server.models.*.provenance"]
+NAMES += [f"workloads.*.arms[].{each}" for each in ("books", "reasons", "stages", "steps", "steps.*.ms", *SPANS)]
+NAMES += [f"workloads.*.arms[].{each}" for each in ("dispatch_lag", "early_stopping")]
+AS_COMPARISONS = "workloads.*.other_modes"
+
+
+def written(value, path: str = "") -> set[str]:
+    """The paths of all that is not itself made of parts."""
+    if isinstance(value, dict) and path != AS_COMPARISONS:
+        keys = {key: "*" if path in NAMES else key for key in value}
+        return {each for key in value for each in written(value[key], f"{path}.{keys[key]}".lstrip("."))}
+    if isinstance(value, list | tuple):
+        return {f"{path}[]"}.union(*(written(each, f"{path}[]") for each in value)) if value else set()
+    return {path}
+
+
+def documented() -> set[str]:
+    found, prefix = set(), ""
+    for line in (ROOT / "docs" / "summary.md").read_text().splitlines():
+        if line.startswith("## "):
+            prefix = (re.findall("`(.*)`", line) or [""])[0]
+        elif line.startswith("| `"):
+            found |= {f"{prefix}.{each}".lstrip(".") for each in re.findall("`(.*?)`", line.split("|")[1])}
+    return found
+
+
+def test_every_field_of_the_summary_is_documented_and_no_other(world, conduct):
+    world.troubles = [None] * 3 + ["reset"] * 3
+    conduct()
+    summary = json.loads((only(conduct.reports) / "summary.json").read_text())
+    lists = {path for path in written(summary) if path.endswith("[]")}
+    inner = {path for path in lists if any(other.startswith(f"{path}.") for other in written(summary))}
+    assert written(summary) - inner == documented()
