@@ -107,7 +107,7 @@ class Bench:
             order = random.Random(f"{name} {seed}").sample(arms, len(arms))
             lacking = [arm for arm in order if (turn, str(arm)) not in there]
             if lacking and time.monotonic() > self.end:
-                why = f"{self.repeated} INVALID block{'s' * (self.repeated != 1)} repeated"
+                why = f"{self.repeated} invalid block{'s' * (self.repeated != 1)} repeated"
                 self.progress.say(f"{name}: the time is up after round {turn - 1} of {rounds}, with {why}")
                 break
             for arm in lacking:

@@ -54,7 +54,8 @@ def digest(sent: Sequence[Payload]) -> str:
     """Of names and contents."""
     whole = hashlib.sha256()
     for payload in sent:
-        whole.update(f"{payload.name}\0{len(payload.encoded)}\0".encode() + payload.encoded)
+        name = payload.name.encode("utf-8", "surrogateescape")
+        whole.update(b"%s\0%d\0%s" % (name, len(payload.encoded), payload.encoded))
     return whole.hexdigest()[:12]
 
 

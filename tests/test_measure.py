@@ -11,6 +11,7 @@ from loadgen import blocks
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import parse
 from loadgen.measure import measure
+from loadgen.payloads import Payload, digest
 from loadgen.serverside import STAGES, Server, Unavailable, difference
 from loadgen.stages import stages
 from tests.test_openloop import PAYLOAD, WORKLOAD, good, server
@@ -107,3 +108,8 @@ def test_a_server_that_dies_while_it_answers_is_unavailable():
         with pytest.raises(Unavailable, match="no Triton server answers"):
             Server(f"http://127.0.0.1:{cut.server_port}", {}).statistics()
         cut.shutdown()
+
+
+def test_a_digest_tells_names_and_contents_apart_and_takes_any_name():
+    made = [digest([Payload(*each)]) for each in (("a", b"bc"), ("ab", b"c"), ("a", b"bd"), ("\udcff.jpg", b"c"))]
+    assert len(set(made)) == 4
