@@ -89,22 +89,17 @@ class Bench:
             self.described["workloads"][name] = self.load(workload, budget, sent)
             self.write()
         described, arms = self.described["workloads"][name], self.arms(workload)
-        process, seconds = arrivals.parse(described["arrivals"]), described["seconds"]
-        own = [block for block in blocks.read(self.directory) if block.workload == name]
-        there = {(block.round, block.arm) for block in own if block.facts["complete"]}
-        own = [block for block in own if block.facts["complete"]]
-        missing = rounds * len(arms) - len(there)
+        own = [block for block in blocks.read(self.directory) if block.workload == name and block.facts["complete"]]
+        there = {(block.round, block.arm) for block in own}
+        missing, takes = rounds * len(arms) - len(there), described["seconds"] + OVERHEAD
         if missing and not fresh:
             print(f"{name}: one request at a time, to warm up ...", flush=True)
             alone.back_to_back(self.server, workload, self.library(workload), sent)
-        self.end, self.repeated = time.monotonic() + missing * (seconds + OVERHEAD), 0
-        self.progress.begin(rounds * len(arms), len(there), seconds + OVERHEAD)
+        self.end, self.repeated = time.monotonic() + missing * takes, 0
+        self.progress.begin(rounds * len(arms), len(there), takes)
         for turn in range(1, rounds + 1):
-            seed = self.options.seed + turn - 1
-            schedule = process.schedule(seconds, seed)
-            if not len(schedule):
-                raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; give more --seconds")
-            order = random.Random(f"{name} {seed}").sample(arms, len(arms))
+            schedule = self.schedule(described, turn)
+            order = random.Random(f"{name} {schedule.seed}").sample(arms, len(arms))
             lacking = [arm for arm in order if (turn, str(arm)) not in there]
             if lacking and time.monotonic() > self.end:
                 why = f"{self.repeated} invalid block{'s' * (self.repeated != 1)} repeated"
@@ -115,12 +110,18 @@ class Bench:
                 own.append(self.block(arm, schedule, sent, turn))
             found = report.comparisons(described, own).values()
             if ENOUGH_ROUNDS <= turn < rounds and self.precise(found):
-                metrics, share = " and ".join(comparison.HEADLINES), comparison.percent(self.options.precision)
-                within = f"every interval of {metrics} is within {share} of its middle"
+                within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
                 self.progress.say(f"{name}: enough after round {turn} of {rounds}: {within}")
                 break
             self.progress.tell(estimate(found))
         self.progress.end()
+
+    def schedule(self, described: dict, turn: int) -> arrivals.Schedule:
+        seconds = described["seconds"]
+        schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + turn - 1)
+        if not len(schedule):
+            raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; give more --seconds")
+        return schedule
 
     def load(self, workload: Workload, budget: float, sent: list[payloads.Payload]) -> dict:
         """A load that every arm can carry, the length of a block, and the limit that good answers keep."""
@@ -136,7 +137,7 @@ class Bench:
         }
         said = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {offered['arrivals']} for", end=" ")
-        print(f"{offered['seconds']:g} s a block; good are answers within {offered['slo_ms']:g} ms", flush=True)
+        print(f"{offered['seconds']:g} s a block; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
         return {
             **offered,
             "library": arms[0].chosen,
@@ -224,6 +225,9 @@ def conducted(bench: Bench) -> int:
         if not bench.directory or not blocks.read(bench.directory):
             return code or 1
         result = report.write(bench.directory)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted before its report was written: python -m loadgen.report {bench.directory}")
+        return 130
     except (OSError, ValueError) as error:
         print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1

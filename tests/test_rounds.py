@@ -125,7 +125,8 @@ def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
         good = sum((block.latency <= 90).sum() for block in own)
         assert 0 < good < sum(block.completed for block in own)
         assert goodput[placement] == pytest.approx(good / sum(block.seconds for block in own))
-    assert "good are answers within 90 ms" in output and "goodput     answers per second within the latency" in output
+    assert "goodput counts answers within 90 ms" in output
+    assert "goodput     answers per second within the latency objective" in output
 
 
 def compared(reports: Path) -> list[dict]:
@@ -213,6 +214,15 @@ def test_ctrl_c_before_anything_is_one_line(world, conduct, monkeypatch):
     assert (code, output, errors.strip()) == (130, "", "interrupted before anything was measured")
 
 
+def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(world, conduct, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.report, "write", stopped)
+    code, output, errors = conduct()
+    assert (code, errors) == (130, "") and f"python -m loadgen.report {only(conduct.reports)}" in output
+
+
 def test_a_full_disk_is_one_line_and_what_was_measured_is_shown(world, conduct):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "round-02.journal")
     world.troubles = [None] * 5 + [full]
@@ -279,9 +289,7 @@ def test_it_stops_early_and_says_so_once_the_intervals_are_narrow(world, conduct
     _, output, _ = conduct("--rounds", 10)
     assert len(world.measured) == 2 * bench.ENOUGH_ROUNDS and set(asked) == {0.025}
     [line] = [line for line in output.splitlines() if "enough after" in line]
-    assert line.strip() == (
-        "image: enough after round 8 of 10: every interval of p50 and mean is within 2.5 % of its middle"
-    )
+    assert line.strip() == "image: enough after round 8 of 10: p50 and mean are known to within 2.5 %"
 
 
 def test_a_bench_like_another_can_be_compared_with_it_whatever_the_clock_says(world, conduct, monkeypatch, capsys):
