@@ -277,7 +277,7 @@ def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_
             each.latency = each.latency * 1e6
     found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
     left = [pair for pair in steady(10) if pair[0].round not in rules]
-    assert found["comparisons"] == [each.as_dict() for each in compare(left)]
+    assert found["comparisons"] == [each.as_dict() for each in compare(left, found["slo_ms"])]
     assert found["left_out"] == [{"mode": "async:1", "round": n, "rules": [rule]} for n, rule in rules.items()]
     said = "; 3 of 10 rounds are left out, as an arm's data are wrong (errors, in-flight cap, books)."
     assert found["sentence"].endswith(said)
