@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import journal
+from loadgen import files, journal
 from loadgen.samples import COMPLETED, STATUSES
+from loadgen.validity import UNANSWERED
 
 
 @dataclass
@@ -60,6 +61,15 @@ class Block:
     def completed(self) -> int:
         return self.summary["books"][COMPLETED]
 
+    @property
+    def wrong(self) -> list[str]:
+        """The rules by which not every arrival has a good answer, so its data tell nothing; noise breaks others."""
+        return [finding["rule"] for finding in self.findings if finding["rule"] in UNANSWERED]
+
+    @property
+    def sound(self) -> bool:
+        return self.facts["complete"] and not self.wrong
+
     @cached_property
     def latency(self) -> np.ndarray:
         """ms from the due time to the answer, of the completed requests."""
@@ -68,7 +78,7 @@ class Block:
 
     def write(self) -> None:
         kept = {key: value for key, value in asdict(self).items() if key != "path"}
-        self.path.with_suffix(".json").write_text(json.dumps(kept, indent=1) + "\n")
+        files.write_json(self.path.with_suffix(".json"), kept)
 
 
 def pooled(blocks: Sequence[Block]) -> tuple[np.ndarray, list[str]]:

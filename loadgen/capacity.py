@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loadgen.alone import SLO, objective
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.bursts import burst, bursts
 from loadgen.carried import capacity, curve
@@ -23,7 +24,6 @@ from loadgen.probing import Probing
 from loadgen.search import requests, search
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
-SLO = 5  # times the slower placement's back-to-back time, if none is given
 PERCENTILES = (99, 95, 90)  # the highest is taken with which there is time for all of LOADS
 LOADS = (0.5, 0.7, 0.9)  # for the bursts; with the lowest percentile, too, as many as there is time for
 START = 0.3  # the first probe's rate, in requests per back-to-back time
@@ -47,7 +47,7 @@ class Capacity(Experiment):
         options, name = self.options, workload.name
         means = self.back_to_back(workload)
         service = max(means.values())
-        slo = options.slo or float(f"{SLO * service * 1e3:.2g}")
+        slo = options.slo or objective(means)
 
         def about(plan: tuple[float, Sequence[float]]) -> float:
             return estimate(service, slo, *plan) * len(options.arms)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 WEIGHTS = ("weights", "source", "revision", "seed")
 MACHINE = ("cpu", "cores", "system")
 OFFERED = {"arrivals": "arrivals", "seconds": "seconds per block", "payloads": "payloads"}
+OFFERED |= {"digest": "payloads' contents", "slo_ms": "limit of good answers, ms"}
 
 
 def incompatible(first: dict, second: dict) -> list[str]:
@@ -33,7 +34,7 @@ def facts(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
         yield "workloads", *(list(each) for each in workloads)
     for name in common:
         for key in OFFERED:
-            yield f"{name}'s {OFFERED[key]}", *(each[name][key] for each in workloads)
+            yield f"{name}'s {OFFERED[key]}", *(each[name].get(key) for each in workloads)
 
 
 def weights(model: dict) -> list[str]:
@@ -42,4 +43,5 @@ def weights(model: dict) -> list[str]:
 
 
 def said(value: object) -> str:
-    return (", ".join(map(str, value)) if isinstance(value, list) else str(value)) or "none"
+    told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value is None else told or "none"

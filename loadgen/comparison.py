@@ -13,11 +13,14 @@ from loadgen.blocks import Block
 from loadgen.bootstrap import Statistic, least, more
 from loadgen.bootstrap import interval as bootstrapped
 from loadgen.comparable import incompatible
-from loadgen.conclusion import by, percent, sentence, winning
+from loadgen.conclusion import HEADLINE, by, percent, sentence, winning
 from loadgen.conclusion import rounds as in_rounds
 from loadgen.metrics import METRICS, Metric
 
-__all__ = ["Comparison", "between", "compare", "incompatible", "interval", "sentence", "text"]
+__all__ = ["Comparison", "between", "compare", "incompatible", "interval", "precise", "sentence", "text"]
+
+
+HEADLINES = (HEADLINE, "mean")
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,12 @@ def all_or_nothing(arms: Sequence[Statistic], rounds: int) -> str:
     return "server" if server.all() and not client.any() else ""
 
 
+def precise(comparisons: Sequence[Comparison], share: float) -> bool:
+    """Is the interval of every one of HEADLINES within that share of its middle? Not if one has none."""
+    found = [each for each in comparisons if each.metric in HEADLINES]
+    return bool(found) and all(each.low and each.high / each.low - 1 < 2 * share for each in found)
+
+
 def not_enough(lacking: int) -> str:
     return f"not enough data: {in_rounds(lacking)}"
 
@@ -136,18 +145,22 @@ def finite(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def between(before: Sequence[Block], after: Sequence[Block], **options) -> dict[str, list[Comparison]]:
-    """Each arm against itself in another report, round by round; arms that only one of them has are left out.
+def between(
+    before: Sequence[Block], after: Sequence[Block], slos: Mapping[str, float | None] | None = None
+) -> dict[str, list[Comparison]]:
+    """Each arm against itself in another report, round by round; arms that only one of them has are left out. `slos`
+    are the limits of good answers by workload, ms.
 
     Rounds of two reports were not interleaved. An interval says how much rounds differ, not how much the machine has
     changed meanwhile: run both twice before you believe a small difference.
     """
-    kept = {(block.arm, block.round): block for block in before if block.facts["complete"]}
+    kept = {(block.arm, block.round): block for block in before if block.sound}
     pairs: dict[str, list[tuple[Block, Block]]] = {}
     for block in sorted(after, key=lambda block: block.round):
-        if block.facts["complete"] and (block.arm, block.round) in kept:
+        if block.sound and (block.arm, block.round) in kept:
             pairs.setdefault(block.arm, []).append((kept[block.arm, block.round], block))
-    return {arm: compare(each, names=("before", "after"), **options) for arm, each in pairs.items()}
+    limits = {arm: (slos or {}).get(each[0][0].workload) for arm, each in pairs.items()}
+    return {arm: compare(each, limits[arm], names=("before", "after")) for arm, each in pairs.items()}
 
 
 def interval(comparison: Comparison | Mapping) -> str:

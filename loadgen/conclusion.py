@@ -14,16 +14,19 @@ SERVICE = ("mean", "p95", "p99", "goodput")
 COSTS = {"client CPU": "less", "server CPU": "less", "bytes": "fewer"}
 
 
-def sentence(comparisons: Sequence["Comparison"], workload: str = "", arrivals: str = "") -> str:
+def sentence(
+    comparisons: Sequence["Comparison"], workload: str = "", arrivals: str = "", left_out: Sequence[Mapping] = ()
+) -> str:
     """The recommendation follows the median, which was chosen before any figure was seen: the best of eight metrics
-    looks good by chance far too often. What speaks against it is said, too, and what it costs."""
+    looks good by chance far too often. What speaks against it is said, too, what it costs, and which rounds (as
+    `report.left_out` gives them) it leaves out."""
     found = {each.metric: each for each in comparisons}
     begin = f"For {SUBJECTS.get(workload, workload) or 'these requests'}{load(arrivals)} on this machine"
     headline = found.get(HEADLINE)
     if headline is None:
-        return f"{begin}, no recommendation: nothing was measured."
+        return f"{begin}, no recommendation: nothing {'sound ' * bool(left_out)}was measured{without(left_out, 0)}."
     say = {"client": better, "server": better, "equivalent": alike}.get(headline.kind, open_)
-    return f"{begin}, {say(headline, found)}."
+    return f"{begin}, {say(headline, found)}{without(left_out, headline.rounds)}."
 
 
 def better(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
@@ -59,6 +62,15 @@ def open_(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
         told += f", and {rounds(headline.more_rounds)} would tell"
     against = exceptions(found)
     return f"{told}; {against}" if against else told
+
+
+def without(left_out: Sequence[Mapping], kept: int) -> str:
+    """; 2 of 10 rounds are left out, as an arm's data are wrong (errors)"""
+    if not left_out:
+        return ""
+    n, rules = len(left_out), dict.fromkeys(rule for each in left_out for rule in each["rules"])
+    are = "is" if n == 1 else "are"
+    return f"; {n} of {n + kept} rounds {are} left out, as an arm's data are wrong ({', '.join(rules)})"
 
 
 def load(arrivals: str) -> str:

@@ -1,12 +1,11 @@
 """What the study comes to: percentiles of every condition, contrasts between them, and what they let one conclude."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from loadgen import bootstrap, curves, table
+from loadgen import bootstrap, curves, files, table
 from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bursts import CAMERAS
@@ -175,7 +174,7 @@ def times(ratio: dict) -> str:
 def fold(directory: Path, run: dict, measured: Sequence[Block]) -> dict:
     """study.json and study.png from the blocks."""
     result = evaluate(run, measured)
-    (directory / "study.json").write_text(json.dumps(result, indent=1) + "\n")
+    files.write_json(directory / "study.json", result)
     if result["workloads"]:
         curves.study(result, directory / "study.png")
     return result

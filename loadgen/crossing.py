@@ -1,13 +1,12 @@
 """What a sweep comes to: the ratio at each of its points, where it turns, and the sentence that says so."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from loadgen import blocks, comparison, curves
+from loadgen import blocks, comparison, curves, files
 from loadgen.blocks import Block
 from loadgen.turning import replicates, side, statistic, turn, turns
 
@@ -164,7 +163,7 @@ def interval(of: dict) -> str:
 def fold(directory: Path, run: dict, measured: Sequence[Block]) -> list[dict]:
     """crossover.json and a plot of each sweep, from run.json and the blocks."""
     found = [entry for path, described in run["sweeps"].items() for entry in evaluate(directory, path, described)]
-    (directory / "crossover.json").write_text(json.dumps(found, indent=2) + "\n")
+    files.write_json(directory / "crossover.json", found)
     for entry in found:
         if entry["points"]:
             form = entry["sweep"].partition(", ")[2].partition(" ")[0]

@@ -9,7 +9,6 @@ reports/<time>-crossover/.
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -21,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, crossing, machine, network, report, sweeps
+from loadgen import arrivals, blocks, crossing, files, machine, network, report, sweeps
+from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
-from loadgen.bench import back_to_back, stamp
+from loadgen.bench import stamp
 from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.schedule import Schedule
@@ -237,7 +237,7 @@ class Crossover:
             print(f"  left out: {why}", flush=True)
 
     def write(self) -> None:
-        (self.directory / "run.json").write_text(json.dumps(self.described, indent=2) + "\n")
+        files.write_json(self.directory / "run.json", self.described)
 
 
 def share(weights: str, sweep: Sweep, place: Place) -> float:

@@ -1,7 +1,6 @@
 """What capacity, efficiency and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -9,10 +8,11 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import machine, payloads, report, table
+from loadgen import files, machine, payloads, report, table
+from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
-from loadgen.bench import back_to_back, stamp
+from loadgen.bench import stamp
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -50,7 +50,7 @@ class Experiment:
     def write(self, result: dict) -> None:
         """run.json, and the result so far."""
         for name, content in (("run", self.described), (self.kind, result)):
-            (self.directory / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+            files.write_json(self.directory / f"{name}.json", content)
 
     def library(self, workload: Workload) -> str:
         return self.options.library if workload is IMAGE else ""

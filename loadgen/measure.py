@@ -31,27 +31,28 @@ def measure(
 
     The payloads' order follows from the schedule's seed. The verdict vouches for latency's `percentile`. If it is
     interrupted, the block is written, too, as incomplete, before the exception goes on.
-    Raises OSError where the disk is full.
+    Raises Unavailable where the server is gone before anything was sent, OSError where the disk is full.
     """
     order = payloads.order(len(sent), len(schedule), schedule.seed)
+    models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
+    before = server.statistics()
     kept = journal.Journal(path.with_suffix(".journal"))
     loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept)
-    models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
-    before, server_cpu, wall = server.statistics(), server.cpu_seconds(), time.monotonic()
-    gpu, complete = server.gpu(), False
+    gpu, server_cpu, wall = server.gpu(), server.cpu_seconds(), time.monotonic()
+    complete = False
     try:
         loop.run(schedule.times, order, sent)
         complete = True
     finally:
         cpu, wall = loop.cpu, time.monotonic() - wall
-        spent = None
-        if server_cpu is not None and (now := server.cpu_seconds()) is not None:
-            spent = now - server_cpu
+        spent = risen(server_cpu, server.cpu_seconds())
         steps = {}
         with contextlib.suppress(Unavailable):  # it died meanwhile: its requests have failed
             steps = difference(before, server.statistics(), models)
-        if gpu and (used := server.gpu()):
-            gpu = {**used, "energy_joules": used["energy_joules"] - gpu["energy_joules"]}
+        if gpu:
+            used = server.gpu() or {"energy_joules": None}
+            joules = risen(gpu["energy_joules"], used["energy_joules"])
+            gpu = None if joules is None else {**used, "energy_joules": joules}
         kept.close()
         names = [payload.name for payload in sent]
         records, reasons = journal.read(kept.path)
@@ -82,3 +83,8 @@ def measure(
         )
         block.write()
     return block
+
+
+def risen(before: float | None, after: float | None) -> float | None:
+    """By how much a counter has; None where it is not known, or began anew because its process did."""
+    return None if before is None or after is None or after < before else after - before

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadgen import plots, sections, table
+from loadgen import files, plots, sections, table
 from loadgen.arms import PLACEMENTS
 from loadgen.blocks import Block
 from loadgen.bootstrap import least
@@ -45,12 +45,11 @@ def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) ->
         blocks=[(block, place(directory, block, kind)) for block in blocks],
         uneven=uneven(blocks) if kind == "bench" else [],
         seeds=seeds(blocks) if kind == "bench" else {},
+        gpu=any(arm["gpu_joules"] is not None for found in summary["workloads"].values() for arm in found["arms"]),
         P99_NEEDS=P99_NEEDS,
     )
     path = directory / NAME
-    unfinished = path.with_suffix(".html.part")
-    unfinished.write_text(rendered, "utf-8")
-    unfinished.replace(path)
+    files.write(path, rendered)
     return path
 
 

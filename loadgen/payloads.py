@@ -4,6 +4,7 @@ The two photographs are the ones scikit-learn carries (a dependency of librosa),
 sizes so that decoding costs what it costs in practice; the speech is `clips/commands`, with its text beside it.
 """
 
+import hashlib
 import importlib.util
 import io
 from collections.abc import Sequence
@@ -47,6 +48,15 @@ def read(directory: Path, suffixes: tuple[str, ...]) -> list[Payload]:
     if empty := [payload.name for payload in payloads if not payload.encoded]:
         raise ValueError(f"payload {directory / empty[0]} is empty")
     return payloads
+
+
+def digest(sent: Sequence[Payload]) -> str:
+    """Of names and contents."""
+    whole = hashlib.sha256()
+    for payload in sent:
+        name = payload.name.encode("utf-8", "surrogateescape")
+        whole.update(b"%s\0%d\0%s" % (name, len(payload.encoded), payload.encoded))
+    return whole.hexdigest()[:12]
 
 
 def photographs(widths: Sequence[int] = WIDTHS) -> list[Payload]:

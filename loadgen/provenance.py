@@ -42,8 +42,10 @@ def offered(run: dict) -> dict[str, str]:
         told = [f"client preprocesses with {sent['library']}", f"payloads {', '.join(sent['payloads'])}"]
         if "arrivals" in sent:
             told = [f"{sent['arrivals']}, {sent['seconds']:g} s a block", *told]
-        if "slo_ms" in sent:
+        if "percentile" in sent:
             told = [f"p{sent['percentile']:g} at most {sent['slo_ms']:g} ms", *told]
+        elif "slo_ms" in sent:
+            told = [*told, f"goodput counts answers within {sent['slo_ms']:g} ms"]
         if "rate" in sent:
             told = [f"{sent['rate']:g} requests/s, {sent['rounds']} rounds of {sent['requests']} requests", *told]
         result[name] = ", ".join(told)
@@ -75,6 +77,10 @@ def banners(run: dict, blocks: Sequence[Block], summary: dict, kind: str) -> lis
         arms = ", ".join(dict.fromkeys(block.arm for block in invalid))
         count = f"{len(invalid)} of {len(blocks)} blocks {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
         unreliable = f"Do not rely on the figures of {arms}; the table of blocks says what to change."
+        lost = sum(len(each["left_out"]) for each in summary["workloads"].values())
+        if lost:
+            rounds = "1 round whose data are" if lost == 1 else f"{lost} rounds whose data are"
+            unreliable += f" The comparison leaves out {rounds} wrong."
         found.append((count, COUNTED_IN.get(kind, unreliable)))
     for one in servers(run).values():
         if shared := set(one["cores"]["client"]) & set(one["cores"]["server"]):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen import blocks, bound, carried, comparison, contrasts, crossing, page, provenance, table
+from loadgen import blocks, bound, carried, comparison, contrasts, crossing, files, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
 from loadgen.summary import summary
@@ -41,6 +41,7 @@ def arm(name: str, own: Sequence[Block]) -> dict:
         **result,
         "client_cpu_ms": sum(block.client_cpu for block in own) / scheduled * 1e3,
         "server_cpu_ms": None if None in server else sum(server) / scheduled * 1e3,
+        **gpu(own),
         "steps": pooled(own),
         "stages": stages(own, target.model, workload.steps),
         "blocks": len(own),
@@ -49,13 +50,38 @@ def arm(name: str, own: Sequence[Block]) -> dict:
     }
 
 
+def gpu(own: Sequence[Block]) -> dict:
+    """Over the blocks of which Triton told it; None where there are none."""
+    told = [block for block in own if block.gpu]
+    joules = sum(block.gpu["energy_joules"] for block in told)
+    return {
+        "gpu_joules": joules / max(1, sum(block.scheduled for block in told)) if told else None,
+        "gpu_utilisation": sum(block.gpu["utilisation"] for block in told) / len(told) if told else None,
+    }
+
+
 def pairs(of_workload: Sequence[Block], mode: str) -> list[tuple[Block, Block]]:
-    """(client's block, server's block) of each round in which both are whole; or an arm's and its control's."""
+    """(client's block, server's block) of each round in which both are sound; or an arm's and its control's."""
     rounds: dict[int, dict[bool, Block]] = {}
     for block in of_workload:
-        if block.mode == mode and block.facts["complete"]:
+        if block.mode == mode and block.sound:
             rounds.setdefault(block.round, {})[block.placement == "server" or bool(block.control)] = block
     return [(each[False], each[True]) for _, each in sorted(rounds.items()) if len(each) == 2]
+
+
+def comparisons(described: dict, of_workload: Sequence[Block]) -> dict[str, list[comparison.Comparison]]:
+    """Mode -> what is compared, of those of which there is a pair; `described` is the workload's in run.json."""
+    found = {mode: pairs(of_workload, mode) for mode in dict.fromkeys(block.mode for block in of_workload)}
+    return {mode: comparison.compare(each, described.get("slo_ms")) for mode, each in found.items() if each}
+
+
+def left_out(of_workload: Sequence[Block]) -> list[dict]:
+    """The rounds that are not compared, as an arm's data are wrong, and by which rules."""
+    rounds: dict[tuple[str, int], dict[str, None]] = {}
+    for block in of_workload:
+        if block.wrong:
+            rounds.setdefault((block.mode, block.round), {}).update(dict.fromkeys(block.wrong))
+    return [{"mode": mode, "round": turn, "rules": list(rules)} for (mode, turn), rules in sorted(rounds.items())]
 
 
 def evaluate(run: dict, measured: Sequence[Block]) -> dict:
@@ -66,16 +92,18 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
         if not own:
             continue
         arms = list(dict.fromkeys(block.arm for block in sorted(own, key=lambda block: (block.placement, block.mode))))
-        modes = list(dict.fromkeys(block.mode for block in own))
-        compared = {mode: comparison.compare(pairs(own, mode)) for mode in modes if pairs(own, mode)}
+        compared = comparisons(described, own)
         main = "async" if any(mode.startswith("async") for mode in compared) else ""
         chosen = next((mode for mode in compared if mode.startswith(main)), None)
+        told, without = compared.get(chosen, []), left_out(own)
+        lost = [each for each in without if each["mode"] == chosen or not chosen]
         result["workloads"][name] = {
             **described,
             "arms": [arm(each, [block for block in own if block.arm == each]) for each in arms],
             "mode": chosen,
-            "comparisons": [each.as_dict() for each in compared[chosen]] if chosen else [],
-            "sentence": comparison.sentence(compared[chosen], name, described["arrivals"]) if chosen else "",
+            "comparisons": [each.as_dict() for each in told],
+            "sentence": comparison.sentence(told, name, described["arrivals"], lost) if told or lost else "",
+            "left_out": without,
             "other_modes": {
                 mode: [each.as_dict() for each in found] for mode, found in compared.items() if mode != chosen
             },
@@ -93,7 +121,7 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
     kind, measured = kind_of(directory, run), read(directory, run)
     if kind == BENCH:
         result = shown = evaluate(run, measured)
-        (directory / "summary.json").write_text(json.dumps(result, indent=2) + "\n")
+        files.write_json(directory / "summary.json", result)
     else:
         result = KINDS[kind].fold(directory, run, measured)
         shown = {"workloads": {}, kind: result}
@@ -114,11 +142,15 @@ def text(directory: Path, result: Any) -> str:
 
 
 def described(directory: Path) -> dict:
-    """The content of its run.json. Raises ValueError if it has none."""
+    """The content of its run.json. Raises ValueError if it has none, or a damaged one."""
     try:
-        return json.loads((directory / "run.json").read_text())
+        run = json.loads((directory / "run.json").read_text())
+        run["machine"], run["created"]
     except FileNotFoundError:
         raise ValueError(f"{directory} is no report: it has no run.json") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
+    return run
 
 
 def kind_of(directory: Path, run: dict) -> str:
@@ -134,14 +166,26 @@ def read(directory: Path, run: dict) -> list[Block]:
 
 
 def compared(before: Path, after: Path, anyway: bool) -> int:
-    """Two of bench's: prints each arm against itself. 1 if they are not comparable."""
+    """Two of bench's: prints each arm against itself. 1 if they are not comparable, or there is nothing to compare."""
     results = write(before), write(after)
     if (differing := comparison.incompatible(*results)) and not anyway:
         print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
         return 1
-    for name, found in comparison.between(blocks.read(before), blocks.read(after)).items():
+    if differing:
+        print(f"compared nevertheless, but not of one setting: {'; '.join(differing)}", file=sys.stderr)
+    slos = {name: found.get("slo_ms") for name, found in results[0]["workloads"].items()}
+    measured = [blocks.read(directory) for directory in (before, after)]
+    if not (arms := comparison.between(*measured, slos)):
+        have = "; ".join(f"{place} has {arms_of(own)}" for place, own in zip((before, after), measured, strict=True))
+        print(f"nothing to compare: no arm has a sound round in both: {have}", file=sys.stderr)
+        return 1
+    for name, found in arms.items():
         print(f"\n{name}: {before} against {after}\n{comparison.text(found)}")
     return 0
+
+
+def arms_of(measured: Sequence[Block]) -> str:
+    return ", ".join(sorted({block.arm for block in measured})) or "none"
 
 
 def main() -> int:

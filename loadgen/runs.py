@@ -1,6 +1,5 @@
 """What one run leaves: a directory with its samples, its summary and its verdict, and a few lines in the log."""
 
-import json
 import logging
 import os
 import platform
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import journal
+from loadgen import files, journal
 from loadgen.live import Live
 from loadgen.openloop import OpenLoop
 from loadgen.samples import Sample, sentence
@@ -46,7 +45,7 @@ class Report:
         self.journal = journal.Journal(self.directory / "samples.journal")
         self._described = settings.described()
         start = time.monotonic_ns() + round(lead * 1e9)
-        write(self.directory / "run.json", self._described)
+        files.write_json(self.directory / "run.json", self._described)
         self._live = Live.begin(str(settings.arm), settings.dues, settings.seconds, start)
         log.info("%s  %s  schedule %s", settings.arm, settings.process, self._described["schedule"])
 
@@ -68,14 +67,10 @@ class Report:
             log.info("latency from due, ms: %s; dispatch lag p99 %.2f ms", figures, lag)
         for line in str(verdict).splitlines():
             log.log(logging.INFO if verdict.valid else logging.WARNING, line)
-        write(self.directory / "summary.json", {**self._described, **result, **verdict.as_dict()})
+        files.write_json(self.directory / "summary.json", {**self._described, **result, **verdict.as_dict()})
         log.info("samples: %s", journal.to_parquet(self.journal.path, self._described["payloads"], self._described))
         return verdict
 
 
 def stamp() -> str:
     return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S.%f")[:-3]
-
-
-def write(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

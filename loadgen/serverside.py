@@ -1,5 +1,6 @@
 """The server's half of the story, read over HTTP: what it is, and what its models did during a run."""
 
+import http.client
 import json
 import re
 import time
@@ -12,6 +13,7 @@ import psutil
 
 GPU_METRIC = r"^(nv_gpu_utilization|nv_energy_consumption)\{.*\} (\S+)$"
 GPU_METRICS = ("nv_gpu_utilization", "nv_energy_consumption")
+COUNTS = ("requests", "executions", "inferences")
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -39,8 +41,8 @@ class Server:
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as response:
                 return json.load(response)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "reason", error)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", None) or str(error) or type(error).__name__
             raise Unavailable(f"no Triton server answers at {self.url}{path} ({why}); is `make up` done?") from None
 
     def facts(self, models: tuple[str, ...]) -> dict:
@@ -92,7 +94,7 @@ class Server:
             address = f"http://{urlsplit(self.url).hostname}:{self.state['metrics_port']}/metrics"
             with urllib.request.urlopen(address, timeout=10) as response:
                 told = re.findall(GPU_METRIC, response.read().decode(), re.M)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, http.client.HTTPException):
             return None
         used, spent = ([float(value) for name, value in told if name == each] for each in GPU_METRICS)
         return {"energy_joules": sum(spent), "utilisation": sum(used) / len(used)} if used and spent else None
@@ -102,21 +104,30 @@ def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str
     """What each step did between two readings: requests, mean batch, mean ms per request in each stage and in all.
 
     Per Triton's statistics extension, `queue` is time in the scheduler and the three compute stages are
-    reading inputs, running the model and writing outputs. Steps that did nothing are left out.
+    reading inputs, running the model and writing outputs. Left out are steps that did nothing, and those whose
+    counters are missing or began anew, as after a restart: no one knows then what they did.
     """
     result = {}
     for step in steps:
-        old, new = before[step], after[step]
-        requests = new["inference_stats"]["success"]["count"] - old["inference_stats"]["success"]["count"]
-        executions = new["execution_count"] - old["execution_count"]
-        if not requests or not executions:
+        if step not in before or step not in after:
             continue
-        stages = {
-            stage: (new["inference_stats"][stage]["ns"] - old["inference_stats"][stage]["ns"]) / requests / 1e6
-            for stage in STAGES
+        old, new = counters(before[step]), counters(after[step])
+        spent = {name: new[name] - old[name] for name in new}
+        if min(spent.values()) < 0 or not all(spent[name] for name in COUNTS):
+            continue
+        ms = {name: spent[name] / spent["requests"] / 1e6 for name in (*STAGES, "total")}
+        result[step] = {
+            "requests": spent["requests"],
+            "mean_batch": spent["inferences"] / spent["executions"],
+            "total": ms.pop("total"),
+            "ms": ms,
         }
-        inferences = new["inference_count"] - old["inference_count"]
-        whole = new["inference_stats"]["success"]["ns"] - old["inference_stats"]["success"]["ns"]
-        total = whole / requests / 1e6
-        result[step] = {"requests": requests, "mean_batch": inferences / executions, "ms": stages, "total": total}
     return result
+
+
+def counters(model: dict) -> dict[str, int]:
+    """What only rises while a model is loaded: counts, and ns in each stage and in all."""
+    told = model["inference_stats"]
+    counts = {"executions": model["execution_count"], "inferences": model["inference_count"]}
+    counts |= {"requests": told["success"]["count"], "total": told["success"]["ns"]}
+    return {**counts, **{stage: told[stage]["ns"] for stage in STAGES}}

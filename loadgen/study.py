@@ -23,7 +23,7 @@ from loadgen.measure import measure
 from loadgen.progress import Progress
 from loadgen.workloads import WORKLOADS, Workload
 
-UTILISATION = 0.7  # of what the slower sequential placement could do at the very most; loadgen.bench offers less, to
+UTILISATION = 0.7  # of what the slower sequential placement could do at the very most; loadgen.alone offers less, to
 # keep queues out of what it measures: here they are what is measured, as clients and arrivals differ only in waiting
 SHARE = {"image": 0.4, "audio": 0.6}  # of the time
 FRAMES = 2  # of each camera in a block, at least: one frame each of random phase would be Poisson arrivals

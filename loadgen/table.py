@@ -6,19 +6,23 @@ from loadgen import comparison
 from loadgen.summary import needed
 
 P99_NEEDS = needed(99)
+GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
 
 LEGEND = """\
 rate        answered requests per second, of those offered
 p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 459
             requests, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
+goodput     answers per second within the latency objective: --slo, or 5 times what the slower placement takes for one
+            request at a time; the same for both
 err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
 KB up|down  bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
             unexplained: the rest in the server
-mean batch  requests that a step computed together, on average"""
+mean batch  requests that a step computed together, on average
+GPU         where Triton tells of one: joules per request, and the mean of its use as told at the end of each block"""
 
 
 def setting(report: dict) -> str:
@@ -56,13 +60,16 @@ def arms(name: str, workload: dict) -> str:
     return "\n".join([*head, *(row(arm) for arm in workload["arms"])])
 
 
-def verdicts(measured: list[dict]) -> str:
-    """The arms whose figures are not to be trusted, and what to change."""
+def verdicts(measured: list[dict], left_out: list[dict]) -> str:
+    """The arms whose figures are not to be trusted, what to change, and what the comparison leaves out."""
     lines = [
         f"INVALID {arm['placement']} {arm['mode']} round {found['round']}: {found['rule']}: {found['measured']}"
         for arm in measured
         for found in arm["findings"]
     ]
+    for mode in dict.fromkeys(each["mode"] for each in left_out):
+        turns = ", ".join(str(each["round"]) for each in left_out if each["mode"] == mode)
+        lines.append(f"not compared, as an arm's data are wrong: {mode}, round {turns}")
     return "\n".join(lines) or "every block VALID"
 
 
@@ -77,6 +84,10 @@ def where(measured: list[dict]) -> str:
     for step in computing(names):
         batches = [arm["steps"].get(step, {}).get("mean_batch") for arm in measured]
         lines.append(f"{f'{step} mean batch':<28}" + "".join(f"{ms(batch):>20}" for batch in batches))
+    for title, key, scale in GPU:
+        values = [None if arm[key] is None else arm[key] * scale for arm in measured]
+        if any(value is not None for value in values):
+            lines.append(f"{title:<28}" + "".join(f"{ms(value):>20}" for value in values))
     return "\n".join(lines)
 
 
@@ -89,9 +100,11 @@ def whole(result: dict) -> str:
     """Everything that is printed at the end, from the content of summary.json."""
     parts = []
     for name, workload in result["workloads"].items():
-        parts += [arms(name, workload), verdicts(workload["arms"]), where(workload["arms"])]
+        parts += [arms(name, workload), verdicts(workload["arms"], workload["left_out"]), where(workload["arms"])]
         if workload["comparisons"]:
-            parts += [comparison.text(workload["comparisons"]), workload["sentence"]]
+            parts.append(comparison.text(workload["comparisons"]))
+        if workload["sentence"]:
+            parts.append(workload["sentence"])
     return "\n\n".join([*parts, LEGEND])
 
 

@@ -1,15 +1,18 @@
 """What is said of two arms: never more than the rounds bear out, and in words that hold."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from loadgen import bootstrap
+from loadgen import bootstrap, report
 from loadgen.blocks import Block
-from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, sentence, text
+from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, precise, sentence, text
 from loadgen.samples import COMPLETED, RECORD, STATUSES
+from loadgen.table import verdicts as verdicts_of
+from loadgen.validity import RULES, UNANSWERED
 from tests.blocks_on_disk import run
 from tests.test_bootstrap import ALPHA, FEW, Process
 
@@ -146,6 +149,14 @@ def test_the_rounds_that_are_asked_for_decide_more_often_than_not(few):
     assert len(decided) > 20 and np.mean(decided) > 0.5
 
 
+def test_a_comparison_is_precise_once_every_headline_is_known_to_within_a_share():
+    narrow, wide = figures(0.98, 1.02), figures(0.95, 1.05)
+    assert precise([narrow, figures(0.5, 2.0, "p95"), figures(0.99, 1.03, "mean")], 0.025)
+    assert not precise([wide, figures(1.0, 1.0, "mean")], 0.025)
+    assert not precise([narrow, replace(wide, metric="mean")], 0.025)
+    assert not precise([narrow, figures(None, None, "mean", ratio=1.0)], 0.025) and not precise([], 0.025)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "metric", "kind", "verdict"),
     [
@@ -250,6 +261,44 @@ def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
     assert sentence(comparisons, "image", "poisson:rate=7.5") == said
 
 
+def invalid(made: list[tuple[Block, Block]], rules: dict[int, str]) -> list[Block]:
+    """Their blocks; the server's of round n has broken rule rules[n]."""
+    for _, server in made:
+        if rule := rules.get(server.round):
+            server.valid, server.findings = False, [{"rule": rule, "measured": "", "limit": "", "change": ""}]
+    return [block for pair in made for block in pair]
+
+
+def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_named():
+    rules = {2: "errors", 5: "in-flight cap", 7: "books"}
+    measured = invalid(steady(10), rules)
+    for each in measured:
+        if each.wrong:
+            each.latency = each.latency * 1e6
+    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    left = [pair for pair in steady(10) if pair[0].round not in rules]
+    assert found["comparisons"] == [each.as_dict() for each in compare(left, found["slo_ms"])]
+    assert found["left_out"] == [{"mode": "async:1", "round": n, "rules": [rule]} for n, rule in rules.items()]
+    said = "; 3 of 10 rounds are left out, as an arm's data are wrong (errors, in-flight cap, books)."
+    assert found["sentence"].endswith(said)
+    assert "not compared, as an arm's data are wrong: async:1, round 2, 5, 7" in verdicts_of([], found["left_out"])
+
+
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - UNANSWERED))
+def test_noise_makes_a_block_invalid_but_no_round_is_left_out_for_it(rule):
+    found = report.evaluate(run(("image",)), invalid(steady(6), {3: rule}))["workloads"]["image"]
+    assert found["left_out"] == [] and found["comparisons"][0]["rounds"] == 6
+    assert "left out" not in found["sentence"]
+
+
+def test_where_no_round_is_sound_the_sentence_says_why():
+    measured = invalid(steady(6), dict.fromkeys(range(1, 7), "errors"))
+    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    assert found["comparisons"] == []
+    said = "nothing sound was measured; 6 of 6 rounds are left out, as an arm's data are wrong (errors)."
+    assert found["sentence"].endswith(said)
+
+
 def test_other_arrivals_are_named_in_full():
     assert sentence([], "audio", "gamma:rate=2,cv=3").startswith("For speech under gamma:rate=2,cv=3 on this machine")
 
@@ -283,6 +332,8 @@ def test_reports_of_the_same_setting_can_be_compared():
         ),
         (("workloads", "audio", "seconds"), 20, "audio's seconds per block: 30 against 20"),
         (("workloads", "audio", "payloads"), ["x"], "audio's payloads: audio-a, audio-b against x"),
+        (("workloads", "audio", "digest"), "ba98", "audio's payloads' contents: 0123456789ab against ba98"),
+        (("workloads", "image", "slo_ms"), None, "image's limit of good answers, ms: 430.0 against none"),
     ],
 )
 def test_what_makes_reports_incomparable_is_named(path, value, named):
@@ -298,11 +349,13 @@ def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
     before = [each for pair in steady(9) for each in pair]
     after = [block(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
     after[0].facts["complete"] = False
-    found = between(before, after)
+    found = between(before, after, {"image": 120.0})
     assert list(found) == ["image server async:1", "image client async:1"]
     client = by_name(found["image client async:1"])["p50"]
     assert (client.rounds, client.kind, client.names) == (6, "server", ("before", "after"))
     assert client.verdict.startswith("after better by 20 %")
+    goodput = by_name(found["image client async:1"])["goodput"]
+    assert goodput.unit == "answers/s within 120 ms" and goodput.server > goodput.client
     assert sentence(found["image client async:1"], "image").startswith(
         "For photographs on this machine, 'after' is better"
     )

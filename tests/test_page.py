@@ -118,8 +118,9 @@ def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
             facts.get("provenance", {})["weights"] = "pretrained"
 
     said = banners(written(spoiled))
-    for part in ("incomplete", "1 of 24 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
+    for part in ("incomplete", "1 of 28 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
         assert part in said
+    assert "The comparison leaves out 1 round whose data are wrong." in said
     said = banners(written(spotless))
     assert said.count("banner") == 1 and "INVALID" in said
 
@@ -157,6 +158,20 @@ def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, ev
     assert ["image_preprocess", "mean", "batch", "-", "1.00"] in printed
 
 
+def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
+    kept = [block for block in blocks.read(measured) if block.workload == "image"]
+    for block in kept[:4]:
+        block.gpu = {"energy_joules": 12.0 * block.scheduled, "utilisation": 0.1 * block.round}
+    found = report.evaluate(run(("image",)), kept)["workloads"]["image"]
+    assert [(arm["gpu_joules"], arm["gpu_utilisation"]) for arm in found["arms"]] == [pytest.approx((12, 0.15))] * 2
+    rows = dict(line.rsplit(None, 2)[::2] for line in table.where(found["arms"]).splitlines() if "GPU" in line)
+    assert len(rows) == 2 and list(rows.values()) == ["12.0", "15.0"]
+    text = Structure(page.write(measured, run(("image",)), kept, {"workloads": {"image": found}}).read_text()).text
+    assert "GPU, J" in text and "joules per request" in text
+    assert "GPU" not in table.where(report.evaluate(run(), blocks.read(measured))["workloads"]["image"]["arms"])
+    assert "GPU" not in Structure(written()).text
+
+
 def test_what_was_not_measured_has_no_section(written):
     bare, full = written(), written(**optional())
     for heading in ("What bursts do", *sections.TITLES.values()):
@@ -186,7 +201,7 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
     assert told
     assert all(page.tied(each) in first for each in told)
     assert "Further left is faster" not in text and "What it costs" not in text
-    assert text.count("<code>poisson") == 0 and "24 blocks" in text
+    assert text.count("<code>poisson") == 0 and "28 blocks" in text
 
 
 def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
