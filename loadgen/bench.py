@@ -18,7 +18,7 @@ from pathlib import Path
 from loadgen import alone, arrivals, blocks, comparison, files, machine, options, payloads, report, table
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.measure import measure
-from loadgen.progress import Progress
+from loadgen.progress import Progress, quietly
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -253,4 +253,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly(main))

@@ -21,6 +21,7 @@ from loadgen.bursts import burst, bursts
 from loadgen.carried import capacity, curve
 from loadgen.experiment import Experiment, checked, conducted, flags
 from loadgen.probing import Probing
+from loadgen.progress import quietly
 from loadgen.search import requests, search
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -137,4 +138,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly(main))

@@ -25,7 +25,7 @@ from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
 from loadgen.bench import stamp
 from loadgen.measure import measure
-from loadgen.progress import Progress
+from loadgen.progress import Progress, quietly
 from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
 from loadgen.sites import Site, behind, heed_sigterm, launched
@@ -284,7 +284,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted: what follows is what was measured until here")
         code = 130
-    except (Unavailable, network.Missing) as error:
+    except (OSError, Unavailable, network.Missing) as error:
         run.progress.end()
         print(error, file=sys.stderr)
         code = 1
@@ -298,4 +298,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly(main))

@@ -25,6 +25,7 @@ from loadgen.arms import Arm, Mode
 from loadgen.bound import Turn, result
 from loadgen.experiment import Experiment, checked, conducted, flags
 from loadgen.openloop import undisturbed
+from loadgen.progress import quietly
 from loadgen.samples import COMPLETED
 from loadgen.serverside import Server, Unavailable, difference
 from loadgen.workloads import WORKLOADS
@@ -182,4 +183,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly(main))

@@ -20,7 +20,7 @@ from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, reference
 from loadgen.experiment import Experiment, checked, conducted, exactly, flags
 from loadgen.measure import measure
-from loadgen.progress import Progress
+from loadgen.progress import Progress, quietly
 from loadgen.workloads import WORKLOADS, Workload
 
 UTILISATION = 0.7  # of what the slower sequential placement could do at the very most; loadgen.alone offers less, to
@@ -105,4 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(quietly(main))
