@@ -60,8 +60,11 @@ def open_(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
         told += f"times as long as that of {first} ({sure(headline)})"
     if headline.more_rounds:
         told += f", and {rounds(headline.more_rounds)} would tell"
-    against = exceptions(found)
-    return f"{told}; {against}" if against else told
+    if against := exceptions(found):
+        told += f"; {against}"
+    if spent := costs(found, "server"):
+        told += f"; {second} does it{spent.removeprefix(',')}"
+    return told
 
 
 def without(left_out: Sequence[Mapping], kept: int) -> str:

@@ -245,7 +245,8 @@ CASES = [
     (
         [figures(0.94, 1.03), *COSTS],
         "For photographs at 7.5 requests/s on this machine, no recommendation: the median answer of the server takes "
-        "0.94 to 1.03 times as long as that of the client (95 % CI), and about 8 more rounds would tell.",
+        "0.94 to 1.03 times as long as that of the client (95 % CI), and about 8 more rounds would tell; the server "
+        "does it at 84 % less client CPU, 12 % more server CPU and 69 % fewer bytes.",
     ),
     (
         [figures(None, None, ratio=1.2, rounds=5, more_rounds=1)],
