@@ -104,6 +104,7 @@ class Admission:
             self.passed.popleft()
         cost = seen[COST, self.following]
         has = seen[OWED, self.following] + cost * (seen[PENDING, self.following] + len(self.passed))
+        has = max(0.0, has - (time.monotonic() - at))  # it works meanwhile
         self.calm = has <= 2 * cost
         most, both = AHEAD * self.slo, cost + self.usual * self.pace
         return max(1 if has < most / 2 else 0, int((most - has) / both)) if cost else MOST

@@ -149,8 +149,10 @@ def admission(monkeypatch):
     del sys.modules["admission"], sys.modules["gauges"]
 
 
-def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(admission):
+def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(admission, monkeypatch):
     """Of an SLO of 1 s a first step fills 0.7: seven requests of 0.07 s there and 0.02 s here."""
+    clock = SimpleNamespace(now=10.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(admission, "time", clock)
     config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
     config["instance_group"] = [{"count": 1}]
     told = {"slo_ms": "1000", "metrics": "127.0.0.1:9", "next": "network"}
@@ -166,6 +168,8 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     assert step.limit_of_next() == 3
     step.passed.extend([10.2] * 9)
     assert step.limit_of_next() == 0
+    clock.now = 10.0 + 0.9  # by when the next has done all but a tenth of a second of its 1.0
+    assert step.limit_of_next() == 6
     step.close()
 
 
