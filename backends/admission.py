@@ -96,18 +96,22 @@ class Admission:
         self.worker.start()
 
     def limit_of_next(self):
-        """How many may be here so that we and then the next step, after what it has, answer them in time."""
+        """How many may be here so that we and then the next step, after what it has, answer them in time.
+
+        The other instances of our model, which do as we do, have their share of it.
+        """
         if not self.following:
             return MOST
         at, seen = self.metrics.look(CALM if self.calm else FRESH, self.calm)
         while self.passed and self.passed[0] < at:
             self.passed.popleft()
         cost = seen[COST, self.following]
-        has = seen[OWED, self.following] + cost * (seen[PENDING, self.following] + len(self.passed))
+        passed = len(self.passed) * self.instances
+        has = seen[OWED, self.following] + cost * (seen[PENDING, self.following] + passed)
         has = max(0.0, has - (time.monotonic() - at))  # it works meanwhile
         self.calm = has <= 2 * cost
         most, both = AHEAD * self.slo, cost + self.usual * self.pace
-        return max(1 if has < most / 2 else 0, int((most - has) / both)) if cost else MOST
+        return max(1 if has < most / 2 else 0, int((most - has) / both / self.instances)) if cost else MOST
 
     def __call__(self, requests):
         most = min(MOST, self.limit_of_next())

@@ -170,6 +170,11 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     assert step.limit_of_next() == 0
     clock.now = 10.0 + 0.9  # by when the next has done all but a tenth of a second of its 1.0
     assert step.limit_of_next() == 6
+    step.instances = 2  # which has handed on as much, and has half of what is left: 0.7 is less than 1.77 - 0.9
+    assert step.limit_of_next() == 0
+    step.passed.clear()
+    clock.now = 10.0
+    assert step.limit_of_next() == 2
     step.close()
 
 
