@@ -245,13 +245,15 @@ def test_in_a_container_a_stub_comes_back_and_so_does_the_container(tmp_path):
 
         def inside(program):
             processes = psutil.Process(inspected(record["name"])["Pid"]).children(recursive=True)
-            return [process for process in processes if program in " ".join(process.cmdline())]
+            living = [process for process in processes if process.status() != psutil.STATUS_ZOMBIE]
+            return [process for process in living if program in " ".join(process.cmdline())]
 
         until(lambda: health() == "healthy")
         large = b"\0" * (100 << 20)
-        with ThreadPoolExecutor(16) as pool:  # more than the memory that Docker shares by default
+        with ThreadPoolExecutor(16) as pool:  # more than Docker lets share by default, in small pieces of its network
             told = list(pool.map(lambda _: refusal(record["address"], "image", large), range(16)))
-        assert all("400" in each and "33554432" in each for each in told), told
+        assert any("33554432" in each for each in told)
+        assert all("answered 400" in each or "is overloaded" in each for each in told), set(told)
 
         inside("audio_preprocess")[0].suspend()
         until(lambda: health() == "unhealthy")

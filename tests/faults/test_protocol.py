@@ -5,6 +5,7 @@ With a 4xx, but where Triton's own reader of JSON stumbles: that says 500 of wha
 
 import http.client
 import json
+import socket
 
 import pytest
 
@@ -64,6 +65,18 @@ def test_what_is_no_request_is_refused(server, kind, model):
     reason = json.loads(told)["error"]
     assert 400 <= answer.status < 500 or (answer.status == 500 and "parse" in reason), (answer.status, told)
     assert "\n" not in reason.strip()
+
+
+def test_a_body_in_a_million_pieces_is_refused(server):
+    """Triton puts an entry on its stack for each piece: with a thread's usual 8 MiB this ended the server."""
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
+        head = ["POST /v2/models/image/infer HTTP/1.1", f"Host: {host}", "Inference-Header-Content-Length: 0"]
+        connection.sendall("\r\n".join([*head, "Transfer-Encoding: chunked", "", ""]).encode())
+        for _ in range(100):
+            connection.sendall(b"1\r\nx\r\n" * 10_000)
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(99).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
