@@ -19,7 +19,7 @@ from loadgen.arms import Arm
 from loadgen.clock import prompt, sleep_until
 from loadgen.journal import Journal
 from loadgen.payloads import Payload
-from loadgen.samples import RECORD, STATUSES, UNFINISHED, Sample
+from loadgen.samples import FAILED, RECORD, STATUSES, UNFINISHED, Sample
 from loadgen.workers import Client, Workers, allocate_lock, start_thread
 
 ENDED = "the run ended first"
@@ -145,8 +145,8 @@ class OpenLoop:
             raise Over
 
     def _finish(self, sample: Sample) -> None:
-        """Once: a late answer to a request already given up changes nothing."""
-        if self._open.pop(sample.index, None) is None:
+        """Once: a late answer to a request already given up changes nothing, nor the loss of its connection then."""
+        if (self._over and sample.status == FAILED) or self._open.pop(sample.index, None) is None:
             return
         try:
             if self.journal and not self._failure:

@@ -14,6 +14,7 @@ from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.payloads import Payload
 from loadgen.samples import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
+from loadgen.workers import Workers
 from loadgen.workloads import Target, Workload
 
 PAYLOAD = Payload("four.bin", b"\x01\x02\x03\x04")
@@ -188,6 +189,26 @@ def test_an_interrupted_run_still_has_a_sample_for_every_due_time():
     assert sorted(s.index for s in record) == [0, 1]
     assert {s.status for s in record} == {UNFINISHED}
     assert {s.reason for s in record} == {"the run ended first"}
+
+
+def test_what_the_end_of_a_run_cuts_off_is_unfinished_and_has_not_failed(monkeypatch):
+    """Closing a connection wakes who waits for its answer; here before anything is given up."""
+
+    def close_and_wait(workers, close=Workers.close):
+        close(workers)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Workers, "close", close_and_wait)
+    record = []
+    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60)
+    with server(lambda start: good(start, 3600)) as url:
+        loop.url = url
+        running = gevent.spawn(loop.run, np.array([0.0] * 20 + [3600.0]), np.zeros(21, int), [PAYLOAD])
+        while loop.fired < 20 or not all(s.sent for s in list(loop._open.values())):
+            gevent.sleep(0.01)
+        running.kill()
+    assert sorted(s.index for s in record) == list(range(20))
+    assert {(s.status, s.reason) for s in record} == {(UNFINISHED, "the run ended first")}
 
 
 def test_dispatch_is_not_early():
