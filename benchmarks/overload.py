@@ -43,11 +43,11 @@ HEAD = (
 LEGEND = """\
 load      times the capacity; spike: 10 times for 2 s, 0.5 before and after
 offered   per second of the overload, as are answered and goodput: answered within the SLO of the due time
-of best   goodput as a share of the arm's best
+of best   goodput as a share of the arm's best, or of what was offered where that is less
 refused   per second, with 503; refusal: p99 of the ms from sending to the 503
 timeout   requests that got no answer in 3 SLOs, or that the client no longer sent: it had 2000 in flight
 p99       ms from the due time, of those answered; RSS: the most that the server and its stubs held, MB
-recovery  seconds after the overload until, for 2 s, no request takes more than 1.5 times the worst before it"""
+recovery  seconds after the overload until, for 2 s, those that come take at most 1.5 times the worst before it"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def milliseconds(records: np.ndarray, begin: str, end: str) -> np.ndarray:
 
 def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
     """Of one run; `slo` in ms. Rates are per second of the overload, whose arrivals alone count, but for `recovery`:
-    seconds after its end until, for SPELL seconds, all are answered as fast as before; None if that never was."""
+    seconds after its end until, for SPELL seconds, all that come, one at least, are answered as fast as before; None
+    if that never was."""
     due = records["due"] / 1e9
     own = records[(due >= overload.begin) & (due < overload.end)]
     status = {name: own[own["status"] == STATUSES.index(name)] for name in STATUSES}
@@ -116,9 +117,10 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
     normal = NORMAL * milliseconds(before, "due", "done").max(initial=0)
     after = np.sort(records[due >= overload.end], order="due")
     slow = (after["status"] != STATUSES.index(COMPLETED)) | (milliseconds(after, "due", "done") > normal)
-    recovery, dues = 0.0, after["due"] / 1e9 - overload.end
+    dues = after["due"] / 1e9 - overload.end
+    recovery = 0.0
     for late in dues[slow]:
-        if late > recovery + SPELL:
+        if late > recovery + SPELL and len(dues[~slow & (dues > recovery) & (dues < late)]):
             break
         recovery = late
     return {
@@ -129,7 +131,9 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
         "refusal": float(np.percentile(refusal, 99)) if len(refusal) else None,
         "lost": len(status[TIMED_OUT]) + len(status["dropped"]),
         "p99": float(np.percentile(latency, 99)) if len(latency) else None,
-        "recovery": recovery if dues.max(initial=0) > recovery + SPELL else None,
+        "recovery": recovery
+        if dues.max(initial=0) > recovery + SPELL and dues[~slow].max(initial=0) > recovery
+        else None,
     }
 
 
@@ -165,7 +169,8 @@ def measured(server: Server, arm: Arm, most: float, options) -> None:
         offer(server, Arm(arm.workload, arm.placement, Mode("sequential")), np.zeros(2), 600)  # its backlog is done
     best = max(row["goodput"] for name, row in rows.items() if name != "spike")
     for name, row in rows.items():
-        share = f"{row['goodput'] / best:.0%}" if best and name != "spike" else "-"
+        possible = min(best, row["offered"])
+        share = f"{row['goodput'] / possible:.0%}" if possible and name != "spike" else "-"
         print(
             f"{arm.workload.name + ' ' + arm.placement:<14} {name:<6} {row['offered']:>8.3g} {row['answered']:>9.3g}"
             f" {row['goodput']:>8.3g} {share:>8} {row['refused']:>8.3g} {shown(row['refusal']):>8} {row['lost']:>8}"

@@ -149,3 +149,14 @@ def test_the_figures_of_an_overload_are_those_of_its_own_arrivals():
     assert found["recovery"] == pytest.approx(0.2)
     assert found["lost"] == 0
     assert figures(records[:8], Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)["recovery"] is None
+
+
+def test_a_silence_is_no_recovery():
+    """After it only slow ones come, seldom; then one in time, and for two seconds none that is slow."""
+    records = np.zeros(8, RECORD)
+    records["due"] = np.array([0.5, 2, 3.5, 6.5, 9.5, 12.5, 13.5, 15.5]) * 1e9
+    records["sent"], records["status"] = records["due"], STATUSES.index(COMPLETED)
+    records["done"] = records["due"] + np.array([10, 900, 900, 900, 900, 900, 10, 10]) * 1_000_000
+    overload = Overload("2x", records["due"] / 1e9, 1.0, 3.0)
+    assert figures(records, overload, slo=500)["recovery"] == pytest.approx(9.5)
+    assert figures(records[:6], overload, slo=500)["recovery"] is None
