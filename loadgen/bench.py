@@ -15,17 +15,14 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import alone, arrivals, blocks, comparison, files, machine, options, payloads, report, table
+from loadgen import alone, arrivals, blocks, comparison, continued, files, machine, options, payloads, report, table
 from loadgen.arms import PLACEMENTS, Arm, Mode
-from loadgen.measure import measure
+from loadgen.attempts import Attempts
 from loadgen.progress import Progress, quietly
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
 SHARE = {"image": 0.4, "audio": 0.6}  # of the time: a clip takes several times as long as a photograph
-ATTEMPTS = 3  # at an invalid block: itself and two repetitions
-HOPELESS = {"too few samples", "latency rises", "in-flight cap"}  # what another try would not mend
-PATIENCE = 20.0  # seconds for a server that died to come back
 NOT_YET = {"back_to_back_seconds": {"client": 0.0}}
 ENOUGH_ROUNDS = 8  # before --precision may end a workload early
 OVERHEAD = 1.0  # seconds a block takes beyond its schedule
@@ -36,21 +33,28 @@ class Bench:
 
     def __init__(self, given):
         self.options = given
-        self.server = Server.at(given.url, Path(given.state))
+        self.progress = Progress()
+        self.attempts = Attempts(self.find, self.progress.say)
         self.sent = {name: payloads.load(WORKLOADS[name], getattr(given, name)) for name in given.workloads}
         for name, offered in given.offered.items():
             if offered["digest"] != payloads.digest(self.sent[name]):
                 raise ValueError(f"{given.like} sent other payloads for {name}: give the same as --{name} DIR")
         self.cores = machine.others(self.server.cores)
-        self.progress = Progress()
         self.directory: Path | None = None
+
+    @property
+    def server(self) -> Server:
+        return self.attempts.server
+
+    def find(self) -> Server:
+        return Server.at(self.options.url, Path(self.options.state))
 
     def run(self) -> None:
         """Raises Unavailable, OSError, ValueError."""
-        self.described, continued = self.describe(), self.options.continued
-        if continued:
-            self.described = options.again(Path(continued), self.described)
-        self.directory = Path(continued or Path(self.options.reports) / stamp())
+        self.described, before = self.describe(), self.options.continued
+        if before:
+            self.described = continued.again(Path(before), report.BENCH, self.described)
+        self.directory = Path(before or Path(self.options.reports) / stamp())
         machine.pin(self.cores)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.write()
@@ -71,7 +75,7 @@ class Bench:
             "rounds": self.options.rounds,
             "modes": self.options.modes,
             "control": self.options.control,
-            "asked": options.asked(self.options, self.sent),
+            "asked": continued.asked(self.options, options.ASKED, self.sent),
             "server": self.server.facts(steps),
             "engine": self.server.state.get("engine"),
             "cores": {"client": self.cores, "server": self.server.cores},
@@ -95,19 +99,21 @@ class Bench:
         if missing and not fresh:
             print(f"{name}: one request at a time, to warm up ...", flush=True)
             alone.back_to_back(self.server, workload, self.library(workload), sent)
-        self.end, self.repeated = time.monotonic() + missing * takes, 0
+        self.attempts.until(missing * takes)
         self.progress.begin(rounds * len(arms), len(there), takes)
         for turn in range(1, rounds + 1):
             schedule = self.schedule(described, turn)
             order = random.Random(f"{name} {schedule.seed}").sample(arms, len(arms))
             lacking = [arm for arm in order if (turn, str(arm)) not in there]
-            if lacking and time.monotonic() > self.end:
-                why = f"{self.repeated} invalid block{'s' * (self.repeated != 1)} repeated"
+            if lacking and self.attempts.over:
+                repeated = self.attempts.repeated
+                why = f"{repeated} invalid block{'s' * (repeated != 1)} repeated"
                 self.progress.say(f"{name}: the time is up after round {turn - 1} of {rounds}, with {why}")
                 break
             for arm in lacking:
                 self.progress.now(f"{name} round {turn}/{rounds}: {arm}")
-                own.append(self.block(arm, schedule, sent, turn))
+                path = self.directory / name / arm.slug / f"round-{turn:02}"
+                own.append(self.attempts.block(arm, schedule, sent, path, len(self.cores), turn, every=True))
             found = report.comparisons(described, own).values()
             if ENOUGH_ROUNDS <= turn < rounds and self.precise(found):
                 within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
@@ -160,37 +166,6 @@ class Bench:
                 return [one, dataclasses.replace(one, control="again")]
             return [one, dataclasses.replace(one, control="slower", delay=delay)]
         return [Arm(workload, placement, mode, library) for placement in PLACEMENTS for mode in modes]
-
-    def block(self, arm: Arm, schedule: arrivals.Schedule, sent: list[payloads.Payload], turn: int) -> blocks.Block:
-        """One that is valid, if it can be had in three attempts and there is time for them. Raises Unavailable if the
-        server is gone for good."""
-        path = self.directory / arm.workload.name / arm.slug / f"round-{turn:02}"
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                found = measure(self.server, arm, schedule, sent, path, len(self.cores), turn, attempt)
-            except Unavailable as gone:
-                if attempt == ATTEMPTS:
-                    raise Unavailable(f"{arm}, round {turn}: given up after {ATTEMPTS} attempts: {gone}") from None
-                self.once_more(str(gone))
-                continue
-            curable = [finding for finding in found.findings if finding["rule"] not in HOPELESS]
-            if not curable:
-                break
-            why = f"{curable[0]['rule']}: {curable[0]['measured']}"
-            if attempt == ATTEMPTS or time.monotonic() > self.end:
-                self.progress.say(f"still invalid after {attempt} attempt{'s' * (attempt > 1)}: {why}")
-                break
-            for suffix in (".json", ".parquet"):
-                path.with_suffix(suffix).replace(path.with_name(f"invalid-{turn:02}-{attempt}{suffix}"))
-            self.once_more(why)
-        return found
-
-    def once_more(self, why: str) -> None:
-        """Says so, and waits for a server that is gone: another may have taken its place. Raises Unavailable."""
-        self.repeated += 1
-        self.progress.say(f"invalid, once more: {why}")
-        self.server.wait(PATIENCE)
-        self.server = Server.at(self.options.url, Path(self.options.state))
 
     def precise(self, found: Iterable[list[comparison.Comparison]]) -> bool:
         return bool(found) and all(comparison.precise(each, self.options.precision) for each in found)

@@ -93,12 +93,14 @@ def pooled(blocks: Sequence[Block]) -> tuple[np.ndarray, list[str]]:
 
 def read(directory: Path) -> list[Block]:
     """Every block under a directory, by workload, round and arm. Raises ValueError for a file that is not one's."""
-    blocks = []
-    for path in sorted(directory.glob("*/*/round-*.json")):
-        try:
-            values = json.loads(path.read_text())
-            blocks.append(Block(**values, path=path))
-        except (ValueError, TypeError) as error:
-            names = ", ".join(each.name for each in fields(Block))
-            raise ValueError(f"{path} is no block: {error}; one has {names}") from None
+    blocks = map(at, sorted(directory.glob("*/*/round-*.json")))
     return sorted(blocks, key=lambda block: (block.workload, block.round, block.arm))
+
+
+def at(path: Path) -> Block:
+    """The block of that JSON file. Raises ValueError for a file that is not one's."""
+    try:
+        return Block(**json.loads(path.read_text()), path=path)
+    except (ValueError, TypeError) as error:
+        names = ", ".join(each.name for each in fields(Block))
+        raise ValueError(f"{path} is no block: {error}; one has {names}") from None

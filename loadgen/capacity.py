@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loadgen import continued
 from loadgen.alone import SLO, objective
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.bursts import burst, bursts
@@ -32,6 +33,8 @@ PROBES, TYPICAL = 12, 0.65  # for the estimate: a search is as long as 12 probes
 
 
 class Capacity(Experiment):
+    own = ("slo", "percentile", "arms", "loads")
+
     def __init__(self, options):
         super().__init__(options, "capacity")
         self.result: dict[str, dict] = {}
@@ -45,13 +48,39 @@ class Capacity(Experiment):
         self.write(self.result)
 
     def workload(self, workload: Workload, budget: float) -> None:
-        options, name = self.options, workload.name
-        means = self.back_to_back(workload)
-        service = max(means.values())
+        name = workload.name
+        if name in self.described["workloads"]:
+            self.back_to_back(workload)  # to warm up
+        else:
+            self.described["workloads"][name] = self.limits(workload, budget)
+            self.write(self.result)
+        described = self.described["workloads"][name]
+        slo, percentile, service = described["slo_ms"], described["percentile"], described["back_to_back_seconds"]
+        found = self.result[name] = {"capacity": [], "curve": [], "burstiness": []}
+        for placement in self.options.arms:
+            arm = Arm(workload, placement, Mode("async", len(self.cores)), self.library(workload))
+            probing = Probing(
+                self.attempts, arm, self.sent[name], self.directory, len(self.cores), slo, percentile, self.options.seed
+            )
+            try:
+                search(probing.probe, float(f"{START / max(service.values()):.2g}"))
+            finally:
+                if probing.outcomes:
+                    found["capacity"].append(capacity(probing))
+                    found["curve"] += curve(probing)
+                self.write(self.result)
+            most = found["capacity"][-1]["rate"]
+            for load in described["loads"] if most else ():
+                found["burstiness"] += probing.bursts(most, load)
+                self.write(self.result)
+
+    def limits(self, workload: Workload, budget: float) -> dict:
+        """The SLO, and the percentile and the loads of the bursts that there is time for, in seconds."""
+        options, means = self.options, self.back_to_back(workload)
         slo = options.slo or objective(means)
 
         def about(plan: tuple[float, Sequence[float]]) -> float:
-            return estimate(service, slo, *plan) * len(options.arms)
+            return estimate(max(means.values()), slo, *plan) * len(options.arms)
 
         possible = plans(options.percentile, options.loads)
         percentile, loads = plan = next((each for each in possible if about(each) <= budget), possible[-1])
@@ -62,31 +91,15 @@ class Capacity(Experiment):
         elif len(loads) < len(possible[0][1]):
             shown = f"only at {loads[0]:g} of the capacity" if loads else "not shown"
             minutes += f"; bursts {shown}, for want of time: all take {about((percentile, LOADS)) / 60:.2g} min"
-        print(f"{name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
-        self.described["workloads"][name] = {
+        print(f"{workload.name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
+        return {
             "back_to_back_seconds": means,
             "slo_ms": slo,
             "percentile": percentile,
+            "loads": list(loads),
             "library": Arm(workload, "client", Mode("async"), self.library(workload)).chosen,
-            "payloads": [payload.name for payload in self.sent[name]],
+            "payloads": [payload.name for payload in self.sent[workload.name]],
         }
-        found = self.result[name] = {"capacity": [], "curve": [], "burstiness": []}
-        for placement in options.arms:
-            arm = Arm(workload, placement, Mode("async", len(self.cores)), self.library(workload))
-            probing = Probing(
-                self.server, arm, self.sent[name], self.directory, len(self.cores), slo, percentile, options.seed
-            )
-            try:
-                search(probing.probe, float(f"{START / service:.2g}"))
-            finally:
-                if probing.outcomes:
-                    found["capacity"].append(capacity(probing))
-                    found["curve"] += curve(probing)
-                self.write(self.result)
-            most = found["capacity"][-1]["rate"]
-            for load in loads if most else ():
-                found["burstiness"] += probing.bursts(most, load)
-                self.write(self.result)
 
 
 def plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
@@ -120,6 +133,7 @@ def main() -> int:
     parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
     parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
     parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
+    continued.flag(parser)
     options = parser.parse_args()
     try:
         options.arms = list(dict.fromkeys(options.arms.split(",")))

@@ -10,7 +10,6 @@ reports/<time>-crossover/.
 
 import argparse
 import os
-import random
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,21 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, crossing, files, machine, network, report, sweeps
-from loadgen.alone import back_to_back
-from loadgen.arms import Arm, Mode
-from loadgen.bench import stamp
-from loadgen.measure import measure
+from loadgen import arrivals, blocks, comparable, continued, crossing, files, machine, network, report, sweeps
+from loadgen.attempts import Attempts
+from loadgen.bench import one_line, stamp
 from loadgen.progress import Progress, quietly
-from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
 from loadgen.sites import Site, behind, heed_sigterm, launched
-from loadgen.sweeps import Place, Point, Sweep
+from loadgen.sweeping import Sweeping
+from loadgen.sweeps import Place, Sweep
 from loadgen.workloads import WORKLOADS
 from serving.state import name
 
-UTILISATION = 0.6  # offered load as a share of what the slower placement does back to back
-LEAST, MOST = 11, 100  # arrivals in a block: 6 rounds of 11 are enough for an interval of the median
+ASKED = ("sweeps", "workloads", "weights", "seconds", "url")  # what makes it this experiment and no other
 WEIGHT = {"tiny": {"image": 1, "audio": 1}, "real": {"image": 3, "audio": 10}}  # of the time, as that of a request
 START = 20  # seconds until a server is up
 PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
@@ -65,7 +61,7 @@ class Crossover:
         starting, parts = self.starting(self.waiting), sum(map(len, self.waiting.values()))
         if options.seconds - starting < (least := 10 * parts):
             raise ValueError(f"--seconds must be at least {starting + least} for these sweeps, not {options.seconds:g}")
-        self.directory = Path(options.reports) / f"{stamp()}-crossover"
+        self.directory = Path(options.continued or Path(options.reports) / f"{stamp()}-crossover")
         self.progress = Progress()
         self.described: dict = {}
 
@@ -78,10 +74,14 @@ class Crossover:
         """Seconds until servers are up at all of these."""
         return START * sum(not (self.given and place == Place()) for _, place in sites)
 
+    def shares(self) -> list[float]:
+        """Of the time, of all sweeps to come."""
+        return [share(weights, sweep, place) for (weights, place), each in self.waiting.items() for sweep in each]
+
     def budget(self) -> float:
         """Seconds for the sweep that is next at the server that is up: its share of what there is for all to come."""
         _, *later = self.waiting
-        shares = [share(weights, sweep, place) for (weights, place), each in self.waiting.items() for sweep in each]
+        shares = self.shares()
         return (self.end - time.monotonic() - self.starting(later)) * shares[0] / sum(shares)
 
     def plan(self) -> str:
@@ -93,18 +93,26 @@ class Crossover:
         return "\n".join([*lines, *(f"left out: {why}" for why in self.left_out)])
 
     def run(self) -> None:
+        """Raises Unavailable, OSError, ValueError if what is to be continued was another experiment."""
         self.described = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
             "argv": ["python", "-m", "loadgen.crossover", *sys.argv[1:]],
             "seed": self.options.seed,
             "rounds": self.options.rounds,
+            "asked": continued.asked(self.options, ASKED, {}),
             "machine": machine.describe(),
             "left_out": self.left_out,
             "sweeps": {},
         }
-        self.directory.mkdir(parents=True)
-        self.end = time.monotonic() + self.options.seconds
+        seconds = self.options.seconds
+        if self.options.continued:
+            self.described = continued.again(self.directory, "crossover", self.described)
+            self.left_out = self.described["left_out"]
+            seconds *= self.drop_finished()
+        self.directory.mkdir(parents=True, exist_ok=bool(self.options.continued))
+        self.write()
+        self.end = time.monotonic() + seconds
         while self.waiting:
             weights, place = next(iter(self.waiting))
             try:
@@ -115,13 +123,23 @@ class Crossover:
         self.described["complete"] = True
         self.write()
 
+    def drop_finished(self) -> float:
+        """Do not wait for what an interrupted run has finished; the share of the time that the others have."""
+        whole = sum(self.shares())
+        for (weights, place), each in list(self.waiting.items()):
+            left = [sweep for sweep in each if not self.sweeping(weights, sweep, place).finished]
+            self.waiting[weights, place] = left
+            if not left:
+                del self.waiting[weights, place]
+        return sum(self.shares()) / whole if whole else 0
+
     def at(self, weights: str, place: Place) -> None:
         began, left = time.monotonic(), self.waiting[weights, place]
         with self.site(weights, place) as site:
             if site.server is not self.given:
                 self.end += max(0, time.monotonic() - began - START)  # a slow start is not at the sweeps' expense
             while left:
-                self.sweep(site, left[0], left[0].at(place))
+                self.sweep(site, left[0], place)
                 left.pop(0)
 
     @contextmanager
@@ -144,76 +162,37 @@ class Crossover:
             with behind(link, state, weights, cores, as_bytes) as server:
                 yield Site(weights, server, link)
 
-    def sweep(self, site: Site, sweep: Sweep, points: list[Point]) -> None:
+    def sweeping(self, weights: str, sweep: Sweep, place: Place) -> Sweeping:
+        path, options = f"{weights}/{sweep.slug}", self.options
+        known = self.described["sweeps"].get(path, {})
+        return Sweeping(sweep, sweep.at(place), self.directory / path, known, options.rounds, options.seed)
+
+    def sweep(self, site: Site, sweep: Sweep, place: Place) -> None:
         """Every point in every round."""
-        path, rounds = f"{site.weights}/{sweep.slug}", self.options.rounds
-        described = self.described["sweeps"].setdefault(path, self.about(site, sweep))
-        loads = self.loads(site, sweep, points)
-        for point, rate, seconds in loads:
-            kilobytes = round(float(np.mean([len(payload.encoded) for payload in point.sent()])) / 1e3, 1)
-            about = {"arrivals": f"poisson:rate={rate:g}", "seconds": seconds, "kilobytes": kilobytes}
-            described["points"].append({"x": point.x, "label": point.label, **about})
-        self.write()
-        mean = sum(seconds + sweeps.OVERHEAD for _, _, seconds in loads) / max(1, len(loads))
-        self.progress.begin(rounds * len(loads) * (1 + len(sweep.clients)), 0, mean)
-        own = {point.label: [] for point, *_ in loads}
-        for turn in range(1, rounds + 1):
-            for point, rate, seconds in loads:
-                schedule = arrivals.parse(f"poisson:rate={rate:g}").schedule(seconds, self.options.seed + turn - 1)
-                if len(schedule):
-                    folder = self.directory / path / point.label
-                    own[point.label] += self.round(site, sweep, point, folder, turn, schedule)
-            self.progress.tell(crossing.running(own.values(), next(iter(sweep.clients))))
-        self.progress.end()
-        for entry in crossing.evaluate(self.directory, path, described):
+        path, about = f"{site.weights}/{sweep.slug}", self.about(site, sweep)
+        known = self.described["sweeps"].setdefault(path, about)
+        continued.refuse(self.directory, comparable.incompatible(served(known), served(about)))
+        sweeping, client = self.sweeping(site.weights, sweep, place), self.apart(site.server)
+        named, budget = f"{site.weights}, {sweep.workload.name}: {sweep.title}", self.budget()
+        if not sweeping.loads:
+            print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
+            if slow := sweeping.choose(site, client, budget):
+                self.leave_out(f"{named}: {', '.join(slow)}: too slow for {budget:.0f} s; give more --seconds")
+            self.write()
+        attempts = Attempts(lambda: self.found(site), self.progress.say)
+        sweeping.measure(site, client, self.progress, attempts)
+        for entry in crossing.evaluate(self.directory, path, known):
             print(crossing.table(entry), flush=True)
 
-    def loads(self, site: Site, sweep: Sweep, points: list[Point]) -> list[tuple[Point, float, float]]:
-        """(point, rate that both placements can carry, seconds of a block) of those that there is time for."""
-        rounds, arms, budget, began = self.options.rounds, 1 + len(sweep.clients), self.budget(), time.monotonic()
-        named = f"{site.weights}, {sweep.workload.name}: {sweep.title}"
-        print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
-        rates: dict[str, float] = {}
-        for point in sorted(points, key=ease):
-            self.prepare(site, point)
-            times = [back_to_back(site.server, form, "", point.sent()) for form in sweep.clients.values()]
-            rate = float(f"{UTILISATION / max(max(each.values()) for each in times):.2g}")
-            left = budget - (time.monotonic() - began)
-            if rounds * arms * LEAST / rate > left:
-                break  # the others take longer still
-            rates[point.label] = rate
-        measured = [point for point in points if point.label in rates]
-        found = sweeps.lengths([rates[each.label] for each in measured], arms, rounds, left, LEAST, MOST)
-        kept = [(p, rates[p.label], seconds) for p, seconds in zip(measured, found, strict=True) if seconds]
-        if slow := [point.label for point in points if point not in [each[0] for each in kept]]:
-            self.leave_out(f"{named}: {', '.join(slow)}: too slow for {budget:.0f} s; give more --seconds")
-        return kept
-
-    def prepare(self, site: Site, point: Point) -> int:
-        """How many cores the client has at this point."""
-        cores = self.apart(site.server)[: point.client_cores or None]
-        machine.pin(cores)
+    def found(self, site: Site) -> Server:
+        """The site's, also if it is another by now."""
         if site.link:
-            site.link.limit(point.mbit)
-        return len(cores)
+            return site.server
+        return Server.at(site.server.url, Path(self.options.state) if site.server is self.given else self.state)
 
     def apart(self, server: Server) -> list[int]:
         """The client's cores: all that the server leaves."""
         return [core for core in self.available if core not in server.cores] or self.available
-
-    def round(
-        self, site: Site, sweep: Sweep, point: Point, folder: Path, turn: int, schedule: Schedule
-    ) -> list[blocks.Block]:
-        cores = self.prepare(site, point)
-        mode = Mode("async", point.workers or cores)
-        arms = {crossing.folder(form): Arm(each, "client", mode) for form, each in sweep.clients.items()}
-        arms["server"] = Arm(sweep.workload, "server", mode)
-        made = []
-        for arm in random.Random(f"{folder.name} {schedule.seed}").sample(list(arms), len(arms)):
-            self.progress.now(f"{sweep.workload.name} {point.label} round {turn}/{self.options.rounds}: {arm}")
-            path = folder / arm / f"round-{turn:02}"
-            made.append(measure(site.server, arms[arm], schedule, point.sent(), path, cores, turn))
-        return made
 
     def about(self, site: Site, sweep: Sweep) -> dict:
         model = sweep.workload.client.model
@@ -246,9 +225,9 @@ def share(weights: str, sweep: Sweep, place: Place) -> float:
     return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
 
 
-def ease(point: Point) -> float:
-    """Ascends with the time that a request takes."""
-    return -point.mbit if point.mbit else point.x
+def served(sweep: dict) -> dict:
+    """What was asked in a sweep, as a run.json tells it; its cores may be what is swept."""
+    return {**continued.NOWHERE, "machine": {}, "server": sweep["server"], "seed": None, "workloads": {}}
 
 
 def main() -> int:
@@ -263,6 +242,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=["auto", "local", "docker"], default="auto", help="of own servers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--reports", default="reports")
+    continued.flag(parser)
     options = parser.parse_args()
     heed_sigterm()
     try:
@@ -274,19 +254,24 @@ def main() -> int:
         if options.rounds < 1 or options.seed < 0:
             raise ValueError("--rounds must be at least 1 and --seed must not be negative")
         arrivals.positive(seconds=options.seconds)
+        continued.check(options)
         run = Crossover(options)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     print(run.plan(), flush=True)
-    code = 0
+    code, further = 0, f"; go on with --continue {run.directory}"
     try:
         run.run()
     except KeyboardInterrupt:
-        print("\ninterrupted: what follows is what was measured until here")
+        run.progress.end()
+        print(f"\ninterrupted: what follows is what was measured until here{further}")
         code = 130
+    except ValueError as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
     except (OSError, Unavailable, network.Missing) as error:
         run.progress.end()
-        print(error, file=sys.stderr)
+        print(one_line(error) + further * run.directory.exists(), file=sys.stderr)
         code = 1
     if not any(blocks.read(run.directory / path) for path in run.described.get("sweeps", ())):
         return code or 1

@@ -36,6 +36,8 @@ TIMEOUT = 60.0  # seconds for one answer
 
 
 class Efficiency(Experiment):
+    continues = False
+
     def __init__(self, options):
         super().__init__(options, "efficiency")
 

@@ -8,43 +8,66 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import files, machine, payloads, report, table
+from loadgen import continued, files, machine, payloads, report, table
 from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
-from loadgen.bench import stamp
+from loadgen.attempts import Attempts
+from loadgen.bench import one_line, stamp
+from loadgen.progress import Progress
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
+
+ASKED = ("workloads", "seconds", "library")  # what makes it this experiment and no other, beside its own
 
 
 class Experiment:
     """A directory in which blocks are measured, and its run.json."""
 
+    continues = True
+    """Whether it can go on with what an interrupted run has measured."""
+    own: tuple[str, ...] = ()
+    """The flags that only this experiment has, or differently."""
+
     def __init__(self, options, kind: str):
         self.options, self.kind = options, kind
-        self.server = Server.at(options.url, Path(options.state))
+        self.progress = Progress()
+        self.attempts = Attempts(lambda: Server.at(options.url, Path(options.state)), self.progress.say)
         self.sent = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
         self.cores = machine.others(self.server.cores)
         self.directory: Path | None = None
 
+    @property
+    def server(self) -> Server:
+        return self.attempts.server
+
+    @property
+    def further(self) -> str:
+        """How to go on with it after an interruption."""
+        return f"; go on with --continue {self.directory}" if self.directory and self.continues else ""
+
     def begin(self) -> None:
-        """Raises Unavailable."""
+        """Raises Unavailable, ValueError if what is to be continued was another experiment."""
         steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
         self.described = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
             "argv": ["python", "-m", f"loadgen.{self.kind}", *sys.argv[1:]],
             "seed": self.options.seed,
+            "asked": continued.asked(self.options, (*ASKED, *self.own), self.sent),
             "server": self.server.facts(steps),
             "engine": self.server.state.get("engine"),
             "cores": {"client": self.cores, "server": self.server.cores},
             "machine": machine.describe(),
             "workloads": {},
         }
+        if before := self.options.continued:
+            self.described = continued.again(Path(before), self.kind, self.described)
         machine.pin(self.cores)
-        self.directory = Path(self.options.reports) / f"{stamp()}-{self.kind}"
-        self.directory.mkdir(parents=True)
-        self.write({})
+        self.directory = Path(before or Path(self.options.reports) / f"{stamp()}-{self.kind}")
+        self.directory.mkdir(parents=True, exist_ok=bool(before))
+        if not before:
+            self.write({})
         print(table.setting(self.described), flush=True)
 
     def write(self, result: dict) -> None:
@@ -76,7 +99,7 @@ def exactly(make: Callable[[float], Arrivals], rate: float, n: int, seed: int) -
 
 
 def flags(parser: argparse.ArgumentParser, seconds: float, what: str) -> None:
-    """Those that all experiments share."""
+    """Those that all experiments share; those that can go on after an interruption have continued.flag, too."""
     parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--state", default=".run", help="the launcher's state directory")
@@ -86,6 +109,7 @@ def flags(parser: argparse.ArgumentParser, seconds: float, what: str) -> None:
     parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
     parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
     parser.add_argument("--reports", default="reports")
+    parser.set_defaults(continued="")
 
 
 def checked(options) -> None:
@@ -96,6 +120,7 @@ def checked(options) -> None:
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, not {options.seed}")
     positive(seconds=options.seconds)
+    continued.check(options)
     Arm(IMAGE, "client", Mode("sequential"), options.library)
 
 
@@ -106,12 +131,17 @@ def conducted(experiment: Experiment) -> int:
     try:
         experiment.run()
     except KeyboardInterrupt:
-        print("\ninterrupted: what follows is what was measured until here")
+        experiment.progress.end()
+        print(f"\ninterrupted: what follows is what was measured until here{experiment.further}")
         code = 130
     except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
     except (OSError, Unavailable) as error:
-        print(error, file=sys.stderr)
+        experiment.progress.end()
+        print(one_line(error) + experiment.further, file=sys.stderr)
         code = 1
     if experiment.directory:
         print("\n" + report.text(experiment.directory, report.write(experiment.directory)))

@@ -1,17 +1,16 @@
-"""What a bench is asked for: by flags, as another was, or, if it goes on with an interrupted one, just as that was."""
+"""What a bench is asked for: by flags, or as another was."""
 
 import argparse
-from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
-from loadgen import alone, arrivals, comparison, payloads, report
+from loadgen import alone, arrivals, continued
 from loadgen.arms import MODES, Arm, Mode
-from loadgen.comparable import said
+from loadgen.report import BENCH
 from loadgen.workloads import IMAGE, WORKLOADS
 
 REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload of another's run.json
-TOLD = ("seed", "rounds", "modes", "control")  # of run.json, beside what it has under "asked"
+ASKED = ("workloads", "seconds", "arrivals", "library", "slo", "like")  # what makes it this experiment and no other
 
 
 def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
@@ -32,7 +31,7 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--reports", default="reports")
     precision = "stop early when the intervals of p50 and mean are within this share (default: %(default)s)"
     parser.add_argument("--precision", type=float, default=0.025, help=precision)
-    parser.add_argument("--continue", dest="continued", metavar="DIR", default="", help="of an interrupted run")
+    continued.flag(parser)
     like = "take over from that bench: arrivals, length of blocks, rounds, seed and slo, to compare the two afterwards"
     parser.add_argument("--like", metavar="DIR", default="", help=like)
     control = "instead: the client's arm against itself, as it is or made 10 %% slower, to see what comes out"
@@ -55,8 +54,7 @@ def check(options) -> None:
         raise ValueError("--rounds must be at least 1 and --seed must not be negative")
     if not 0 <= options.slo < inf:
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
-    if options.continued and not (Path(options.continued) / "run.json").is_file():
-        raise ValueError(f"nothing to continue in {options.continued}: it has no run.json")
+    continued.check(options)
     arrivals.positive(seconds=options.seconds, precision=options.precision)
     if options.arrivals:
         arrivals.parse(options.arrivals).schedule(1, options.seed)
@@ -67,47 +65,10 @@ def repeat(options) -> None:
     """Take over what --like's blocks were offered, into `options.offered` by workload. Raises ValueError."""
     if options.arrivals or options.slo:
         raise ValueError(f"--like takes arrivals and slo from {options.like}: leave out --arrivals and --slo")
-    run = kept(Path(options.like))
+    run = continued.kept(Path(options.like), BENCH)
     options.workloads = options.workloads or list(run["workloads"])
     if missing := [name for name in options.workloads if name not in run["workloads"]]:
         there = ", ".join(run["workloads"]) or "nothing"
         raise ValueError(f"{options.like} has not measured {missing[0]}, but {there}")
     options.rounds, options.seed, options.seconds = run["rounds"], run["seed"], run["asked"]["seconds"]
     options.offered = {name: {key: run["workloads"][name][key] for key in REPEATED} for name in options.workloads}
-
-
-def asked(options, sent: dict[str, list[payloads.Payload]]) -> dict:
-    """What tells this experiment from others, beside TOLD: kept in run.json."""
-    flags = {"workloads": options.workloads, "seconds": options.seconds, "arrivals": options.arrivals}
-    flags |= {"library": options.library, "slo_ms": options.slo, "like": options.like}
-    return {**flags, "payloads": {name: payloads.digest(each) for name, each in sent.items()}}
-
-
-def kept(directory: Path) -> dict:
-    """The content of run.json. Raises ValueError if that is none of bench's."""
-    run = report.described(directory)
-    if (kind := report.kind_of(directory, run)) != report.BENCH:
-        raise ValueError(f"{directory} is of {kind}, not of bench")
-    if "asked" not in run:
-        raise ValueError(f"{directory} does not say what was asked for: it is not of this version's bench")
-    return run
-
-
-def again(directory: Path, found: dict) -> dict:
-    """The run.json to go on with. Raises ValueError if it would now, by `found`, be another experiment."""
-    run = kept(directory)
-    differing = [f"{what}: {said(a)} against {said(b)}" for what, a, b in flags(run, found) if a != b]
-    differing += comparison.incompatible({**run, "workloads": {}}, found)
-    if differing:
-        raise ValueError(f"{directory} cannot be continued: {'; '.join(dict.fromkeys(differing))}")
-    return {**run, "complete": False}
-
-
-def flags(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
-    for key in TOLD:
-        yield key, first[key], second[key]
-    mine, other = (run["asked"] for run in (first, second))
-    for key in sorted((mine.keys() | other.keys()) - {"payloads"}):
-        yield key, mine.get(key), other.get(key)
-    for name in sorted(mine["payloads"].keys() & other["payloads"].keys()):
-        yield f"payloads of {name}", mine["payloads"][name], other["payloads"][name]

@@ -1,6 +1,5 @@
 """One arm under probes: each a block of Poisson arrivals, given up as soon as it cannot pass any more."""
 
-import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +8,17 @@ from pathlib import Path
 import gevent
 import numpy as np
 
-from loadgen import journal, payloads, table
+from loadgen import blocks, continued, journal, payloads, table
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Poisson, Schedule
+from loadgen.attempts import Attempts
 from loadgen.blocks import Block
 from loadgen.bursts import burst, bursts
 from loadgen.carried import bracketed
 from loadgen.experiment import exactly
 from loadgen.measure import measure
 from loadgen.openloop import OpenLoop
+from loadgen.samples import FAILED, STATUSES, UNFINISHED
 from loadgen.search import Outcome, allowed, judged, over, requests
 from loadgen.serverside import Server
 
@@ -47,11 +48,16 @@ def finished(path: Path, slo: float) -> np.ndarray:
     return over(journal.read(path)[0], slo) if path.exists() else np.zeros(0, bool)
 
 
+def failed(block: Block) -> list[str]:
+    """What no load explains, as a server that died; refusals and late answers tell how much it can carry."""
+    return ["errors"] if block.summary["books"][FAILED] else []
+
+
 @dataclass
 class Probing:
     """One arm under probes: each a block, numbered as they come."""
 
-    server: Server
+    attempts: Attempts
     arm: Arm
     sent: list[payloads.Payload]
     directory: Path
@@ -62,7 +68,12 @@ class Probing:
 
     def __post_init__(self):
         self.blocks = 0
+        self.attempts.until(np.inf)
         self.outcomes: list[Outcome] = []
+
+    @property
+    def server(self) -> Server:
+        return self.attempts.server
 
     def probe(self, rate: float) -> Outcome:
         """Poisson blocks at that rate, until one passes."""
@@ -79,19 +90,30 @@ class Probing:
         self.outcomes.append(found)
         return found
 
-    def block(self, schedule: Schedule, over: float = np.inf, attempt: int = 1) -> Block:
-        """Measured; given up as soon as more than so many are over the SLO."""
+    def block(self, schedule: Schedule, most: float = np.inf, attempt: int = 1) -> Block:
+        """Measured, if an interrupted run has not; given up as soon as more than so many are over the SLO."""
         self.blocks += 1
         path = self.directory / self.arm.workload.name / self.arm.slug / f"round-{self.blocks:02}"
+        there = continued.found(path, self.arm, schedule)
+        if there and (there.facts["complete"] or self.hopeless(there, most)):
+            return there
+        return self.attempts.good(lambda _: self.offered(schedule, path, most, attempt), failed)
+
+    def offered(self, schedule: Schedule, path: Path, most: float, attempt: int) -> Block:
         kept = path.with_suffix(".journal")
         self.settle()
         try:
-            with until(lambda: finished(kept, self.slo).sum() > over):
+            with until(lambda: finished(kept, self.slo).sum() > most):
                 return measure(
                     self.server, self.arm, schedule, self.sent, path, self.cores, self.blocks, attempt, self.percentile
                 )
         except Hopeless:
-            return Block(**json.loads(path.with_suffix(".json").read_text()), path=path.with_suffix(".json"))
+            return blocks.at(path.with_suffix(".json"))
+
+    def hopeless(self, block: Block, most: float) -> bool:
+        """Whether it ended because of that: what Ctrl-C left unfinished is not over the SLO yet."""
+        done = block.records[block.records["status"] != STATUSES.index(UNFINISHED)]
+        return over(done, self.slo).sum() > most
 
     def settle(self) -> None:
         """Wait until the server has worked off what was asked before: it answers a request, then another at once."""

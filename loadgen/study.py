@@ -11,16 +11,18 @@ lies in reports/<time>-study/: report.html, study.json, study.png, and the block
 import argparse
 import random
 import sys
+from pathlib import Path
 
 import numpy as np
 
-from loadgen import contrasts
+from loadgen import continued, contrasts
 from loadgen.arms import PLACEMENTS, Arm
+from loadgen.attempts import SPARE
 from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, reference
 from loadgen.experiment import Experiment, checked, conducted, exactly, flags
-from loadgen.measure import measure
-from loadgen.progress import Progress, quietly
+from loadgen.progress import quietly
+from loadgen.schedule import Schedule
 from loadgen.workloads import WORKLOADS, Workload
 
 UTILISATION = 0.7  # of what the slower sequential placement could do at the very most; loadgen.alone offers less, to
@@ -31,9 +33,10 @@ OVERHEAD = 1.0  # seconds a block takes beyond its schedule
 
 
 class Study(Experiment):
+    own = ("rounds", "rate")
+
     def __init__(self, options):
         super().__init__(options, "study")
-        self.progress = Progress()
 
     def run(self) -> None:
         self.begin()
@@ -51,10 +54,33 @@ class Study(Experiment):
         return [(Arm(workload, placement, mode, library), name) for placement in PLACEMENTS for mode, name in modes]
 
     def workload(self, workload: Workload) -> None:
+        name, conditions = workload.name, self.conditions(workload)
+        fresh = name not in self.described["workloads"]
+        if fresh:
+            self.described["workloads"][name] = self.load(workload, conditions)
+            self.write({})
+        described = self.described["workloads"][name]
+        takes = described["requests"] / described["rate"] + OVERHEAD
+        rounds = [self.round(name, conditions, turn) for turn in range(1, described["rounds"] + 1)]
+        own = [found for each in rounds for planned in each if (found := continued.whole(*planned[1:]))]
+        there, blocks = {block.path for block in own}, sum(map(len, rounds))
+        if len(there) < blocks and not fresh:
+            self.back_to_back(workload)  # to warm up
+        self.attempts.until(SPARE * takes * (blocks - len(there)))
+        self.progress.begin(blocks, len(there), takes)
+        for turn, each in enumerate(rounds, 1):
+            for arrivals, path, arm, schedule in each:
+                if path.with_suffix(".json") not in there:
+                    self.progress.now(f"{name} round {turn}/{len(rounds)}: {arm}, {arrivals}")
+                    own.append(self.attempts.block(arm, schedule, self.sent[name], path, len(self.cores), turn))
+            self.progress.tell(contrasts.running(self.described, own))
+        self.progress.end()
+
+    def load(self, workload: Workload, conditions: list[tuple[Arm, str]]) -> dict:
+        """The rate that all conditions share, and how many requests of it their blocks hold."""
         options, name = self.options, workload.name
         means = self.back_to_back(workload)
         rate = options.rate or float(f"{UTILISATION / max(means.values()):.2g}")
-        conditions = self.conditions(workload)
         share = options.seconds * SHARE[name] / sum(SHARE[each] for each in options.workloads)
         seconds = share / options.rounds / len(conditions) - OVERHEAD
         n = CAMERAS * max(FRAMES, int(seconds * rate / CAMERAS))
@@ -64,7 +90,7 @@ class Study(Experiment):
             minutes += f", more than its part of --seconds: {CAMERAS} cameras send {FRAMES} frames at least"
         rounds = f"{options.rounds} rounds of {len(conditions)} conditions with {n} requests each"
         print(f"{name}: {rate:g}/s, {rounds}; {minutes}", flush=True)
-        self.described["workloads"][name] = {
+        return {
             "back_to_back_seconds": means,
             "rate": rate,
             "requests": n,
@@ -72,18 +98,16 @@ class Study(Experiment):
             "library": conditions[0][0].chosen,
             "payloads": [payload.name for payload in self.sent[name]],
         }
-        self.write({})
-        self.progress.begin(options.rounds * len(conditions), 0, n / rate + OVERHEAD)
-        own = []
-        for turn in range(1, options.rounds + 1):
-            seed = options.seed + turn - 1
-            for arm, arrivals in random.Random(f"{name} {seed}").sample(conditions, len(conditions)):
-                self.progress.now(f"{name} round {turn}/{options.rounds}: {arm}, {arrivals}")
-                path = self.directory / name / f"{arm.slug}-{arrivals.replace(' ', '-')}" / f"round-{turn:02}"
-                schedule = exactly(LAWS[arrivals], rate, n, seed)
-                own.append(measure(self.server, arm, schedule, self.sent[name], path, len(self.cores), turn))
-            self.progress.tell(contrasts.running(self.described, own))
-        self.progress.end()
+
+    def round(self, name: str, conditions: list[tuple[Arm, str]], turn: int) -> list[tuple[str, Path, Arm, Schedule]]:
+        """Every condition once, in an order drawn for this round: (arrivals, where its block goes, arm, schedule)."""
+        described, seed = self.described["workloads"][name], self.options.seed + turn - 1
+        found = []
+        for arm, arrivals in random.Random(f"{name} {seed}").sample(conditions, len(conditions)):
+            path = self.directory / name / f"{arm.slug}-{arrivals.replace(' ', '-')}" / f"round-{turn:02}"
+            schedule = exactly(LAWS[arrivals], described["rate"], described["requests"], seed)
+            found.append((arrivals, path, arm, schedule))
+        return found
 
 
 def main() -> int:
@@ -91,6 +115,7 @@ def main() -> int:
     flags(parser, 1800, "of measurement, altogether (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=6, help="at least 6 for intervals (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=0, help="requests per second; default: found by measurement")
+    continued.flag(parser)
     options = parser.parse_args()
     try:
         checked(options)

@@ -1,6 +1,7 @@
 """What the live tests of bench, capacity, crossover and study share: their commands, and how each of them ends."""
 
 import importlib
+import json
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from tests.conftest import ROOT
 def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
     module = f"loadgen.{experiment}"
-    script = f"import sys; from loadgen import {experiment}, search, sweeps; {shorter}; sys.exit({experiment}.main())"
+    imports = f"import sys; from loadgen import {experiment}, search, sweeping, sweeps"
+    script = f"{imports}; {shorter}; sys.exit({experiment}.main())"
     command = ["-c", script] if shorter else ["-m", module]
     full = [sys.executable, *command, *map(str, arguments)]
     return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -40,6 +42,23 @@ def interrupted(process: subprocess.Popen, enough: Callable[[], bool], after: fl
     assert process.returncode == 130, output
     assert "interrupted" in output and "Traceback" not in output and "KeyboardInterrupt" not in output
     return output
+
+
+def goes_on(experiment: str, directory: Path, *arguments, shorter: str = "") -> None:
+    """An interrupted run, to its end: what it has measured stays as it is. With another seed it is refused."""
+    kept = {file: file.stat().st_mtime_ns for file in directory.rglob("round-*.json") if complete(file)}
+    assert kept
+    code, output = run(experiment, *arguments, "--seed", 2, "--continue", directory, shorter=shorter)
+    assert code == 1 and f"{directory} cannot be continued: seed: 1 against 2" in output.splitlines()[-1]
+    code, output = run(experiment, *arguments, "--continue", directory, shorter=shorter)
+    assert code in (0, 3), output  # 3: a machine that was too busy to measure on
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert len(list(directory.rglob("round-*.json"))) > len(kept)
+    assert json.loads((directory / "run.json").read_text())["complete"]
+
+
+def complete(block: Path) -> bool:
+    return json.loads(block.read_text())["facts"]["complete"]
 
 
 def only(reports: Path) -> Path:

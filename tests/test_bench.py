@@ -9,7 +9,7 @@ import pytest
 
 from loadgen import blocks, samples
 from tests import blocks_on_disk
-from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 
 def report(reports: Path) -> tuple[Path, dict]:
@@ -124,19 +124,9 @@ def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
     directory, summary = report(tmp_path)
     assert summary["complete"] is False
     assert not list(directory.glob("*/*/*.journal"))
-    whole = {file: file.stat().st_mtime_ns for file in directory.glob("*/*/round-*.json") if complete(file)}
-    assert whole
-    code, output = run("bench", *arguments, "--continue", directory)
-    assert code in (0, 3), output
+    goes_on("bench", directory, *arguments)
     measured = blocks.read(directory)
     assert len(measured) == 6 and all(block.facts["complete"] for block in measured)
-    assert {file: file.stat().st_mtime_ns for file in whole} == whole
-    code, output = run("bench", *arguments, "--rounds", 4, "--continue", directory)
-    assert code == 1 and output == f"{directory} cannot be continued: rounds: 3 against 4\n"
-
-
-def complete(file: Path) -> bool:
-    return json.loads(file.read_text())["facts"]["complete"]
 
 
 def test_a_control_compares_an_arm_with_itself(server, tmp_path):

@@ -3,22 +3,26 @@
 import json
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import gevent
 import numpy as np
 import pytest
 
 from loadgen import blocks, carried
+from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
+from loadgen.attempts import Attempts
 from loadgen.bursts import bursts
 from loadgen.capacity import LOADS, estimate, plans, shares
 from loadgen.experiment import exactly
-from loadgen.probing import TRIES, Hopeless, until
+from loadgen.probing import TRIES, Hopeless, Probing, until
 from loadgen.search import HALVINGS, RESOLUTION, SPOILT, Outcome, allowed, bracket, judged, requests, search
 from loadgen.summary import early_stopping, needed
 from loadgen.validity import RULES
+from loadgen.workloads import WORKLOADS
 from tests.blocks_on_disk import block
-from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 MU = 100.0  # of the simulated servers, per second
 
@@ -284,16 +288,61 @@ def test_its_report_says_the_same_and_can_be_made_again(finished, monkeypatch, c
     assert page.read_text() == before
 
 
-def test_ctrl_c_leaves_the_probes_that_are_done(server, tmp_path):
-    process = start(
-        "capacity", "audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90
-    )
+def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, tmp_path):
+    given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90]
+    given += ["--arms", "client", "--loads", "", "--slo", 1000]
+    process = start("capacity", *given, shorter="search.LASTING = 2")
     enough = TRIES + 1  # blocks: the first probe has had its last try
-    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= enough, after=1)
+    output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= enough)
     directory = only(tmp_path)
-    assert json.loads((directory / "capacity.json").read_text())["audio"]["capacity"][0]["probes"]
+    assert f"go on with --continue {directory}" in output
+    before = json.loads((directory / "capacity.json").read_text())["audio"]["capacity"][0]["probes"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()
+    goes_on("capacity", directory, *given, shorter="search.LASTING = 2")
+    [best] = json.loads((directory / "capacity.json").read_text())["audio"]["capacity"]
+    assert best["probes"][: len(before)] == before and best["rate"] < best["not"]
+
+
+def probing(directory) -> Probing:
+    attempts = Attempts(lambda: SimpleNamespace(wait=lambda seconds: None), lambda line: None)
+    return Probing(attempts, ARM, [], directory, 1, slo=1e5, percentile=90, seed=1)
+
+
+ARM = Arm(WORKLOADS["image"], "client", Mode("async"))
+
+
+def test_a_probe_of_an_interrupted_run_is_not_measured_again_unless_it_could_have_passed_yet(tmp_path, monkeypatch):
+    """Cut short by Ctrl-C, one has what was not answered; given up, it has more answers over the SLO than it may."""
+    there = block(tmp_path, "image", "client", 1, seconds=30)
+    folder = tmp_path / "image" / ARM.slug
+    folder.exists() or there.path.parent.rename(folder)
+    schedule, measured = SimpleNamespace(digest=there.schedule), []
+    monkeypatch.setattr(Probing, "offered", lambda self, *_: measured.append(1) or there)
+    for complete, slo, times in ((True, 1e5, 0), (False, 1e5, 1), (False, 1, 0)):
+        there.facts["complete"], there.path = complete, folder / "round-01.json"
+        there.write()
+        one = probing(tmp_path)
+        one.slo = slo
+        one.block(schedule, most=2)
+        assert measured == [1] * times
+        measured.clear()
+    one = probing(tmp_path)
+    one.block(SimpleNamespace(digest="another"))
+    assert measured == [1]
+
+
+def test_a_probe_on_a_server_that_died_is_repeated_and_tells_nothing_of_its_capacity(tmp_path, monkeypatch):
+    kinds = iter(["reset", "reset", ""])
+
+    def offered(self, schedule, path, most, attempt):
+        return block(tmp_path, "image", "client", 1, seconds=30, broken=next(kinds))
+
+    monkeypatch.setattr(Probing, "offered", offered)
+    one = probing(tmp_path)
+    found = one.block(SimpleNamespace(digest="-"))
+    assert found.completed == found.scheduled and one.attempts.repeated == 2
+    assert len(list(tmp_path.rglob("invalid-*.json"))) == 2
 
 
 @pytest.mark.parametrize(

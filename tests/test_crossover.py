@@ -19,7 +19,7 @@ from loadgen.sweeps import Place, lengths, planned
 from loadgen.turning import turn
 from serving.state import name
 from tests.conftest import ROOT
-from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 from tests.test_comparison import block
 
 BOTH = ["image", "audio"]
@@ -240,7 +240,8 @@ def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
 def options(**given) -> SimpleNamespace:
     """As from the command line."""
     usual = {"sweeps": ["size", "network", "workers"], "workloads": BOTH, "weights": ["real", "tiny"], "url": ""}
-    return SimpleNamespace(**usual | {"seconds": 1800, "rounds": 6, "state": "s", "reports": "r", "seed": 1} | given)
+    usual |= {"seconds": 1800, "rounds": 6, "state": "s", "reports": "r", "seed": 1, "continued": ""}
+    return SimpleNamespace(**usual | given)
 
 
 @pytest.fixture
@@ -269,7 +270,7 @@ def budgets(monkeypatch, tmp_path):
             now[0] += crossover.START
             yield Site(weights, Server("", {}))
 
-        def sweep(at, swept, points):
+        def sweep(at, swept, place):
             found[at.weights, swept.slug] = planned.budget()
             now[0] += found[at.weights, swept.slug]
 
@@ -354,7 +355,7 @@ def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds,
 # The command ------------------------------------------------------------------------------------------------------
 
 
-SHORT = "crossover.LEAST, crossover.MOST, sweeps.SHORTEST = 3, 5, 0.3"
+SHORT = "sweeping.LEAST, sweeping.MOST, sweeps.SHORTEST = 3, 5, 0.3"
 """Blocks of few arrivals, where only their being there is looked at."""
 
 
@@ -363,7 +364,7 @@ def small(server, tmp_path_factory):
     """One sweep of two sizes, on the session's server: (output, directory, entries)."""
     reports = tmp_path_factory.mktemp("reports")
     flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 90"
-    shorter = "crossover.MOST = 15; sweeps.SIZES, sweeps.SHORTEST = sweeps.SIZES[:2], 0.3"
+    shorter = "sweeping.MOST = 15; sweeps.SIZES, sweeps.SHORTEST = sweeps.SIZES[:2], 0.3"
     code, output = run("crossover", *flags.split(), "--reports", reports, shorter=shorter)
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     directory = only(reports)
@@ -403,14 +404,42 @@ def test_figures_plots_and_page_come_from_what_is_on_the_disk(small, monkeypatch
     assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
 
 
-def test_ctrl_c_leaves_what_was_measured(server, tmp_path):
-    flags = ("--sweeps", "workers", "--workloads", "image", "--seconds", 300, "--reports", tmp_path)
-    process = start("crossover", "--url", server.url, "--state", server.state, *flags, shorter=SHORT)
-    interrupted(process, lambda: len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) >= 2)
+def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
+    given = ["--url", server.url, "--state", server.state, "--sweeps", "workers", "--workloads", "image"]
+    given += ["--seconds", 100, "--rounds", 2, "--reports", tmp_path]
+    process = start("crossover", *given, shorter=SHORT)
+    output = interrupted(process, lambda: len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) >= 2)
     directory = only(tmp_path)
-    assert json.loads((directory / "run.json").read_text())["complete"] is False
+    assert f"go on with --continue {directory}" in output
+    run = json.loads((directory / "run.json").read_text())
+    assert run["complete"] is False
     assert (directory / "crossover.json").exists()
     assert "This run is incomplete." in (directory / "report.html").read_text()
+    goes_on("crossover", directory, *given, shorter=SHORT)
+    [sweep] = json.loads((directory / "run.json").read_text())["sweeps"].values()
+    assert [sweep] == list(run["sweeps"].values())
+    assert len(list(directory.rglob("round-*.json"))) == 2 * 2 * len(sweep["points"])
+
+
+def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_the_time(tmp_path):
+    """Of an interrupted run that has all of one sweep and half of another."""
+    planned = crossover.Crossover(options(sweeps=["size"], continued=str(tmp_path)))
+    first, second, *others = ((weights, place, each) for (weights, place), at in planned.waiting.items() for each in at)
+    planned.described = {"sweeps": {}}
+    for weights, _, sweep in (first, second):
+        planned.described["sweeps"][f"{weights}/{sweep.slug}"] = {"points": [{"label": sweep.points[0].label}]}
+    whole = sum(planned.shares())
+    gone = crossover.share(*(first[i] for i in (0, 2, 1)))
+    for number, (weights, place, sweep) in enumerate((first, second)):
+        sweeping = planned.sweeping(weights, sweep, place)
+        for arm in sweeping.arms:
+            folder = sweeping.directory / sweep.points[0].label / arm
+            folder.mkdir(parents=True)
+            for done in range(1, planned.options.rounds + 1 - number):
+                block("client", [1.0], path=folder / f"round-{done:02}.json").write()
+    assert planned.drop_finished() == pytest.approx((whole - gone) / whole)
+    left = [(weights, place, each) for (weights, place), at in planned.waiting.items() for each in at]
+    assert left == [second, *others]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadgen import alone, bench, blocks, bootstrap, comparison, machine, payloads
+from loadgen import alone, attempts, bench, blocks, bootstrap, comparison, machine, payloads
 from loadgen.serverside import Unavailable
 from loadgen.summary import SPANS
 from tests import blocks_on_disk
@@ -59,8 +59,9 @@ class World:
 def world(monkeypatch):
     made = World()
     monkeypatch.setattr(bench, "Server", SimpleNamespace(at=lambda *_: made))
-    monkeypatch.setattr(bench, "measure", made.measure)
-    monkeypatch.setattr(bench, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr(attempts, "measure", made.measure)
+    for module in (attempts, bench):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(alone, "back_to_back", made.back_to_back)
     monkeypatch.setattr(machine, "pin", lambda cores: None)
     monkeypatch.setattr(machine, "others", lambda cores: [0])
@@ -278,7 +279,7 @@ def test_without_trouble_there_is_time_for_all_rounds_even_if_blocks_take_a_litt
         world.now += 0.2
         return world.measure(*arguments)
 
-    monkeypatch.setattr(bench, "measure", slower)
+    monkeypatch.setattr(attempts, "measure", slower)
     _, output, _ = conduct()
     assert "the time is up" not in output and len(world.measured) == 12
 

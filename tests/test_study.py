@@ -14,7 +14,7 @@ from loadgen.contrasts import conclusion, evaluate, interval, of_workload, runni
 from loadgen.experiment import exactly
 from loadgen.study import FRAMES, UTILISATION
 from tests.conftest import ROOT
-from tests.experiments import again, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
 
@@ -254,16 +254,18 @@ def test_figures_plot_and_page_can_be_made_again_from_the_blocks(finished, monke
     assert "cannot be judged from so few rounds" in before["report.html"]
 
 
-def test_ctrl_c_leaves_what_is_done(server, tmp_path):
-    process = start(
-        "study", "audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--rate", 64,
-        "--seconds", 60,
-    )  # fmt: skip
-    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
+def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
+    given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path]
+    given += ["--rate", 128, "--seconds", 10, "--rounds", 1]
+    process = start("study", *given)
+    output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
     directory = only(tmp_path)
+    assert f"go on with --continue {directory}" in output
     assert json.loads((directory / "study.json").read_text())["workloads"]["audio"]["conditions"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()
+    goes_on("study", directory, *given)
+    assert len(blocks.read(directory)) == 2 * (4 * 2 + 2)
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
