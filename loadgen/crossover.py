@@ -33,6 +33,7 @@ from serving.state import name
 ASKED = ("sweeps", "workloads", "weights", "seconds", "url")  # what makes it this experiment and no other
 WEIGHT = {"tiny": {"image": 1, "audio": 1}, "real": {"image": 3, "audio": 10}}  # of the time, as that of a request
 START = 20  # seconds until a server is up
+UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
 PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
 
 
@@ -152,14 +153,14 @@ class Crossover:
         print(f"\nstarting a server with {weights} weights{' behind a link' * place.linked} ...", flush=True)
         machine.pin(self.available)  # the server inherits it
         if not place.linked:
-            with launched(state, weights, engine, cores) as server:
+            with launched(state, weights, engine, cores, slo=UNBOUNDED) as server:
                 yield Site(weights, server)
             return
         as_bytes = any("UINT8 tensor" in sweep.forms for sweep in self.sweeps)
         with network.link(name(state)) as link:
             if why := link.distance():
                 self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
-            with behind(link, state, weights, cores, as_bytes) as server:
+            with behind(link, state, weights, cores, as_bytes, UNBOUNDED) as server:
                 yield Site(weights, server, link)
 
     def sweeping(self, weights: str, sweep: Sweep, place: Place) -> Sweeping:

@@ -69,9 +69,11 @@ def free_ports() -> dict[str, int]:
 
 
 @contextmanager
-def behind(link: network.Link, state: Path, weights: str, cores: str, as_bytes: bool) -> Iterator[Server]:
+def behind(
+    link: network.Link, state: Path, weights: str, cores: str, as_bytes: bool, slo: str = ""
+) -> Iterator[Server]:
     """A server at the far end, and this process at the near one; `as_bytes`: photographs may come as UINT8, too."""
-    with link.inside("server"), launched(state, weights, "local", cores, "0.0.0.0") as server:
+    with link.inside("server"), launched(state, weights, "local", cores, "0.0.0.0", slo) as server:
         server = Server(server.url.replace("127.0.0.1", network.ADDRESSES["server"]), server.state)
         with link.inside("client"):
             if as_bytes:
