@@ -24,8 +24,8 @@ bench: .venv/run.done  ## everything: environment, models, server, comparison, r
 	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) --rounds $(ROUNDS) $(ARGS) || test $$? -eq 3
 
-test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks
-	.venv/bin/python -m pytest --cov --cov-report=term $(ARGS)
+test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; two files at a time
+	.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: .venv/test.done  ## ruff
 	.venv/bin/ruff check .

@@ -16,7 +16,7 @@ import tritonclient.http
 from onnx import helper
 from tritonclient.utils import InferenceServerException
 
-from serving import wheel
+from serving import local, wheel
 
 EIGHT = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 8 ] max_queue_delay_microseconds: 100000000 }"
 
@@ -43,6 +43,8 @@ class Server:
         command += ["--http-address=127.0.0.1", f"--http-port={http}"]
         command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}"]
         command += ["--metrics-address=127.0.0.1", f"--metrics-port={metrics}"]
+        self.prefix = f"twins-{http}."
+        command += [f"--backend-config=python,shm-region-prefix-name={self.prefix}"]
         self.log = (folder / "log").open("w")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
         self.address, self.metrics = f"127.0.0.1:{http}", f"127.0.0.1:{metrics}"
@@ -61,6 +63,8 @@ class Server:
         self.process.terminate()
         self.process.wait()
         self.log.close()
+        for segment in local.SHM.glob(f"{self.prefix}*"):  # of a stub that died
+            segment.unlink()
 
     def load(self, name, config, **files):
         """`files`: what to put into the version's folder; ONNX models, text or bytes, or a path to link to."""
