@@ -51,8 +51,8 @@ def mortal(tmp_path_factory):
         launch("down", f"--state={state}")
 
 
-def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=lambda: None) -> dict[str, list]:
-    """Both workloads at once, files to the ensembles; the samples of each. `meanwhile` runs half a second in.
+def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=None) -> dict[str, list]:
+    """Both workloads at once, files to the ensembles; the samples of each. `meanwhile` runs once both have an answer.
 
     Whatever happens, every arrival is in the books, and says why if it was not answered.
     """
@@ -61,8 +61,15 @@ def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=lambda: None
     for name, record in told.items():
         loop = OpenLoop(Arm(WORKLOADS[name], "server", Mode("async")), url, record.append, DEADLINE)
         running.append(gevent.spawn(loop.run, np.arange(count) / rate, np.zeros(count, int), SENT[name]))
-    gevent.spawn_later(0.5, meanwhile)
+
+    def act():
+        while not all(COMPLETED in statuses(record) for record in told.values()):
+            gevent.sleep(0.05)
+        meanwhile()
+
+    acting = gevent.spawn(act) if meanwhile else None
     gevent.joinall(running, raise_error=True)
+    assert acting is None or acting.ready(), "there was no answer to wait for"
     for record in told.values():
         assert sorted(sample.index for sample in record) == list(range(count))
         assert UNFINISHED not in {sample.status for sample in record}
@@ -172,7 +179,7 @@ def test_a_supervisor_that_was_killed_is_missed_and_up_starts_it_again(mortal):
 
 def test_a_tritonserver_that_is_killed_is_reported_and_up_clears_what_is_left(mortal):
     old = local.processes(mortal.name)
-    told = offer(mortal.url, meanwhile=lambda: os.kill(mortal.pid, signal.SIGKILL))
+    told = offer(mortal.url, seconds=4, meanwhile=lambda: os.kill(mortal.pid, signal.SIGKILL))
     for record in told.values():
         assert {COMPLETED, FAILED} <= statuses(record)
     supervisor_says(mortal.state, mortal.pid, "is gone", "`up`")
