@@ -8,7 +8,7 @@ from loadgen.arms import Arm
 from loadgen.comparable import said
 from loadgen.schedule import Schedule
 
-TOLD = ("seed", "rounds", "modes", "control")  # of run.json, beside what it has under "asked"
+TOLD = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
 
 NOWHERE = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}  # yet: of sweeps
 

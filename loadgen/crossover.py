@@ -172,7 +172,7 @@ class Crossover:
         """Every point in every round."""
         path, about = f"{site.weights}/{sweep.slug}", self.about(site, sweep)
         known = self.described["sweeps"].setdefault(path, about)
-        continued.refuse(self.directory, comparable.incompatible(served(known), served(about)))
+        continued.refuse(self.directory, unlike(known, about))
         sweeping, client = self.sweeping(site.weights, sweep, place), self.apart(site.server)
         named, budget = f"{site.weights}, {sweep.workload.name}: {sweep.title}", self.budget()
         if not sweeping.loads:
@@ -226,9 +226,12 @@ def share(weights: str, sweep: Sweep, place: Place) -> float:
     return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
 
 
-def served(sweep: dict) -> dict:
-    """What was asked in a sweep, as a run.json tells it; its cores may be what is swept."""
-    return {**continued.NOWHERE, "machine": {}, "server": sweep["server"], "seed": None, "workloads": {}}
+def unlike(known: dict, about: dict) -> list[str]:
+    """How a sweep's server differs from the one it began on; not in its cores, which may be what is swept."""
+    common = {**continued.NOWHERE, "machine": {}, "seed": None, "workloads": {}}
+    differing = comparable.incompatible(*({**common, "server": sweep["server"]} for sweep in (known, about)))
+    engines = [sweep["server"]["engine"] for sweep in (known, about)]
+    return differing + ([f"engine: {engines[0]} against {engines[1]}"] if engines[0] != engines[1] else [])
 
 
 def main() -> int:

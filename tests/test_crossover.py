@@ -421,6 +421,24 @@ def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
     assert len(list(directory.rglob("round-*.json"))) == 2 * 2 * len(sweep["points"])
 
 
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"cores": [2, 3]}, []),
+        ({"engine": "docker"}, ["engine: local against docker"]),
+        ({"version": "2.52.0"}, ["server's version: 2.51.0 against 2.52.0"]),
+        (
+            {"models": {"resnet50": {"provenance": {"weights": "pretrained"}}}},
+            ["weights of resnet50: random against pretrained"],
+        ),
+    ],
+)
+def test_a_sweep_goes_on_with_the_server_that_it_began_on_or_one_like_it(other, says):
+    server = {"version": "2.51.0", "engine": "local", "cores": [1]}
+    server["models"] = {"resnet50": {"provenance": {"weights": "random"}}}
+    assert crossover.unlike({"server": server}, {"server": server | other}) == says
+
+
 def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_the_time(tmp_path):
     """Of an interrupted run that has all of one sweep and half of another."""
     planned = crossover.Crossover(options(sweeps=["size"], continued=str(tmp_path)))
