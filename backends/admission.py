@@ -28,6 +28,7 @@ from gauges import Metrics
 
 POLL = 0.05  # seconds between two looks, and so how long a refusal may take
 FRESH, CALM = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
+SURE = 0.03  # seconds: nobody is refused for what the next step must have by now, but that an older page does not show
 AHEAD = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
 KEPT_WORK = 0.875  # of the SLO: the work of its own that any step keeps; more, so that little of a first step's is lost
 YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
@@ -88,6 +89,7 @@ class Admission:
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
         self.calm, self.passed = True, deque()  # whether the next step was; when it was given what it does not show yet
+        self.passing, self.seen = True, 0.0  # whether what we answer goes there, by the page of that time
         self.waiting, self.closed = deque(), False
         self.open, self.owed, self.held = 0, 0, 0  # requests that are kept, their units of work, their bytes
         self._tell()  # an instance that died left its own
@@ -95,26 +97,37 @@ class Admission:
         self.worker = threading.Thread(target=self._work, daemon=True)
         self.worker.start()
 
-    def limit_of_next(self):
-        """How many may be here so that we and then the next step, after what it has, answer them in time.
+    def limit_of_next(self, wanted=1):
+        """How many, of so many, may be here so that we and then the next step, after what it has, answer them in time.
 
         The other instances of our model, which do as we do, have their share of it.
         """
         if not self.following:
             return MOST
         at, seen = self.metrics.look(CALM if self.calm else FRESH, self.calm)
+        most = self._limit(at, seen)
+        if most < wanted and time.monotonic() - at > SURE and self._limit(at, seen, passed=0) > most:
+            most = self._limit(*self.metrics.now(SURE))  # by what we believe to be there: first see whether it is
+        return most
+
+    def _limit(self, at, seen, passed=None):
+        """By what was seen then, and what was passed on since."""
+        cost, gone = seen[COST, self.following], 0
         while self.passed and self.passed[0] < at:
-            self.passed.popleft()
-        cost = seen[COST, self.following]
-        passed = len(self.passed) * self.instances
-        has = seen[OWED, self.following] + cost * (seen[PENDING, self.following] + passed)
-        has = max(0.0, has - (time.monotonic() - at))  # it works meanwhile
+            gone += self.passed.popleft() < at - SURE
+        has = seen[OWED, self.following] + cost * seen[PENDING, self.following]
+        if gone and at > self.seen:  # answers of ours that clients asked for themselves do not go there
+            self.passing = has > 0 or gone * cost <= 2 * (at - self.seen)
+        self.seen = at
+        if passed is None:
+            passed = len(self.passed) * self.instances * self.passing
+        has = max(0.0, has + cost * passed - (time.monotonic() - at))  # it works meanwhile
         self.calm = has <= 2 * cost
         most, both = AHEAD * self.slo, cost + self.usual * self.pace
         return max(1 if has < most / 2 else 0, int((most - has) / both / self.instances)) if cost else MOST
 
     def __call__(self, requests):
-        most = min(MOST, self.limit_of_next())
+        most = min(MOST, self.limit_of_next(self.open + len(requests)))
         with self.changed:
             busy = self.open > 0
             kept, refused = [], []
@@ -147,7 +160,8 @@ class Admission:
         """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
         pending = self.metrics.look(0.9 * POLL)[1][PENDING, self.name] / self.instances
         late = pending and (self.owed + pending * self.usual) * self.pace > KEPT_WORK * self.slo
-        return late or self.open + pending > min(MOST, self.limit_of_next())
+        wanted = self.open + pending
+        return late or wanted > min(MOST, self.limit_of_next(wanted))
 
     def refusal(self):
         said = f"{self.name} is overloaded: a request would not be answered within {self.slo:g} s"

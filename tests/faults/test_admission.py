@@ -159,7 +159,7 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     step = admission.Admission(None, config, "first_0", told)
     step.pace, step.usual = 0.02, 1.0
     seen = Counter({(admission.COST, "network"): 0.07})
-    step.metrics = SimpleNamespace(look=lambda *_: (10.0, seen))
+    step.metrics = SimpleNamespace(look=lambda *_: (10.0, seen), now=lambda age: (10.0, seen))
     assert step.limit_of_next() == 7
     seen[admission.PENDING, "network"] += 1
     seen[admission.OWED, "network"] += 0.16
@@ -175,6 +175,38 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     step.passed.clear()
     clock.now = 10.0
     assert step.limit_of_next() == 2
+    step.close()
+
+
+def test_what_clients_ask_of_a_first_step_for_themselves_does_not_fill_the_next(admission, monkeypatch):
+    """Ten a second of 1 s each would; but a page that is young enough to show them shows none. Then come others."""
+    clock = SimpleNamespace(now=10.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(admission, "time", clock)
+    config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
+    config["instance_group"] = [{"count": 1}]
+    step = admission.Admission(
+        None, config, "first_0", {"slo_ms": "10000", "metrics": "127.0.0.1:9", "next": "network"}
+    )
+    step.pace, step.seen = 0.001, 9.9
+    pages = [(10.0, Counter({(admission.COST, "network"): 1.0}))]
+    step.metrics = SimpleNamespace(look=lambda *_: pages[-1], now=lambda age: pages[-1])
+    assert step.limit_of_next() == 6
+    step.passed.extend([10.01] * 10)
+    clock.now = 10.02
+    assert step.limit_of_next() == 0, "the page is young: they are on their way"
+    clock.now = 10.1
+    now, old = (10.1, pages[0][1]), pages[0]
+    step.metrics = SimpleNamespace(look=lambda *_: old, now=lambda age: now)
+    assert step.limit_of_next() == 6, "before it refuses it looks again, and they did not come there"
+    step.passed.extend([10.11] * 10)
+    step.metrics = SimpleNamespace(look=lambda *_: now)
+    assert step.limit_of_next() == 6
+    clock.now = 10.2
+    there = (10.2, Counter({(admission.COST, "network"): 1.0, (admission.OWED, "network"): 3.0}))
+    step.metrics = SimpleNamespace(look=lambda *_: there)
+    assert step.limit_of_next() == 3
+    step.passed.extend([10.21] * 2)
+    assert step.limit_of_next() == 1, "now they do come there"
     step.close()
 
 
