@@ -10,7 +10,8 @@ from loadgen.schedule import Schedule
 
 TOLD = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
 
-NOWHERE = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}  # yet: of sweeps
+NOWHERE = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}
+"""What a crossover's run.json has in place of these: its sweeps have servers of their own."""
 
 
 def flag(parser) -> None:
