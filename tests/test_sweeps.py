@@ -1,0 +1,68 @@
+"""What is swept: the points, how long each is measured, and the payloads that it is measured with."""
+
+import io
+
+import numpy as np
+import pytest
+
+from loadgen import sweeps
+from loadgen.sweeps import lengths, planned
+
+BOTH = ["image", "audio"]
+
+
+def test_blocks_have_as_many_arrivals_at_every_point():
+    found = lengths([50, 5], 2, 6, 200, 12, 1000)
+    assert found[0] * 50 == pytest.approx(found[1] * 5, rel=0.01)
+    assert sum(2 * 6 * (each + sweeps.OVERHEAD) for each in found) == pytest.approx(200, rel=0.02)
+
+
+def test_the_slowest_points_are_left_out_until_the_others_have_enough_arrivals():
+    assert lengths([50, 5, 0.1], 2, 6, 60, 12, 200)[2] == 0
+    assert lengths([50, 5, 0.1], 2, 6, 6000, 12, 200)[2] > 0
+    assert lengths([0.1], 2, 6, 10, 12, 200) == [0]
+
+
+def test_cores_are_swept_only_where_there_are_enough():
+    chosen, left_out = planned(["cores"], BOTH, 2)
+    assert chosen == [] and "client and server cores are not swept" in left_out[0]
+    chosen, left_out = planned(["cores"], BOTH, 8)
+    assert left_out == []
+    for sweep in chosen:
+        assert [point.x for point in sweep.points] == [1, 2, 4]
+        assert all(point.client_cores + point.place.cores <= 8 for point in sweep.points)
+
+
+def test_every_sweep_ascends_and_its_labels_are_unique():
+    for sweep in planned(sweeps.NAMES, BOTH, 8)[0]:
+        assert all(a.x < b.x for a, b in zip(sweep.points, sweep.points[1:], strict=False))
+        assert len({point.label for point in sweep.points}) == len(sweep.points)
+
+
+def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
+    [sweep, _] = planned(["network"], BOTH, 2)[0]
+    models = [form.client.model for form in sweep.clients.values()]
+    assert models == ["resnet50", "resnet50_uint8"]
+    assert {point.x for point in sweep.points} == {10, 100, 1000}
+
+
+@pytest.mark.parametrize(("width", "height"), sweeps.SIZES)
+def test_photographs_have_exactly_the_size_that_was_asked_for(width, height):
+    from PIL import Image
+
+    made = sweeps.photographs(width, height)
+    assert {Image.open(io.BytesIO(payload.encoded)).size for payload in made} == {(width, height)}
+    assert len({payload.encoded for payload in made}) == 2
+
+
+@pytest.mark.parametrize("rate", sweeps.RATES)
+@pytest.mark.parametrize("seconds", sweeps.LENGTHS)
+def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds, rate):
+    import soundfile
+
+    made = sweeps.clips(seconds, rate)
+    for payload in made:
+        about = soundfile.info(io.BytesIO(payload.encoded))
+        assert (about.frames, about.samplerate, about.channels) == (seconds * rate, rate, 1)
+        assert np.abs(soundfile.read(io.BytesIO(payload.encoded))[0]).max() > 0.05
+    assert made[0].encoded != made[1].encoded
