@@ -6,7 +6,7 @@ import nvidia.dali.types as types
 from nvidia.dali import math, pipeline_def
 
 from preprocess.image import CROPPED, MEAN, STD, refusal, span
-from preprocess.image_reencode import reencode
+from preprocess.image_reencode import prepare
 from preprocess.limits import MAX_PIXELS, told
 
 
@@ -37,7 +37,7 @@ def pixels(encoded, device="cpu"):
 def _accepted(encoded, count):
     """The same bytes, or an out-of-bounds error, before anything is decoded, for another format or too many pixels.
 
-    `image_reencode` refuses more, and says why, wherever Python comes before the graph; NVIDIA's backend has only this.
+    `image_file` refuses more, and says why, wherever Python comes before the graph; NVIDIA's backend has only this.
     A graph cannot raise. Asking for one byte more than there is comes closest, and survives serialisation.
     """
     first, second = encoded[0], encoded[1]
@@ -46,6 +46,8 @@ def _accepted(encoded, count):
     return fn.slice(encoded, start=0, end=encoded.shape(dtype=types.INT32)[0] + refused, axes=[0])
 
 
+DAMAGED = ("Failed to decode sample", "nvImageCodec failure", "Assert on")
+"""How DALI begins to say so: by the numbers of its batch, and of its libraries' codes."""
 ONE_BY_ONE = {"prefetch_queue_depth": 1, "exec_async": False, "exec_pipelined": False}
 
 
@@ -60,7 +62,7 @@ def preprocessor():
 
     def preprocess(encoded):
         nonlocal pipeline
-        accepted = np.frombuffer(reencode(encoded), np.uint8)
+        accepted = np.frombuffer(prepare(encoded), np.uint8)
         try:
             (output,) = pipeline.run(encoded=[accepted])
         except Exception as error:
@@ -79,6 +81,7 @@ def built(graph):
 
 
 def _reason(error):
-    """What DALI says it encountered, in one line, without its stack and its advice."""
+    """What DALI says it encountered, in one line, without its stack and its advice, and of data in the user's words."""
     text = told(error).partition("encountered:")[2] or told(error)
-    return text.partition("C++ context")[0].partition("Current pipeline")[0].strip(" :")
+    text = text.partition("C++ context")[0].partition("Current pipeline")[0].strip(" :")
+    return "its data are damaged or end too early" if text.startswith(DAMAGED) else text

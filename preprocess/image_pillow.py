@@ -1,16 +1,14 @@
 """The rule of ``preprocess.image`` with Pillow, resampling no more than the crop needs."""
 
 import io
-import struct
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
-from preprocess import image_header
+from preprocess import image_file
 from preprocess.image import CROPPED, FORMATS, MEAN, RESIZED, STD, refusal, span
 
-ORIENTATION = 0x0112
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -21,6 +19,7 @@ UPRIGHT = {
     8: Transpose.ROTATE_90,
 }
 Image.core.set_blocks_max(16)  # PILLOW_BLOCKS_MAX: keep 256 MiB for the next image; unmapping costs 12 MP 25 ms
+ENDS = b"\xff\xd9", b"\x5a\xa5" * 64 + b"\xff\xd9"  # the end of a JPEG, at once or behind other data
 SCALE = np.float32(1) / np.float32(STD).reshape(3, 1, 1)
 OFFSET = np.float32(MEAN).reshape(3, 1, 1) * SCALE
 
@@ -30,54 +29,64 @@ def preprocessor():
 
 
 def preprocess(encoded):
-    """Encoded bytes -> float32 (3, 224, 224)."""
-    image, orientation = _opened(encoded)
-    crop = np.asarray(_crop(image, orientation).convert("RGB")).transpose(2, 0, 1)
+    """Encoded bytes -> float32 (3, 224, 224). ValueError, in one line, for what cannot be decoded."""
+    try:
+        header = image_file.read(encoded)
+        image = _decode(header)
+    except Exception as error:  # hostile bytes reach every class of them in Pillow's plugins
+        raise refusal(encoded, _reason(error)) from None
+    crop = np.asarray(_crop(image, header.orientation).convert("RGB")).transpose(2, 0, 1)
     pixels = np.multiply(crop, SCALE, order="C")
     pixels -= OFFSET
     return pixels
 
 
-def png(encoded):
-    """Encoded bytes -> those of an 8-bit RGB PNG, upright, hardly compressed. Raises ValueError as `preprocess`."""
-    image, orientation = _opened(encoded)
-    upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def png(header):
+    """What `image_file.read` returned -> bytes of an 8-bit RGB PNG, upright, hardly compressed.
+
+    Raises ValueError, in one line, for what cannot be decoded.
+    """
+    try:
+        image = _decode(header)
+    except Exception as error:
+        raise ValueError(_reason(error)) from None
+    upright = image.transpose(UPRIGHT[header.orientation]) if header.orientation in UPRIGHT else image
     file = io.BytesIO()
     upright.convert("RGB").save(file, "PNG", compress_level=0)
     return file.getvalue()
 
 
-def _opened(encoded):
-    try:
-        image_header.accepted(encoded)
-        return _decode(encoded)
-    except Exception as error:  # hostile bytes reach every class of them in Pillow's plugins
-        raise refusal(encoded, error) from None
+def _decode(header):
+    """The rebuilt file, decoded as it is stored: RGB or grey.
+
+    Of a JPEG without its end the data are complete if it does not matter what follows them.
+    """
+    file = header.rebuilt()
+    if header.complete:
+        return _decode_file(file)
+    image, other = (_decode_file(file + end) for end in ENDS)
+    if image.tobytes() != other.tobytes():
+        raise ValueError("a JPEG without its end (EOI), whose data are not complete")
+    return image
 
 
-def _decode(encoded):
-    """Encoded bytes -> (image as stored, RGB or grey, its EXIF orientation)."""
-    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+def _decode_file(file):
+    image = Image.open(io.BytesIO(file), formats=FORMATS)
     image.load()
-    orientation = _orientation(image)
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode == "CMYK" and "adobe" not in image.info:
-        image = ImageChops.invert(image).convert("RGB")  # Pillow takes every CMYK JPEG for one of Adobe's inverted ones
-    elif image.mode not in ("RGB", "L"):
-        image = image.convert("RGB")
-    return image, orientation
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        return ImageChops.invert(image).convert("RGB")  # Pillow takes every CMYK JPEG for one of Adobe's inverted ones
+    return image if image.mode in ("RGB", "L") else image.convert("RGB")
 
 
-def _orientation(image):
-    """By EXIF alone, like DALI: ``Image.getexif`` would also believe XMP. Damaged EXIF counts as none."""
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-        orientation = exif.get(ORIENTATION)
-    except (SyntaxError, struct.error):
-        return 1
-    return orientation if orientation in UPRIGHT else 1
+def _reason(error):
+    """Pillow's own words name objects of this process, or bytes that nobody sees."""
+    if isinstance(error, UnidentifiedImageError):
+        return "its header is damaged"
+    if isinstance(error, ValueError):
+        return error
+    return "its data are damaged or end too early"
 
 
 def _crop(image, orientation):

@@ -1,28 +1,29 @@
-"""The guard in front of DALI, and the pictures that DALI decodes otherwise than the rule, in another encoding.
+"""What DALI gets of a file: never the file as it came, and of some kinds another encoding of their pictures.
 
-DALI truncates the colours under a CMYK image's black ink where the rule rounds, and rounds 16-bit samples where the
-rule truncates: half a grey level either way. A graph cannot tell such pictures apart. Their headers do, so these
-few are decoded by Pillow and handed on as PNG.
+DALI truncates the colours under a CMYK image's black ink where the rule rounds, rounds 16-bit samples where the rule
+truncates, and makes no promise of what an animation's canvas holds beside its first frame. Whether a JPEG without its
+end is complete is known once it is decoded. Such files are decoded by Pillow and handed on as PNG; all others are
+rebuilt, not re-encoded.
 """
 
-from preprocess import image_header
+from preprocess import image_file
 from preprocess.image import refusal
 
 
-def reencode(encoded):
-    """Encoded bytes (or an array of them) -> the same, or, of a CMYK JPEG or a 16-bit PNG, an 8-bit RGB PNG's, upright.
+def prepare(encoded):
+    """Encoded bytes (or an array of them) -> bytes of a JPEG, PNG or WebP that can be read in one way only.
 
-    ValueError for what its header shows to be beyond `limits` or of another format, or what was cut, before anything
-    is decoded, and for one of those few if it is damaged. Other damage is left for DALI to find, which fails the whole
-    run and costs a new pipeline.
+    Raises ValueError, in one line, for what `image_file.read` refuses, before anything is decoded, and for one of the
+    few that Pillow decodes here if it is damaged. Other damage is left for DALI to find, which fails the whole run and
+    costs a new pipeline.
     """
     data = bytes(encoded)
     try:
-        special = image_header.whole(data).special
+        header = image_file.read(data)
+        if header.complete and not header.reencoded:
+            return header.rebuilt()
+        from preprocess import image_pillow  # imported by who needs it: it costs a server 10 MB
+
+        return image_pillow.png(header)
     except ValueError as error:
         raise refusal(data, error) from None
-    if not special:
-        return encoded
-    from preprocess import image_pillow  # NVIDIA's server imports this file to serialise the graph, and has no Pillow
-
-    return image_pillow.png(data)

@@ -10,9 +10,21 @@ import numpy as np
 import sklearn.datasets
 from PIL import Image
 
+from tests.image_containers import (
+    animated_png,
+    animated_webp_in_a_corner,
+    png,
+    raw_profile,
+    riff,
+    tiff,
+    webp_with,
+    with_chunks,
+    with_segment,
+    without_colours,
+)
+
 PHOTOGRAPHS = Path(sklearn.datasets.__file__).parent / "images"
 TEMPLE, FLOWER = "china.jpg", "flower.jpg"
-ORIENTATION = 0x0112
 SIZES = (
     (32, 32),
     (33, 47),
@@ -54,7 +66,7 @@ def encoded(image, format="JPEG", **options):
 
 def exif(orientation):
     tags = Image.Exif()
-    tags[ORIENTATION] = orientation
+    tags[0x0112] = orientation
     return tags
 
 
@@ -80,14 +92,6 @@ def png16(image):
     header = struct.pack(">IIBBBBB", image.width, image.height, 16, colour, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in samples.astype(">u2"))
     return png(header, zlib.compress(rows))
-
-
-def png(header, data):
-    """The smallest PNG file of a header and compressed rows, whether they fit together or not."""
-    chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
 
 
 def _grey(*size):
@@ -128,6 +132,32 @@ CASES = {
     "WebP, lossless with alpha": lambda: encoded(with_alpha(photograph()), "WEBP", lossless=True),
     "WebP with EXIF orientation 6": lambda: encoded(photograph(), "WEBP", exif=exif(6)),
     "WebP, animated": lambda: encoded(photograph(), "WEBP", save_all=True, append_images=[_grey()]),
+    "WebP, animated, in a corner of its canvas": lambda: animated_webp_in_a_corner(_webp()),
+    "WebP, lossless, of one pixel": lambda: encoded(photograph(1, 1), "WEBP", lossless=True),
+    "WebP with EXIF that begins with its prefix": lambda: webp_with(_webp(), exif=b"Exif\0\0" + tiff(6)),
+    "WebP with EXIF behind a chunk of odd length": lambda: webp_with(_webp(), (b"ICCP", b"odd"), exif=tiff(6)),
+    "JPEG with two EXIF segments": lambda: with_segment(
+        with_segment(encoded(photograph()), b"Exif\0\0" + tiff(3)), b"Exif\0\0" + tiff(6)
+    ),
+    "JPEG with EXIF in a directory that was cut": lambda: with_segment(
+        encoded(photograph()), b"Exif\0\0" + tiff(6, entries=3)
+    ),
+    "JPEG with EXIF orientation as a big-endian LONG": lambda: with_segment(
+        encoded(photograph()), b"Exif\0\0" + tiff(6, ">", "L", 4)
+    ),
+    "JPEG with stray bytes between segments": lambda: encoded(photograph()).replace(b"\xff\xdb", b"\0\0\xff\xdb", 1),
+    "JPEG with another behind it": lambda: encoded(photograph()) + encoded(photograph(90, 900)),
+    "JPEG without its end": lambda: encoded(photograph())[:-2],
+    "JPEG with restart markers": lambda: encoded(photograph(), restart_marker_blocks=4),
+    "PNG with EXIF in a text": lambda: with_chunks(encoded(photograph(), "PNG"), (b"tEXt", raw_profile(6))),
+    "PNG with EXIF that was cut": lambda: with_chunks(encoded(photograph(), "PNG"), (b"eXIf", tiff(6, entries=3))),
+    "PNG with EXIF that begins with its prefix": lambda: with_chunks(
+        encoded(photograph(), "PNG"), (b"eXIf", b"Exif\0\0" + tiff(6))
+    ),
+    "PNG, animated, whose still picture is no frame": lambda: animated_png(
+        encoded(photograph(), "PNG"), photograph(name=FLOWER)
+    ),
+    "PNG with a palette too short for its picture": lambda: without_colours(encoded(photograph().quantize(64), "PNG")),
 }
 """Name -> function that makes the file's bytes."""
 
@@ -141,6 +171,20 @@ REFUSED = {
     "JPEG cut in its header": lambda: encoded(photograph())[:300],
     "JPEG cut in half": lambda: _half(encoded(photograph())),
     "progressive JPEG cut in half": lambda: _half(encoded(photograph(), progressive=True)),
+    "JPEG cut before its last rows": lambda: encoded(photograph())[:-200],
+    "progressive JPEG without its end": lambda: encoded(photograph(), progressive=True)[:-2],
+    "JPEG with a damaged quantisation table": lambda: encoded(photograph()).replace(
+        b"\xff\xdb\0\x43", b"\xff\xdb\0\x42", 1
+    ),
+    "JPEG that begins twice": lambda: b"\xff\xd8" + encoded(photograph()),
+    "JPEG with an unknown marker within its data": lambda: _damaged_data(encoded(photograph())),
+    "PNG with two pictures": lambda: with_chunks(
+        encoded(photograph(), "PNG"), (b"tEXt", b"a\0b"), (b"IDAT", b""), at=-12
+    ),
+    "PNG with an unknown critical chunk": lambda: with_chunks(encoded(photograph(), "PNG"), (b"ABcD", b"")),
+    "WebP whose picture is not as large as it says": lambda: riff(
+        (b"VP8X", bytes(10)), (b"VP8 ", encoded(photograph(), "WEBP")[20:])
+    ),
     "CMYK JPEG cut in half": lambda: _half(encoded(photograph().convert("CMYK"))),
     "PNG without its last bytes": lambda: encoded(photograph(), "PNG")[:-100],
     "PNG with a damaged middle": lambda: _damaged(encoded(photograph(), "PNG")),
@@ -150,8 +194,17 @@ REFUSED = {
 """Name -> function that makes bytes which no library may accept."""
 
 
+def _webp():
+    return encoded(photograph(), "WEBP")
+
+
 def _half(file):
     return file[: len(file) // 2]
+
+
+def _damaged_data(file):
+    middle = (file.index(b"\xff\xda") + len(file)) // 2
+    return file[:middle] + b"\xff\x37" + file[middle + 2 :]
 
 
 def _damaged(file):

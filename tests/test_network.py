@@ -53,16 +53,18 @@ def listening(link):
 
 @pytest.mark.parametrize(("mbit", "seconds"), [(10, 0.8), (100, 0.08), (1000, 0.008)])
 def test_a_link_takes_as_long_for_a_payload_as_its_rate_says(link, mbit, seconds):
+    """A machine that is busy meanwhile delays some of the payloads, so there are as many as it takes, up to 200."""
     listener, connection = listening(link)
     link.limit(mbit)
+    most = 1.1 * seconds / 0.956  # the rest are headers
     times = []
     with listener, connection:
-        for _ in range(5):
+        while len(times) < 5 or (min(times) > most and len(times) < 200):
             began = time.monotonic()
             connection.sendall(bytes(1_000_000))
             connection.recv(1)
             times.append(time.monotonic() - began)
-    assert seconds < min(times) < 1.1 * seconds / 0.956  # the rest are headers
+    assert seconds < min(times) < most
     assert link.sent("client") > 5_000_000
 
 

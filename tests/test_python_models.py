@@ -8,9 +8,8 @@ import pytest
 
 from models.artefacts import VOCABULARY
 from preprocess.audio import waveform
-from preprocess.image_header import accepted, whole
+from preprocess.image_reencode import prepare
 from tests.faults import corpus
-from tests.images import CASES
 from tests.twins import EIGHT, config, running
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +83,7 @@ def test_one_clip_that_is_no_sound_fails_alone(server):
         np.testing.assert_array_equal(answer["waveform"][0], waveform(clip))
 
 
-def test_the_check_hands_whole_images_on_unchanged_and_refuses_the_others_alone(server):
+def test_the_check_hands_whole_images_on_rebuilt_and_refuses_the_others_alone(server):
     tensors = "encoded UINT8 [ -1 ] allow_ragged_batch: true", "checked UINT8 [ -1 ]", EIGHT
     server.load("image_check", config("python", *tensors), model_py=STEPS / "image_check" / "1" / "model.py")
     files = [*corpus.good()["image"].values()] * 2
@@ -95,17 +94,11 @@ def test_the_check_hands_whole_images_on_unchanged_and_refuses_the_others_alone(
         refused, file = answers.pop(index), files.pop(index)
         start = f"input 'encoded': cannot decode {len(file)} bytes as JPEG, PNG or WebP: {reason}"
         assert refused.status() == "400" and refused.message().startswith(start)
-    assert [answer["checked"].tobytes() for answer in answers] == files
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_every_good_image_is_whole(case):
-    file = CASES[case]()
-    assert whole(file) == accepted(file)
+    assert [answer["checked"].tobytes() for answer in answers] == [prepare(file) for file in files]
 
 
 @pytest.mark.parametrize("name", corpus.good()["image"])
-def test_no_image_that_was_cut_is_whole(name):
+def test_no_image_that_was_cut_is_prepared(name):
     for file in corpus.truncations(corpus.good()["image"][name]):
         with pytest.raises(ValueError, match=r"^[^\n]+$"):
-            whole(file)
+            prepare(file)

@@ -88,9 +88,9 @@ DAMAGE = {
 }
 REASONS = {
     "empty": "cannot decode 0 bytes as JPEG, PNG or WebP: not an image of an accepted format",
-    "cut": "cannot decode 100 bytes as JPEG, PNG or WebP: a JPEG that ends before its first scan",
+    "cut": "cannot decode 100 bytes as JPEG, PNG or WebP: a JPEG that ends within its segment",
     "half": "cannot decode .* a JPEG without its end",
-    "tables": "Failed to decode",
+    "tables": "the image's data are damaged",
     "header": "cannot decode .* not an image of an accepted format",
     "noise": "cannot decode .* not an image of an accepted format",
 }

@@ -23,6 +23,7 @@ TRITON_TYPES = {
     types.DALIDataType.FLOAT64: "TYPE_FP64",
 }
 CODESTREAM = {"3": "damaged image", "4": "not an image of a known format"}  # nvimgcodecStatus_t's numbers
+DAMAGED = "the image's data are damaged or end too early"
 
 
 def load(folder, filename):
@@ -125,6 +126,7 @@ def reason(error):
     operator = re.search(r"operator `(?:nvidia\.dali\.)?([\w.]+)`", text)
     text = text.split("encountered:")[-1].split("Current pipeline object")[0].split("C++ context")[0]
     text = re.sub(r'Assert on ".*" failed:', "", text.removeprefix("Critical error in pipeline:"))
-    text = re.sub(r"nvImageCodec failure: '#([34])'", lambda code: CODESTREAM[code[1]], text)
+    text = re.sub(r"nvImageCodec failure: '#(\d+)'", lambda code: CODESTREAM.get(code[1], DAMAGED), text)
+    text = re.sub(r"Failed to decode sample #\d+", DAMAGED, text)
     text = " ".join(text.split()).rstrip(" :") or type(error).__name__
     return f"{text} ({operator[1]})" if operator else text

@@ -13,7 +13,8 @@ import soundfile
 from PIL import Image
 
 from serving.canary import chirp
-from tests.images import encoded, exif, photograph, png
+from tests.image_containers import animated_webp_in_a_corner, png
+from tests.images import encoded, exif, photograph
 
 TRUNCATIONS = 100
 """Of each file: after every whole percent of its bytes, from 0 to 99."""
@@ -130,8 +131,8 @@ def webp_of(width, height):
 
 
 def webp_canvas():
-    head = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff\xff\xff" * 2
-    return b"RIFF" + struct.pack("<I", len(head)) + head
+    """An animation whose canvas is as large as can be said, with a small picture in its corner."""
+    return animated_webp_in_a_corner(encoded(photograph(), "WEBP"), canvas=(1 << 24, 1 << 24))
 
 
 def wav(rate=16_000, channels=1, claimed=None, samples=16_000, bits=16):
@@ -178,7 +179,7 @@ BOMBS = {
         "JPEG of 65500 x 65500": (lambda: jpeg_of(65500, 65500), "the header says 65500 x 65500"),
         "JPEG of no height": (lambda: jpeg_of(96, 0), "the header says 96 x 0"),
         "progressive JPEG of 65500 x 65500": (lambda: jpeg_of(65500, 65500, True), "the header says 65500 x 65500"),
-        "JPEG of a thousand scans": (lambda: jpeg_of_scans(2000, 1000), "scans of 4000000 pixels"),
+        "JPEG of a thousand scans": (lambda: jpeg_of_scans(2000, 1000), "more than 1000 segments behind"),
         "JPEG of 90 scans, too large for so many": (lambda: jpeg_of_scans(4000, 80), "scans of 16000000 pixels"),
         "JPEG with two frame headers": (jpeg_with_two_frames, "two frame headers"),
         "JPEG with a larger one behind it": (lambda: jpeg_of(96, 72) + jpeg_of(60000, 60000), None),
@@ -191,7 +192,7 @@ BOMBS = {
         "JPEG with orientation 9": (lambda: encoded(photograph(96, 72), exif=exif(9)), None),
         "PNG of 50000 x 50000": (lambda: png_of(50_000, 50_000), "the header says 50000 x 50000"),
         "PNG of 2147483647 x 1": (lambda: png_of(2**31 - 1, 1), "65535 along a side"),
-        "PNG, 16-bit, of 8000 x 8000": (lambda: png_of(8000, 8000, 16, 2), "16777216 pixels of a CMYK JPEG or"),
+        "PNG, 16-bit, of 8000 x 8000": (lambda: png_of(8000, 8000, 16, 2), "16777216 pixels of a 16-bit PNG"),
         "PNG that lacks most of its rows": (lambda: png_of(1000, 1000), "decode"),
         "PNG with zTXt of 512 MiB": (lambda: png_with(b"zTXt", b"a\0\0"), None),
         "PNG with iTXt of 512 MiB": (lambda: png_with(b"iTXt", b"a\0\1\0\0\0"), None),

@@ -9,9 +9,9 @@ from nvidia.dali import fn, pipeline_def, types
 from nvidia.dali.plugin.triton import autoserialize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
-from preprocess import image_header
+from preprocess import image_file
 from preprocess.image_dali import pixels
-from preprocess.image_reencode import reencode
+from preprocess.image_reencode import prepare
 from preprocess.limits import MAX_PIXELS
 
 
@@ -33,12 +33,12 @@ def image_preprocess():
 
 
 # What follows is for the twin; native DALI ignores it.
-PREPARE = {"encoded": lambda sample: np.frombuffer(reencode(sample), np.uint8)}
+PREPARE = {"encoded": lambda sample: np.frombuffer(prepare(sample), np.uint8)}
 
 
 def share(sample):
-    header = image_header.read(bytes(sample))
-    return header.width * header.height / MAX_PIXELS
+    width, height = image_file.size(sample.tobytes())
+    return width * height / MAX_PIXELS
 
 
 SHARE = {"encoded": share}

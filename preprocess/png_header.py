@@ -1,0 +1,143 @@
+"""A PNG's chunks (PNG specification, third edition), and the file rebuilt from those that hold its still picture.
+
+Kept are IHDR, PLTE, IDAT and IEND: of an animation that is the picture that a decoder without animations shows.
+Alpha is dropped by the rule, colour profiles are ignored, and so tRNS, gAMA and the others are left out. A palette is
+filled up with black, as libpng does. The orientation is that of the last eXIf chunk, else of the last text called "Raw
+profile type exif", which ImageMagick writes.
+"""
+
+import struct
+import zlib
+
+from preprocess import exif
+from preprocess.image_header import Header
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHUNKS = 2**16
+"""Of one file: more than 32 MiB of any real one's."""
+TEXT = 2**20
+"""Bytes of a text once it is decompressed, as in Pillow."""
+PROFILE = b"Raw profile type exif"
+PALETTE, GREY = 3, 0  # colour types
+DEPTHS = {GREY: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+
+
+def read(data):
+    """Bytes that begin with the signature -> Header. ValueError, in one line, for what a decoder would stumble over."""
+    width, height, depth, colour = _image_header(data)
+    kept, palette, orientations, animated = [], None, {}, False
+    for kind, start, end in _chunks(data):
+        if kind == b"IDAT":
+            if kept and kept[-1][1] != start - 12:
+                raise ValueError("a PNG whose picture is in two places")
+            kept.append((start, end))
+        elif kind == b"PLTE":
+            if palette is not None or kept or (end - start) % 3 or not 3 <= end - start <= 768:
+                raise ValueError("a PNG with a damaged palette (PLTE)")
+            palette = data[start:end]
+        elif kind == b"acTL":
+            animated = not kept or animated
+        elif kind == b"fcTL" and animated and kept:
+            break  # frames of an animation follow
+        elif kind in ORIENTATIONS:
+            ORIENTATIONS[kind](orientations, data[start:end])
+        elif kind[0] < 0x60 and kind not in (b"IHDR", b"IEND"):  # capital letter: critical
+            raise ValueError(f"a PNG with the unknown critical chunk {kind.decode('latin-1')!r}")
+    if not kept:
+        raise ValueError("a PNG without a picture (IDAT)")
+    if colour == PALETTE and palette is None:
+        raise ValueError("a PNG without its palette (PLTE)")
+    orientation = exif.read(orientations.get("eXIf", orientations.get("text", b"")))
+    parts = [data[: 8 + 25]]
+    if orientation != exif.UPRIGHT:
+        parts.append(chunk(b"eXIf", exif.write(orientation)))
+    if colour == PALETTE:
+        parts.append(chunk(b"PLTE", palette[: 3 << depth].ljust(3 << depth, b"\0")))
+    parts += [memoryview(data)[kept[0][0] - 8 : kept[-1][1] + 4], chunk(b"IEND", b"")]
+    return Header(width, height, orientation, parts=parts, reencoded="a 16-bit PNG" if depth == 16 else "")
+
+
+def size(data):
+    """(width, height)"""
+    return struct.unpack_from(">LL", data, 16)
+
+
+def chunk(kind, body):
+    return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
+
+
+def _image_header(data):
+    """(width, height, bit depth, colour type)"""
+    if len(data) < 33 or data[8:16] != b"\0\0\0\x0dIHDR":
+        raise ValueError("a PNG without its header (IHDR)")
+    width, height, depth, colour, compression, filters, interlace = struct.unpack_from(">LLBBBBB", data, 16)
+    if depth not in DEPTHS.get(colour, ()) or compression or filters or interlace > 1:
+        raise ValueError("a PNG with a damaged header (IHDR)")
+    return width, height, depth, colour
+
+
+def _chunks(data):
+    """(kind, where its body begins and ends) of each chunk, checksums right, up to IEND."""
+    at, kind, view = 8, b"", memoryview(data)
+    for number in range(CHUNKS):
+        if at + 12 > len(data):
+            raise ValueError("a PNG without its end (IEND)")
+        end, kind = at + 8 + int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if end + 4 > len(data) or zlib.crc32(view[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"a PNG with a damaged chunk, at byte {at}")
+        if (kind == b"IHDR") != (number == 0) or not kind.isalpha():
+            raise ValueError(f"a PNG with a chunk that may not be there, at byte {at}")
+        yield kind, at + 8, end
+        if kind == b"IEND":
+            return
+        at = end + 4
+    raise ValueError(f"a PNG with more than {CHUNKS} chunks")
+
+
+def _exif_chunk(found, body):
+    found["eXIf"] = exif.PREFIX + body  # as Pillow: of two that it may have of its own, one is too many
+
+
+def _text(found, body):
+    """tEXt: keyword, 0, text."""
+    keyword, _, text = body.partition(b"\0")
+    if keyword == PROFILE:
+        found["text"] = _profile(text)
+
+
+def _compressed_text(found, body):
+    """zTXt: keyword, 0, compression method 0, compressed text."""
+    keyword, _, text = body.partition(b"\0")
+    if keyword == PROFILE and text[:1] == b"\0":
+        found["text"] = _profile(_decompressed(text[1:]))
+
+
+def _international_text(found, body):
+    """iTXt: keyword, 0, compressed or not, compression method 0, language, 0, translated keyword, 0, text."""
+    keyword, _, rest = body.partition(b"\0")
+    fields = rest[2:].split(b"\0", 2)
+    if keyword == PROFILE and len(fields) == 3 and not (rest[0] and rest[1]):
+        found["text"] = _profile(_decompressed(fields[2]) if rest[0] else fields[2])
+
+
+ORIENTATIONS = {b"eXIf": _exif_chunk, b"tEXt": _text, b"zTXt": _compressed_text, b"iTXt": _international_text}
+"""Chunks that may hold an orientation -> function that notes it."""
+
+
+def _decompressed(data):
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(data, TEXT)
+    except zlib.error:
+        return b""
+    if inflate.unconsumed_tail:
+        raise ValueError(f"a PNG with an EXIF profile of more than {TEXT} bytes")
+    return text
+
+
+def _profile(text):
+    """ImageMagick's form: an empty line, a name, a length, then hexadecimal digits -> the bytes; none if damaged."""
+    try:
+        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("latin-1"))
+    except ValueError:
+        return b""
