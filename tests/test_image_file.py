@@ -1,6 +1,10 @@
-"""Every photograph is rebuilt so that it can be read in one way only, or refused."""
+"""Every photograph is rebuilt so that it can be read in one way only, or refused.
+
+`python -m tests.test_image_file` prints what that costs.
+"""
 
 import io
+import timeit
 
 import pytest
 from PIL import Image
@@ -91,3 +95,10 @@ def test_a_file_of_a_hundred_thousand_pieces_is_refused(format):
     }
     with pytest.raises(ValueError, match=f"a {format} with more than"):
         image_file.read(many[format])
+
+
+if __name__ == "__main__":
+    for width, height, quality in ((640, 427, 95), (4032, 3024, 80)):
+        file = encoded(photograph(width, height), exif=exif_of(6), quality=quality)
+        seconds = min(timeit.repeat(lambda file=file: prepare(file), number=20, repeat=7)) / 20
+        print(f"JPEG {width} x {height}, orientation 6, {len(file) / 1e3:.0f} KB: rebuilt in {seconds * 1e3:.2f} ms")
