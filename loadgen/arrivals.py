@@ -268,12 +268,13 @@ class Video(Arrivals):
 
 @dataclass(frozen=True)
 class Trace(Arrivals):
-    """Recorded arrivals: a CSV file, or one number per line, of timestamps, intervals or counts per minute.
+    """Recorded arrivals: a file of timestamps, intervals or counts per minute, or a public data set (docs/traces.md).
 
-    The kind is the one given, or else the name of the file's column, or else timestamps, which count in seconds
-    from the start of the run. Counts are spread within their minute like a Poisson process that has that
-    many: as ordered uniform times (Cox & Lewis 1966). `skip` leaves out the trace's first seconds; then
-    scale = 2 stretches time to half the rate. Before the trace begins and after it is over nothing arrives.
+    The kind is the one given, or else what the name of the file's column says, or else timestamps. They count in
+    seconds from the start of the run; date-times and times since 1970 from the file's first. Counts are spread within
+    their minute like a Poisson process that has that many: as ordered uniform times (Cox & Lewis 1966). `skip` leaves
+    out the trace's first seconds; then scale = 2 stretches time to half the rate. Before the trace begins and after it
+    is over nothing arrives.
     """
 
     file: str
@@ -281,29 +282,34 @@ class Trace(Arrivals):
     column: str = ""
     scale: float = 1.0
     skip: float = 0.0
+    unit: str = ""
 
     def __post_init__(self):
         positive(scale=self.scale)
         not_negative(skip=self.skip)
-        if self.kind not in ("", *traces.KINDS):
-            raise ValueError(f"kind must be one of {', '.join(traces.KINDS)}, not {self.kind!r}")
+        for name, known in (("kind", traces.KINDS), ("unit", traces.UNITS)):
+            if (word := getattr(self, name)) not in ("", *known):
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {word!r}")
         for word in (self.file, self.column):
             if "," in word or word != word.strip():
                 raise ValueError(f"{word!r} cannot be written in a specification: no comma, no space around it")
         if not self.file:
             raise ValueError("file is missing")
 
-    def times(self, rng, seconds):
-        kind, values = traces.read(Path(self.file), self.kind, self.column)
-        if kind == "intervals":
-            values = np.cumsum(values)
-        elif kind == "counts":
-            values = values[: int(min(len(values), (self.skip + seconds / self.scale) / 60 + 1))]
+    def draw(self, rng, seconds):
+        recording = traces.read(Path(self.file), self.kind, self.column, self.unit)
+        end = self.skip + seconds / self.scale
+        if recording.kind == "counts":
+            values = recording.values[: int(min(len(recording.values), end / 60 + 1))]
             bounded(values.sum())
             minutes = np.repeat(np.arange(len(values)), values.astype(int))
             values = np.sort(minutes + rng.random(len(minutes))) * 60
+        else:
+            values = np.cumsum(recording.values) if recording.kind == "intervals" else recording.values
         times = (values - self.skip) * self.scale
-        return times[(times >= 0) & (times < seconds)]
+        times = times[(times >= 0) & (times < seconds)]
+        used = f"{len(times):,} arrivals from its {self.skip:g} to {end:g} s"
+        return times, f"trace {self.file}: {recording.source}; {recording.extent}; {used}"
 
 
 @dataclass(frozen=True)

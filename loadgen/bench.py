@@ -126,7 +126,8 @@ class Bench:
         seconds = described["seconds"]
         schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + turn - 1)
         if not len(schedule):
-            raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; give more --seconds")
+            why = schedule.note or "give more --seconds"
+            raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; {why}")
         return schedule
 
     def load(self, workload: Workload, budget: float, sent: list[payloads.Payload]) -> dict:
@@ -144,8 +145,12 @@ class Bench:
         said = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {offered['arrivals']} for", end=" ")
         print(f"{offered['seconds']:g} s a block; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
+        note = self.schedule(offered, 1).note
+        if note:
+            print(f"{workload.name}: {note}", flush=True)
         return {
             **offered,
+            **({"trace": note} if note else {}),
             "library": arms[0].chosen,
             "back_to_back_seconds": means,
             "payloads": [payload.name for payload in sent],

@@ -53,6 +53,8 @@ def describe(schedule: Schedule) -> str:
         windows = [length / rate for length in WINDOWS]
         values = (f"{said(dispersion(schedule.times, schedule.seconds, w))} in windows of {w:.3g} s" for w in windows)
         lines.append(f"index of dispersion: {', '.join(values)}")
+    if schedule.note:
+        lines.append(schedule.note)
     return "\n".join(lines)
 
 
@@ -110,6 +112,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         schedule = arrivals.parse(options.spec).schedule(options.seconds, options.seed)
+        if schedule.note and not len(schedule):
+            raise ValueError(f"arrivals {schedule.spec!r}: none within {schedule.seconds:g} s; {schedule.note}")
         print(describe(schedule))
         if options.save:
             traces.save(schedule, Path(options.save))

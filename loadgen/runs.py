@@ -48,6 +48,8 @@ class Report:
         files.write_json(self.directory / "run.json", self._described)
         self._live = Live.begin(str(settings.arm), settings.dues, settings.seconds, start)
         log.info("%s  %s  schedule %s", settings.arm, settings.process, self._described["schedule"])
+        if "trace" in self._described:
+            log.info("%s", self._described["trace"])
 
     def record(self, sample: Sample) -> None:
         self._live.add(sample)

@@ -20,6 +20,8 @@ class Schedule:
     spec: str
     seconds: float
     seed: int
+    note: str = ""
+    """Where the times come from, for the reader of a log, where the specification does not say it: of a trace."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -49,9 +51,14 @@ class Arrivals:
             raise ValueError(f"seed must not be negative, not {seed}")
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
         try:
-            return Schedule(self.times(rng, seconds), str(self), seconds, seed)
+            times, note = self.draw(rng, seconds)
+            return Schedule(times, str(self), seconds, seed, note)
         except ValueError as error:
             raise ValueError(f"arrivals {str(self)!r} for {seconds:g} s: {error}") from None
+
+    def draw(self, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, str]:
+        """Due times, and a note on where they come from."""
+        return self.times(rng, seconds), ""
 
     def times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
         """Due times from gaps, the first one gap after the start."""

@@ -51,7 +51,8 @@ class Settings:
         process = arrivals.parse(options.arrivals)
         schedule = None if isinstance(process, arrivals.Closed) else process.schedule(seconds, seed)
         if schedule is not None and not len(schedule):
-            raise ValueError(f"arrivals {options.arrivals!r}: none within {seconds:g} s; run longer")
+            why = schedule.note or "run longer"
+            raise ValueError(f"arrivals {options.arrivals!r}: none within {seconds:g} s; {why}")
         return cls(
             Arm(workload, options.placement, mode, options.library),
             process,
@@ -82,6 +83,7 @@ class Settings:
             "timeout": self.timeout,
             "percentile": self.percentile,
             "payloads": [payload.name for payload in self.payloads],
+            **({"trace": self.schedule.note} if self.schedule and self.schedule.note else {}),
         }
 
 

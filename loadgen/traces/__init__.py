@@ -1,0 +1,83 @@
+"""Trace files: recorded arrivals in CSV, one number per line or JSON lines, and schedules saved as such.
+
+`rows` finds the lines and cells of a file, `columns` the one that holds the arrivals, `cells` turns its text into
+seconds or counts, and `layouts` knows the public data sets that need more than that. docs/traces.md states the rules.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from loadgen.schedule import Schedule
+from loadgen.traces import cells, columns, layouts, rows
+from loadgen.traces.cells import UNITS
+from loadgen.traces.faults import Fault, counted
+
+__all__ = ["KINDS", "UNITS", "Recording", "read", "save"]
+
+KINDS = (*columns.KINDS, *layouts.LAYOUTS)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a trace file holds. `values` is float64 of shape (n,)."""
+
+    kind: str
+    """`timestamps` (seconds from the start, ascending), `intervals` (seconds) or `counts` (arrivals per minute)."""
+    values: np.ndarray
+    source: str
+    """How the file was read, for the reader of a log: which column, which unit."""
+
+    @property
+    def extent(self) -> str:
+        """How many arrivals the file holds and when."""
+        if self.kind == "counts":
+            return f"{self.values.sum():,.0f} arrivals in {counted(len(self.values), 'minute')}"
+        first, last = (self.values[0], self.values.sum()) if self.kind == "intervals" else self.values[[0, -1]]
+        return f"{counted(len(self.values), 'arrival')} from {first:.6g} to {last:.6g} s"
+
+
+def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Recording:
+    """Read a trace file; what is left empty is found out, and `source` says how.
+
+    Raises ValueError with one line that names the file, the line, what was found and what was expected.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return read_table(rows.table(file), kind, column, unit)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file in UTF-8") from None
+    except Fault as fault:
+        raise ValueError(f"{path}{fault}") from None
+
+
+def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recording:
+    layout = layouts.recognise(table)
+    if kind in layouts.LAYOUTS or (layout and not (kind or column or unit)):
+        if column or unit:
+            raise Fault(f": kind={kind} takes neither column nor unit: its layout says both")
+        source = f"kind={kind}" if kind else f"kind={layout}, recognised by its columns"
+        return Recording(*layouts.read(kind or layout, table, source))
+    column = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
+    texts = table.column(column.index)
+    if column.kind == "timestamps":
+        values, measure = cells.timestamps(texts, unit or column.unit)
+    elif column.kind == "intervals":
+        values, measure = cells.intervals(texts, unit or column.unit)
+    elif unit:
+        raise Fault(": counts are per minute and take no unit")
+    else:
+        values, measure = cells.counts(texts)
+    if not len(values):
+        raise Fault(" is empty")
+    return Recording(column.kind, values, f"{column.label}{measure}{table.form}")
+
+
+def save(schedule: Schedule, path: Path) -> None:
+    """Write a trace that gives the same due times, bit for bit. Raises OSError if it cannot be written."""
+    says = f"# {schedule.spec}, {schedule.seconds:g} s, seed {schedule.seed}, schedule {schedule.digest}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([says, "timestamps", *map(repr, schedule.times.tolist()), ""]), encoding="utf-8")

@@ -1,0 +1,120 @@
+"""Public data sets by their columns: Azure Functions 2019 and 2021, Azure LLM inference, BurstGPT, Mooncake."""
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from loadgen.traces import cells
+from loadgen.traces.faults import Fault, LineFault, counted, shown
+from loadgen.traces.rows import JsonTable, Table
+
+
+@dataclass(frozen=True)
+class Layout:
+    columns: tuple[str, ...]
+    """That it has, among others; in any case."""
+    read: Callable[[Table, list[int]], tuple[str, np.ndarray, str]]
+    """From the table and the places of these columns: kind, values and a note."""
+    lines: type | None = None
+    """JsonTable for JSON lines."""
+
+
+def places(layout: Layout, table: Table) -> list[int]:
+    """Where the layout's columns are. Raises Fault."""
+    there = [name.lower() for name in table.names]
+    if layout.lines is JsonTable and not isinstance(table, JsonTable):
+        raise LineFault(table.line, f"{shown(','.join(table.first))} is not a JSON object; expected one on every line")
+    for name in layout.columns:
+        if there.count(name.lower()) != 1:
+            count = "no" if name.lower() not in there else "more than one"
+            raise LineFault(table.line, f"{count} column {name!r}; expected {', '.join(layout.columns)}")
+    return [there.index(name.lower()) for name in layout.columns]
+
+
+def recognise(table: Table) -> str:
+    """The name of the layout that the table plainly has; empty for none."""
+    for name, layout in LAYOUTS.items():
+        try:
+            found = places(layout, table)
+            if layout.read is read_counts:
+                minutes(table, found)
+        except Fault:
+            continue
+        return name
+    return ""
+
+
+def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str]:
+    """Kind, values and a note. Raises Fault."""
+    layout = LAYOUTS[name]
+    kind, values, note = layout.read(table, places(layout, table))
+    if not len(values):
+        raise Fault(" is empty")
+    return kind, values, f"{source}{note}"
+
+
+def read_times(unit: str) -> Callable[[Table, list[int]], tuple[str, np.ndarray, str]]:
+    """A reader of the first of a layout's columns, in that unit; empty for date-times."""
+
+    def read(table: Table, columns: list[int]):
+        values, note = cells.timestamps(table.column(columns[0]), unit)
+        return "timestamps", values, f": column {shown(table.names[columns[0]])}{note}"
+
+    return read
+
+
+def read_ends(table: Table, columns: list[int]):
+    """Arrivals as end minus duration, sorted. What began before the recording did is left out."""
+    end, duration = columns[2:]
+    values, early = array("d"), 0
+    for line, row in table.rows():
+        for text in (row[end], row[duration]):
+            cells.number(line, text)
+        start = float(Decimal(row[end].strip()) - Decimal(row[duration].strip()))
+        if start < 0:
+            early += 1
+        else:
+            values.append(start)
+    note = f": end_timestamp - duration, sorted{f', {early:,} that began before its start left out' * bool(early)}"
+    return "timestamps", np.sort(np.array(values)), note
+
+
+def minutes(table: Table, columns: list[int]) -> list[int]:
+    """The places of the columns 1, 2, 3, ... Raises LineFault if there are none or others."""
+    rest = [i for i in range(table.width) if i not in columns]
+    if not rest or [table.names[i] for i in rest] != [str(i + 1) for i in range(len(rest))]:
+        raise LineFault(table.line, f"expected {', '.join(FUNCTIONS_2019)}, 1, 2, 3, ...: a column for every minute")
+    return rest
+
+
+def read_counts(table: Table, columns: list[int]):
+    """Arrivals per minute, summed over the functions, which are the rows."""
+    places = minutes(table, columns)
+    begin, end = places[0], places[-1] + 1
+    if end - begin != len(places):
+        raise LineFault(table.line, f"expected {', '.join(FUNCTIONS_2019)} before the minutes")
+    total, functions = np.zeros(len(places)), 0
+    for line, row in table.rows():
+        own = row[begin:end]
+        digits = "".join(own)
+        if not (digits.isascii() and digits.isdecimal() and all(own)):
+            own = [cells.count(line, text) for text in own]
+        total += np.fromiter(map(float, own), float, len(own))
+        functions += 1
+    if not np.isfinite(total).all():
+        raise Fault(" counts more arrivals than a number holds")
+    note = f": arrivals per minute, summed over {counted(functions, 'function')}"
+    return "counts", total if functions else total[:0], note
+
+
+FUNCTIONS_2019 = ("HashOwner", "HashApp", "HashFunction", "Trigger")
+LAYOUTS = {
+    "azure-functions-2019": Layout(FUNCTIONS_2019, read_counts),
+    "azure-functions-2021": Layout(("app", "func", "end_timestamp", "duration"), read_ends),
+    "azure-llm": Layout(("TIMESTAMP", "ContextTokens", "GeneratedTokens"), read_times("")),
+    "burstgpt": Layout(("Timestamp", "Model", "Request tokens", "Response tokens"), read_times("s")),
+    "mooncake": Layout(("timestamp", "input_length", "output_length"), read_times("ms"), JsonTable),
+}
