@@ -150,7 +150,7 @@ class Bench:
             print(f"{workload.name}: {note}", flush=True)
         return {
             **offered,
-            **({"trace": note} if note else {}),
+            "trace": note,
             "library": arms[0].chosen,
             "back_to_back_seconds": means,
             "payloads": [payload.name for payload in sent],

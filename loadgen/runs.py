@@ -48,7 +48,7 @@ class Report:
         files.write_json(self.directory / "run.json", self._described)
         self._live = Live.begin(str(settings.arm), settings.dues, settings.seconds, start)
         log.info("%s  %s  schedule %s", settings.arm, settings.process, self._described["schedule"])
-        if "trace" in self._described:
+        if self._described["trace"]:
             log.info("%s", self._described["trace"])
 
     def record(self, sample: Sample) -> None:

@@ -83,7 +83,7 @@ class Settings:
             "timeout": self.timeout,
             "percentile": self.percentile,
             "payloads": [payload.name for payload in self.payloads],
-            **({"trace": self.schedule.note} if self.schedule and self.schedule.note else {}),
+            "trace": self.schedule.note if self.schedule else "",
         }
 
 

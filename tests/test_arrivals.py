@@ -19,17 +19,6 @@ def drawn(spec: str, seconds: float = N_SECONDS, seed: int = 7) -> np.ndarray:
     return parse(spec).schedule(seconds, seed).times
 
 
-@pytest.fixture
-def trace(tmp_path):
-    """Writes a trace file; gives the start of its specification."""
-
-    def write(*lines) -> str:
-        (tmp_path / "trace.csv").write_text("\n".join(map(str, lines)))
-        return f"trace:file={tmp_path / 'trace.csv'}"
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("spec", "mean", "cv"),
     [
@@ -202,7 +191,8 @@ def test_burstiness_and_smoothness_are_the_shape_of_gamma():
         ("video:4,30,jitter=0.05", "jitter must lie between 0 and 0.0333"),
         ("trace", "file is missing"),
         ("trace:file=", "file is missing"),
-        ("trace:file=a,b.csv", "kind must be one of timestamps, intervals, counts, not 'b.csv'"),
+        ("trace:file=a,b.csv", "kind must be one of timestamps, intervals, counts, .*, not 'b.csv'"),
+        ("trace:file=a.csv,unit=minutes", "unit must be one of s, ms, us, ns, not 'minutes'"),
         ("trace:file=a.csv,scale=0", "scale must be a positive number"),
         ("closed:0", "users must lie between 1 and"),
         ("closed:1,-1", "think must be zero or more"),
@@ -255,67 +245,6 @@ def test_a_saved_schedule_replays_bit_for_bit(spec, tmp_path):
     again = parse(f"trace:file={tmp_path / 'saved.csv'}").schedule(30, 99)
     assert np.array_equal(again.times, ours.times)
     assert again.digest == ours.digest
-
-
-def test_a_trace_reads_timestamps_intervals_and_counts(trace):
-    assert drawn(trace(0.5, 1, 1, 2.25)).tolist() == [0.5, 1, 1, 2.25]
-    assert drawn(trace("# made by hand", "intervals", 0.5, "", 1, 0)).tolist() == [0.5, 1.5, 1.5]
-    assert drawn(trace("n, at ,size", "1,0.5,9", "2,3,9") + ",column=at").tolist() == [0.5, 3]
-    assert drawn(trace(0.5, 1) + ",kind=intervals").tolist() == [0.5, 1.5]
-    counts = np.bincount((drawn(trace("counts", 5, 0, 1000)) // 60).astype(int))
-    assert counts.tolist() == [5, 0, 1000]
-
-
-def test_a_trace_is_stretched_skipped_and_cut_at_the_end_of_the_run(trace):
-    spec = trace(1, 2, 3, 4)
-    assert drawn(spec + ",scale=2").tolist() == [2, 4, 6, 8]
-    assert drawn(spec + ",skip=2,scale=0.5").tolist() == [0, 0.5, 1]
-    assert drawn(spec, 3).tolist() == [1, 2]
-    assert drawn(spec, 0.5).tolist() == []
-    assert drawn(spec + ",skip=5").tolist() == []
-
-
-@pytest.mark.parametrize("shorter", [30, 60, 125.5])
-def test_a_longer_run_of_counts_begins_like_a_shorter_one(shorter, trace):
-    spec = trace("counts", 100, 200, 0, 300) + ",scale=0.7,skip=10"
-    short, long = drawn(spec, shorter), drawn(spec, 1000)
-    assert np.array_equal(long[: len(short)], short)
-
-
-@pytest.mark.parametrize(
-    ("lines", "says"),
-    [
-        ([], "is empty"),
-        (["timestamps"], "is empty"),
-        ([1, "x"], "line 2: 'x' is not a number"),
-        (["t", 1, "", "nan"], "line 4: 'nan' is not a finite number"),
-        ([1, "inf"], "line 2: 'inf' is not a finite number"),
-        ([-1], "line 1: -1 is negative"),
-        (["# t", 2, 1], "line 3: 1 is earlier than the timestamp before it"),
-        (["counts", 1.5], "line 2: 1.5 is not a whole number of arrivals"),
-        (["counts", 1e12], "more than 50,000,000 arrivals"),
-    ],
-)
-def test_a_bad_trace_is_refused_with_its_line(lines, says, trace):
-    with pytest.raises(ValueError, match=says) as error:
-        drawn(trace(*lines))
-    assert "\n" not in str(error.value)
-
-
-def test_a_trace_that_cannot_be_read_or_has_no_such_column_is_refused(trace, tmp_path):
-    for spec, says in [
-        (f"trace:file={tmp_path / 'none.csv'}", "cannot read .*none.csv: No such file"),
-        (f"trace:file={tmp_path}", "cannot read .*: Is a directory"),
-        (trace("a,b", "1,2", "3") + ",column=c", "line 1: no column 'c' in a, b"),
-        (trace("a,b", "1,2", "3") + ",column=b", "line 3: '' is not a number"),
-    ]:
-        with pytest.raises(ValueError, match=says):
-            drawn(spec)
-    (tmp_path / "photo.csv").write_bytes(b"\xff\xd8\xff\x00\n" * 9)
-    with pytest.raises(ValueError, match="is not a text file"):
-        drawn(f"trace:file={tmp_path / 'photo.csv'}")
-    with pytest.raises(ValueError, match="cannot be written in a specification"):
-        Trace("a,b.csv")
 
 
 def test_numbers_that_describe_a_schedule():

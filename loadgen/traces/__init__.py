@@ -14,7 +14,7 @@ from loadgen.traces import cells, columns, layouts, rows
 from loadgen.traces.cells import UNITS
 from loadgen.traces.faults import Fault, counted
 
-__all__ = ["KINDS", "UNITS", "Recording", "read", "save"]
+__all__ = ["KINDS", "UNITS", "Recording", "counted", "read", "save"]
 
 KINDS = (*columns.KINDS, *layouts.LAYOUTS)
 

@@ -136,12 +136,12 @@ class CsvTable:
         if not row:
             raise Fault(" is empty")
         first = [cell.strip() for cell in row]
-        while not first[-1]:
-            first.pop()
+        numbers = first[: max(i + 1 for i, cell in enumerate(first) if cell)]  # separators may end the line
+        header = not all(map(cells.is_value, numbers))
+        first = first if header else numbers
         if comma := next(filter(cells.has_decimal_comma, first), ""):
             raise LineFault(line, cells.complaint(comma, "a name or a number"))
         self.line, self.width, self.first = line, len(first), first
-        header = not all(map(cells.is_value, first))
         self.names = first if header else []
         if not header:
             self._rows = chain([(line, row)], self._rows)
@@ -201,4 +201,7 @@ class JsonTable:
 
 
 def cell(value) -> str:
+    """Text and numbers as they stand in the file; else what is no number and reads like it."""
+    if isinstance(value, list | dict):
+        return "[...]" if isinstance(value, list) else "{...}"
     return value if isinstance(value, str) else json.dumps(value)
