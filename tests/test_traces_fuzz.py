@@ -31,20 +31,14 @@ class Table:
             rows.append(self.separator.join(cells))
             rows += rng.choices(["", "# between", "   "], k=rng.choice([0, 0, 0, 1]))
             at += Fraction(rng.randint(0, 3 * 10**6), 10**6)
-        self.text = (
-            rng.choice(["", "\ufeff"]) + rng.choice(["", f"# made up{self.end}"]) + self.end.join(rows) + self.end
-        )
+        head = rng.choice(["", "\ufeff"]) + rng.choice(["", f"# made up{self.end}"]) + rows[0] + self.end
+        self.begin, self.text = len(head), head + self.end.join(rows[1:]) + self.end
 
     def damaged(self, rng: random.Random) -> str:
         """The same with one or two characters changed, lost or added behind the header, or cut short."""
         text = self.text
-        begin = next(
-            match.end()
-            for match in re.finditer("\r\n|\n", text)
-            if "# made" not in text[: match.end()] or match.start() > 12
-        )
         for _ in range(rng.randint(1, 2)):
-            at = rng.randrange(begin, len(text) + 1) if len(text) > begin else begin
+            at = rng.randint(self.begin, max(self.begin, len(text)))
             text = rng.choice(
                 [
                     text[:at] + rng.choice(JUNK) + text[at:],
@@ -57,24 +51,24 @@ class Table:
 
     def read(self, text: str) -> list[float]:
         """A naive reading. Raises whatever it likes for what it cannot read."""
-        lines = [
-            line for line in re.split("\r\n|\r|\n", text.removeprefix("\ufeff")) if line.strip() and line[0] != "#"
-        ]
-        cells = [
-            line.split(self.separator)[self.place].strip() for line in lines[1:] if line.strip(self.separator + " ")
-        ]
-        if self.form.startswith("iso"):
+        lines = [line for line in re.split("\r\n|\r|\n", text.removeprefix("\ufeff")) if line[:1] != "#"]
+        lines = [line for line in lines if line.strip(" \t,;")][1:]
+        if self.width == 1:  # a comma, what separates cells where there is one column, may end a line
+            cells = [line.removesuffix(",").strip() for line in lines]
+        else:
+            cells = [line.split(self.separator)[self.place].strip() for line in lines]
+        if ":" in cells[0]:
             times = [moment(cell) for cell in cells]
         else:
             times = [Fraction(cell) for cell in cells]
             if times[0] >= 10**8:
                 times = [time / next(10**n for n in (0, 3, 6, 9) if times[0] < 10 ** (11 + n)) for time in times]
-        epoch = self.form.startswith("iso") or times[0] >= 10**8
+        epoch = ":" in cells[0] or times[0] >= 10**8
         return [float(time - times[0] * epoch) for time in times]
 
 
 def moment(cell: str) -> Fraction:
-    """Python 3.10's datetime reads neither Z nor any number of digits: those are cut off before."""
+    """Since 1970. Python 3.10's datetime reads neither Z nor any number of digits: both are split off before."""
     whole, digits, zone = re.fullmatch(r"(.{19})(?:\.(\d+))?( ?Z|[ ]?[+-]\d\d:?\d\d)?", cell, re.ASCII).groups()
     ahead = (zone or "").replace(":", "").strip()
     offset = (
