@@ -308,7 +308,7 @@ class Trace(Arrivals):
             values = np.cumsum(recording.values) if recording.kind == "intervals" else recording.values
         times = (values - self.skip) * self.scale
         times = times[(times >= 0) & (times < seconds)]
-        used = f"{traces.counted(len(times), 'arrival')} from its {self.skip:g} to {end:g} s"
+        used = f"{traces.pluralise(len(times), 'arrival')} from its {self.skip:g} to {end:g} s"
         return times, f"trace {self.file}: {recording.source}; {recording.extent}; {used}"
 
 

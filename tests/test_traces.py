@@ -279,7 +279,8 @@ LINES = [
     ([-1], ", line 1: -1 is negative"),
     (["# t", 2, 1], ", line 3: 1 is earlier than the timestamp before it"),
     (["counts", 1.5], ", line 2: 1.5 is not a whole number of arrivals"),
-    (["counts", 1e12], "more than 50,000,000 arrivals"),
+    (["counts", 1e12], ", line 2: 1000000000000.0 in a minute is more than 50,000,000 arrivals"),
+    (["counts", 4e7, 4e7], "more than 50,000,000 arrivals; lower the rate"),
     (["t", "1_000"], ", line 2: '1_000' is not a number"),
     (["time;x", "0,100;a"], ", line 2: '0,100' is not a number: it has a decimal comma; expected 0.100"),
     (["0,100;a", "0,200;a"], ", line 1: '0,100' is not a number: it has a decimal comma; expected 0.100"),
@@ -315,7 +316,11 @@ LINES = [
     (['{"timestamp": NaN}'], ", line 1: 'NaN' is not a finite number"),
     (['{"timestamp": 1}', "[" * 10_000], ", line 2: '[[[["),
     (['[{"timestamp": 1}]'], " begins with '[': a JSON array is not read, only JSON lines, an object per line"),
-    (["{}"], ", line 1: "),
+    (["{}"], ", line 1: an object without keys; expected a timestamp"),
+    (['{"a": 1, "b": 2}'], ", line 1: no name tells which column holds the arrivals: a, b; say column=NAME"),
+    (['{"a": 1, "a\\n\\ud800": 2}'], "holds the arrivals: a, a\\n\\ud800; say column=NAME"),
+    (["intervals", 1e9], ", line 2: 1000000000.0 seconds are more than three years; expected another unit"),
+    (["t", "1." + "0" * 99, "0." + "1" * 99], ", line 3: 0.11111111111111111111111111111111111... is earlier than"),
 ]
 
 

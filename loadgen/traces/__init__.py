@@ -12,9 +12,9 @@ import numpy as np
 from loadgen.schedule import Schedule
 from loadgen.traces import cells, columns, layouts, rows
 from loadgen.traces.cells import UNITS
-from loadgen.traces.faults import Fault, counted
+from loadgen.traces.faults import Fault, pluralise
 
-__all__ = ["KINDS", "UNITS", "Recording", "counted", "read", "save"]
+__all__ = ["KINDS", "UNITS", "Recording", "pluralise", "read", "save"]
 
 KINDS = (*columns.KINDS, *layouts.LAYOUTS)
 
@@ -33,9 +33,9 @@ class Recording:
     def extent(self) -> str:
         """How many arrivals the file holds and when."""
         if self.kind == "counts":
-            return f"{self.values.sum():,.0f} arrivals in {counted(len(self.values), 'minute')}"
+            return f"{self.values.sum():,.0f} arrivals in {pluralise(len(self.values), 'minute')}"
         first, last = (self.values[0], self.values.sum()) if self.kind == "intervals" else self.values[[0, -1]]
-        return f"{counted(len(self.values), 'arrival')} from {first:.6g} to {last:.6g} s"
+        return f"{pluralise(len(self.values), 'arrival')} from {first:.6g} to {last:.6g} s"
 
 
 def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Recording:
@@ -45,7 +45,7 @@ def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Record
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return read_table(rows.table(file), kind, column, unit)
+            return read_table(rows.open_table(file), kind, column, unit)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -64,13 +64,13 @@ def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recordin
     column = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
     texts = table.column(column.index)
     if column.kind == "timestamps":
-        values, measure = cells.timestamps(texts, unit or column.unit)
+        values, measure = cells.read_timestamps(texts, unit or column.unit)
     elif column.kind == "intervals":
-        values, measure = cells.intervals(texts, unit or column.unit)
+        values, measure = cells.read_intervals(texts, unit or column.unit)
     elif unit:
         raise Fault(": counts are per minute and take no unit")
     else:
-        values, measure = cells.counts(texts)
+        values, measure = cells.read_counts(texts)
     if not len(values):
         raise Fault(" is empty")
     return Recording(column.kind, values, f"{column.label}{measure}{table.form}")

@@ -7,16 +7,16 @@ differences are taken before rounding: decimal numbers and whole nanoseconds, th
 import math
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
 from loadgen import schedule
-from loadgen.traces.faults import LineFault, shown
+from loadgen.traces.faults import LineFault, cut, quote
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 """Units of time and how many decimal places they lie below the second."""
@@ -45,31 +45,36 @@ def has_decimal_comma(text: str) -> bool:
     return bool(DECIMAL_COMMA.fullmatch(text))
 
 
-def timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
+def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
     """Seconds from the start of the trace, ascending, and a note on what the column counts.
 
     Without a unit numbers are seconds, or since 1970 in the unit that their size gives away. Raises LineFault.
     """
-    cells = limited(cells)
+    cells = limit(cells)
     line, text = next(cells, (0, ""))
     if not line:
         return np.array([]), ""
     first = (line, text.strip())
     if DATE_TIME.fullmatch(first[1]):
         if unit:
-            raise LineFault(line, f"{shown(text)} is a date-time, which takes no unit")
-        return date_times(first, cells)
-    value = number(*first)
+            raise LineFault(line, f"{quote(text)} is a date-time, which takes no unit")
+        return read_date_times(first, cells)
+    value = read_number(*first)
     recognised = not unit and value >= EPOCH
     unit = unit or recognise_unit(line, text, value)
     if value >= BELOW[unit]:
-        raise LineFault(line, f"{shown(text)} in {WORDS[unit]} lies beyond the year 5000; expected another unit")
+        raise LineFault(line, f"{quote(text)} in {WORDS[unit]} lies beyond the year 5000; expected another unit")
     places = UNITS[unit]
-    if value / 10**places < EPOCH:
-        values = ascending(first, cells, float if unit == "s" else lambda text: scaled(Decimal(text), places))
+    since_1970 = value / 10**places >= EPOCH
+    origin = Decimal(first[1] if since_1970 else 0)
+
+    def seconds(line: int, text: str) -> float:
+        value = read_number(line, text)
+        return scale(Decimal(text) - origin, places) if since_1970 or places else value
+
+    values = read_ascending(first, cells, seconds)
+    if not since_1970:
         return values, f", {WORDS[unit]} from the start of the trace"
-    origin = Decimal(first[1])
-    values = ascending(first, cells, lambda text: scaled(Decimal(text) - origin, places))
     begun = datetime.fromtimestamp(value / 10**places, timezone.utc).isoformat(" ", "seconds")
     how = " (recognised by their size; unit= says otherwise)" * recognised
     return values, f", {WORDS[unit]} since 1970{how}, counted from the first, {begun}, on"
@@ -80,62 +85,53 @@ def recognise_unit(line: int, text: str, value: float) -> str:
     for unit, limit in BELOW.items():
         if value < limit:
             return unit
-    raise LineFault(line, f"{shown(text)} is no time since 1970 in any of {', '.join(UNITS)}")
+    raise LineFault(line, f"{quote(text)} is no time since 1970 in any of {', '.join(UNITS)}")
 
 
-def scaled(value: Decimal, places: int) -> float:
+def scale(value: Decimal, places: int) -> float:
     return float(value.scaleb(-places))
 
 
-def ascending(first: tuple[int, str], cells: Cells, seconds) -> np.ndarray:
-    """`seconds(text)` of the first cell and all others. Raises LineFault where a time goes back or leaps."""
-    number(*first)
-    before, values = seconds(first[1]), array("d")
-    values.append(before)
-    for line, text in cells:
-        number(line, text)
-        value = seconds(text)
-        check_order(line, text, before, value, first)
+def read_date_times(first: tuple[int, str], cells: Cells) -> tuple[np.ndarray, str]:
+    origin, zone = read_nanoseconds(*first)
+
+    def seconds(line: int, text: str) -> float:
+        now, aware = read_nanoseconds(line, text)
+        if aware != zone:
+            one, other = ("a", "no") if zone else ("no", "a")
+            raise LineFault(line, f"{quote(text)} has {other} time zone; expected {one}, as on line {first[0]}")
+        return (now - origin) / 10**9
+
+    return read_ascending(first, cells, seconds), f", date-times, counted from the first, {first[1]}, on"
+
+
+def read_ascending(first: tuple[int, str], cells: Cells, seconds: Callable[[int, str], float]) -> np.ndarray:
+    """`seconds(line, text)` of the first cell and all others. Raises LineFault where a time goes back or leaps."""
+    before, values = 0.0, array("d")
+    for line, text in chain([first], cells):
+        value = seconds(line, text)
+        if value < before:
+            raise LineFault(line, f"{cut(text)} is earlier than the timestamp before it; expected ascending ones")
+        if value >= EPOCH:
+            says = f"{cut(text)} lies more than three years after the start; the first, on line {first[0]}, is"
+            raise LineFault(line, f"{says} {cut(first[1])}: expected one unit and one origin")
         values.append(value)
         before = value
     return np.array(values)
 
 
-def check_order(line: int, text: str, before: float, value: float, first: tuple[int, str]) -> None:
-    if value < before:
-        raise LineFault(line, f"{text.strip()} is earlier than the timestamp before it; expected ascending ones")
-    if value >= EPOCH:
-        says = f"{text.strip()} lies more than three years after the start; the first is {first[1]} (line {first[0]})"
-        raise LineFault(line, f"{says}: expected one unit and one origin")
-
-
-def date_times(first: tuple[int, str], cells: Cells) -> tuple[np.ndarray, str]:
-    origin, zone = nanoseconds(*first)
-    before, values = 0.0, array("d", [0.0])
-    for line, text in cells:
-        now, aware = nanoseconds(line, text)
-        if aware != zone:
-            one, other = ("a", "no") if zone else ("no", "a")
-            raise LineFault(line, f"{shown(text)} has {other} time zone; expected {one}, as on line {first[0]}")
-        value = (now - origin) / 10**9
-        check_order(line, text, before, value, first)
-        values.append(value)
-        before = value
-    return np.array(values), f", date-times, counted from the first, {first[1]}, on"
-
-
-def nanoseconds(line: int, text: str) -> tuple[int, bool]:
+def read_nanoseconds(line: int, text: str) -> tuple[int, bool]:
     """Since the year 1, in UTC where the text names its time zone, and whether it does. Raises LineFault."""
     found = DATE_TIME.fullmatch(text.strip())
     try:
         if not found:
             raise ValueError
         day, hours, minutes, seconds, fraction, zone, sign, ahead, beyond = found.groups()
-        whole = ordinal(day) * 86_400 + in_day(int(hours), int(minutes), int(seconds))
+        whole = ordinal(day) * 86_400 + seconds_of_day(int(hours), int(minutes), int(seconds))
         if sign:
-            whole -= int(sign + "1") * in_day(int(ahead), int(beyond), 0)
+            whole -= int(sign + "1") * seconds_of_day(int(ahead), int(beyond), 0)
     except ValueError:
-        says = f"{shown(text)} is not a date-time; expected one such as 2023-11-16 18:15:46.68 or with +00:00 behind"
+        says = f"{quote(text)} is not a date-time; expected one such as 2023-11-16 18:15:46.68 or with +00:00 behind"
         raise LineFault(line, says) from None
     return whole * 10**9 + (int(fraction.ljust(9, "0")) if fraction else 0), bool(zone)
 
@@ -145,60 +141,64 @@ def ordinal(day: str) -> int:
     return date.fromisoformat(day).toordinal()
 
 
-def in_day(hours: int, minutes: int, seconds: int) -> int:
+def seconds_of_day(hours: int, minutes: int, seconds: int) -> int:
     if hours > 23 or minutes > 59 or seconds > 59:
         raise ValueError
     return hours * 3600 + minutes * 60 + seconds
 
 
-def intervals(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
+def read_intervals(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
     """Seconds between arrivals, and a note. Raises LineFault."""
     places, values = UNITS[unit or "s"], array("d")
-    for line, text in limited(cells):
-        value = number(line, text)
-        values.append(scaled(Decimal(text.strip()), places) if places else value)
+    for line, text in limit(cells):
+        value = read_number(line, text)
+        if value / 10**places >= EPOCH:
+            raise LineFault(line, f"{cut(text)} {WORDS[unit or 's']} are more than three years; expected another unit")
+        values.append(scale(Decimal(text), places) if places else value)
     return np.array(values), f", {WORDS[unit or 's']} between arrivals"
 
 
-def counts(cells: Cells) -> tuple[np.ndarray, str]:
+def read_counts(cells: Cells) -> tuple[np.ndarray, str]:
     """Arrivals in every minute, and a note. Raises LineFault."""
     values = array("d")
-    for line, text in limited(cells):
-        values.append(count(line, text))
+    for line, text in limit(cells):
+        values.append(read_count(line, text))
     return np.array(values), ", arrivals per minute"
 
 
-def count(line: int, text: str) -> float:
-    value = number(line, text)
+def read_count(line: int, text: str) -> float:
+    value = read_number(line, text)
     if value % 1:
-        raise LineFault(line, f"{text.strip()} is not a whole number of arrivals")
+        raise LineFault(line, f"{cut(text)} is not a whole number of arrivals")
+    if value > schedule.LIMIT:
+        raise LineFault(line, f"{cut(text)} in a minute is more than {schedule.LIMIT:,} arrivals, the most of a run")
     return value
 
 
-def number(line: int, text: str) -> float:
+def read_number(line: int, text: str) -> float:
     """A finite number that is not negative. Raises LineFault."""
     text = text.strip()
     if not NUMBER.fullmatch(text):
         if NOT_FINITE.fullmatch(text):
-            raise LineFault(line, f"{text!r} is not a finite number")
-        raise LineFault(line, complaint(text, "a number"))
+            raise LineFault(line, f"{quote(text)} is not a finite number")
+        raise LineFault(line, explain(text, "a number"))
     value = float(text)
     if value == math.inf:
-        raise LineFault(line, f"{shown(text)} is not a finite number: too large")
+        raise LineFault(line, f"{quote(text)} is not a finite number: too large")
     if value < 0:
-        raise LineFault(line, f"{text} is negative; expected zero or more")
+        raise LineFault(line, f"{cut(text)} is negative; expected zero or more")
     return value
 
 
-def complaint(text: str, expected: str) -> str:
+def explain(text: str, expected: str) -> str:
     if has_decimal_comma(text):
         point = text.replace(",", ".") if text.count(",") == 1 else text.replace(",", "")
-        return f"{shown(text)} is not a number: it has a decimal comma; expected {shown(point)[1:-1]}"
+        return f"{quote(text)} is not a number: it has a decimal comma; expected {cut(point)}"
     what = " (a date-time among numbers)" if DATE_TIME.fullmatch(text) else ""
-    return f"{shown(text)} is not a number{what}; expected {expected}"
+    return f"{quote(text)} is not a number{what}; expected {expected}"
 
 
-def limited(cells: Cells) -> Cells:
+def limit(cells: Cells) -> Cells:
     """The same cells; raises LineFault for more than a schedule may hold."""
     yield from islice(cells, schedule.LIMIT)
     for line, _ in cells:

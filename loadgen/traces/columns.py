@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from loadgen.traces.cells import is_value
-from loadgen.traces.faults import LineFault, shown
+from loadgen.traces.faults import LineFault, cut, quote
 from loadgen.traces.rows import Table
 
 NAMES = {
@@ -36,16 +36,16 @@ class Column:
     """How it was chosen."""
 
 
-def plain(name: str) -> str:
+def normalise(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.lower())
 
 
-def meaning(name: str) -> tuple[str, str]:
+def interpret(name: str) -> tuple[str, str]:
     """The kind and the unit that a name gives away; empty where it gives away none."""
-    if kind := PLAIN.get(plain(name), ""):
+    if kind := PLAIN.get(normalise(name), ""):
         return kind, ""
     found = UNIT.search(name.lower().replace("_", " ").strip())
-    kind = PLAIN.get(plain(name.lower().replace("_", " ").strip()[: found.start()]), "") if found else ""
+    kind = PLAIN.get(normalise(name.lower().replace("_", " ").strip()[: found.start()]), "") if found else ""
     return (kind, SHORT.get(found[1], found[1])) if kind in ("timestamps", "intervals") else ("", "")
 
 
@@ -56,65 +56,65 @@ def choose(table: Table, kind: str = "", column: str = "", hint: str = "") -> Co
     """
     if kind == "counts":
         refuse_functions_as_rows(table, hint)
-    index = asked_for(table, column) if column else only_one(table, kind, hint)
+    index = find_requested(table, column) if column else find_evident(table, kind, hint)
     name = table.names[index] if table.names else ""
-    said, unit = meaning(name)
+    said, unit = interpret(name)
     kind = kind or said or "timestamps"
     if kind == "counts":
         refuse_functions_as_rows(table, hint)
-    label = f"column {shown(name)}" if name else f"column {index + 1}" if table.width > 1 else "the only column"
+    label = f"column {quote(name)}" if name else f"column {index + 1}" if table.width > 1 else "the only column"
     return Column(index, kind, "" if kind == "counts" else unit, label)
 
 
-def asked_for(table: Table, column: str) -> int:
+def find_requested(table: Table, column: str) -> int:
     named = [i for i, name in enumerate(table.names) if name == column]
     place = int(column) - 1 if re.fullmatch(r"[1-9]\d{0,8}", column) else -1
     if 0 <= place < table.width:
         if not table.names or (not named and not is_value(table.first[place])):
             return place
         says = f"column={column} may mean the name or the place, and this line a header or a row"
-        raise LineFault(table.line, f"{says}: {listed(table)}; expected a header of words")
+        raise LineFault(table.line, f"{says}: {list_columns(table)}; expected a header of words")
     if len(named) > 1:
         numbers = " and ".join(str(i + 1) for i in named)
-        raise LineFault(table.line, f"{len(named)} columns are named {shown(column)}: say column={numbers}")
+        raise LineFault(table.line, f"{len(named)} columns are named {quote(column)}: say column={numbers}")
     if named:
         return named[0]
     if not table.names:
         says = f"there is no header, so column must be a number from 1 to {table.width}"
-        raise LineFault(table.line, f"{says}, not {shown(column)}")
-    raise LineFault(table.line, f"no column {shown(column)} in {listed(table)}")
+        raise LineFault(table.line, f"{says}, not {quote(column)}")
+    raise LineFault(table.line, f"no column {quote(column)} in {list_columns(table)}")
 
 
-def only_one(table: Table, kind: str, hint: str) -> int:
+def find_evident(table: Table, kind: str, hint: str) -> int:
     if table.width == 1:
         return 0
     if not table.names:
-        says = f"{table.width} columns without a header, {listed(table)}: say column=1 to column={table.width}"
+        says = f"{table.width} columns without a header, {list_columns(table)}: say column=1 to column={table.width}"
         if table.width == 2 and table.form == "":
             says += f", or write {'.'.join(table.first)} if its comma is a decimal one"
         raise LineFault(table.line, says)
-    meanings = [meaning(name)[0] for name in table.names]
+    meanings = [interpret(name)[0] for name in table.names]
     evident = [i for i, said in enumerate(meanings) if said and said == (kind or said)]
     if len(evident) == 1:
         return evident[0]
-    sought, several = kind or "arrivals", " and ".join(shown(table.names[i]) for i in evident)
+    sought, several = kind or "arrivals", " and ".join(quote(table.names[i]) for i in evident)
     says = f"{several} may each hold the {sought}" if several else f"no name tells which column holds the {sought}"
-    raise LineFault(table.line, f"{says}: {listed(table)}; say column=NAME{hint}")
+    raise LineFault(table.line, f"{says}: {list_columns(table)}; say column=NAME{hint}")
 
 
 def refuse_functions_as_rows(table: Table, hint: str) -> None:
     minutes = [name for name in table.names if name.isdecimal()]
-    functions = [name for name in table.names if plain(name) in FUNCTIONS]
+    functions = [name for name in table.names if normalise(name) in FUNCTIONS]
     if len(minutes) > 1:
         says = f"the columns {minutes[0]} to {minutes[-1]} look like minutes and every row like one function"
     elif functions:
-        says = f"the column {shown(functions[0])} makes every row one function's, not one minute's"
+        says = f"the column {quote(functions[0])} makes every row one function's, not one minute's"
     else:
         return
     hint = hint or "; kind=azure-functions-2019 sums them for HashOwner,HashApp,HashFunction,Trigger,1,2,..."
     raise LineFault(table.line, f"{says}; kind=counts expects one row per minute: sum them first{hint}")
 
 
-def listed(table: Table) -> str:
-    names = [shown(name)[1:-1] or "(no name)" for name in table.first[:SHOWN]]
+def list_columns(table: Table) -> str:
+    names = [cut(name) or "(no name)" for name in table.first[:SHOWN]]
     return ", ".join(names) + (f" and {table.width - SHOWN} more" if table.width > SHOWN else "")

@@ -10,11 +10,15 @@ class LineFault(Fault):
         super().__init__(f", line {line}: {text}")
 
 
-def shown(text: str) -> str:
-    """A cell or a name as an error quotes it: on one line, no longer than 40 characters."""
+def cut(text: str) -> str:
+    """A cell or a name as an error shows it: on one line, its control characters escaped, at most 40 characters."""
     text = text.strip()
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return repr(text if len(text) <= 40 else text[:37] + "...")[1:-1]
 
 
-def counted(n: int, noun: str) -> str:
+def quote(text: str) -> str:
+    return f"'{cut(text)}'"
+
+
+def pluralise(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"

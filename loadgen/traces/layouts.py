@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from loadgen.traces import cells
-from loadgen.traces.faults import Fault, LineFault, counted, shown
+from loadgen.traces.faults import Fault, LineFault, pluralise, quote
 from loadgen.traces.rows import JsonTable, Table
 
 
@@ -22,11 +22,11 @@ class Layout:
     """JsonTable for JSON lines."""
 
 
-def places(layout: Layout, table: Table) -> list[int]:
+def find_columns(layout: Layout, table: Table) -> list[int]:
     """Where the layout's columns are. Raises Fault."""
     there = [name.lower() for name in table.names]
     if layout.lines is JsonTable and not isinstance(table, JsonTable):
-        raise LineFault(table.line, f"{shown(','.join(table.first))} is not a JSON object; expected one on every line")
+        raise LineFault(table.line, f"{quote(','.join(table.first))} is not a JSON object; expected one on every line")
     for name in layout.columns:
         if there.count(name.lower()) != 1:
             count = "no" if name.lower() not in there else "more than one"
@@ -38,9 +38,9 @@ def recognise(table: Table) -> str:
     """The name of the layout that the table plainly has; empty for none."""
     for name, layout in LAYOUTS.items():
         try:
-            found = places(layout, table)
+            found = find_columns(layout, table)
             if layout.read is read_counts:
-                minutes(table, found)
+                find_minutes(table, found)
         except Fault:
             continue
         return name
@@ -50,7 +50,7 @@ def recognise(table: Table) -> str:
 def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str]:
     """Kind, values and a note. Raises Fault."""
     layout = LAYOUTS[name]
-    kind, values, note = layout.read(table, places(layout, table))
+    kind, values, note = layout.read(table, find_columns(layout, table))
     if not len(values):
         raise Fault(" is empty")
     return kind, values, f"{source}{note}"
@@ -60,8 +60,8 @@ def read_times(unit: str) -> Callable[[Table, list[int]], tuple[str, np.ndarray,
     """A reader of the first of a layout's columns, in that unit; empty for date-times."""
 
     def read(table: Table, columns: list[int]):
-        values, note = cells.timestamps(table.column(columns[0]), unit)
-        return "timestamps", values, f": column {shown(table.names[columns[0]])}{note}"
+        values, note = cells.read_timestamps(table.column(columns[0]), unit)
+        return "timestamps", values, f": column {quote(table.names[columns[0]])}{note}"
 
     return read
 
@@ -72,7 +72,7 @@ def read_ends(table: Table, columns: list[int]):
     values, early = array("d"), 0
     for line, row in table.rows():
         for text in (row[end], row[duration]):
-            cells.number(line, text)
+            cells.read_number(line, text)
         start = float(Decimal(row[end].strip()) - Decimal(row[duration].strip()))
         if start < 0:
             early += 1
@@ -82,7 +82,7 @@ def read_ends(table: Table, columns: list[int]):
     return "timestamps", np.sort(np.array(values)), note
 
 
-def minutes(table: Table, columns: list[int]) -> list[int]:
+def find_minutes(table: Table, columns: list[int]) -> list[int]:
     """The places of the columns 1, 2, 3, ... Raises LineFault if there are none or others."""
     rest = [i for i in range(table.width) if i not in columns]
     if not rest or [table.names[i] for i in rest] != [str(i + 1) for i in range(len(rest))]:
@@ -92,7 +92,7 @@ def minutes(table: Table, columns: list[int]) -> list[int]:
 
 def read_counts(table: Table, columns: list[int]):
     """Arrivals per minute, summed over the functions, which are the rows."""
-    places = minutes(table, columns)
+    places = find_minutes(table, columns)
     begin, end = places[0], places[-1] + 1
     if end - begin != len(places):
         raise LineFault(table.line, f"expected {', '.join(FUNCTIONS_2019)} before the minutes")
@@ -101,12 +101,12 @@ def read_counts(table: Table, columns: list[int]):
         own = row[begin:end]
         digits = "".join(own)
         if not (digits.isascii() and digits.isdecimal() and all(own)):
-            own = [cells.count(line, text) for text in own]
+            own = [cells.read_count(line, text) for text in own]
         total += np.fromiter(map(float, own), float, len(own))
         functions += 1
     if not np.isfinite(total).all():
         raise Fault(" counts more arrivals than a number holds")
-    note = f": arrivals per minute, summed over {counted(functions, 'function')}"
+    note = f": arrivals per minute, summed over {pluralise(functions, 'function')}"
     return "counts", total if functions else total[:0], note
 
 

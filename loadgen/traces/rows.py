@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Protocol, TextIO
 
 from loadgen.traces import cells
-from loadgen.traces.faults import Fault, LineFault, counted, shown
+from loadgen.traces.faults import Fault, LineFault, pluralise, quote
 
 LONGEST = 1 << 20  # characters in a line
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
@@ -28,6 +28,7 @@ class Table(Protocol):
     form: str
     """How the file is written, to be added to a note; empty for a plain CSV file."""
     first: list[str]
+    """The names, or the cells of the first row where there are none."""
 
     def column(self, index: int) -> Iterator[tuple[int, str]]:
         """The cells of one column, each with its line."""
@@ -36,20 +37,20 @@ class Table(Protocol):
         """All cells, as many as there are names, with the line on which the row begins."""
 
 
-def table(file: TextIO) -> "CsvTable | JsonTable":
+def open_table(file: TextIO) -> "CsvTable | JsonTable":
     """Find out the form of a file. Raises Fault for one that is empty or no table, UnicodeDecodeError."""
-    lines = raw_lines(file)
-    head = beginning(lines)
-    start = next((line.lstrip() for line in head if not skipped(line)), "")
+    lines = read_lines(file)
+    head = read_head(lines)
+    start = next((line.lstrip() for line in head if not is_skipped(line)), "")
     lines = Lines(chain(head, lines))
     if start.startswith("{"):
         return JsonTable(lines)
-    if start.startswith("[") and not start.startswith("[]"):
+    if start.startswith("["):
         raise Fault(" begins with '[': a JSON array is not read, only JSON lines, an object per line")
-    return CsvTable(lines, separator(head))
+    return CsvTable(lines, find_separator(head))
 
 
-def raw_lines(file: TextIO) -> Iterator[str]:
+def read_lines(file: TextIO) -> Iterator[str]:
     number = 0
     while line := file.readline(LONGEST):
         number += 1
@@ -60,16 +61,16 @@ def raw_lines(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def beginning(lines: Iterator[str]) -> list[str]:
+def read_head(lines: Iterator[str]) -> list[str]:
     """The first lines, eight of them with content."""
     head, content = [], 0
     while content < 8 and (line := next(lines, "")):
         head.append(line)
-        content += not skipped(line)
+        content += not is_skipped(line)
     return head
 
 
-def skipped(line: str) -> bool:
+def is_skipped(line: str) -> bool:
     return line.startswith("#") or line.isspace()
 
 
@@ -87,32 +88,32 @@ class Lines:
             self._number += 1
             if self.within:
                 return line
-            if not skipped(line):
+            if not is_skipped(line):
                 self.start, self.within = self._number, True
                 return line
         raise StopIteration
 
 
-def separator(head: list[str]) -> str:
+def find_separator(head: list[str]) -> str:
     """The first of SEPARATORS that splits the first two rows into equally many cells, two or more.
 
     If none does: the first that splits the first row, so that the second is refused with its line.
     """
-    widths = {each: [len(row) for _, row in islice(lenient_rows(head, each), 2)] for each in SEPARATORS}
+    widths = {each: [len(row) for _, row in islice(parse_head(head, each), 2)] for each in SEPARATORS}
     for each, found in widths.items():
         if found[:1] != [1] and len(set(found)) == 1:
             return each
     return next((each for each, found in widths.items() if found and found[0] > 1), ",")
 
 
-def lenient_rows(head: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def parse_head(head: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     try:
-        yield from csv_rows(Lines(head), delimiter)
+        yield from parse_rows(Lines(head), delimiter)
     except Fault:  # a quoted cell may end beyond the head; reading the whole file tells
         return
 
 
-def csv_rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def parse_rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         lines.within = False
@@ -130,7 +131,7 @@ class CsvTable:
     """A first row with a cell that is no number and no date-time is a header."""
 
     def __init__(self, lines: Lines, separator: str):
-        self._rows, self._separator = csv_rows(lines, separator), separator
+        self._rows, self._separator = parse_rows(lines, separator), separator
         self.form = "" if separator == "," else f", separated by {SEPARATORS[separator]}"
         line, row = next(self._rows, (0, []))
         if not row:
@@ -140,7 +141,7 @@ class CsvTable:
         header = not all(map(cells.is_value, numbers))
         first = first if header else numbers
         if comma := next(filter(cells.has_decimal_comma, first), ""):
-            raise LineFault(line, cells.complaint(comma, "a name or a number"))
+            raise LineFault(line, cells.explain(comma, "a name or a number"))
         self.line, self.width, self.first = line, len(first), first
         self.names = first if header else []
         if not header:
@@ -158,7 +159,7 @@ class CsvTable:
             yield line, row[index]
 
     def _mismatch(self, row: list[str]) -> str:
-        says = f"{counted(len(row), 'cell')} where line {self.line} has {counted(self.width, 'column')}"
+        says = f"{pluralise(len(row), 'cell')} where line {self.line} has {pluralise(self.width, 'column')}"
         pair = re.search(r"(?:^|,)\s*(\d+,\d+)\s*(?:,|$)", ",".join(row)) if self._separator == "," else None
         if len(row) > self.width and pair:
             says += f"; is {pair[1]} a number with a decimal comma? Expected {pair[1].replace(',', '.')}"
@@ -174,7 +175,9 @@ class JsonTable:
         self._lines = lines
         self._parse = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
         self.line, entry = next(self._objects())
-        self.names, self.first, self.width = list(entry), [cell(value) for value in entry.values()], len(entry)
+        if not entry:
+            raise LineFault(self.line, "an object without keys; expected a timestamp")
+        self.names, self.first, self.width = list(entry), list(entry), len(entry)
         self._head = (self.line, entry)
 
     def _objects(self) -> Iterator[tuple[int, dict]]:
@@ -185,22 +188,22 @@ class JsonTable:
             except (ValueError, RecursionError):
                 entry = None
             if not isinstance(entry, dict):
-                raise LineFault(self._lines.start, f"{shown(line)} is not a JSON object; expected one on every line")
+                raise LineFault(self._lines.start, f"{quote(line)} is not a JSON object; expected one on every line")
             yield self._lines.start, entry
 
     def rows(self):
         for line, entry in chain([self._head], self._objects()):
-            yield line, [cell(entry.get(name)) for name in self.names]
+            yield line, [as_text(entry.get(name)) for name in self.names]
 
     def column(self, index):
         name = self.names[index]
         for line, entry in chain([self._head], self._objects()):
             if name not in entry:
-                raise LineFault(line, f"no {shown(name)}; expected one in every object")
-            yield line, cell(entry[name])
+                raise LineFault(line, f"no {quote(name)}; expected one in every object")
+            yield line, as_text(entry[name])
 
 
-def cell(value) -> str:
+def as_text(value) -> str:
     """Text and numbers as they stand in the file; else what is no number and reads like it."""
     if isinstance(value, list | dict):
         return "[...]" if isinstance(value, list) else "{...}"
