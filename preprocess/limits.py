@@ -1,4 +1,5 @@
-"""What is too much: the one place where it is said. All of it is read from a file's header, before anything is decoded.
+"""What is too much: the one place where it is said. All of it is read from a file's header, before anything is decoded;
+the length of a sound is counted while it is decoded, too, as headers do not always tell it.
 
 Each limit is far above what a photograph or a spoken sentence needs, and bounds the memory or the time that a few bytes
 of a stranger's can cost. The clients' arms and the server's steps refuse by the same ones, with ValueError and with
@@ -35,6 +36,10 @@ MAX_CHANNELS = 8
 
 MAX_SAMPLES = 2 * 192_000 * MAX_SECONDS
 """Samples of one sound, of all channels, as decoded: a minute of stereo at 192 kHz, 88 MiB in float32."""
+
+
+MAX_JOINED = 100
+"""Sounds that are joined in one FLAC or Ogg file: each one costs a decoder of its own, whatever its length."""
 
 
 def told(error):

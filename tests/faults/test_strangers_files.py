@@ -216,7 +216,7 @@ def test_a_program_that_runs_pip_requires_hashes():
 
 def test_the_gpu_image_takes_out_of_the_lock_all_that_its_libraries_need():
     names = re.search(r'ARG LIBRARIES="(.*?)"', (ROOT / "Dockerfile.gpu").read_text(), re.S)[1]
-    libraries = ("librosa", "soundfile", "pillow", "onnx", "tritonclient[grpc]")
+    libraries = ("librosa", "soundfile", "av", "pillow", "onnx", "tritonclient[grpc]")
     needed, waiting = set(), [Requirement(name) for name in libraries]
     while waiting:
         requirement = waiting.pop()

@@ -1,0 +1,79 @@
+"""Encoded sound -> samples of one channel. Which decoder reads a file follows from its format alone:
+
+| format | decoder |
+|---|---|
+| WAV: PCM of 8 to 32 bits, float, A-law, mu-law, IMA and MS ADPCM | libsndfile, as librosa |
+| FLAC of 8, 16 and 24 bits; Ogg with Vorbis or Opus | libsndfile, as librosa, to the end of the file |
+| MP3 (and layers I and II) | FFmpeg: libsndfile ends where the first frames, or a header, suggest |
+| FLAC of other depths; Ogg with FLAC; WAV with GSM 6.10 | FFmpeg: libsndfile does not read them, or miscounts |
+
+A header's length is used to refuse what is too long, never to end early: FLAC and MP3 are read until nothing comes,
+joined FLAC and Ogg files one after the other; WAV and Ogg say where their sound ends. FLAC has checksums and mostly
+says its length: one that is damaged or cut short is refused. Of the others what is there is answered, as by players.
+"""
+
+from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile
+from preprocess.audio_mono import Mono
+from preprocess.limits import MAX_BYTES, MAX_JOINED
+
+
+def decode(encoded):
+    """Encoded bytes -> (float32 (frames,), rate in Hz). ValueError for what is refused."""
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"{MAX_BYTES} are the most")
+    encoded, tagged = audio_headers.strip_tags(encoded)
+    mono = Mono()
+    READERS[audio_headers.kind(encoded, tagged)](encoded, mono)
+    return mono.samples(), mono.rate
+
+
+def _wav(encoded, mono):
+    tag, at, order = audio_headers.wav_data(encoded)
+    encoding = audio_headers.WAV_ENCODINGS.get(tag)
+    if encoding is None:
+        other = audio_headers.OTHER_ENCODINGS.get(tag, f"the encoding 0x{tag:04x}")
+        names = ", ".join(audio_headers.WAV_ENCODINGS.values())
+        raise ValueError(f"a WAV that holds {other}: {names} are accepted")
+    if encoding == "GSM 6.10":
+        audio_ffmpeg.read(encoded, "wav", mono, strict=False)
+    else:
+        audio_libsndfile.read(audio_headers.wav_with_its_size(encoded, at, order), mono, "WAV")
+
+
+def _flac(encoded, mono):
+    for stream in _few(audio_headers.flac_streams(encoded)):
+        bits, announced = audio_headers.flac_header(stream)
+        if bits in (8, 16, 24):
+            unknown = audio_headers.flac_of_unknown_length(stream)
+            audio_libsndfile.read_to_the_end(unknown, mono, "FLAC", announced)
+            continue
+        before = mono.frames
+        audio_ffmpeg.read(stream, "flac", mono, strict=True)
+        if mono.frames - before < announced:
+            raise ValueError(f"a FLAC that is cut short: {mono.frames - before} of {announced} samples")
+
+
+def _ogg(encoded, mono):
+    for codec, link in _few(audio_headers.ogg_links(encoded)):
+        if codec == "FLAC":
+            audio_ffmpeg.read(link, "ogg", mono, strict=True)
+        else:
+            audio_libsndfile.read(link, mono, f"Ogg with {codec}")
+
+
+def _mp3(encoded, mono):
+    try:
+        audio_ffmpeg.read(encoded, "mp3", mono, strict=False)
+    except audio_ffmpeg.Unreadable:
+        if audio_headers.mpeg_of_free_bit_rate(encoded):
+            raise ValueError("an MP3 of free bit rate: expected one of a standard bit rate") from None
+        raise
+
+
+def _few(parts):
+    if len(parts) > MAX_JOINED:
+        raise ValueError(f"{len(parts)} joined sounds: {MAX_JOINED} are the most")
+    return parts
+
+
+READERS = {"WAV": _wav, "FLAC": _flac, "OGG": _ogg, "MP3": _mp3}

@@ -1,0 +1,152 @@
+"""What a sound file says about itself: its format, its tags, its encoding, where joined files begin.
+
+Only what decides which decoder reads a file, and what that decoder would not tell. No sample is looked at.
+"""
+
+import re
+import struct
+
+ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
+WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
+WAV_ENCODINGS = {
+    0x0001: "PCM",
+    0x0002: "MS ADPCM",
+    0x0003: "float",
+    0x0006: "A-law",
+    0x0007: "mu-law",
+    0x0011: "IMA ADPCM",
+    0x0031: "GSM 6.10",
+}
+"""Format tag -> name, of those that are accepted; an extensible header holds one of them, too."""
+OTHER_ENCODINGS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
+EXTENSIBLE = 0xFFFE
+MAX_CHUNKS = 1000
+FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""The magic, and the header of the metadata block that must follow it: STREAMINFO, 34 bytes."""
+OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
+OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0": "Skeleton", b"BBCD\0": "Dirac"}
+
+
+def strip_tags(encoded):
+    """(bytes without ID3v2 tags in front and an ID3v1 tag behind, whether there was one in front)."""
+    at = 0
+    while encoded[at : at + 3] == b"ID3" and len(encoded) >= at + 10:
+        size = 0
+        for byte in encoded[at + 6 : at + 10]:
+            size = size << 7 | byte & 0x7F
+        at += 10 + size + (10 if encoded[at + 5] & 0x10 else 0)  # the flag of a footer
+    end = len(encoded) - (128 if encoded[-128:-125] == b"TAG" else 0)
+    return (encoded[at:end] if at or end < len(encoded) else encoded), at > 0
+
+
+def kind(encoded, tagged):
+    """"WAV", "FLAC", "OGG" or "MP3", by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
+    if encoded.startswith(WAV_MAGIC):
+        return "WAV"
+    if encoded.startswith(b"fLaC"):
+        return "FLAC"
+    if encoded.startswith(b"OggS"):
+        return "OGG"
+    if tagged or (encoded[:1] == b"\xff" and len(encoded) > 1 and encoded[1] >= 0xE0 and encoded[1] & 0x06):
+        return "MP3"
+    raise ValueError(ACCEPTED)
+
+
+def wav_data(encoded):
+    """(format tag, offset of the data chunk, byte order "<" or ">")."""
+    order = ">" if encoded.startswith(b"RIFX") else "<"
+    at, tag = 12, None
+    for _ in range(MAX_CHUNKS):
+        if len(encoded) < at + 8:
+            raise ValueError("a WAV in which no data chunk is found: its header is damaged, or it holds no samples")
+        name, size = struct.unpack_from(f"{order}4sI", encoded, at)
+        if name == b"data":
+            if tag is None:
+                raise ValueError("a WAV that does not say its encoding before its samples (no fmt chunk)")
+            return tag, at, order
+        if name == b"fmt " and tag is None and len(encoded) >= at + 34:
+            (tag,) = struct.unpack_from(f"{order}H", encoded, at + 8)
+            if tag == EXTENSIBLE and size >= 40:
+                (tag,) = struct.unpack_from(f"{order}H", encoded, at + 32)
+        at += 8 + size + (size & 1)
+    raise ValueError(f"a WAV with more than {MAX_CHUNKS} chunks before its samples")
+
+
+def wav_with_its_size(encoded, at, order):
+    """A WAV, its data chunk `at`, whose header was never finished (it says 0 bytes of samples), with the size that the
+    file has: an interrupted recording.
+    """
+    (size,) = struct.unpack_from(f"{order}I", encoded, at + 4)
+    if encoded[at + 8 + size : at + 12 + size] in WAV_MAGIC:
+        raise ValueError("a WAV with another one behind it: expected one sound")
+    riff = struct.unpack_from(f"{order}I", encoded, 4)[0] + 8
+    actual = len(encoded) - at - 8
+    if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64":
+        if encoded[28:36] == bytes(8):  # bytes of samples, in 64 bits
+            return encoded[:28] + struct.pack("<Q", actual) + encoded[36:]
+    elif size == 0 and riff != len(encoded):
+        return encoded[: at + 4] + struct.pack(f"{order}I", actual) + encoded[at + 8 :]
+    return encoded
+
+
+def mpeg_of_free_bit_rate(encoded):
+    """Does it begin with the header of an MPEG frame that leaves its bit rate open?"""
+    return encoded[:1] == b"\xff" and len(encoded) > 2 and encoded[1] >= 0xE0 and encoded[2] >> 4 == 0
+
+
+def flac_streams(encoded):
+    """Where one FLAC file is appended to another: each of them."""
+    starts = [match.start() for match in FLAC_START.finditer(encoded)]
+    if not starts or starts[0]:
+        raise ValueError("a FLAC without its header (STREAMINFO)")
+    return [encoded[start:end] for start, end in zip(starts, [*starts[1:], len(encoded)], strict=True)]
+
+
+def flac_header(encoded):
+    """(bits per sample, samples per channel or 0 for unknown), of a FLAC that begins with STREAMINFO."""
+    if len(encoded) < 42:
+        raise ValueError("a FLAC that ends within its header")
+    packed = int.from_bytes(encoded[18:26], "big")  # 20 bits rate, 3 channels - 1, 5 bits per sample - 1, 36 samples
+    return (packed >> 36 & 0x1F) + 1, packed & (1 << 36) - 1
+
+
+def flac_of_unknown_length(encoded):
+    """The same FLAC, saying that it does not know how many samples it holds: a decoder reads it to its end."""
+    return encoded[:21] + bytes([encoded[21] & 0xF0, 0, 0, 0, 0]) + encoded[26:]
+
+
+def ogg_links(encoded):
+    """Of an Ogg file, which may be several, joined ("chained"): [(codec, bytes)], one for each.
+
+    ValueError for streams side by side, for a codec that is not accepted, and for a clock that runs backwards:
+    libsndfile ends where the last page says.
+    """
+    starts, codecs, opening, clock = [], [], False, 0
+    at = 0
+    while (at := encoded.find(b"OggS\0", at)) >= 0 and len(encoded) >= at + 27:
+        flags, granule, segments = encoded[at + 5], encoded[at + 6 : at + 14], encoded[at + 26]
+        body = at + 27 + segments
+        if flags & 2:
+            if opening:
+                raise ValueError("an Ogg with several streams side by side: expected one sound")
+            starts.append(at)
+            codecs.append(_ogg_codec(encoded[body : body + 8]))
+            opening, clock = True, 0
+        else:
+            opening = False
+            now = int.from_bytes(granule, "little", signed=True)
+            if now != -1 and now < clock:
+                raise ValueError("a damaged Ogg: its clock runs backwards")
+            clock = max(now, clock)
+        at = max(at + 5, body + sum(encoded[at + 27 : body]))
+    if not starts or starts[0]:
+        raise ValueError("an Ogg that does not begin with the first page of a stream")
+    return [(codec, encoded[a:b]) for codec, a, b in zip(codecs, starts, [*starts[1:], len(encoded)], strict=True)]
+
+
+def _ogg_codec(packet):
+    for magic, codec in OGG_CODECS.items():
+        if packet.startswith(magic):
+            return codec
+    other = next((name for magic, name in OTHER_OGG_CODECS.items() if packet.startswith(magic)), "an unknown codec")
+    raise ValueError(f"an Ogg that holds {other}: {', '.join(OGG_CODECS.values())} are accepted")
