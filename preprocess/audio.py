@@ -5,7 +5,7 @@ mean of the channels, resample to 16 kHz (``soxr_hq``; at 16 kHz nothing is touc
 per clip, ``(x - mean) / sqrt(var + 1e-7)`` with the population variance.
 
 Formats: WAV, FLAC, OGG and MP3. `preprocess.audio_decode` says which decoder reads what, and how far. WAV, FLAC and OGG
-are equal to librosa's, MP3 is within 1e-5. What is beyond ``limits`` is refused before it is decoded, or while it is.
+are equal to librosa's, MP3 is within 1e-4. What is beyond ``limits`` is refused before it is decoded, or while it is.
 Decoding and resampling release the GIL.
 Importing this module takes seconds, as librosa compiles itself: better here than under the first request.
 """
@@ -20,6 +20,7 @@ from preprocess.audio_mono import Refused
 
 RATE = 16_000
 SHORTEST = 400  # samples: the receptive field of the network's first frame, 25 ms
+NOT_FINITE = "the sound has samples that are not finite: NaN, infinity, or beyond float32"
 
 
 def waveform(encoded):
@@ -33,21 +34,15 @@ def waveform(encoded):
         count = math.ceil(len(mono) * RATE / rate)
         if count < SHORTEST:
             raise Refused(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
-        _refuse_what_is_not_finite(mono)
-        resampled = _resample(mono, rate)
-        _refuse_what_is_not_finite(resampled)
-        return _normalize(resampled)
+        if not np.isfinite(mono).all():
+            raise Refused(NOT_FINITE)
+        return _normalize(_resample(mono, rate))
     except Refused:
         raise
     except ValueError as error:
         raise Refused(f"cannot decode {len(encoded)} bytes as sound: {error}") from None
     except Exception as error:  # whatever hostile bytes provoke in the decoders; its text can hold an object's address
         raise Refused(f"cannot decode {len(encoded)} bytes as sound: {type(error).__name__}") from None
-
-
-def _refuse_what_is_not_finite(samples):
-    if not np.isfinite(samples).all():
-        raise Refused("the sound has samples that are not finite: NaN, infinity, or beyond float32")
 
 
 def _resample(mono, rate):
@@ -61,6 +56,8 @@ def _normalize(samples):
     if not np.isfinite(variance):
         samples = samples.astype(np.float64)
         mean, variance = samples.mean(), samples.var()
+        if not np.isfinite(variance):
+            raise Refused(NOT_FINITE)  # the resampler's overshoot was too much
     return ((samples - mean) / np.sqrt(variance + 1e-7)).astype(np.float32, copy=False)
 
 

@@ -50,7 +50,8 @@ def _open(encoded, opener, name):
     try:
         return opener(io.BytesIO(encoded))
     except soundfile.LibsndfileError:
-        raise ValueError(f"no {name} can be read from it: it is damaged, cut short, or of a kind that is not accepted") from None
+        reason = "it is damaged, cut short, or of a kind that is not accepted"
+        raise ValueError(f"no {name} can be read from it: {reason}") from None
 
 
 def _read(file, frames, name):
