@@ -13,7 +13,7 @@ MPEG = ("mp3float", "mp3", "mp2float", "mp2", "mp1float", "mp1")
 CODECS = {"mp3": MPEG, "flac": ("flac",), "ogg": ("flac",), "wav": ("gsm_ms",)}
 """Format -> decoders, both by FFmpeg's names."""
 GATHERED = 64
-"""Frames (of some 1,000 samples) that are mixed in one go."""
+"""Frames, of some 1,000 samples each, that are mixed in one go."""
 
 
 def read(encoded, container, mono, strict):
@@ -72,26 +72,29 @@ FEWEST = 2
 
 
 class Frames:
-    """Hands FFmpeg's frames on to `mono`, many at once: they are short."""
+    """Hands FFmpeg's frames on to `mono`, many at once, as they are short.
+
+    PyAV's own queue (AudioFifo) reads beyond a frame that has fewer channels than the first: it is not used.
+    """
 
     def __init__(self, mono):
         self.mono = mono
         self.layout, self.gathered = None, []
 
     def add(self, frame):
-        layout = (frame.sample_rate, frame.layout.nb_channels, frame.format.is_planar)
+        layout = frame.sample_rate, frame.layout.nb_channels, frame.format.name
         if layout != self.layout or len(self.gathered) == GATHERED:
             self.flush()
-            self.layout = layout
+            self.layout, self.planar = layout, frame.format.is_planar
         self.gathered.append(frame.to_ndarray())
 
     def flush(self):
         if not self.gathered:
             return
-        rate, channels, planar = self.layout
+        rate, channels, _ = self.layout
         samples = np.concatenate(self.gathered, axis=1)
         self.gathered = []
-        samples = samples.T if planar else samples.reshape(-1, channels)
+        samples = samples.T if self.planar else samples.reshape(-1, channels)
         if samples.dtype.kind == "i":
             samples = samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.itemsize))
-        self.mono.add(samples.astype(np.float32, copy=False), rate)
+        self.mono.add(samples, rate)

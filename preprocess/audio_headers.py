@@ -40,7 +40,7 @@ def strip_tags(encoded):
 
 
 def kind(encoded, tagged):
-    """"WAV", "FLAC", "OGG" or "MP3", by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
+    """ "WAV", "FLAC", "OGG" or "MP3", by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
     if encoded.startswith(WAV_MAGIC):
         return "WAV"
     if encoded.startswith(b"fLaC"):

@@ -38,7 +38,8 @@ class Mono:
         self.rate = rate
         self.frames += frames
         self.values += samples.size
-        self._blocks.append(samples.mean(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
+            self._blocks.append(samples.mean(axis=1))
 
     def samples(self):
         """All of it, float32 (frames,)."""
