@@ -12,7 +12,7 @@ joined FLAC and Ogg files one after the other; WAV and Ogg say where their sound
 says its length: one that is damaged or cut short is refused. Of the others what is there is answered, as by players.
 """
 
-from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile
+from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_wav
 from preprocess.audio_mono import Mono
 from preprocess.limits import MAX_BYTES, MAX_JOINED
 
@@ -28,16 +28,12 @@ def decode(encoded):
 
 
 def _wav(encoded, mono):
-    tag, at, order = audio_headers.wav_data(encoded)
-    encoding = audio_headers.WAV_ENCODINGS.get(tag)
-    if encoding is None:
-        other = audio_headers.OTHER_ENCODINGS.get(tag, f"the encoding 0x{tag:04x}")
-        names = ", ".join(audio_headers.WAV_ENCODINGS.values())
-        raise ValueError(f"a WAV that holds {other}: {names} are accepted")
+    chunks = audio_wav.find_chunks(encoded)
+    encoding, plain = audio_wav.encoding(chunks), audio_wav.plain(encoded, chunks)
     if encoding == "GSM 6.10":
-        audio_ffmpeg.read(encoded, "wav", mono, strict=False)
+        audio_ffmpeg.read(plain, "wav", mono, strict=False)
     else:
-        audio_libsndfile.read(audio_headers.wav_with_its_size(encoded, at, order), mono, "WAV")
+        audio_libsndfile.read(plain, mono, f"WAV ({encoding})")
 
 
 def _flac(encoded, mono):

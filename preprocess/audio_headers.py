@@ -4,23 +4,10 @@ Only what decides which decoder reads a file, and what that decoder would not te
 """
 
 import re
-import struct
+
+from preprocess import audio_wav
 
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
-WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
-WAV_ENCODINGS = {
-    0x0001: "PCM",
-    0x0002: "MS ADPCM",
-    0x0003: "float",
-    0x0006: "A-law",
-    0x0007: "mu-law",
-    0x0011: "IMA ADPCM",
-    0x0031: "GSM 6.10",
-}
-"""Format tag -> name, of those that are accepted; an extensible header holds one of them, too."""
-OTHER_ENCODINGS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
-EXTENSIBLE = 0xFFFE
-MAX_CHUNKS = 1000
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The magic, and the header of the metadata block that must follow it: STREAMINFO, 34 bytes."""
 OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
@@ -41,7 +28,7 @@ def strip_tags(encoded):
 
 def kind(encoded, tagged):
     """ "WAV", "FLAC", "OGG" or "MP3", by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
-    if encoded.startswith(WAV_MAGIC):
+    if encoded.startswith(audio_wav.MAGIC):
         return "WAV"
     if encoded.startswith(b"fLaC"):
         return "FLAC"
@@ -50,43 +37,6 @@ def kind(encoded, tagged):
     if tagged or (encoded[:1] == b"\xff" and len(encoded) > 1 and encoded[1] >= 0xE0 and encoded[1] & 0x06):
         return "MP3"
     raise ValueError(ACCEPTED)
-
-
-def wav_data(encoded):
-    """(format tag, offset of the data chunk, byte order "<" or ">")."""
-    order = ">" if encoded.startswith(b"RIFX") else "<"
-    at, tag = 12, None
-    for _ in range(MAX_CHUNKS):
-        if len(encoded) < at + 8:
-            raise ValueError("a WAV in which no data chunk is found: its header is damaged, or it holds no samples")
-        name, size = struct.unpack_from(f"{order}4sI", encoded, at)
-        if name == b"data":
-            if tag is None:
-                raise ValueError("a WAV that does not say its encoding before its samples (no fmt chunk)")
-            return tag, at, order
-        if name == b"fmt " and tag is None and len(encoded) >= at + 34:
-            (tag,) = struct.unpack_from(f"{order}H", encoded, at + 8)
-            if tag == EXTENSIBLE and size >= 40:
-                (tag,) = struct.unpack_from(f"{order}H", encoded, at + 32)
-        at += 8 + size + (size & 1)
-    raise ValueError(f"a WAV with more than {MAX_CHUNKS} chunks before its samples")
-
-
-def wav_with_its_size(encoded, at, order):
-    """A WAV, its data chunk `at`, whose header was never finished (it says 0 bytes of samples), with the size that the
-    file has: an interrupted recording.
-    """
-    (size,) = struct.unpack_from(f"{order}I", encoded, at + 4)
-    if encoded[at + 8 + size : at + 12 + size] in WAV_MAGIC:
-        raise ValueError("a WAV with another one behind it: expected one sound")
-    riff = struct.unpack_from(f"{order}I", encoded, 4)[0] + 8
-    actual = len(encoded) - at - 8
-    if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64":
-        if encoded[28:36] == bytes(8):  # bytes of samples, in 64 bits
-            return encoded[:28] + struct.pack("<Q", actual) + encoded[36:]
-    elif size == 0 and riff != len(encoded):
-        return encoded[: at + 4] + struct.pack(f"{order}I", actual) + encoded[at + 8 :]
-    return encoded
 
 
 def mpeg_of_free_bit_rate(encoded):

@@ -25,7 +25,7 @@ def encoded(samples, container, subtype, rate=RATE, **options):
     """By libsndfile."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=container, subtype=subtype, **options)
-    return file.getvalue()
+    return numbered(file.getvalue()) if container == "OGG" else file.getvalue()
 
 
 def by_ffmpeg(samples, container, codec, rate=RATE):
@@ -133,7 +133,7 @@ def _crc(data, polynomial, bits):
 
 
 def flac_in_ogg(samples, rate=RATE):
-    return by_ffmpeg(samples, "ogg", "flac", rate)
+    return numbered(by_ffmpeg(samples, "ogg", "flac", rate))
 
 
 def pages(ogg):
@@ -143,8 +143,18 @@ def pages(ogg):
 
 
 def page_at(page, granule):
-    """The same page with another position, its checksum made anew."""
-    page = page[:6] + struct.pack("<q", granule) + page[14:22] + bytes(4) + page[26:]
+    """The same page with another position."""
+    return _sealed(page[:6] + struct.pack("<q", granule) + page[14:])
+
+
+def numbered(ogg, serial=1):
+    """The same file with that serial number: encoders draw one at random."""
+    return b"".join(_sealed(page[:14] + struct.pack("<I", serial) + page[18:]) for page in pages(ogg))
+
+
+def _sealed(page):
+    """With its checksum made anew."""
+    page = page[:22] + bytes(4) + page[26:]
     return page[:22] + struct.pack("<I", _crc(page, 0x04C11DB7, 32)) + page[26:]
 
 

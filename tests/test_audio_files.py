@@ -58,7 +58,7 @@ def unfinished(riff_size, order="<"):
 
 HISS = np.random.default_rng(1).uniform(-0.9, 0.9, (RATE // 4, 1))
 LOUD_FIRST = np.concatenate([HISS, tone(RATE * 8)])
-QUIET_FIRST = np.concatenate([np.zeros((RATE * 4, 1)), tone(RATE * 16)])
+QUIET_FIRST = np.concatenate([np.zeros((RATE * 2, 1)), *[HISS] * 80])
 
 READ = {
     "WAV of an interrupted recording, all sizes 0": (unfinished(0), RATE),
@@ -71,6 +71,10 @@ READ = {
     "WAV that says more than it has": (riff(fmt(), chunk(b"data", DATA, size=10**6)), RATE),
     "WAV with an odd chunk first": (riff(chunk(b"LIST", b"INFOabc"), fmt(), chunk(b"data", DATA)), RATE),
     "WAV with chunks behind": (riff(fmt(), chunk(b"data", DATA), chunk(b"LIST", bytes(50))), RATE),
+    "WAV with notes that are not as they should be": (
+        riff(chunk(b"bext", b"abc"), fmt(), chunk(b"PEAK", bytes(77)), chunk(b"data", DATA), chunk(b"cue ", b"?")),
+        RATE,
+    ),
     "WAV, big-endian": (riff(fmt(order=">"), chunk(b"data", pcm(SECOND, order=">"), ">"), order=">"), RATE),
     "WAV of half a sample too many": (riff(fmt(), chunk(b"data", DATA + b"\0")), RATE),
     "WAV behind an ID3 tag": (id3v2() + wav(SECOND), RATE),
@@ -148,7 +152,8 @@ REFUSED = {
     "WAV that holds MP3": (riff(fmt(0x55), chunk(b"data", mp3(SECOND))), "holds MP3"),
     "WAV of an unknown encoding": (riff(fmt(0x99), chunk(b"data", DATA)), "encoding 0x0099"),
     "WAV of a thousand chunks": (riff(*[chunk(b"JUNK", b"")] * 1001, fmt(), chunk(b"data", DATA)), "1000 chunks"),
-    "WAV with another behind it": (wav(SECOND) * 2, "another one behind it"),
+    "WAV with another behind it": (wav(SECOND) * 2, "more samples behind its own"),
+    "WAV of two data chunks": (riff(fmt(), chunk(b"data", DATA), chunk(b"data", DATA)), "more samples behind its own"),
     "WAV of 64-bit integers": (riff(fmt(bits=64), chunk(b"data", DATA)), "a kind that is not accepted"),
     "FLAC that says too much": (flac(SECOND, announced=RATE + 1), "cut short: 16000 of 16001"),
     "FLAC of 12 bits that says too much": (flac(SECOND, 12, announced=RATE + 1), "cut short: 16000 of 16001"),

@@ -1,0 +1,87 @@
+"""The structure of a WAV: which chunk says the encoding, which one holds the samples, and how many there are."""
+
+import struct
+from dataclasses import dataclass
+
+MAGIC = (b"RIFF", b"RIFX", b"RF64")
+ENCODINGS = {
+    0x0001: "PCM",
+    0x0002: "MS ADPCM",
+    0x0003: "float",
+    0x0006: "A-law",
+    0x0007: "mu-law",
+    0x0011: "IMA ADPCM",
+    0x0031: "GSM 6.10",
+}
+"""Format tag -> name, of those that are accepted; an extensible header holds one of them, too."""
+OTHERS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
+EXTENSIBLE = 0xFFFE
+MAX_CHUNKS = 1000
+
+
+@dataclass
+class Chunks:
+    """What `find_chunks` found: the fmt chunk, and where the data chunk is and which size it says."""
+
+    order: str
+    form: bytes
+    at: int
+    size: int
+
+
+def find_chunks(encoded):
+    """The chunks of a WAV that matter. ValueError if one is missing."""
+    order = ">" if encoded.startswith(b"RIFX") else "<"
+    at, form = 12, None
+    for _ in range(MAX_CHUNKS):
+        if len(encoded) < at + 8:
+            raise ValueError("a WAV in which no data chunk is found: its header is damaged, or it holds no samples")
+        name, size = struct.unpack_from(f"{order}4sI", encoded, at)
+        if name == b"data":
+            if form is None:
+                raise ValueError("a WAV that does not say its encoding before its samples (no fmt chunk)")
+            return Chunks(order, form, at, size)
+        if name == b"fmt " and form is None and 16 <= size <= 4096:
+            form = encoded[at : at + 8 + size]
+        at += 8 + size + (size & 1)
+    raise ValueError(f"a WAV with more than {MAX_CHUNKS} chunks before its samples")
+
+
+def encoding(chunks):
+    """The name of the encoding of its samples. ValueError, naming it, if it is not accepted."""
+    (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 8)
+    if tag == EXTENSIBLE and len(chunks.form) >= 34:
+        (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 32)
+    if tag not in ENCODINGS:
+        other = OTHERS.get(tag, f"the encoding 0x{tag:04x}")
+        raise ValueError(f"a WAV that holds {other}: {', '.join(ENCODINGS.values())} are accepted")
+    return ENCODINGS[tag]
+
+
+def plain(encoded, chunks):
+    """The WAV with nothing but its fmt chunk and its samples, and their true size: no decoder can read it in two ways,
+    or fail at what somebody noted in it. One that is so already is returned as it is.
+    """
+    size = _actual_size(encoded, chunks)
+    start = chunks.at + 8
+    end = start + size
+    if encoded[end : end + 4] in (*MAGIC, b"data"):
+        raise ValueError("a WAV with more samples behind its own: expected one sound")
+    if start == 20 + len(chunks.form) and size == chunks.size and end == len(encoded) and encoded[:4] != b"RF64":
+        return encoded
+    magic = b"RIFX" if chunks.order == ">" else b"RIFF"
+    head = struct.pack(f"{chunks.order}4sI", b"data", size)
+    sizes = struct.pack(f"{chunks.order}I", 4 + len(chunks.form) + 8 + size)
+    return b"".join((magic, sizes, b"WAVE", chunks.form, head, memoryview(encoded)[start:end]))
+
+
+def _actual_size(encoded, chunks):
+    """Bytes of samples: as the header says, if they are there; all of the rest if it was never finished."""
+    there = len(encoded) - chunks.at - 8
+    size = chunks.size
+    if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64" and size == 0xFFFFFFFF:
+        size = int.from_bytes(encoded[28:36], "little") or there
+    elif size == 0:
+        (riff,) = struct.unpack_from(f"{chunks.order}I", encoded, 4)
+        size = 0 if riff + 8 == len(encoded) else there
+    return min(size, there)
