@@ -13,6 +13,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from preprocess.audio import waveform
 from preprocess.limits import MAX_SAMPLES, MAX_SECONDS
+from tests import sounds
 
 LIMIT = 1e-4
 CLIPS = Path(__file__).parents[1] / "loadgen" / "clips"
@@ -31,6 +32,20 @@ ENCODINGS = {
     "OGG": ("OGG", "VORBIS"),
     "MP3": ("MP3", "MPEG_LAYER_III"),
 }
+EQUAL = [encoding for encoding in ENCODINGS if encoding != "MP3"]
+"""Those that librosa's own decoder reads to their end; MP3 is decoded by FFmpeg."""
+UNREAD = {
+    "FLAC 12-bit": lambda samples, rate: sounds.flac(samples, 12, rate),
+    "FLAC 20-bit": lambda samples, rate: sounds.flac(samples, 20, rate),
+    "FLAC 32-bit": lambda samples, rate: sounds.flac(samples, 32, rate),
+    "FLAC, unknown length": lambda samples, rate: sounds.flac(samples, 16, rate, announced=0),
+    "FLAC in Ogg": lambda samples, rate: sounds.flac_in_ogg(samples, rate),
+    "WAV, unfinished": lambda samples, rate: sounds.riff(
+        sounds.fmt(channels=samples.shape[1], rate=rate), sounds.chunk(b"data", sounds.pcm(samples), size=0), size=0
+    ),
+}
+"""What librosa does not read: its reference is the same samples in a WAV of 64-bit floats."""
+DEPTHS = {"FLAC 12-bit": 12, "FLAC 20-bit": 20, "FLAC 32-bit": 32}
 
 
 @lru_cache
@@ -56,6 +71,33 @@ def reference(file):
 def distance(file):
     """Maximum |difference| from the reference; a difference in length is an error."""
     return np.abs(waveform(file) - reference(file)).max()
+
+
+def distance_of_unread(kind, rate, channels):
+    steps = 2 ** (DEPTHS.get(kind, 16) - 1)
+    samples = speech(rate, channels).astype(np.float64)
+    rounded = np.round(samples * (steps - 1)) / steps
+    file = UNREAD[kind](samples, rate)
+    return np.abs(waveform(file) - reference(encoded(rounded, rate, "WAV double"))).max()
+
+
+@pytest.mark.parametrize("channels", [1, 2], ids=["mono", "stereo"])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", UNREAD)
+def test_what_librosa_does_not_read_gives_the_waveform_of_its_samples(kind, rate, channels):
+    assert distance_of_unread(kind, rate, channels) <= LIMIT
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8], ids=["mono", "stereo", "7.1"])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("encoding", EQUAL)
+def test_what_librosa_reads_to_its_end_is_equal_to_it(encoding, rate, channels):
+    assert distance(encoded(speech(rate, channels), rate, encoding)) == 0
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_opus_is_equal_to_librosa(rate):
+    assert distance(sounds.encoded(speech(rate, 2), "OGG", "OPUS", rate)) == 0
 
 
 @pytest.mark.parametrize("channels", [1, 2], ids=["mono", "stereo"])
@@ -148,5 +190,9 @@ if __name__ == "__main__":
         for channels, name in ((1, "mono"), (2, "stereo")):
             cells = (distance(encoded(speech(rate, channels), rate, encoding)) for rate in RATES)
             print(f"{encoding + ', ' + name:24}" + "".join(f"{cell:13.1e}" for cell in cells))
+    for kind in UNREAD:
+        for channels, name in ((1, "mono"), (2, "stereo")):
+            cells = (distance_of_unread(kind, rate, channels) for rate in RATES)
+            print(f"{kind + ', ' + name:24}" + "".join(f"{cell:13.1e}" for cell in cells))
     for clip in SPOKEN:
         print(f"{clip.name:24}{distance(clip.read_bytes()):13.1e}")

@@ -17,7 +17,7 @@ from tests.faults.audio_structure import case
 from tests.test_audio_files import assert_clear
 
 ROOT = Path(__file__).parents[2]
-CASES, MANY, AT_ONCE = 420, 7_000, 700
+CASES, MANY, AT_ONCE = 350, 7_000, 700
 """In CI, in `make test-faults`, and in one process."""
 MEMORY = 1 << 30
 """Bytes that the process may take, libraries and all: it decodes one file after another."""
