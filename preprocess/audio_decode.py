@@ -46,7 +46,7 @@ def _flac(encoded, mono):
         before = mono.frames
         audio_ffmpeg.read(stream, "flac", mono, strict=True)
         if mono.frames - before < announced:
-            raise ValueError(f"a FLAC that is cut short: {mono.frames - before} of {announced} samples")
+            raise ValueError(f"the FLAC is cut short: {mono.frames - before} of {announced} samples")
 
 
 def _ogg(encoded, mono):

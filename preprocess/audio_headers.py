@@ -8,6 +8,9 @@ import re
 from preprocess import audio_wav
 
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
+MAX_TAGS = 100
+MAX_PAGES = 100_000
+"""Of an Ogg file: a minute has 24,000 if every page holds the shortest packet that there is."""
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The magic, and the header of the metadata block that must follow it: STREAMINFO, 34 bytes."""
 OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
@@ -17,7 +20,9 @@ OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0":
 def strip_tags(encoded):
     """(bytes without ID3v2 tags in front and an ID3v1 tag behind, whether there was one in front)."""
     at = 0
-    while encoded[at : at + 3] == b"ID3" and len(encoded) >= at + 10:
+    for _ in range(MAX_TAGS):
+        if encoded[at : at + 3] != b"ID3" or len(encoded) < at + 10:
+            break
         size = 0
         for byte in encoded[at + 6 : at + 10]:
             size = size << 7 | byte & 0x7F
@@ -66,32 +71,38 @@ def flac_of_unknown_length(encoded):
 
 
 def ogg_links(encoded):
-    """Of an Ogg file, which may be several, joined ("chained"): [(codec, bytes)], one for each.
+    """The sounds of an Ogg file, which may be several, joined ("chained"): [(codec, bytes from first to last page)].
 
     ValueError for streams side by side, for a codec that is not accepted, and for a clock that runs backwards:
     libsndfile ends where the last page says.
     """
-    starts, codecs, opening, clock = [], [], False, 0
-    at = 0
-    while (at := encoded.find(b"OggS\0", at)) >= 0 and len(encoded) >= at + 27:
-        flags, granule, segments = encoded[at + 5], encoded[at + 6 : at + 14], encoded[at + 26]
-        body = at + 27 + segments
-        if flags & 2:
+    links = []  # [codec, start, end]
+    opening, clock, at = False, 0, 0
+    for _ in range(MAX_PAGES):
+        at = encoded.find(b"OggS\0", at)
+        if at < 0 or len(encoded) < at + 27:
+            break
+        body = at + 27 + encoded[at + 26]
+        if encoded[at + 5] & 2:
             if opening:
                 raise ValueError("an Ogg with several streams side by side: expected one sound")
-            starts.append(at)
-            codecs.append(_ogg_codec(encoded[body : body + 8]))
+            links.append([_ogg_codec(encoded[body : body + 8]), at, at])
             opening, clock = True, 0
+        elif not links:
+            break
         else:
             opening = False
-            now = int.from_bytes(granule, "little", signed=True)
+            now = int.from_bytes(encoded[at + 6 : at + 14], "little", signed=True)
             if now != -1 and now < clock:
                 raise ValueError("a damaged Ogg: its clock runs backwards")
             clock = max(now, clock)
         at = max(at + 5, body + sum(encoded[at + 27 : body]))
-    if not starts or starts[0]:
+        links[-1][2] = at
+    else:
+        raise ValueError(f"an Ogg of more than {MAX_PAGES} pages")
+    if not links or links[0][1]:
         raise ValueError("an Ogg that does not begin with the first page of a stream")
-    return [(codec, encoded[a:b]) for codec, a, b in zip(codecs, starts, [*starts[1:], len(encoded)], strict=True)]
+    return [(codec, encoded[start:end]) for codec, start, end in links]
 
 
 def _ogg_codec(packet):

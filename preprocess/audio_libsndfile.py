@@ -9,8 +9,8 @@ BLOCK = 1 << 16
 
 
 class Stream(soundfile.SoundFile):
-    """A file that is read from its beginning to its end. One of unknown length is refused otherwise, as soundfile seeks
-    after every read to where it is.
+    """A file that is read from its beginning to its end. soundfile would seek after every read to where it is already,
+    which fails in a file of unknown length.
     """
 
     def seekable(self):
@@ -19,7 +19,7 @@ class Stream(soundfile.SoundFile):
 
 def read(encoded, mono, name):
     """Decode the samples that the header of `encoded` announces into `mono`; `name` is for the refusal."""
-    with _open(encoded, soundfile.SoundFile, name) as file:
+    with _open(encoded, name) as file:
         mono.expect(file.frames, file.channels, file.samplerate)
         mono.add(_read(file, file.frames, name), file.samplerate)
 
@@ -30,13 +30,13 @@ def read_to_the_end(encoded, mono, name, announced):
     ValueError if it holds fewer than `announced` samples per channel or is damaged. What follows them may be more
     sound, or anything else.
     """
-    with _open(encoded, Stream, name) as file:
+    with _open(encoded, name) as file:
         mono.expect(announced, file.channels, file.samplerate)
         if announced:
             samples = _read(file, announced, name)
             mono.add(samples, file.samplerate)
             if len(samples) < announced:
-                raise ValueError(f"a {name} that is cut short: {len(samples)} of {announced} samples")
+                raise ValueError(f"the {name} is cut short: {len(samples)} of {announced} samples")
             try:
                 samples = file.read(1, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError:
@@ -46,9 +46,9 @@ def read_to_the_end(encoded, mono, name, announced):
             mono.add(samples, file.samplerate)
 
 
-def _open(encoded, opener, name):
+def _open(encoded, name):
     try:
-        return opener(io.BytesIO(encoded))
+        return Stream(io.BytesIO(encoded))
     except soundfile.LibsndfileError:
         reason = "it is damaged, cut short, or of a kind that is not accepted"
         raise ValueError(f"no {name} can be read from it: {reason}") from None
@@ -58,4 +58,4 @@ def _read(file, frames, name):
     try:
         return file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError:
-        raise ValueError(f"a {name} that is damaged or cut short") from None
+        raise ValueError(f"the {name} is damaged or cut short") from None

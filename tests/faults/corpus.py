@@ -13,6 +13,7 @@ import soundfile
 from PIL import Image
 
 from serving.canary import chirp
+from tests import sounds
 from tests.image_containers import animated_webp_in_a_corner, png
 from tests.images import encoded, exif, photograph
 
@@ -37,6 +38,9 @@ def good():
             "FLAC": sound(tone, rate, "FLAC", "PCM_16"),
             "MP3": sound(tone, rate, "MP3", "MPEG_LAYER_III"),
             "OGG": sound(tone, rate, "OGG", "VORBIS"),
+            "FLAC of 12 bits": sounds.flac(tone[:, None], 12),
+            "FLAC in Ogg": sounds.flac_in_ogg(tone[:, None]),
+            "WAV of GSM 6.10": sound(tone, rate, "WAV", "GSM610"),
         },
     }
 
@@ -161,6 +165,23 @@ def mp3_of_an_hour():
     return ten_seconds[start:] * 361
 
 
+@lru_cache(maxsize=1)
+def flac_joined_to_an_hour():
+    return sound(np.zeros(80_000, np.int16), 8_000, "FLAC", "PCM_16") * 99 * 4
+
+
+@lru_cache(maxsize=1)
+def flac_of_unknown_length_of_an_hour():
+    file = hour_of("FLAC", "PCM_16")
+    return file[:21] + bytes([file[21] & 0xF0, 0, 0, 0, 0]) + file[26:]
+
+
+@lru_cache(maxsize=1)
+def mp3_that_says_a_moment():
+    """Its first frame says how many follow; then comes an hour."""
+    return sound(np.zeros(4000), 8_000, "MP3", "MPEG_LAYER_III") + mp3_of_an_hour()
+
+
 def mp3_with_a_bad_count():
     file = bytearray(good()["audio"]["MP3"])
     at = next(file.index(tag) for tag in (b"Xing", b"Info") if tag in file)
@@ -227,6 +248,22 @@ BOMBS = {
         "OGG of an hour": (lambda: hour_of("OGG", "VORBIS"), "longer than 60 s"),
         "MP3 of an hour": (mp3_of_an_hour, "longer than 60 s"),
         "MP3 that claims 2^32 frames": (mp3_with_a_bad_count, None),
+        "MP3 that says a moment and is an hour": (mp3_that_says_a_moment, "longer than 60 s"),
+        "FLAC of an hour that does not say so": (flac_of_unknown_length_of_an_hour, "longer than 60 s"),
+        "FLAC that says 100 samples and has an hour": (
+            lambda: flac_of_unknown_length_of_an_hour()[:25] + b"\x64" + flac_of_unknown_length_of_an_hour()[26:],
+            "longer than 60 s",
+        ),
+        "FLAC joined to an hour": (flac_joined_to_an_hour, "100 are the most"),
+        "Ogg joined to an hour": (lambda: sound(np.zeros(320_000), 8_000, "OGG", "VORBIS") * 90, "longer than 60 s"),
+        "MP3 behind a tag of 16 MB": (lambda: sounds.id3v2(16 << 20) + mp3_of_an_hour(), "longer than 60 s"),
+        "MP3 behind a hundred thousand tags": (lambda: sounds.id3v2(0) * 100_000 + good()["audio"]["MP3"], None),
+        "WAV of a million chunks": (lambda: sounds.riff(sounds.chunk(b"JUNK", b"") * 10**6), "more than 1000 chunks"),
+        "WAV of 1e30 in float": (lambda: sounds.encoded(sounds.tone(9000) * 1e30, "WAV", "FLOAT"), None),
+        "Ogg of a million pages": (
+            lambda: good()["audio"]["OGG"] + (b"OggS" + bytes(2) + b"\xff" * 8 + bytes(13)) * 10**6,
+            "more than 100000 pages",
+        ),
         "AIFF": (lambda: sound(SECOND, 16_000, "AIFF", "PCM_16"), "WAV, FLAC, OGG and MP3"),
         "AU": (lambda: sound(SECOND, 16_000, "AU", "PCM_16"), "WAV, FLAC, OGG and MP3"),
         "CAF": (lambda: sound(SECOND, 16_000, "CAF", "PCM_16"), "WAV, FLAC, OGG and MP3"),
