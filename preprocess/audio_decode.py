@@ -21,7 +21,7 @@ def decode(encoded):
     """Encoded bytes -> (float32 (frames,), rate in Hz). ValueError for what is refused."""
     if len(encoded) > MAX_BYTES:
         raise ValueError(f"{MAX_BYTES} are the most")
-    encoded, tagged = audio_headers.strip_tags(encoded)
+    encoded, tagged = audio_headers.strip_front_tags(encoded)
     mono = Mono()
     READERS[audio_headers.kind(encoded, tagged)](encoded, mono)
     return mono.samples(), mono.rate
@@ -37,7 +37,7 @@ def _wav(encoded, mono):
 
 
 def _flac(encoded, mono):
-    for stream in _few(audio_headers.flac_streams(encoded)):
+    for stream in _few(audio_headers.flac_streams(encoded[: audio_headers.end_before_tag(encoded)])):
         bits, announced = audio_headers.flac_header(stream)
         if bits in (8, 16, 24):
             unknown = audio_headers.flac_of_unknown_length(stream)

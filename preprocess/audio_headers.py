@@ -5,9 +5,8 @@ Only what decides which decoder reads a file, and what that decoder would not te
 
 import re
 
-from preprocess import audio_wav
-
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
+WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
 MAX_TAGS = 100
 MAX_PAGES = 100_000
 """Of an Ogg file: a minute has 24,000 if every page holds the shortest packet that there is."""
@@ -17,8 +16,8 @@ OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
 OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0": "Skeleton", b"BBCD\0": "Dirac"}
 
 
-def strip_tags(encoded):
-    """(bytes without ID3v2 tags in front and an ID3v1 tag behind, whether there was one in front)."""
+def strip_front_tags(encoded):
+    """(bytes from behind the ID3v2 tags in front, whether there was one)."""
     at = 0
     for _ in range(MAX_TAGS):
         if encoded[at : at + 3] != b"ID3" or len(encoded) < at + 10:
@@ -27,13 +26,17 @@ def strip_tags(encoded):
         for byte in encoded[at + 6 : at + 10]:
             size = size << 7 | byte & 0x7F
         at += 10 + size + (10 if encoded[at + 5] & 0x10 else 0)  # the flag of a footer
-    end = len(encoded) - (128 if encoded[-128:-125] == b"TAG" else 0)
-    return (encoded[at:end] if at or end < len(encoded) else encoded), at > 0
+    return (encoded[at:] if at else encoded), at > 0
+
+
+def end_before_tag(encoded):
+    """Where the file ends without an ID3v1 tag behind it."""
+    return len(encoded) - (128 if encoded[-128:-125] == b"TAG" else 0)
 
 
 def kind(encoded, tagged):
-    """ "WAV", "FLAC", "OGG" or "MP3", by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
-    if encoded.startswith(audio_wav.MAGIC):
+    """WAV, FLAC, OGG or MP3, by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
+    if encoded.startswith(WAV_MAGIC):
         return "WAV"
     if encoded.startswith(b"fLaC"):
         return "FLAC"

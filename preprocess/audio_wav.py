@@ -3,7 +3,8 @@
 import struct
 from dataclasses import dataclass
 
-MAGIC = (b"RIFF", b"RIFX", b"RF64")
+from preprocess.audio_headers import WAV_MAGIC, end_before_tag
+
 ENCODINGS = {
     0x0001: "PCM",
     0x0002: "MS ADPCM",
@@ -65,7 +66,7 @@ def plain(encoded, chunks):
     size = _actual_size(encoded, chunks)
     start = chunks.at + 8
     end = start + size
-    if encoded[end : end + 4] in (*MAGIC, b"data"):
+    if encoded[end : end + 4] in (*WAV_MAGIC, b"data"):
         raise ValueError("a WAV with more samples behind its own: expected one sound")
     if start == 20 + len(chunks.form) and size == chunks.size and end == len(encoded) and encoded[:4] != b"RF64":
         return encoded
@@ -77,11 +78,11 @@ def plain(encoded, chunks):
 
 def _actual_size(encoded, chunks):
     """Bytes of samples: as the header says, if they are there; all of the rest if it was never finished."""
-    there = len(encoded) - chunks.at - 8
+    start = chunks.at + 8
     size = chunks.size
     if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64" and size == 0xFFFFFFFF:
-        size = int.from_bytes(encoded[28:36], "little") or there
+        size = int.from_bytes(encoded[28:36], "little") or size
     elif size == 0:
         (riff,) = struct.unpack_from(f"{chunks.order}I", encoded, 4)
-        size = 0 if riff + 8 == len(encoded) else there
-    return min(size, there)
+        size = 0 if riff + 8 == len(encoded) else len(encoded)
+    return size if start + size <= len(encoded) else max(0, end_before_tag(encoded) - start)
