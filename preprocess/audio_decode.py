@@ -23,36 +23,42 @@ def decode(encoded):
         raise ValueError(f"{MAX_BYTES} are the most")
     encoded, tagged = audio_headers.strip_front_tags(encoded)
     mono = Mono()
-    READERS[audio_headers.kind(encoded, tagged)](encoded, mono)
-    return mono.samples(), mono.rate
+    READERS[audio_headers.recognize(encoded, tagged)](encoded, mono)
+    return mono.join(), mono.rate
 
 
 def _wav(encoded, mono):
     chunks = audio_wav.find_chunks(encoded)
-    encoding, plain = audio_wav.encoding(chunks), audio_wav.plain(encoded, chunks)
+    encoding = audio_wav.name_encoding(chunks)
+    canonical = audio_wav.canonicalize(encoded, chunks)
     if encoding == "GSM 6.10":
-        audio_ffmpeg.read(plain, "wav", mono, strict=False)
+        audio_ffmpeg.read(canonical, "wav", mono, strict=False)
     else:
-        audio_libsndfile.read(plain, mono, f"WAV ({encoding})")
+        audio_libsndfile.read(canonical, mono, f"WAV ({encoding})")
 
 
 def _flac(encoded, mono):
-    for stream in _few(audio_headers.flac_streams(encoded[: audio_headers.end_before_tag(encoded)])):
-        bits, announced = audio_headers.flac_header(stream)
+    end = audio_headers.find_end(encoded)
+    for stream in _refuse_many(audio_headers.split_flac(encoded[:end])):
+        bits, announced = audio_headers.parse_streaminfo(stream)
         if bits in (8, 16, 24):
-            unknown = audio_headers.flac_of_unknown_length(stream)
-            audio_libsndfile.read_to_the_end(unknown, mono, "FLAC", announced)
-            continue
-        before = mono.frames
-        audio_ffmpeg.read(stream, "flac", mono, strict=True)
-        if mono.frames - before < announced:
-            raise ValueError(f"the FLAC is cut short: {mono.frames - before} of {announced} samples")
+            audio_libsndfile.read_to_the_end(audio_headers.forget_length(stream), mono, "FLAC", announced)
+        else:
+            _flac_by_ffmpeg(stream, "flac", announced, mono)
+
+
+def _flac_by_ffmpeg(encoded, container, announced, mono):
+    before = mono.frames
+    audio_ffmpeg.read(encoded, container, mono, strict=True)
+    if mono.frames - before < announced:
+        raise ValueError(f"the FLAC is cut short: {mono.frames - before} of {announced} samples")
 
 
 def _ogg(encoded, mono):
-    for codec, link in _few(audio_headers.ogg_links(encoded)):
+    for codec, link in _refuse_many(audio_headers.split_ogg(encoded)):
         if codec == "FLAC":
-            audio_ffmpeg.read(link, "ogg", mono, strict=True)
+            _, announced = audio_headers.parse_streaminfo(link[link.find(b"fLaC") :])
+            _flac_by_ffmpeg(link, "ogg", announced, mono)
         else:
             audio_libsndfile.read(link, mono, f"Ogg with {codec}")
 
@@ -61,12 +67,12 @@ def _mp3(encoded, mono):
     try:
         audio_ffmpeg.read(encoded, "mp3", mono, strict=False)
     except audio_ffmpeg.Unreadable:
-        if audio_headers.mpeg_of_free_bit_rate(encoded):
+        if audio_headers.has_free_bit_rate(encoded):
             raise ValueError("an MP3 of free bit rate: expected one of a standard bit rate") from None
         raise
 
 
-def _few(parts):
+def _refuse_many(parts):
     if len(parts) > MAX_JOINED:
         raise ValueError(f"{len(parts)} joined sounds: {MAX_JOINED} are the most")
     return parts

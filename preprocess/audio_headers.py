@@ -17,7 +17,7 @@ OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0":
 
 
 def strip_front_tags(encoded):
-    """(bytes from behind the ID3v2 tags in front, whether there was one)."""
+    """Cut off the ID3v2 tags in front: (the rest, whether there was one)."""
     at = 0
     for _ in range(MAX_TAGS):
         if encoded[at : at + 3] != b"ID3" or len(encoded) < at + 10:
@@ -29,13 +29,13 @@ def strip_front_tags(encoded):
     return (encoded[at:] if at else encoded), at > 0
 
 
-def end_before_tag(encoded):
-    """Where the file ends without an ID3v1 tag behind it."""
+def find_end(encoded):
+    """Find where the file ends without an ID3v1 tag behind it: an offset."""
     return len(encoded) - (128 if encoded[-128:-125] == b"TAG" else 0)
 
 
-def kind(encoded, tagged):
-    """WAV, FLAC, OGG or MP3, by the first bytes; what follows an ID3 tag and is nothing else is MP3."""
+def recognize(encoded, tagged):
+    """Name the format by the first bytes: WAV, FLAC, OGG or MP3. What follows an ID3 tag and is nothing else is MP3."""
     if encoded.startswith(WAV_MAGIC):
         return "WAV"
     if encoded.startswith(b"fLaC"):
@@ -47,34 +47,34 @@ def kind(encoded, tagged):
     raise ValueError(ACCEPTED)
 
 
-def mpeg_of_free_bit_rate(encoded):
+def has_free_bit_rate(encoded):
     """Does it begin with the header of an MPEG frame that leaves its bit rate open?"""
     return encoded[:1] == b"\xff" and len(encoded) > 2 and encoded[1] >= 0xE0 and encoded[2] >> 4 == 0
 
 
-def flac_streams(encoded):
-    """Where one FLAC file is appended to another: each of them."""
+def split_flac(encoded):
+    """Take files that were appended to each other apart: [bytes of each]. ValueError if it begins otherwise."""
     starts = [match.start() for match in FLAC_START.finditer(encoded)]
     if not starts or starts[0]:
         raise ValueError("a FLAC without its header (STREAMINFO)")
     return [encoded[start:end] for start, end in zip(starts, [*starts[1:], len(encoded)], strict=True)]
 
 
-def flac_header(encoded):
-    """(bits per sample, samples per channel or 0 for unknown), of a FLAC that begins with STREAMINFO."""
+def parse_streaminfo(encoded):
+    """Read from a FLAC's first block (bits per sample, samples per channel or 0 for unknown)."""
     if len(encoded) < 42:
         raise ValueError("a FLAC that ends within its header")
     packed = int.from_bytes(encoded[18:26], "big")  # 20 bits rate, 3 channels - 1, 5 bits per sample - 1, 36 samples
     return (packed >> 36 & 0x1F) + 1, packed & (1 << 36) - 1
 
 
-def flac_of_unknown_length(encoded):
-    """The same FLAC, saying that it does not know how many samples it holds: a decoder reads it to its end."""
+def forget_length(encoded):
+    """Return the same FLAC with an unknown number of samples, so that a decoder reads it to its end."""
     return encoded[:21] + bytes([encoded[21] & 0xF0, 0, 0, 0, 0]) + encoded[26:]
 
 
-def ogg_links(encoded):
-    """The sounds of an Ogg file, which may be several, joined ("chained"): [(codec, bytes from first to last page)].
+def split_ogg(encoded):
+    """Take the sounds of an Ogg file apart, as several may be joined ("chained"): [(codec, first to last page)].
 
     ValueError for streams side by side, for a codec that is not accepted, and for a clock that runs backwards:
     libsndfile ends where the last page says.

@@ -41,7 +41,7 @@ class Mono:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
             self._blocks.append(samples.mean(axis=1))
 
-    def samples(self):
+    def join(self):
         """All of it, float32 (frames,)."""
         if not self._blocks:
             raise ValueError("there are no samples in it")

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from preprocess.audio_headers import WAV_MAGIC, end_before_tag
+from preprocess.audio_headers import WAV_MAGIC, find_end
 
 ENCODINGS = {
     0x0001: "PCM",
@@ -22,7 +22,7 @@ MAX_CHUNKS = 1000
 
 @dataclass
 class Chunks:
-    """What `find_chunks` found: the fmt chunk, and where the data chunk is and which size it says."""
+    """The chunks that matter: the byte order, the whole fmt chunk, the offset of the data chunk and the size it says."""
 
     order: str
     form: bytes
@@ -31,7 +31,7 @@ class Chunks:
 
 
 def find_chunks(encoded):
-    """The chunks of a WAV that matter. ValueError if one is missing."""
+    """Find the fmt and the data chunk of a WAV. ValueError if one is missing."""
     order = ">" if encoded.startswith(b"RIFX") else "<"
     at, form = 12, None
     for _ in range(MAX_CHUNKS):
@@ -48,8 +48,8 @@ def find_chunks(encoded):
     raise ValueError(f"a WAV with more than {MAX_CHUNKS} chunks before its samples")
 
 
-def encoding(chunks):
-    """The name of the encoding of its samples. ValueError, naming it, if it is not accepted."""
+def name_encoding(chunks):
+    """Name the encoding of the samples. ValueError, naming it, if it is not accepted."""
     (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 8)
     if tag == EXTENSIBLE and len(chunks.form) >= 34:
         (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 32)
@@ -59,9 +59,9 @@ def encoding(chunks):
     return ENCODINGS[tag]
 
 
-def plain(encoded, chunks):
-    """The WAV with nothing but its fmt chunk and its samples, and their true size: no decoder can read it in two ways,
-    or fail at what somebody noted in it. One that is so already is returned as it is.
+def canonicalize(encoded, chunks):
+    """Return the WAV with nothing but its fmt chunk, its samples and their true size: no decoder can read it in two
+    ways, or fail at what somebody noted in it. One that is so already is returned as it is.
     """
     size = _actual_size(encoded, chunks)
     start = chunks.at + 8
@@ -77,7 +77,7 @@ def plain(encoded, chunks):
 
 
 def _actual_size(encoded, chunks):
-    """Bytes of samples: as the header says, if they are there; all of the rest if it was never finished."""
+    """Count the bytes of samples: as the header says, if they are there; else, or if it was never finished, the rest."""
     start = chunks.at + 8
     size = chunks.size
     if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64" and size == 0xFFFFFFFF:
@@ -85,4 +85,4 @@ def _actual_size(encoded, chunks):
     elif size == 0:
         (riff,) = struct.unpack_from(f"{chunks.order}I", encoded, 4)
         size = 0 if riff + 8 == len(encoded) else len(encoded)
-    return size if start + size <= len(encoded) else max(0, end_before_tag(encoded) - start)
+    return size if start + size <= len(encoded) else max(0, find_end(encoded) - start)

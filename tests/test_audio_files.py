@@ -164,6 +164,10 @@ REFUSED = {
     "FLAC from a pipe cut short": (flac(SECOND, announced=0)[:20_000], "damaged or cut short"),
     "FLAC of 12 bits with a wrong byte": (flac(SECOND, 12)[:9999] + b"?" + flac(SECOND, 12)[10_000:], "FLAC"),
     "FLAC in Ogg cut short": (flac_in_ogg(SECOND)[:4000], "no FLAC in Ogg can be read"),
+    "FLAC in Ogg without its last pages": (
+        b"".join(pages(flac_in_ogg(np.concatenate([HISS] * 40)))[:-2]),
+        "the FLAC is cut short",
+    ),
     "Ogg of two streams side by side": (
         pages(vorbis(SECOND))[0] + pages(opus(SECOND))[0] + NOISE,
         "several streams side by side",
