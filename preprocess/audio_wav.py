@@ -22,7 +22,7 @@ MAX_CHUNKS = 1000
 
 @dataclass
 class Chunks:
-    """The chunks that matter: the byte order, the whole fmt chunk, the offset of the data chunk and the size it says."""
+    """The chunks that matter: byte order, the whole fmt chunk, offset of the data chunk and the size it says."""
 
     order: str
     form: bytes
@@ -77,7 +77,7 @@ def canonicalize(encoded, chunks):
 
 
 def _actual_size(encoded, chunks):
-    """Count the bytes of samples: as the header says, if they are there; else, or if it was never finished, the rest."""
+    """Count the bytes of samples: as the header says if they are there, else all of the rest."""
     start = chunks.at + 8
     size = chunks.size
     if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64" and size == 0xFFFFFFFF:
