@@ -43,7 +43,7 @@ def find_chunks(encoded):
                 raise ValueError("a WAV that does not say its encoding before its samples (no fmt chunk)")
             return Chunks(order, form, at, size)
         if name == b"fmt " and form is None and 16 <= size <= 4096:
-            form = encoded[at : at + 8 + size]
+            form = encoded[at : at + 8 + size + (size & 1)]
         at += 8 + size + (size & 1)
     raise ValueError(f"a WAV with more than {MAX_CHUNKS} chunks before its samples")
 

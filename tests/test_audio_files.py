@@ -75,6 +75,7 @@ READ = {
         riff(chunk(b"bext", b"abc"), fmt(), chunk(b"PEAK", bytes(77)), chunk(b"data", DATA), chunk(b"cue ", b"?")),
         RATE,
     ),
+    "WAV with an odd fmt chunk": (riff(chunk(b"fmt ", fmt()[8:] + b"?"), chunk(b"data", DATA), size=0), RATE),
     "WAV, big-endian": (riff(fmt(order=">"), chunk(b"data", pcm(SECOND, order=">"), ">"), order=">"), RATE),
     "WAV of half a sample too many": (riff(fmt(), chunk(b"data", DATA + b"\0")), RATE),
     "WAV behind an ID3 tag": (id3v2() + wav(SECOND), RATE),
