@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageChops, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
-from preprocess import image_file
+from preprocess import image_file, png_header
 from preprocess.image import CROPPED, FORMATS, MEAN, RESIZED, STD, refusal, span
 
 UPRIGHT = {
@@ -73,11 +73,19 @@ def _decode(header):
 def _decode_file(file):
     image = Image.open(io.BytesIO(file), formats=FORMATS)
     image.load()
+    if image.format == "PNG" and _lacks_rows(image, file):
+        raise ValueError("a PNG that lacks rows of its picture")
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "CMYK" and "adobe" not in image.info:
         return ImageChops.invert(image).convert("RGB")  # Pillow takes every CMYK JPEG for one of Adobe's inverted ones
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
+
+
+def _lacks_rows(image, file):
+    """Pillow leaves the rows that a PNG lacks black. They are counted if the last one is, or in another order."""
+    interlaced = bool(image.info.get("interlace"))
+    return (interlaced or not np.asarray(image)[-1].any()) and not png_header.has_all_rows(file)
 
 
 def _reason(error):

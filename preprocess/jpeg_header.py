@@ -22,6 +22,7 @@ ALONE = {0x01, *range(0xD0, 0xD8)}  # TEM, RSTn: markers without a segment
 FIRST = ("JFIF", "Exif", "Adobe")  # the markers that are written anew, in this order
 SEGMENTS = 1000
 """Before the first scan, and behind it: a real file has a handful, an attacker's any number."""
+MARKER = re.compile(rb"\xff[^\xff]")  # behind any number of fill bytes
 MARKER_IN_DATA = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed 0xFF nor RSTn
 JFIF = struct.pack(">HH5sHBHHBB", 0xFFE0, 16, b"JFIF\0", 0x101, 0, 1, 1, 0, 0)
 
@@ -90,11 +91,10 @@ def _exif_segment(orientation):
 def _segments(data, at):
     """(marker, where it begins, where its segment ends) of each, up to the first scan's."""
     for _ in range(SEGMENTS):
-        at = data.find(b"\xff", at)
-        while data[at + 1 : at + 2] == b"\xff":  # fill bytes
-            at += 1
-        if at < 0 or at + 2 > len(data):
+        found = MARKER.search(data, at)
+        if not found:
             raise ValueError("a JPEG that ends before its first scan")
+        at = found.end() - 2
         marker = data[at + 1]
         end = _segment_end(data, marker, at)
         if marker:
@@ -144,23 +144,42 @@ def _check_table(data, marker, at, end):
 
 
 def _scans(data, start, end, one_scan):
-    """(parts from the first scan to EOI, scans among them, whether there is an EOI). The first scan is at start:end."""
-    parts, count, view = [], 1, memoryview(data)
+    """(parts from the first scan to EOI, scans among them, whether there is an EOI). The first scan is at start:end.
+
+    Only a scan's header is followed by data. Bytes behind any other segment are skipped, as libjpeg skips them, and so
+    are fill bytes before a marker: nothing that is left out may make a marker of what stood around it.
+    """
+    parts, count, view = [data[start:end]], 1, memoryview(data)
+    marker = SOS
     for _ in range(SEGMENTS):
         found = MARKER_IN_DATA.search(data, end)
+        at = found.start() if found else _without_zeros(data, end)
+        if marker == SOS:
+            parts.append(view[end : _without_fill(data, end, at)])
         if not found:
-            return [*parts, view[start:]], count, False
-        at = found.start()
+            return parts, count, False
         marker = data[at + 1]
         if marker == EOI:
-            return [*parts, view[start:at], b"\xff\xd9"], count, True
+            return [*parts, b"\xff\xd9"], count, True
         if marker not in TABLES | METADATA | {SOS} or (marker == SOS and one_scan):
             raise ValueError(f"a JPEG with the marker 0xFF{marker:02X} within its data, at byte {at}")
         end = _segment_end(data, marker, at)
         count += marker == SOS
         if marker in TABLES:
             _check_table(data, marker, at + 4, end)
-        if marker in METADATA:
-            parts.append(view[start:at])
-            start = end
+        if marker not in METADATA:
+            parts.append(data[at:end])
     raise ValueError(f"a JPEG with more than {SEGMENTS} segments behind its first scan")
+
+
+def _without_fill(data, start, end):
+    """Where data[start:end] ends without the 0xFF bytes at its end."""
+    while end > start and data[end - 1] == 0xFF:
+        end -= 1
+    return end
+
+
+def _without_zeros(data, start):
+    """Where data[start:] ends without the zeros that a batch pads its shorter files with; a stuffed 0xFF keeps one."""
+    end = start + len(data[start:].rstrip(b"\0"))
+    return end + 1 if data[end - 1 : end + 1] == b"\xff\0" else end

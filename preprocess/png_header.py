@@ -15,9 +15,9 @@ from preprocess.image_header import Header
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNKS = 2**16
 """Of one file: more than 32 MiB of any real one's."""
-TEXT = 2**20
-"""Bytes of a text once it is decompressed, as in Pillow."""
-PROFILE = b"Raw profile type exif"
+PROFILES, PROFILE_BYTES = 8, 2**20
+"""Of one file: texts that are called as ImageMagick's EXIF, and characters of each once it is decompressed."""
+PROFILE = b"Raw profile type exif\0"
 PALETTE, GREY = 3, 0  # colour types
 DEPTHS = {GREY: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
@@ -25,7 +25,7 @@ DEPTHS = {GREY: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16),
 def read(data):
     """Bytes that begin with the signature -> Header. ValueError, in one line, for what a decoder would stumble over."""
     width, height, depth, colour = _image_header(data)
-    kept, palette, orientations, animated = [], None, {}, False
+    kept, palette, metadata, animated = [], None, [], False
     for kind, start, end in _chunks(data):
         if kind == b"IDAT":
             if kept and kept[-1][1] != start - 12:
@@ -39,15 +39,15 @@ def read(data):
             animated = not kept or animated
         elif kind == b"fcTL" and animated and kept:
             break  # frames of an animation follow
-        elif kind in ORIENTATIONS:
-            ORIENTATIONS[kind](orientations, data[start:end])
+        elif kind == b"eXIf" or (kind in TEXTS and data.startswith(PROFILE, start)):
+            metadata.append((kind, start, end))
         elif kind[0] < 0x60 and kind not in (b"IHDR", b"IEND"):  # capital letter: critical
             raise ValueError(f"a PNG with the unknown critical chunk {kind.decode('latin-1')!r}")
     if not kept:
         raise ValueError("a PNG without a picture (IDAT)")
     if colour == PALETTE and palette is None:
         raise ValueError("a PNG without its palette (PLTE)")
-    orientation = exif.read(orientations.get("eXIf", orientations.get("text", b"")))
+    orientation = _orientation(data, metadata)
     parts = [data[: 8 + 25]]
     if orientation != exif.UPRIGHT:
         parts.append(chunk(b"eXIf", exif.write(orientation)))
@@ -94,50 +94,76 @@ def _chunks(data):
     raise ValueError(f"a PNG with more than {CHUNKS} chunks")
 
 
-def _exif_chunk(found, body):
-    found["eXIf"] = exif.PREFIX + body  # as Pillow: of two that it may have of its own, one is too many
+def _orientation(data, metadata):
+    """What the last eXIf chunk says, else the last text that can be read. `metadata`: (kind, start, end) of each."""
+    if chunks := [data[start:end] for kind, start, end in metadata if kind == b"eXIf"]:
+        return exif.read(exif.PREFIX + chunks[-1])  # as Pillow: of two prefixes of its own, one is too many
+    if len(metadata) > PROFILES:
+        raise ValueError(f"a PNG with more than {PROFILES} EXIF profiles")
+    texts = [TEXTS[kind](data[start + len(PROFILE) : end]) for kind, start, end in metadata]
+    return exif.read(_profile(([text for text in texts if text is not None] or [b""])[-1]))
 
 
-def _text(found, body):
-    """tEXt: keyword, 0, text."""
-    keyword, _, text = body.partition(b"\0")
-    if keyword == PROFILE:
-        found["text"] = _profile(text)
+def _text(body):
+    """tEXt behind the keyword: text."""
+    return _limited(body)
 
 
-def _compressed_text(found, body):
-    """zTXt: keyword, 0, compression method 0, compressed text."""
-    keyword, _, text = body.partition(b"\0")
-    if keyword == PROFILE and text[:1] == b"\0":
-        found["text"] = _profile(_decompressed(text[1:]))
+def _compressed_text(body):
+    """zTXt behind the keyword: compression method 0, compressed text."""
+    return (_decompressed(body[1:]) or b"") if body[:1] == b"\0" else b""
 
 
-def _international_text(found, body):
-    """iTXt: keyword, 0, compressed or not, compression method 0, language, 0, translated keyword, 0, text."""
-    keyword, _, rest = body.partition(b"\0")
-    fields = rest[2:].split(b"\0", 2)
-    if keyword == PROFILE and len(fields) == 3 and not (rest[0] and rest[1]):
-        found["text"] = _profile(_decompressed(fields[2]) if rest[0] else fields[2])
+def _international_text(body):
+    """iTXt behind the keyword: compressed or not, compression method 0, language, 0, translated keyword, 0, text."""
+    fields = body[2:].split(b"\0", 2)
+    if len(fields) < 3 or (body[0] and body[1]):
+        return None
+    return _decompressed(fields[2]) if body[0] else _limited(fields[2])
 
 
-ORIENTATIONS = {b"eXIf": _exif_chunk, b"tEXt": _text, b"zTXt": _compressed_text, b"iTXt": _international_text}
-"""Chunks that may hold an orientation -> function that notes it."""
+TEXTS = {b"tEXt": _text, b"zTXt": _compressed_text, b"iTXt": _international_text}
+"""Kind of chunk -> function of its body behind the keyword that returns the text; None where there is none."""
+
+
+def _limited(text):
+    if len(text) > PROFILE_BYTES:
+        raise ValueError(f"a PNG with an EXIF profile of more than {PROFILE_BYTES} bytes")
+    return text
 
 
 def _decompressed(data):
-    inflate = zlib.decompressobj()
     try:
-        text = inflate.decompress(data, TEXT)
+        return _limited(zlib.decompressobj().decompress(data, PROFILE_BYTES + 1))
     except zlib.error:
-        return b""
-    if inflate.unconsumed_tail:
-        raise ValueError(f"a PNG with an EXIF profile of more than {TEXT} bytes")
-    return text
+        return None
 
 
 def _profile(text):
     """ImageMagick's form: an empty line, a name, a length, then hexadecimal digits -> the bytes; none if damaged."""
     try:
-        return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("latin-1"))
+        return bytes.fromhex(b"".join(text.split(b"\n", 3)[3:]).decode("latin-1"))
     except ValueError:
         return b""
+
+
+def has_all_rows(data):
+    """Does the compressed picture of a file that `read` rebuilt hold every row that its header announces?"""
+    width, height, depth, colour = _image_header(data)
+    bits = depth * {GREY: 1, PALETTE: 1, 2: 3, 4: 2, 6: 4}[colour]
+    passes = ADAM7 if data[28] else [(0, 0, 1, 1)]
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    missing = sum((1 + -(-bits * columns // 8)) * rows for columns, rows in sizes if columns > 0 and rows > 0)
+    inflate, pictures = zlib.decompressobj(), [data[start:end] for kind, start, end in _chunks(data) if kind == b"IDAT"]
+    try:
+        for picture in pictures:
+            while picture and missing > 0:
+                missing -= len(inflate.decompress(picture, 2**20))
+                picture = inflate.unconsumed_tail
+    except zlib.error:
+        return False
+    return missing - len(inflate.flush()) <= 0
+
+
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""Of each pass of an interlaced picture: its first column and row, and the steps between them."""

@@ -23,8 +23,7 @@ def read(data):
     end = 8 + _little(data, 4, 4)
     if end > len(data):
         raise ValueError("a WebP that is shorter than its header says")
-    chunks = _chunks(data, 12, end)
-    kind, start, stop = next(chunks, (b"", 0, 0))
+    (kind, start, stop), *chunks = [*_chunks(data, 12, end)] or [(b"", 0, 0)]
     if kind in PICTURES:
         return _still(data, kind, start, stop, exif.UPRIGHT)
     if kind != b"VP8X" or stop - start < 10:
@@ -60,6 +59,8 @@ def _chunks(data, at, limit):
         end = at + 8 + _little(data, at + 4, 4)
         if end > limit:
             raise ValueError(f"a WebP with a chunk beyond its end, at byte {at}")
+        if not data[at : at + 4].isascii() or data[at] < 0x20:  # zeros, as a batch pads a file that was cut
+            raise ValueError(f"a WebP with a chunk without a name, at byte {at}")
         yield data[at : at + 4], at + 8, end
         at = end + (end & 1)
     raise ValueError(f"a WebP with more than {CHUNKS} chunks")

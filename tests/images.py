@@ -178,6 +178,10 @@ REFUSED = {
     ),
     "JPEG that begins twice": lambda: b"\xff\xd8" + encoded(photograph()),
     "JPEG with an unknown marker within its data": lambda: _damaged_data(encoded(photograph())),
+    "PNG that lacks its lower half": lambda: _of_half_its_rows(8),
+    "PNG, 16-bit, that lacks its lower half": lambda: _of_half_its_rows(16),
+    "JPEG cut in half, with zeros behind it": lambda: _half(encoded(photograph())) + bytes(20_000),
+    "WebP that is shorter than it says, with zeros behind it": lambda: _longer(_webp()) + bytes(2_000),
     "PNG with two pictures": lambda: with_chunks(
         encoded(photograph(), "PNG"), (b"tEXt", b"a\0b"), (b"IDAT", b""), at=-12
     ),
@@ -200,6 +204,16 @@ def _webp():
 
 def _half(file):
     return file[: len(file) // 2]
+
+
+def _of_half_its_rows(depth):
+    header = struct.pack(">IIBBBBB", 32, 32, depth, 0, 0, 0, 0)
+    return png(header, zlib.compress((b"\0" + b"\xff" * (32 * depth // 8)) * 16))
+
+
+def _longer(file):
+    """A WebP whose header counts a thousand bytes that are not there."""
+    return file[:4] + struct.pack("<I", len(file) - 8 + 1000) + file[8:]
 
 
 def _damaged_data(file):

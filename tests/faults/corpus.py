@@ -14,7 +14,7 @@ from PIL import Image
 
 from serving.canary import chirp
 from tests import sounds
-from tests.image_containers import animated_webp_in_a_corner, png
+from tests.image_containers import animated_webp_in_a_corner, png, with_chunks
 from tests.images import encoded, exif, photograph
 
 TRUNCATIONS = 100
@@ -103,6 +103,25 @@ def jpeg_of_scans(side, scans):
     file = encoded(Image.new("L", (side, side), 128), progressive=True)
     last = file[file.rindex(b"\xff\xda") : -2]
     return file[:-2] + last * scans + b"\xff\xd9"
+
+
+def jpeg_with_hidden_scans(side, scans):
+    """A grey progressive JPEG; each further scan is hidden: a comment stands between the two bytes of its marker."""
+
+    def segment(marker, body):
+        return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+    file = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64)
+    file += segment(0xC2, struct.pack(">BHHBBBB", 8, side, side, 1, 1, 0x11, 0))
+    file += segment(0xC4, b"\0\1" + bytes(15) + b"\0") + segment(0xC4, b"\x10\0\2\1" + bytes(13) + b"\xe0\0\xf0")
+    hidden = b"\xff" + segment(0xFE, b"") + segment(0xDA, b"\1\1\0\1\x3f\0")[1:]
+    return file + segment(0xDA, b"\1\1\0\0\0\0") + hidden * scans + b"\xff\xd9"
+
+
+def png_of_profiles(count, profile):
+    """A PNG of one pixel with that many texts that are called EXIF, each of a megabyte once it is decompressed."""
+    text = b"Raw profile type exif\0\0" + zlib.compress(profile * (2**20 // len(profile) - 5), 9)
+    return with_chunks(png_of(1, 1), *[(b"zTXt", text)] * count)
 
 
 def jpeg_with_two_frames():
@@ -202,6 +221,9 @@ BOMBS = {
         "progressive JPEG of 65500 x 65500": (lambda: jpeg_of(65500, 65500, True), "the header says 65500 x 65500"),
         "JPEG of a thousand scans": (lambda: jpeg_of_scans(2000, 1000), "more than 1000 segments behind"),
         "JPEG of 90 scans, too large for so many": (lambda: jpeg_of_scans(4000, 80), "scans of 16000000 pixels"),
+        "JPEG with 500 hidden scans": (lambda: jpeg_with_hidden_scans(8000, 500), None),
+        "JPEG of 32 MiB of fill bytes": (lambda: b"\xff\xd8".ljust(32 << 20, b"\xff"), "ends before its first scan"),
+        "JPEG of nothing but zeros": (lambda: b"\xff\xd8" + bytes(9), "ends before its first scan"),
         "JPEG with two frame headers": (jpeg_with_two_frames, "two frame headers"),
         "JPEG with a larger one behind it": (lambda: jpeg_of(96, 72) + jpeg_of(60000, 60000), None),
         "JPEG of no scan": (lambda: jpeg_of(96, 72).partition(b"\xff\xda")[0] + b"\xff\xd9" * 9, "without a scan"),
@@ -215,6 +237,12 @@ BOMBS = {
         "PNG of 2147483647 x 1": (lambda: png_of(2**31 - 1, 1), "65535 along a side"),
         "PNG, 16-bit, of 8000 x 8000": (lambda: png_of(8000, 8000, 16, 2), "16777216 pixels of a 16-bit PNG"),
         "PNG that lacks most of its rows": (lambda: png_of(1000, 1000), "decode"),
+        "PNG with 1000 EXIF profiles": (lambda: png_of_profiles(1000, b"\n"), "more than 8 EXIF profiles"),
+        "PNG with 8 EXIF profiles": (lambda: png_of_profiles(8, b"\n"), None),
+        "PNG with an EXIF profile of 32 MB": (
+            lambda: with_chunks(png_of(1, 1), (b"tEXt", b"Raw profile type exif\0".ljust(32_000_000, b"\n"))),
+            "an EXIF profile of more than 1048576 bytes",
+        ),
         "PNG with zTXt of 512 MiB": (lambda: png_with(b"zTXt", b"a\0\0"), None),
         "PNG with iTXt of 512 MiB": (lambda: png_with(b"iTXt", b"a\0\1\0\0\0"), None),
         "PNG with iCCP of 512 MiB": (lambda: png_with(b"iCCP", b"a\0\0"), None),

@@ -93,6 +93,10 @@ def jpeg(draw):
         at = draw.choice([each for each in range(len(data)) if data[each : each + 2] == b"\xff\xda"] + [len(data)])
         data = data[:at] + _jpeg_metadata(draw) + data[at:]
     tail = draw.choice((b"", b"", b"", b"\0" * 9, segment(0xE1, exif.PREFIX + tiff(draw)), file, b"\xff"))
+    if draw.random() < 0.2:  # a segment within the data, between halves of another marker
+        at = draw.randrange(len(data))
+        hidden = bytes([draw.choice((0xC0, 0xC4, 0xD8, 0xD9, 0xDA, 0xE1))]) + struct.pack(">H", draw.randrange(2, 20))
+        data = data[:at] + b"\xff" * draw.randrange(3) + _jpeg_metadata(draw) + hidden + data[at:]
     end = b"" if draw.random() < 0.05 else b"\xff\xd9"
     return b"\xff\xd8" + b"".join(pieces) + data + end + tail
 
@@ -221,6 +225,8 @@ def reference(file):
         return None
     if picture.mode == "CMYK" and "adobe" not in picture.info:
         return None  # by the rule it is not inverted, as Pillow alone would
+    if picture.mode.startswith("I"):  # Pillow would clamp 16 bits, not shift them
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     upright = picture.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else picture
     size = tuple(int(256 * side / min(upright.size)) for side in upright.size)
     resized = np.asarray(upright.convert("RGB").resize(size, Image.Resampling.BILINEAR))
@@ -277,6 +283,8 @@ class Judge:
         if any(refused):
             return
         header, expected = image_file.read(file), reference(file)
+        if header.complete and image_file.read(header.rebuilt()).rebuilt() != header.rebuilt():
+            yield "the rebuilt file is read in another way"
         self.counts["turned"] += header.orientation != 1
         if expected is None:
             self.counts["answered, refused by Pillow alone"] += 1
