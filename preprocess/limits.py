@@ -11,7 +11,8 @@ MAX_BYTES = 32 * 2**20
 
 MAX_PIXELS = 2**26
 """Width x height of one image, and of all images that are decoded in one run: 192 MiB of RGB, some 400 MiB and 1.5 s
-in DALI. A 61-megapixel camera stays below, and so does Pillow's own warning about decompression bombs."""
+in DALI, 900 MiB for a lossless WebP in Pillow. A 61-megapixel camera stays below, as does Pillow's own warning about
+decompression bombs."""
 
 MAX_REENCODED = 2**24
 """Pixels of a CMYK JPEG or a 16-bit PNG, which are decoded twice: some 400 MiB and 1.5 s, as above."""
