@@ -6,14 +6,14 @@ import socket
 import sys
 from pathlib import Path
 
-from serving import Failure, commands, plan
+from serving import Failure, commands, local, plan, state
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in local.SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+            signal.signal(number, interrupt_once)
     try:
         return commands.COMMANDS[options.command](options) or 0
     except Failure as failure:
@@ -25,6 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
+def interrupt_once(number, frame):
+    """Raise KeyboardInterrupt; later signals are ignored, for they would cut short the clean-up that follows."""
+    for each in local.SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -58,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "--slo", type=int, metavar="MS", default=plan.SLO,
             help="refuse (503) what would take longer; 0 lets queues grow without bound (default: %(default)s)",
         )  # fmt: skip
-        for number, kind in enumerate(commands.PORTS):
+        for number, kind in enumerate(state.PORTS):
             add(f"--{kind}-port", type=port, default=8000 + number, help="default: %(default)s")
     subs["logs"].add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
     subs["logs"].add_argument("-n", "--lines", type=int, default=40, help="of the end (default: %(default)s)")
@@ -76,7 +83,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             options.cores = plan.server_cores(options.cores)
         except ValueError as bad:
             subs[options.command].error(str(bad))
-        if len({getattr(options, f"{kind}_port") for kind in commands.PORTS}) < len(commands.PORTS):
+        if len({getattr(options, f"{kind}_port") for kind in state.PORTS}) < len(state.PORTS):
             subs[options.command].error("--http-port, --grpc-port and --metrics-port must differ")
     return options
 

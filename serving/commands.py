@@ -1,5 +1,6 @@
 """What the launcher does, one function per command; each returns an exit code, or None for 0."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,10 +12,10 @@ from pathlib import Path
 from serving import ROOT, Failure, canary, docker, local, state
 from serving.plan import describe, listed, plan
 from serving.rest import Rest
+from serving.state import ASKED
 from serving.supervisor import Supervisor
 
-PORTS = ("http", "grpc", "metrics")
-ASKED = ("weights", "host", "cores", "slo", *(f"{kind}_port" for kind in PORTS))
+REPAIR = 60.0  # seconds that a supervisor which `up` started again has to bring back what died before it
 
 
 def up(options):
@@ -22,26 +23,28 @@ def up(options):
     with state.alone(options.state):
         record = state.read(options.state)
         if record and alive(record, options.state):
-            return already(record, options)
+            if state.complete(record):
+                return already(record, options)
+            say("clearing what an `up` left that was killed before its end")
         clear(record, options.state)
         engine, why = choose(options.engine)
         record = intent(options, engine)
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
         began = time.monotonic()
-        state.write(options.state, record)  # first: should this process be killed, `down` knows what to clear
         try:
+            state.write(options.state, record)  # first: should this process be killed, `down` knows what to clear
             if engine == "docker":
                 docker.up(record, options.state, say)
             else:
                 record["pid"] = local.up(record, options.state, options.state / "server.log", say).pid
+            state.write(options.state, record)
+            if engine == "local":
+                local.supervise(record, options.state)
+            say(f"up after {time.monotonic() - began:.1f} s")
+            summary(record)
         except BaseException:
-            state.forget(options.state)
+            clear(record, options.state)
             raise
-        state.write(options.state, record)
-        if engine == "local":
-            local.supervise(record, options.state)
-        say(f"up after {time.monotonic() - began:.1f} s")
-        summary(record)
 
 
 def down(options):
@@ -57,7 +60,12 @@ def status(options):
     """say what runs and whether it answers; exit 1 if it does not"""
     record = state.read(options.state)
     if not record or not alive(record, options.state):
-        say("nothing is running" + ("; `down` clears what it left" if record else ""))
+        left = record or local.processes(state.name(options.state))
+        say("nothing is running" + ("; `down` clears what it left" if left else ""))
+        return 1
+    if not state.complete(record):
+        at_work = state.held(options.state)
+        say("`up` is at work" if at_work else "an `up` was killed before its end; `up` or `down` clears what it left")
         return 1
     started = datetime.datetime.fromisoformat(record["started"])
     running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
@@ -92,35 +100,33 @@ def logs(options):
 def run(options):
     """the same as up, in the foreground: a container's entrypoint"""
     record = intent(options, "local")
-    with state.alone(options.state):
-        if local.alive(record["name"]):
-            raise Failure("a server runs from this state directory; run `python -m serving down` first")
-        server = local.up(record, options.state, None, say)
-    try:
-        state.write(options.state, {**record, "pid": server.pid})
-        summary(record)
-        say(docker.UP)
-        Supervisor(record, say).watch(server.pid)
-        raise Failure(f"tritonserver ended with code {server.wait()}")  # compose starts the container again
-    except KeyboardInterrupt:
-        local.drain(record)
-        return 0
-    finally:
-        local.stop(record["name"])
-        state.forget(options.state)
+    with contextlib.ExitStack() as cleanup:
+        with state.alone(options.state):
+            if local.alive(record["name"]):
+                raise Failure("a server runs from this state directory; run `python -m serving down` first")
+            cleanup.callback(state.forget, options.state)
+            cleanup.callback(local.stop, record["name"])
+            local.stop(record["name"])  # what a crash left
+            server = local.up(record, options.state, None, say)
+        try:
+            state.write(options.state, {**record, "pid": server.pid})
+            summary(record)
+            say(docker.UP)
+            Supervisor(record, say).watch(server.pid)
+            raise Failure(f"tritonserver ended with code {server.wait()}")  # compose starts the container again
+        except KeyboardInterrupt:
+            local.drain(record)
+            return 0
 
 
 def supervise(options):
     """reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)"""
     record = state.read(options.state)
-    server = next(
-        (pid for pid, program in local.processes(state.name(options.state)).items() if program == local.SERVER), 0
-    )
-    if not record or not server:
-        raise Failure(f"no local server runs from {options.state}; start one with `up`")
+    if not record or "pid" not in record:
+        raise Failure(f"no local server was started from {options.state}; start one with `up`")
     supervisor = Supervisor(record, say)
-    supervisor.watch(server)
-    supervisor.tell(f"tritonserver ({server}) is gone; `up` clears what it left and starts it again")
+    supervisor.watch(record["pid"])
+    supervisor.tell(f"tritonserver ({record['pid']}) is gone; `up` clears what it left and starts it again")
     return 1
 
 
@@ -154,9 +160,11 @@ COMMANDS = {
 
 def clear(record: dict | None, directory: Path) -> bool:
     """Ends what runs from this state directory, or what a crash left of it; True if there was anything."""
-    stopped = local.stop(state.name(directory))
-    if record and record["engine"] == "docker":
-        docker.down(record)
+    name = state.name(directory)
+    stopped = local.stop(name)
+    if record["engine"] == "docker" if record else docker.exists(name):
+        docker.down(name)
+        stopped = True
     state.forget(directory)
     return stopped or record is not None
 
@@ -208,10 +216,15 @@ def already(record: dict, options) -> None:
     alone = record["engine"] == "local" and not local.supervisors(record["name"])
     if alone:
         local.supervise(record, options.state)
-    try:
-        canary.sing(Rest(record["address"]))
-    except Failure as failure:
-        raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
+    deadline = time.monotonic() + (REPAIR if alone else 0)
+    while True:
+        try:
+            canary.sing(Rest(record["address"]))
+            break
+        except Failure as failure:
+            if time.monotonic() > deadline:
+                raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
+            time.sleep(0.5)
     say(f"already up and answering; {'its supervisor had ended and runs again' if alone else 'nothing was changed'}")
     summary(record)
 
@@ -224,7 +237,8 @@ def summary(record: dict) -> None:
     say(f"cores    {listed(record['cores'])}; instances x threads: {describe(record['plan'])}")
     rest = Rest(record["address"])
     for model in record["plan"]:
-        provenance = rest.config(model)["parameters"].get("provenance")
+        config = json.loads(record["configs"][model]) if "configs" in record else rest.config(model)
+        provenance = config.get("parameters", {}).get("provenance")
         if provenance:
             say(f"weights  {weights(model, json.loads(provenance['string_value']))}")
 

@@ -45,10 +45,8 @@ def has_gpu() -> bool:
 
 def compose(record: dict, arguments: list[str], output=None) -> subprocess.CompletedProcess:
     """docker compose on this server's project, with the files and the variables that it was started with."""
-    files = ["docker-compose.yml", *(["docker-compose.gpu.yml"] if record["gpu"] else [])]
     client_cores = sorted(os.sched_getaffinity(0) - set(record["cores"]))
-    environment = {
-        **os.environ,
+    variables = {
         "CROSSOVER_USER": ":".join(map(str, user())),
         "CROSSOVER_WEIGHTS": record["weights"],
         "CROSSOVER_ADMIN_KEY": record["admin_key"],
@@ -58,15 +56,29 @@ def compose(record: dict, arguments: list[str], output=None) -> subprocess.Compl
         "CROSSOVER_CLIENT_CORES": listed(client_cores),
         **{f"CROSSOVER_{kind.upper()}_PORT": str(record[f"{kind}_port"]) for kind in ("http", "grpc", "metrics")},
     }
+    return run_compose(record["name"], arguments, variables, output, record["gpu"])
+
+
+def run_compose(
+    project: str, arguments: list[str], variables: dict[str, str], output=None, gpu=False, detached=False
+) -> subprocess.CompletedProcess:
+    """docker compose on a project; `detached`: out of reach of the terminal's Ctrl-C."""
     command = client()
     if command is None:
-        raise Failure(f"{record['name']} is a container, but there is no docker compose here any more; install it")
-    command = [*command, "--project-name", record["name"], *(f"--file={ROOT / file}" for file in files)]
-    return subprocess.run([*command, *arguments], env=environment, stdout=output, stderr=output, check=False)
+        raise Failure(f"{project} is a container, but there is no docker compose here any more; install it")
+    files = ["docker-compose.yml", *(["docker-compose.gpu.yml"] if gpu else [])]
+    return subprocess.run(
+        [*command, "--project-name", project, *(f"--file={ROOT / file}" for file in files), *arguments],
+        env={**os.environ, **variables},
+        stdout=output,
+        stderr=output,
+        check=False,
+        start_new_session=detached,
+    )
 
 
 def user() -> tuple[int, int]:
-    """Whoever calls, for he can read the repository; never root."""
+    """Whoever calls, for they can read the repository; never root."""
     return (os.getuid(), os.getgid()) if os.getuid() else (10001, 10001)
 
 
@@ -76,25 +88,26 @@ def container(name: str) -> str | None:
     return quiet("docker", "ps", "-q", *(f"--filter=label=com.docker.compose.{label}" for label in labels))
 
 
+def exists(project: str) -> bool:
+    """Whether there is a container of the project, running or not."""
+    return bool(quiet("docker", "ps", "-aq", f"--filter=label=com.docker.compose.project={project}", timeout=10))
+
+
 def up(record: dict, state: Path, say) -> None:
-    """Builds the image, starts the container and waits for its canary. If it cannot come up, nothing is left."""
+    """Build the image, start the container and wait for its canary. Whoever calls clears what a failure leaves."""
     local.check_ports(record)
     if record["weights"] == "real":
         repository.check()
     log = state / "build.log"
     say(f"  building the image (minutes the first time; {log} grows meanwhile)")
-    try:
-        with log.open("w") as output:
-            for step in (["build", "server"], ["up", "-d", "--no-build", "server"]):
-                if compose(record, step, output).returncode:
-                    raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
-        follow(record["name"], say)
-        canary.sing(Rest(record["address"]))
-        first = quiet("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
-        record["container_pid"] = int(first) if first else None  # as this machine counts: whose CPU time to report
-    except BaseException:
-        down(record)
-        raise
+    with log.open("w") as output:
+        for step in (["build", "server"], ["up", "-d", "--no-build", "server"]):
+            if compose(record, step, output).returncode:
+                raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
+    follow(record["name"], say)
+    canary.sing(Rest(record["address"]))
+    first = quiet("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
+    record["container_pid"] = int(first) if first else None  # as this machine counts: whose CPU time to report
 
 
 def follow(name: str, say) -> None:
@@ -119,8 +132,8 @@ def follow(name: str, say) -> None:
     raise Failure(f"the server stopped in its container: {last.removeprefix('serving: ')}")
 
 
-def down(record: dict) -> None:
-    """Removes the containers and the network, the load generator's too; the image stays."""
+def down(project: str) -> None:
+    """Remove the containers and the network, the load generator's too; the image stays."""
     arguments = ["--profile", "loadgen", "down", "--volumes", "--remove-orphans", "--timeout=25"]
-    if compose(record, arguments, subprocess.DEVNULL).returncode:
-        raise Failure(f"docker compose down failed; is Docker running? the project is {record['name']}")
+    if run_compose(project, arguments, {}, subprocess.DEVNULL, detached=True).returncode:
+        raise Failure(f"docker compose down failed; is Docker running? the project is {project}")

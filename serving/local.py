@@ -23,6 +23,7 @@ DRAIN = 10  # seconds at most that a server is given to answer what it has accep
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 STACK = 2**28  # bytes of each thread's: Triton 2.51 puts 16 there for every piece in which a body came
 SHM = Path("/dev/shm")
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # what ends the launcher
 SERVER, STUB = "tritonserver", "triton_python_b"  # as /proc calls them, in 15 letters
 
 
@@ -47,6 +48,7 @@ def flags(record: dict, steps: Path) -> list[str]:
     """
     host, key = record["host"], record["admin_key"]
     return [
+        f"--id={record['name']}",
         f"--model-repository={steps}",
         f"--model-repository={repository.ENSEMBLES}",
         "--model-control-mode=explicit",
@@ -72,23 +74,46 @@ def metrics(record: dict) -> str:
 
 
 def start(program: tuple, record: dict, steps: Path, output) -> subprocess.Popen:
-    """Starts tritonserver on the record's cores, out of reach of the terminal's Ctrl-C. No model is loaded yet."""
+    """Start tritonserver on the record's cores, out of reach of the terminal's Ctrl-C. No model is loaded yet."""
     command, environment = program
-    return subprocess.Popen(
-        [*command, *flags(record, steps)],
-        env={**environment, "CROSSOVER_SERVER": record["name"]},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=lambda: prepare(record["cores"]),
-    )
+    return spawn([*command, *flags(record, steps)], record, environment, output, prepare)
 
 
-def prepare(cores: list[int]) -> None:
-    """Of tritonserver's process: its cores, and room on the stacks of its threads. With the usual 8 MiB a body of
-    100 MB that comes in small pieces, as over a container's network, ends the server."""
-    os.sched_setaffinity(0, cores)
+def spawn(command: list, record: dict, environment: dict, output, prepare=lambda: None) -> subprocess.Popen:
+    """Start a process that bears the record's name and runs on its cores; `prepare` runs in it before the program.
+
+    The process bears its name only once its program runs. Until then signals wait: an exception would leave a process
+    that no clean-up finds.
+    """
+
+    def become() -> None:
+        os.sched_setaffinity(0, record["cores"])
+        prepare()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**environment, "CROSSOVER_SERVER": record["name"]},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=become,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def prepare() -> None:
+    """Prepare tritonserver's process: no zombies, and room on the stacks of its threads.
+
+    tritonserver never waits for a stub that died; with SIGCHLD ignored the kernel does not expect it to. With the usual
+    stack of 8 MiB a body of 100 MB that comes in small pieces, as over a container's network, ends the server.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK if hard == resource.RLIM_INFINITY else min(STACK, hard), hard))
 
@@ -96,24 +121,29 @@ def prepare(cores: list[int]) -> None:
 def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None:
     """Waits for the server's interface, loads the models and sends the canary.
 
-    Raises Failure with the server's reason, or with Unreachable if it is gone.
+    Raises Failure with the server's reason, or with Unreachable if it is gone. Another server that took the port
+    meanwhile bears another name: ours is going to end then, as it cannot listen.
     """
     rest = Rest(record["address"], record["admin_key"])
-    while not rest.ready("/v2/health/live"):
+    while rest.identity() != record["name"]:
         if server.poll() is not None:
             raise Unreachable(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    repository.load_all(rest, steps, record["plan"], metrics(record), say)
+    repository.load_all(rest, steps, record["configs"], say)
     canary.sing(rest)
     say("  canary: a photograph through image and a sound through audio, both answered")
 
 
 def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
-    """Starts the server, which writes to `log` (None: to our own output). If it cannot come up, nothing is left."""
+    """Start the server, which writes to `log` (None: to our own output), with `configs` put into the record.
+
+    If it cannot come up, nothing is left.
+    """
     name = record["name"]
     program = wheel.tritonserver(state)
     check_ports(record)
     steps = repository.steps(record["weights"], state)
+    record["configs"] = repository.configurations(steps, record["plan"], metrics(record))
     try:
         if log:
             log.unlink(missing_ok=True)
@@ -130,18 +160,9 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
 
 
 def supervise(record: dict, state: Path) -> None:
-    """Starts the supervisor of a server that is up: a process beside it, on its cores, that writes to its log."""
+    """Start the supervisor of a server that is up: a process beside it, on its cores, that writes to its log."""
     with (state / "server.log").open("a") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", "serving", "supervise", f"--state={state}"],
-            cwd=ROOT,
-            env={**os.environ, "CROSSOVER_SERVER": record["name"]},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, record["cores"]),
-        )
+        spawn([sys.executable, "-m", "serving", "supervise", f"--state={state}"], record, dict(os.environ), output)
 
 
 def last_error(log: Path) -> str:

@@ -57,16 +57,22 @@ def names(folder: Path, guarded: bool = False) -> list[str]:
     return sorted(found)
 
 
-def load_all(rest: Rest, folder: Path, plan: dict, metrics: str, say=print) -> None:
-    """Loads every step, then every ensemble. Raises Failure with the server's reason at the first that fails.
+def configurations(folder: Path, plan: dict, metrics: str) -> dict[str, str]:
+    """The configuration (JSON) of each model in the plan.
 
-    `metrics` is the host:port where steps read how many requests wait for them.
+    `metrics` is the host:port where steps read how many requests wait for them. Raises Failure if a file is no
+    configuration.
     """
+    return {model: configuration(folder / model, share, metrics) for model, share in plan.items()}
+
+
+def load_all(rest: Rest, folder: Path, configs: dict[str, str], say=print) -> None:
+    """Load every step, then every ensemble. Raises Failure with the server's reason at the first that fails."""
     compileall.compile_dir(folder, quiet=2)
     for models in (folder, ENSEMBLES):
         for name in names(models, guarded=wheel.installed() is None):
             began = time.monotonic()
-            rest.load(name, configuration(models / name, plan[name], metrics) if name in plan else None)
+            rest.load(name, configs.get(name))
             say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
 
 

@@ -37,6 +37,13 @@ class Rest:
             return False
         return True
 
+    def identity(self) -> str | None:
+        """The name that the server was started with; None while nothing answers."""
+        try:
+            return json.loads(self.call("/v2", timeout=5)[0])["name"]
+        except (Failure, ValueError, KeyError, TypeError):
+            return None
+
     def config(self, model: str) -> dict:
         return json.loads(self.call(f"/v2/models/{model}/config")[0])
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from serving import Failure
 
+PORTS = ("http", "grpc", "metrics")
+ASKED = ("weights", "host", "cores", "slo", *(f"{kind}_port" for kind in PORTS))
+KEYS = {"name", "engine", *ASKED, "address", "plan", "gpu", "admin_key", "started"}
+
 
 def name(directory: Path) -> str:
     """One word that marks everything this server leaves on the machine: processes, shared memory, containers.
@@ -18,10 +22,17 @@ def name(directory: Path) -> str:
 
 
 def read(directory: Path) -> dict | None:
+    """The record of the server; None if there is none, or none that this version can use."""
     try:
-        return json.loads((directory / "server.json").read_text())
+        record = json.loads((directory / "server.json").read_text())
     except (OSError, ValueError):
         return None
+    return record if isinstance(record, dict) and record.keys() >= KEYS else None
+
+
+def complete(record: dict) -> bool:
+    """Whether the `up` that wrote this record came to its end."""
+    return "pid" in record or "container_pid" in record
 
 
 def write(directory: Path, record: dict) -> None:
@@ -34,7 +45,17 @@ def write(directory: Path, record: dict) -> None:
 
 
 def forget(directory: Path) -> None:
-    (directory / "server.json").unlink(missing_ok=True)
+    for file in ("server.json", "server.json.part"):
+        (directory / file).unlink(missing_ok=True)
+
+
+def held(directory: Path) -> bool:
+    """Whether an `up` or a `down` is at work on the directory now."""
+    try:
+        with alone(directory):
+            return False
+    except Failure:
+        return True
 
 
 @contextlib.contextmanager

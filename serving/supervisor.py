@@ -2,11 +2,16 @@
 
 Triton never restarts a dead stub: each request to it takes a second to fail, one after the other, while
 `/v2/health/ready` goes on saying 200. So somebody else waits for the end of these processes, which costs nothing until
-it comes, and then reloads that one model with the configuration it had. A model without a living instance is unloaded
-first: what asks for it is then refused at once instead of queueing, and health says the truth. A model that still has
-one is replaced while that one answers. Both are asked for over gRPC: over HTTP, loading a model holds up a thread that
-serves requests, and with it every connection of this thread, until it is done. A stub that lives but hangs has not
-ended; a model that has requests and answers none gets its stubs ended.
+it comes, and then reloads that one model with the configuration it was loaded with. A model without a living instance
+is unloaded first: what asks for it is then refused at once instead of queueing, and health says the truth. A model that
+still has one is replaced while that one answers. Both are asked for over gRPC: over HTTP, loading a model holds up a
+thread that serves requests, and with it every connection of this thread, until it is done. A stub that lives but hangs
+has not ended; a model that has requests and answers none gets its stubs ended.
+
+While a model is unloaded, those who ask for it get 404, for as long as it takes to load: 0.3 s for a network that is
+small, seconds for one that is large or for a step that imports librosa. Nothing in Triton 2.51 avoids that. Loading
+before unloading leaves the requests to the dead instance, which fails them after one or two seconds each; a new
+instance group in place of the old one ended tritonserver itself at the second death.
 
 A model whose stub died never ends its old version, so what is left of that is cleared here: living stubs and the names
 of shared memory. What tritonserver itself holds of it (the mapping and some idle threads) it keeps until it ends.
@@ -30,6 +35,7 @@ from serving.hangs import HUNG, Hangs
 from serving.rest import Rest
 
 RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
+BEGUN = 60.0  # seconds after which shared memory without a stub is no longer that of a stub about to start
 PATIENCE = 10.0  # seconds for each half of the canary after a repair
 
 
@@ -67,16 +73,19 @@ class Supervisor:
         self.dead: list[Stub] = []
         self.old: dict[Stub, float] = {}  # living ones of a model that was brought back -> when it was
         self.owed: dict[str, float] = {}  # models that are to be brought back -> when that was noticed
-        self.configs = {model: self.rest.config(model) for model in record["plan"]}
+        self.unseen = set(record["plan"])  # models that have not been seen ready by this supervisor
+        self.configs = {model: json.loads(config) for model, config in record["configs"].items()}
         self.hangs = Hangs(local.metrics(record))
         self.grace = max(RESCAN, record["slo"] / 1e3)  # seconds for an old stub to answer what it has accepted
 
     def watch(self, server: int) -> None:
-        """Until the tritonserver with this pid has ended."""
+        """Repair what dies until the tritonserver with this pid has ended, be that before it could be looked at."""
         try:
             end = os.pidfd_open(server)
         except ProcessLookupError:
             return
+        if local.processes(self.name).get(server) != local.SERVER:
+            return  # it had ended, and the number is another's now
         while True:
             self.repair(self.adopt())
             if self.wait(end):
@@ -120,14 +129,21 @@ class Supervisor:
         try:
             states = self.rest.index()
             for model in self.configs:
-                if states.get(model) == "READY" and living.count(model) < self.instances(model):
+                ready = states.get(model) == "READY"
+                unloaded = model in self.unseen and states.get(model) not in ("READY", "LOADING", "UNLOADING")
+                if unloaded or (ready and living.count(model) < self.instances(model)):
                     self.owed.setdefault(model, time.monotonic())
+                self.unseen -= {model} if ready or unloaded else set()
         except Failure:
             return  # the server is ending, or has: the next wait tells
         if not self.owed:
             self.bury()
             return
-        back = {model: since for model, since in self.owed.items() if self.reload(model, model in living)}
+        back = {}
+        for model, since in self.owed.items():
+            if self.reload(model, model in living):
+                back[model] = since
+                self.adopt()  # its new stubs: the death of one of them is seen at once, like any other's
         verdict = self.verdict() if back else ""
         for model, since in back.items():
             del self.owed[model]
@@ -136,6 +152,12 @@ class Supervisor:
         self.bury()
 
     def bury(self) -> None:
+        """Remove the shared memory of stubs that died, also of those that died before anybody watched."""
+        used = {stub.segment for stub in stubs(self.name)}
+        for path in local.SHM.glob(f"{self.name}.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.name not in used and time.time() - path.stat().st_mtime > BEGUN:
+                    path.unlink()
         for stub in self.dead:
             (local.SHM / stub.segment).unlink(missing_ok=True)  # the server does not
         self.dead = [stub for stub in self.dead if stub.model in self.owed]
@@ -143,7 +165,7 @@ class Supervisor:
     def instances(self, model: str) -> int:
         """How many stubs the model has by rights; none where its backend is a native one."""
         config = self.configs[model]
-        return sum(group["count"] for group in config["instance_group"]) if in_stubs(config["backend"]) else 0
+        return sum(group.get("count", 1) for group in config["instance_group"]) if in_stubs(config["backend"]) else 0
 
     def reload(self, model: str, alive: bool) -> bool:
         """True if it worked; `alive` if another instance of the model still answers."""
