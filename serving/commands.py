@@ -112,7 +112,7 @@ def run(options):
             state.write(options.state, {**record, "pid": server.pid})
             summary(record)
             say(docker.UP)
-            Supervisor(record, say).watch(server.pid)
+            Supervisor(record, say, restart=server.kill).watch(server.pid)
             raise Failure(f"tritonserver ended with code {server.wait()}")  # compose starts the container again
         except KeyboardInterrupt:
             local.drain(record)

@@ -16,15 +16,14 @@ import time
 from pathlib import Path
 
 from serving import ROOT, Failure, canary, repository, wheel
+from serving.processes import SERVER, SHM, STUB, kill, processes
 from serving.rest import Rest, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
 DRAIN = 10  # seconds at most that a server is given to answer what it has accepted; less if its SLO is shorter
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 STACK = 2**28  # bytes of each thread's: Triton 2.51 puts 16 there for every piece in which a body came
-SHM = Path("/dev/shm")
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # what ends the launcher
-SERVER, STUB = "tritonserver", "triton_python_b"  # as /proc calls them, in 15 letters
 
 
 def check_ports(record: dict) -> None:
@@ -129,7 +128,7 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
         if server.poll() is not None:
             raise Unreachable(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    repository.load_all(rest, steps, record["configs"], say)
+    repository.load_all(rest, record["name"], steps, record["configs"], say)
     canary.sing(rest)
     say("  canary: a photograph through image and a sound through audio, both answered")
 
@@ -168,18 +167,6 @@ def supervise(record: dict, state: Path) -> None:
 def last_error(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["(empty)"]
     return next((line for line in reversed(lines) if re.match(r"[EF]\d{4} |error|ERROR", line)), lines[-1]).strip()
-
-
-def processes(name: str) -> dict[int, str]:
-    """The living processes that bear this name in their environment: pid -> command (zombies have none)."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"CROSSOVER_SERVER={name}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found[int(process.name)] = (process / "comm").read_text().strip()
-        except (OSError, ValueError):
-            continue  # gone meanwhile, or somebody else's
-    return found
 
 
 def alive(name: str) -> bool:
@@ -231,8 +218,3 @@ def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
     for segment in SHM.glob(f"{name}.*"):
         segment.unlink(missing_ok=True)
     return bool(found)
-
-
-def kill(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

@@ -7,15 +7,20 @@ and are compiled before: the stub would write __pycache__ into their folders (it
 """
 
 import compileall
+import json
 import time
 from pathlib import Path
 
 from models import artefacts
 from serving import ROOT, Failure, wheel
-from serving.rest import Rest
+from serving.processes import stubs
+from serving.rest import Rest, Unreachable
 
 STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
 THREADS = {"dali": "num_threads", "onnxruntime": "intra_op_thread_count"}  # as the native backends spell it
+PROMPT = 10.0  # seconds in which most models load; after that it is asked how far one is
+MISSING = 5.0  # seconds without a stub, after which a model that is being loaded will not get one any more
+LONGEST = 600.0  # seconds that any load may take
 ADMISSION = {"slo_ms", "next"}  # parameters of backends/admission.py
 
 
@@ -66,14 +71,44 @@ def configurations(folder: Path, plan: dict, metrics: str) -> dict[str, str]:
     return {model: configuration(folder / model, share, metrics) for model, share in plan.items()}
 
 
-def load_all(rest: Rest, folder: Path, configs: dict[str, str], say=print) -> None:
-    """Load every step, then every ensemble. Raises Failure with the server's reason at the first that fails."""
+class Stuck(Failure):
+    """A model that will never be loaded by this server: only a new one helps."""
+
+
+def load_all(rest: Rest, server: str, folder: Path, configs: dict[str, str], say=print) -> None:
+    """Load every step, then every ensemble, into the server of that name.
+
+    Raises Failure with the server's reason at the first that fails.
+    """
     compileall.compile_dir(folder, quiet=2)
     for models in (folder, ENSEMBLES):
         for name in names(models, guarded=wheel.installed() is None):
             began = time.monotonic()
-            rest.load(name, configs.get(name))
+            try:
+                rest.load(name, configs.get(name), PROMPT)
+            except Unreachable:
+                backend = json.loads(configs.get(name, "{}")).get("backend", "")
+                await_load(rest, server, name, in_stubs(backend))
             say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
+
+
+def await_load(rest: Rest, server: str, model: str, stubbed: bool) -> None:
+    """Wait for the end of a load that took longer than whoever asked for it waited.
+
+    Raises Unreachable if the server is gone, Failure if the model could not be loaded, and Stuck if it never will be:
+    Triton waits for good for a stub that died as it began, and lets nobody load the model again. `stubbed`: the model
+    runs in Python stubs.
+    """
+    began = alive = time.monotonic()
+    while (state := rest.index().get(model)) == "LOADING":
+        now = time.monotonic()
+        if not stubbed or any(stub.model == model for stub in stubs(server)):
+            alive = now
+        if now - alive > MISSING or now - began > LONGEST:
+            raise Stuck(f"{model}: its Python stub died as it began, and tritonserver waits for it for good")
+        time.sleep(0.5)
+    if state != "READY":
+        raise Failure(f"{model} could not be loaded; the server's log says why")
 
 
 def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
@@ -98,3 +133,8 @@ def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
     if provenance.is_file():
         config.parameters["provenance"].string_value = provenance.read_text()
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+
+
+def in_stubs(backend: str) -> bool:
+    """Whether this backend's models run in Python stubs: the Python backend, and with the wheel's server our twins."""
+    return backend == "python" or (wheel.installed() is not None and (ROOT / "backends" / backend).is_dir())

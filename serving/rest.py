@@ -47,11 +47,11 @@ class Rest:
     def config(self, model: str) -> dict:
         return json.loads(self.call(f"/v2/models/{model}/config")[0])
 
-    def load(self, model: str, config: str | None) -> None:
-        """Loads `model` with this configuration (JSON) in place of its config.pbtxt; None takes the file as it is."""
+    def load(self, model: str, config: str | None, timeout: float = 600) -> None:
+        """Load `model` with this configuration (JSON) in place of its config.pbtxt; None takes the file as it is."""
         parameters = {} if config is None else {"config": config}
         body = json.dumps({"parameters": parameters}).encode()
-        self.call(f"/v2/repository/models/{model}/load", body, timeout=600)
+        self.call(f"/v2/repository/models/{model}/load", body, timeout=timeout)
 
     def unload(self, model: str) -> None:
         """Refuses requests to it and to the ensembles it is a step of; does not wait for those in flight."""

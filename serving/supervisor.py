@@ -10,8 +10,8 @@ has not ended; a model that has requests and answers none gets its stubs ended.
 
 While a model is unloaded, those who ask for it get 404, for as long as it takes to load: 0.3 s for a network that is
 small, seconds for one that is large or for a step that imports librosa. Nothing in Triton 2.51 avoids that. Loading
-before unloading leaves the requests to the dead instance, which fails them after one or two seconds each; a new
-instance group in place of the old one ended tritonserver itself at the second death.
+before unloading leaves the requests to the dead instance, which fails each after one or two seconds; a new instance
+group in place of the old one works once, and leaves the model dead at the second death.
 
 A model whose stub died never ends its old version, so what is left of that is cleared here: living stubs and the names
 of shared memory. What tritonserver itself holds of it (the mapping and some idle threads) it keeps until it ends.
@@ -23,15 +23,13 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import select
 import signal
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
-from serving import ROOT, Failure, canary, local, wheel
+from serving import Failure, canary, local, repository
 from serving.hangs import HUNG, Hangs
+from serving.processes import Stub, stubs
 from serving.rest import Rest
 
 RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
@@ -39,32 +37,12 @@ BEGUN = 60.0  # seconds after which shared memory without a stub is no longer th
 PATIENCE = 10.0  # seconds for each half of the canary after a repair
 
 
-@dataclass(frozen=True)
-class Stub:
-    """The process of one instance of a Python model."""
-
-    pid: int
-    model: str
-    segment: str  # of its shared memory, a file in /dev/shm
-
-
-def stubs(name: str) -> list[Stub]:
-    """The living stubs of the server that bears this name."""
-    found = []
-    for pid, program in local.processes(name).items():
-        if program == local.STUB:
-            with contextlib.suppress(OSError, StopIteration):  # ended meanwhile, or only there to read a configuration
-                arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-                segment = next(each for each in arguments if each.startswith(f"{name}."))
-                model = next(match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each)))
-                found.append(Stub(pid, model, segment))
-    return found
-
-
 class Supervisor:
     """Of the server of this record; `say` gets one line per event."""
 
-    def __init__(self, record: dict, say):
+    def __init__(self, record: dict, say, restart=lambda: None):
+        """`restart` is called when only a new server can bring a model back."""
+        self.restart = restart
         self.name, self.say = record["name"], say
         self.key = record["admin_key"]
         self.rest = Rest(record["address"], self.key)
@@ -141,6 +119,8 @@ class Supervisor:
             return
         back = {}
         for model, since in self.owed.items():
+            if states.get(model) == "LOADING":
+                continue  # stuck, and told so, or it was somebody else's wish
             if self.reload(model, model in living):
                 back[model] = since
                 self.adopt()  # its new stubs: the death of one of them is seen at once, like any other's
@@ -165,22 +145,33 @@ class Supervisor:
     def instances(self, model: str) -> int:
         """How many stubs the model has by rights; none where its backend is a native one."""
         config = self.configs[model]
-        return sum(group.get("count", 1) for group in config["instance_group"]) if in_stubs(config["backend"]) else 0
+        groups = config["instance_group"] if repository.in_stubs(config["backend"]) else []
+        return sum(group.get("count", 1) for group in groups)
 
     def reload(self, model: str, alive: bool) -> bool:
         """True if it worked; `alive` if another instance of the model still answers."""
         import tritonclient.grpc  # here, as most supervisors never need its memory
         from tritonclient.utils import InferenceServerException
 
+        config, patience = json.dumps(self.configs[model]), repository.LONGEST if alive else repository.PROMPT
         headers = {"triton-grpc-protocol-admin-key": self.key}
         direct = [("grpc.enable_http_proxy", 0)]
         try:
             with tritonclient.grpc.InferenceServerClient(self.grpc, channel_args=direct) as server:
                 if not alive:
                     server.unload_model(model, headers=headers, client_timeout=60)
-                server.load_model(model, headers=headers, config=json.dumps(self.configs[model]), client_timeout=600)
-        except InferenceServerException as refusal:
-            why = " ".join(refusal.message().split())
+                try:
+                    server.load_model(model, headers=headers, config=config, client_timeout=patience)
+                except InferenceServerException as slow:
+                    if alive or slow.status() != "StatusCode.DEADLINE_EXCEEDED":
+                        raise
+                    repository.await_load(self.rest, self.name, model, bool(self.instances(model)))
+        except repository.Stuck as stuck:
+            self.tell(f"{stuck}; `down`, then `up` brings it back")
+            self.restart()
+            return False
+        except (InferenceServerException, Failure) as refusal:
+            why = " ".join(str(refusal).split())
             self.tell(f"{self.death(model)}; reloading failed and is tried again in {RESCAN:.0f} s: {why}")
             return False
         return True
@@ -199,8 +190,3 @@ class Supervisor:
     def tell(self, event: str) -> None:
         now = datetime.datetime.now(datetime.timezone.utc)
         self.say(f"{now:%Y-%m-%dT%H:%M:%SZ} supervisor: {event}")
-
-
-def in_stubs(backend: str) -> bool:
-    """Whether this backend's models run in Python stubs: the Python backend, and with the wheel's server our twins."""
-    return backend == "python" or (wheel.installed() is not None and (ROOT / "backends" / backend).is_dir())
