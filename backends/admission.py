@@ -5,18 +5,22 @@ an instance becomes free but by the next arrival that finds the queue not full, 
 So its queue has no policy, and the model bounds it. As long as little waits, `execute` is what it always was: it
 returns a batch's answers. While a batch runs, it looks 20 times a second at how many requests wait behind it (the
 gauge nv_inference_pending_request_count). Are they too many, it leaves the batch to a thread and returns, so that
-Triton hands it the others: it keeps what can still be answered in time, and refuses the rest. Once all is answered it
-is as before. How long a request will take is told by its tensor's size and what such have cost lately; a file's size
+Triton hands it the others: it queues what can still be answered in time, and refuses the rest. Once all is answered it
+is as before. How long a request will take follows from its tensor's size and what such have cost lately; a file's size
 tells nothing, so files are only counted. What waited too long after all, behind work that took longer than it used to,
 is refused when its turn comes: nobody waits for it any more.
 
+How many requests that is follows from the SLO and the measured rate; memory is bounded by their bytes. A refusal names
+the bound that acted.
+
 In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
-the few requests that it kept get no answer at all. Should the thread fail for a reason that nobody foresaw, it takes
+the requests that it had queued get no answer at all. Should the thread fail for a reason that nobody foresaw, it takes
 the stub with it: a dead stub is noticed and brought back, one that answers nobody is not for minutes.
 """
 
 import functools
 import json
+import math
 import os
 import threading
 import time
@@ -26,26 +30,27 @@ from collections import deque
 import triton_python_backend_utils as pb
 from gauges import Metrics
 
-POLL = 0.05  # seconds between two looks, and so how long a refusal may take
-FRESH, CALM = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
-SURE = 0.03  # seconds: nobody is refused for what the next step must have by now, but that an older page does not show
-AHEAD = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
-KEPT_WORK = 0.875  # of the SLO: the work of its own that any step keeps; more, so that little of a first step's is lost
-YIELDING = 5  # by so much is the thread that computes nicer: what receives, refuses and hands on gets the core at once
-MOST = 128  # requests that an instance keeps, however fast it is: 77 MB of pixels
-MOST_BYTES = 2**28  # of them, beyond a first one: a server takes bodies of any size
+POLL_INTERVAL = 0.05  # seconds between two looks, and so how long a refusal may take
+BUSY_AGE, IDLE_AGE = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
+PAGE_LAG = 0.03  # seconds until what was forwarded shows in a page; nobody is refused for what an older one lacks
+PIPELINE_SHARE = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
+OWN_SHARE = 0.875  # of the SLO: the work of its own that any step queues; more, lest much of a first step's be lost
+NICER_BY = 5  # is the thread that computes: what receives, refuses and forwards gets the core at once
+UNMEASURED = 128  # requests that an instance queues before its first batch has shown how long one takes
+MAX_QUEUED_BYTES = 2**28  # beyond a first request: a server takes bodies of any size
+REQUEST_BYTES = 2**14  # what Triton and the stub need for a request, beside its tensors
 PENDING = "nv_inference_pending_request_count"
-KEPT, OWED, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
+REQUESTS, SECONDS, COST = "crossover_kept_requests", "crossover_kept_seconds", "crossover_seconds_per_request"
 GAUGES = {
-    KEPT: "Requests that a model has not answered yet",
-    OWED: "Seconds that these will take",
+    REQUESTS: "Requests that a model has not answered yet",
+    SECONDS: "Seconds that these will take",
     COST: "Running mean of a request's share of a batch",
 }
 WEIGHT = 0.25  # of the newest batch in running means
 
 
 def admitting(model):
-    """A class decorator for a TritonPythonModel.
+    """Decorate a TritonPythonModel, so that it refuses what it could not answer in time.
 
     The launcher says what it needs in the config's parameters: `slo_ms`, in which a request is to be answered
     (without it nothing changes), `metrics`, host:port of the server's, and `next`, the step after it that will have to
@@ -57,10 +62,10 @@ def admitting(model):
             if hasattr(model, "initialize"):
                 super().initialize(args)
             config = json.loads(args["model_config"])
-            told = {name: value["string_value"] for name, value in config["parameters"].items()}
+            parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
             self.admit = super().execute
-            if "slo_ms" in told:
-                self.admit = Admission(super().execute, config, args["model_instance_name"], told)
+            if "slo_ms" in parameters:
+                self.admit = Admission(super().execute, config, args["model_instance_name"], parameters)
 
         def execute(self, requests):
             return self.admit(requests)
@@ -75,108 +80,125 @@ def admitting(model):
 
 
 class Admission:
-    """Around `work`, which gives a response per request; for an instance that Triton calls from one thread."""
+    """Around `compute`, which gives a response per request; for an instance that Triton calls from one thread."""
 
-    def __init__(self, work, config, instance, told):
-        self.work, self.name, self.slo = work, config["name"], float(told["slo_ms"]) / 1e3
-        self.most_rows = max(1, config["max_batch_size"])
+    def __init__(self, compute, config, instance, parameters):
+        self.compute, self.name, self.slo = compute, config["name"], float(parameters["slo_ms"]) / 1e3
+        self.max_rows = max(1, config["max_batch_size"])
         self.ragged = all(tensor.get("allow_ragged_batch") for tensor in config["input"])
         self.instances = sum(group["count"] for group in config["instance_group"])
-        self.following = told.get("next")
-        self.metrics = Metrics(told["metrics"], [PENDING, *GAUGES])
+        self.following = parameters.get("next")
+        self.metrics = Metrics(parameters["metrics"], [PENDING, *GAUGES])
         self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
         self.gauges = [family.Metric(labels={"model": self.name, "instance": instance}) for family in self.families]
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
-        self.pace, self.usual = 0.0, 1.0  # running means: seconds per unit of work, units per request
-        self.calm, self.passed = True, deque()  # whether the next step was; when it was given what it does not show yet
-        self.passing, self.seen = True, 0.0  # whether what we answer goes there, by the page of that time
+        self.seconds_per_unit, self.mean_units, self.mean_bytes = 0.0, 1.0, 0.0  # running means, the latter per request
+        self.next_is_idle = True
+        self.forwarded_at = deque()  # when the next step was given what its page does not show yet
+        self.feeds_next, self.page_time = True, 0.0  # whether our answers go there, as the page of that time shows
         self.waiting, self.closed = deque(), False
-        self.open, self.owed, self.held = 0, 0, 0  # requests that are kept, their units of work, their bytes
-        self._tell()  # an instance that died left its own
+        self.queued_requests, self.queued_units, self.queued_bytes = 0, 0, 0  # without an answer yet
+        self._publish()  # an instance that died left its own
         self.changed = threading.Condition()
-        self.worker = threading.Thread(target=self._work, daemon=True)
+        self.worker = threading.Thread(target=self._run, daemon=True)
         self.worker.start()
 
-    def limit_of_next(self, wanted=1):
+    def max_requests(self, wanted=1):
         """How many, of so many, may be here so that we and then the next step, after what it has, answer them in time.
 
         The other instances of our model, which do as we do, have their share of it.
         """
         if not self.following:
-            return MOST
-        at, seen = self.metrics.look(CALM if self.calm else FRESH, self.calm)
-        most = self._limit(at, seen)
-        if most < wanted and time.monotonic() - at > SURE and self._limit(at, seen, passed=0) > most:
-            most = self._limit(*self.metrics.now(SURE))  # by what we believe to be there: first see whether it is
-        return most
+            return math.inf
+        at, page = self.metrics.read(IDLE_AGE if self.next_is_idle else BUSY_AGE, self.next_is_idle)
+        limit = self._max_by_page(at, page)
+        if limit < wanted and time.monotonic() - at > PAGE_LAG and self._max_by_page(at, page, forwarded=0) > limit:
+            limit = self._max_by_page(*self.metrics.read_newer(PAGE_LAG))  # see whether what we forwarded is there
+        return limit
 
-    def _limit(self, at, seen, passed=None):
-        """By what was seen then, and what was passed on since."""
-        cost, gone = seen[COST, self.following], 0
-        while self.passed and self.passed[0] < at:
-            gone += self.passed.popleft() < at - SURE
-        has = seen[OWED, self.following] + cost * seen[PENDING, self.following]
-        if gone and at > self.seen:  # answers of ours that clients asked for themselves do not go there
-            self.passing = has > 0 or gone * cost <= 2 * (at - self.seen)
-        self.seen = at
-        if passed is None:
-            passed = len(self.passed) * self.instances * self.passing
-        has = max(0.0, has + cost * passed - (time.monotonic() - at))  # it works meanwhile
-        self.calm = has <= 2 * cost
-        most, both = AHEAD * self.slo, cost + self.usual * self.pace
-        return max(1 if has < most / 2 else 0, int((most - has) / both / self.instances)) if cost else MOST
+    def _max_by_page(self, at, page, forwarded=None):
+        """By what the page of that time shows, and what was forwarded since."""
+        cost, arrived = page[COST, self.following], 0
+        while self.forwarded_at and self.forwarded_at[0] < at:
+            arrived += self.forwarded_at.popleft() < at - PAGE_LAG
+        seconds = page[SECONDS, self.following] + cost * page[PENDING, self.following]
+        if arrived and at > self.page_time:  # answers of ours that clients asked for themselves do not go there
+            self.feeds_next = seconds > 0 or arrived * cost <= 2 * (at - self.page_time)
+        self.page_time = at
+        if forwarded is None:
+            forwarded = len(self.forwarded_at) * self.instances * self.feeds_next
+        seconds = max(0.0, seconds + cost * forwarded - (time.monotonic() - at))  # it works meanwhile
+        self.next_is_idle = seconds <= 2 * cost
+        allowed, both = PIPELINE_SHARE * self.slo, cost + self.mean_units * self.seconds_per_unit
+        least = 1 if seconds < allowed / 2 else 0
+        return max(least, int((allowed - seconds) / both / self.instances)) if cost else math.inf
 
     def __call__(self, requests):
-        most = min(MOST, self.limit_of_next(self.open + len(requests)))
+        limit = self.max_requests(self.queued_requests + len(requests))
         with self.changed:
-            busy = self.open > 0
-            kept, refused = [], []
+            busy = self.queued_requests > 0
+            admitted, refused = [], []
             for request in requests:
-                if self.open < most and self._room(units := self._units(request), size := self._bytes(request)):
-                    kept.append(request)
-                    self._count(1, units, size)
+                units, size = self._units(request), self._bytes(request)
+                if bound := self.exceeded(units, size, limit):
+                    refused.append((request, bound))
                 else:
-                    refused.append(request)
-            batch = Batch(kept, busy, left=busy or bool(refused))
-            if kept:
-                self._tell()
+                    admitted.append(request)
+                    self._add(1, units, size)
+            batch = Batch(admitted, busy, detached=busy or bool(refused))
+            if admitted:
+                self._publish()
                 self.waiting.append(batch)
                 self.changed.notify_all()
-        for request in refused:
-            send(request, self.refusal())
-        if batch.left:
+        for request, bound in refused:
+            send(request, self.refusal(bound))
+        if batch.detached:
             return None
-        while not batch.done.wait(POLL):
-            if self._crowded() and batch.leave():
+        while not batch.done.wait(POLL_INTERVAL):
+            if self._is_crowded() and batch.detach():
                 return None
         return batch.responses
 
-    def _room(self, units, size):
-        """For one more request; there always is for a first one, which may be larger than all that is allowed."""
-        late = (self.owed + units) * self.pace > KEPT_WORK * self.slo
-        return not self.open or not (late or self.held + size > MOST_BYTES)
+    def exceeded(self, units, size, limit=math.inf):
+        """The bound that one more request of so many units and bytes would exceed, in words; none for a first one,
+        which may be larger than all that is allowed, unless the next step has too much."""
+        if self.queued_requests >= limit:
+            return f"{self.following}, the next step, would not answer a request within {self.slo:g} s"
+        if not self.queued_requests:
+            return None
+        if not self.seconds_per_unit:
+            few = self.queued_requests < UNMEASURED
+            return None if few else f"{UNMEASURED} requests wait before the first has shown how long one takes"
+        if (self.queued_units + units) * self.seconds_per_unit > OWN_SHARE * self.slo:
+            return f"a request would not be answered within {self.slo:g} s"
+        if self.queued_bytes + size > MAX_QUEUED_BYTES:
+            return f"the requests that wait fill the {MAX_QUEUED_BYTES >> 20} MiB that they may have"
+        return None
 
-    def _crowded(self):
-        """Whether not all that is here and waits for us, if it is of the usual size, can be answered in time."""
-        pending = self.metrics.look(0.9 * POLL)[1][PENDING, self.name] / self.instances
-        late = pending and (self.owed + pending * self.usual) * self.pace > KEPT_WORK * self.slo
-        wanted = self.open + pending
-        return late or wanted > min(MOST, self.limit_of_next(wanted))
+    def _is_crowded(self):
+        """Whether, if what waits for us in Triton's queue is of the usual size, a bound would refuse some of it."""
+        pending = self.metrics.read(0.9 * POLL_INTERVAL)[1][PENDING, self.name] / self.instances
+        if pending and not self.seconds_per_unit:
+            return self.queued_requests + pending > UNMEASURED
+        late = (self.queued_units + pending * self.mean_units) * self.seconds_per_unit > OWN_SHARE * self.slo
+        large = self.queued_bytes + pending * self.mean_bytes > MAX_QUEUED_BYTES
+        wanted = self.queued_requests + pending
+        return (pending and (late or large)) or wanted > self.max_requests(wanted)
 
-    def refusal(self):
-        said = f"{self.name} is overloaded: a request would not be answered within {self.slo:g} s"
-        return pb.InferenceResponse(error=pb.TritonError(said, pb.TritonError.UNAVAILABLE))
+    def refusal(self, bound):
+        error = pb.TritonError(f"{self.name} is overloaded: {bound}", pb.TritonError.UNAVAILABLE)
+        return pb.InferenceResponse(error=error)
 
     def close(self):
-        """Answer what is kept, then end."""
+        """Answer what is queued, then end."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
         self.worker.join()
 
-    def _work(self):
+    def _run(self):
         try:
-            nice = os.getpriority(os.PRIO_PROCESS, 0) + YIELDING
+            nice = os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, nice))
             while not (self.closed and not self.waiting):
                 self._step()
@@ -187,45 +209,49 @@ class Admission:
     def _step(self):
         batches, late = self._next()
         for batch in late:
-            self._settle([batch])
-            batch.answer([self.refusal() for _ in batch.requests])
+            self._remove([batch])
+            refusal = self.refusal(f"a request has waited longer than {self.slo:g} s behind others")
+            batch.answer([refusal for _ in batch.requests])
         if not batches:
             return
         requests = [request for batch in batches for request in batch.requests]
         began = time.monotonic()
         try:
-            responses = self.work(requests)
+            responses = self.compute(requests)
             if len(responses) != len(requests):
                 raise ValueError(f"{self.name} gave {len(responses)} responses to {len(requests)} requests")
         except Exception as error:
-            said = " ".join(str(error).split())
-            responses = [pb.InferenceResponse(error=pb.TritonError(said)) for _ in requests]
-        self._settle(batches, time.monotonic() - began)
+            message = " ".join(str(error).split())
+            responses = [pb.InferenceResponse(error=pb.TritonError(message)) for _ in requests]
+        self._remove(batches, time.monotonic() - began)
         answers = iter(responses)
         for batch in batches:
             batch.answer([next(answers) for _ in batch.requests])
 
-    def _settle(self, batches, seconds=None):
+    def _remove(self, batches, seconds=None):
         """These are about to be answered, after so many seconds of work for all, or without any."""
         requests = [request for batch in batches for request in batch.requests]
-        units = sum(map(self._units, requests))
+        units, size = sum(map(self._units, requests)), sum(map(self._bytes, requests))
         with self.changed:
-            self._count(-len(requests), -units, -sum(map(self._bytes, requests)))
+            self._add(-len(requests), -units, -size)
             if seconds is not None:
-                weight = WEIGHT if self.pace else 1
-                self.pace += (seconds / units - self.pace) * weight
-                self.usual += (units / len(requests) - self.usual) * weight
+                weight = WEIGHT if self.seconds_per_unit else 1
+                self.seconds_per_unit += (seconds / units - self.seconds_per_unit) * weight
+                self.mean_units += (units / len(requests) - self.mean_units) * weight
+                self.mean_bytes += (size / len(requests) - self.mean_bytes) * weight
                 if self.following:
-                    self.passed.extend([time.monotonic()] * len(requests))
-            self._tell()
+                    self.forwarded_at.extend([time.monotonic()] * len(requests))
+            self._publish()
 
-    def _count(self, requests, units, size):
-        self.open += requests
-        self.owed += units
-        self.held += size
+    def _add(self, requests, units, size):
+        self.queued_requests += requests
+        self.queued_units += units
+        self.queued_bytes += size
 
-    def _tell(self):
-        for gauge, value in zip(self.gauges, (self.open, self.owed * self.pace, self.usual * self.pace), strict=True):
+    def _publish(self):
+        cost = self.mean_units * self.seconds_per_unit
+        values = self.queued_requests, self.queued_units * self.seconds_per_unit, cost
+        for gauge, value in zip(self.gauges, values, strict=True):
             gauge.set(value)
 
     def _next(self):
@@ -233,56 +259,64 @@ class Admission:
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
             late, before = [], time.monotonic() - self.slo
-            while self.waiting and self.waiting[0].behind and self.waiting[0].came < before:
+            while self.waiting and self.waiting[0].queued_behind and self.waiting[0].arrived_at < before:
                 late.append(self.waiting.popleft())
             taken = [self.waiting.popleft()] if self.waiting else []
             rows = sum(map(self._rows, taken))
-            for batch in list(self.waiting) if taken else []:
-                if self._kind(batch) == self._kind(taken[0]) and rows + self._rows(batch) <= self.most_rows:
+            for batch in list(self.waiting) if rows < self.max_rows and taken else []:
+                if self._kind(batch) == self._kind(taken[0]) and rows + self._rows(batch) <= self.max_rows:
                     self.waiting.remove(batch)
                     taken.append(batch)
                     rows += self._rows(batch)
+                    if rows == self.max_rows:
+                        break
             return taken, late
 
     def _rows(self, batch):
-        return sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
+        if batch.rows is None:
+            batch.rows = sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
+        return batch.rows
 
     def _units(self, request):
-        """Of work: elements of a tensor, or files."""
+        """Units of work: elements of a tensor, or files."""
         tensor = request.inputs()[0].as_numpy()
         return max(1, len(tensor) if self.files else tensor.size)
 
     def _bytes(self, request):
-        return sum(tensor.as_numpy().nbytes for tensor in request.inputs())
+        return REQUEST_BYTES + sum(tensor.as_numpy().nbytes for tensor in request.inputs())
 
     def _kind(self, batch):
         """What Triton's batcher looks at: inputs that may not be ragged are merged if they are of one shape."""
         if self.ragged:
             return None
-        return {(tensor.name(), tensor.as_numpy().shape[1:]) for r in batch.requests for tensor in r.inputs()}
+        if batch.kind is None:
+            batch.kind = {(tensor.name(), tensor.as_numpy().shape[1:]) for r in batch.requests for tensor in r.inputs()}
+        return batch.kind
 
 
 class Batch:
-    """Requests that came together, `behind` others or not. Their responses go the way they came, unless `execute` has
-    left before.
+    """Requests that came together. Their responses are returned by `execute`, unless it has left before (`detached`):
+    then they are sent one by one. `queued_behind`: others were here when they came.
     """
 
-    def __init__(self, requests, behind, left):
-        self.requests, self.responses, self.behind, self.left = requests, None, behind, left
-        self.came = time.monotonic()
+    def __init__(self, requests, queued_behind, detached):
+        self.requests, self.responses = requests, None
+        self.queued_behind, self.detached = queued_behind, detached
+        self.rows, self.kind = None, None  # of the merged tensors, once somebody asked
+        self.arrived_at = time.monotonic()
         self.done, self.lock = threading.Event(), threading.Lock()
 
-    def leave(self):
+    def detach(self):
         """From now on responses are sent one by one. False if they are there already: then return them."""
         with self.lock:
             if self.responses is None:
-                self.left = True
-            return self.left
+                self.detached = True
+            return self.detached
 
     def answer(self, responses):
         with self.lock:
             self.responses = responses
-        if self.left:
+        if self.detached:
             for request, response in zip(self.requests, responses, strict=True):
                 send(request, response)
         self.done.set()

@@ -10,46 +10,47 @@ STALE = 0.2  # seconds: nobody decides by an older page, where it says that ther
 
 
 class Metrics:
-    """The server's, over a connection that stays open (0.3 ms): those of these names that are given per model."""
+    """The server's metrics of these names that are given per model, over a connection that stays open (0.3 ms)."""
 
     def __init__(self, address, names):
         self.connection = http.client.HTTPConnection(address, timeout=1)
         self.line = re.compile(rf'^({"|".join(names)})\{{[^}}]*model="([^"]+)"[^}}]*\}} (\S+)', re.M)
-        self.seen = 0.0, collections.Counter()
-        self.wanted, self.lock = threading.Event(), threading.Lock()
-        threading.Thread(target=self._follow, daemon=True).start()
+        self.page = 0.0, collections.Counter()
+        self.refresh, self.lock = threading.Event(), threading.Lock()
+        threading.Thread(target=self._refresh_when_asked, daemon=True).start()
 
-    def look(self, age, calm=False):
-        """When it was looked, and (name, model) -> the sum over instances; 0 where it cannot be had.
+    def read(self, age, idle=False):
+        """Return the cached page: when it was read, and (name, model) -> the sum over instances (0 if there is none).
 
-        Where that is older than `age`, it is looked again for who comes next; above STALE, unless all is calm, now.
+        Refresh it in the background if it is older than `age`, and at once if it is older than STALE, unless the
+        server is `idle`.
         """
-        old = time.monotonic() - self.seen[0]
-        if old > STALE and not calm:
+        old = time.monotonic() - self.page[0]
+        if old > STALE and not idle:
             self._fetch(STALE)
         elif old > age:
-            self.wanted.set()
-        return self.seen
+            self.refresh.set()
+        return self.page
 
-    def now(self, age):
-        """The same, looked at again if it is older than that."""
+    def read_newer(self, age):
+        """Return the page, read again if it is older than `age`."""
         self._fetch(age)
-        return self.seen
+        return self.page
 
-    def _follow(self):
-        while self.wanted.wait():
-            self.wanted.clear()
+    def _refresh_when_asked(self):
+        while self.refresh.wait():
+            self.refresh.clear()
             self._fetch(0)
 
     def _fetch(self, age):
         with self.lock:
-            if time.monotonic() - self.seen[0] < age:
+            if time.monotonic() - self.page[0] < age:
                 return  # another thread has, meanwhile
-            began, found = time.monotonic(), collections.Counter()
+            began, sums = time.monotonic(), collections.Counter()
             try:
                 self.connection.request("GET", "/metrics")
                 for name, model, value in self.line.findall(self.connection.getresponse().read().decode()):
-                    found[name, model] += float(value)
+                    sums[name, model] += float(value)
             except (OSError, http.client.HTTPException):
                 self.connection.close()
-            self.seen = began, found
+            self.page = began, sums

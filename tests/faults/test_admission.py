@@ -19,9 +19,9 @@ from serving.rest import Rest
 from tests import twins
 
 SLO = 1.0  # seconds
+HEAD = f"import sys, time; sys.path.insert(0, {str(ROOT / 'backends')!r})"
 MODEL = f"""
-import sys, time
-sys.path.insert(0, {str(ROOT / "backends")!r})
+{HEAD}
 import triton_python_backend_utils as pb
 from admission import admitting
 
@@ -83,8 +83,17 @@ def crowded():
 @pytest.fixture
 def ask(server, crowded):
     """Sends numbers to a fresh model, which sleeps for their sum in seconds."""
+    return asker(server, crowded)
+
+
+def asker(server, metrics, slo=SLO, patch=""):
+    """`patch`: assignments to names of the admission module."""
     name = next(name for name in map(bytes.decode, NAMES) if not (server.repository / name).exists())
-    server.load(name, CONFIG + BOUNDED.format(slo=SLO * 1e3, metrics=crowded), model_py=MODEL)
+    server.load(
+        name,
+        CONFIG + BOUNDED.format(slo=slo * 1e3, metrics=metrics),
+        model_py=f"{HEAD}; import admission; admission.{patch}\n{MODEL}" if patch else MODEL,
+    )
     rest = Rest(server.address)
 
     def ask(*seconds: float) -> str:
@@ -108,13 +117,45 @@ def test_who_waited_longer_than_the_slo_is_refused_without_any_work(ask):
         threading.Event().wait(SLO / 2)
         behind = list(pool.map(ask, [0.001] * 4))
     assert long.result() == "200"
-    said = f"sleeper is overloaded: a request would not be answered within {SLO:g} s"
-    assert behind == [f"/v2/models/sleeper/infer answered 503: {said}"] * 4
+    reason = f"sleeper is overloaded: a request has waited longer than {SLO:g} s behind others"
+    assert behind == [f"/v2/models/sleeper/infer answered 503: {reason}"] * 4
     assert ask(0.001) == "200"
 
 
 def test_who_finds_the_model_idle_is_answered_however_long_that_takes(ask):
     assert [ask(2 * SLO), ask(2 * SLO)] == ["200", "200"]
+
+
+def test_a_fast_model_answers_a_burst_that_it_can_answer_in_time(server, crowded):
+    """Four hundred requests of a millisecond, and a minute for them: more than an instance queues unmeasured."""
+    ask = asker(server, crowded, slo=60)
+    assert ask(0.001) == "200"
+    with ThreadPoolExecutor(400) as pool:
+        assert Counter(pool.map(ask, [0.001] * 400)) == {"200": 400}
+
+
+def test_before_anything_is_measured_few_may_wait_and_the_refusal_says_so(server, crowded):
+    ask = asker(server, crowded, slo=60, patch="UNMEASURED = 3")
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(ask, 2)
+        threading.Event().wait(0.5)
+        told = Counter(pool.map(ask, [0.001] * 8))
+    reason = "sleeper is overloaded: 3 requests wait before the first has shown how long one takes"
+    assert first.result() == "200"
+    assert told == {"200": 2, f"/v2/models/sleeper/infer answered 503: {reason}": 6}
+
+
+def test_what_waits_is_bounded_in_bytes_and_the_refusal_says_so(server, crowded):
+    ask = asker(server, crowded, slo=600, patch="MAX_QUEUED_BYTES = 2**20")
+    large = [0.0] * 2**16  # 256 KiB each
+    assert ask(*large) == "200"
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(ask, 2)
+        threading.Event().wait(0.5)
+        told = Counter(pool.map(lambda _: ask(*large), range(8)))
+    reason = "sleeper is overloaded: the requests that wait fill the 1 MiB that they may have"
+    assert first.result() == "200"
+    assert told == {"200": 3, f"/v2/models/sleeper/infer answered 503: {reason}": 5}
 
 
 def test_small_tensors_are_not_taken_for_large_ones_that_came_before(ask):
@@ -136,6 +177,8 @@ def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
         told = list(pool.map(lambda _: ask(*[SLO / 100] * 25), range(4)))
     assert first.result() == "200"
     assert [each[:3] for each in told].count("200") == 1
+    reason = f"sleeper is overloaded: a request would not be answered within {SLO:g} s"
+    assert {each for each in told if each != "200"} == {f"/v2/models/sleeper/infer answered 503: {reason}"}
 
 
 @pytest.fixture
@@ -155,26 +198,26 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     monkeypatch.setattr(admission, "time", clock)
     config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
     config["instance_group"] = [{"count": 1}]
-    told = {"slo_ms": "1000", "metrics": "127.0.0.1:9", "next": "network"}
-    step = admission.Admission(None, config, "first_0", told)
-    step.pace, step.usual = 0.02, 1.0
-    seen = Counter({(admission.COST, "network"): 0.07})
-    step.metrics = SimpleNamespace(look=lambda *_: (10.0, seen), now=lambda age: (10.0, seen))
-    assert step.limit_of_next() == 7
-    seen[admission.PENDING, "network"] += 1
-    seen[admission.OWED, "network"] += 0.16
-    assert step.limit_of_next() == 5
-    step.passed.extend([9.9, 10.1, 10.1])
-    assert step.limit_of_next() == 3
-    step.passed.extend([10.2] * 9)
-    assert step.limit_of_next() == 0
+    parameters = {"slo_ms": "1000", "metrics": "127.0.0.1:9", "next": "network"}
+    step = admission.Admission(None, config, "first_0", parameters)
+    step.seconds_per_unit, step.mean_units = 0.02, 1.0
+    page = Counter({(admission.COST, "network"): 0.07})
+    step.metrics = SimpleNamespace(read=lambda *_: (10.0, page), read_newer=lambda age: (10.0, page))
+    assert step.max_requests() == 7
+    page[admission.PENDING, "network"] += 1
+    page[admission.SECONDS, "network"] += 0.16
+    assert step.max_requests() == 5
+    step.forwarded_at.extend([9.9, 10.1, 10.1])
+    assert step.max_requests() == 3
+    step.forwarded_at.extend([10.2] * 9)
+    assert step.max_requests() == 0
     clock.now = 10.0 + 0.9  # by when the next has done all but a tenth of a second of its 1.0
-    assert step.limit_of_next() == 6
+    assert step.max_requests() == 6
     step.instances = 2  # which has handed on as much, and has half of what is left: 0.7 is less than 1.77 - 0.9
-    assert step.limit_of_next() == 0
-    step.passed.clear()
+    assert step.max_requests() == 0
+    step.forwarded_at.clear()
     clock.now = 10.0
-    assert step.limit_of_next() == 2
+    assert step.max_requests() == 2
     step.close()
 
 
@@ -187,26 +230,26 @@ def test_what_clients_ask_of_a_first_step_for_themselves_does_not_fill_the_next(
     step = admission.Admission(
         None, config, "first_0", {"slo_ms": "10000", "metrics": "127.0.0.1:9", "next": "network"}
     )
-    step.pace, step.seen = 0.001, 9.9
+    step.seconds_per_unit, step.page_time = 0.001, 9.9
     pages = [(10.0, Counter({(admission.COST, "network"): 1.0}))]
-    step.metrics = SimpleNamespace(look=lambda *_: pages[-1], now=lambda age: pages[-1])
-    assert step.limit_of_next() == 6
-    step.passed.extend([10.01] * 10)
+    step.metrics = SimpleNamespace(read=lambda *_: pages[-1], read_newer=lambda age: pages[-1])
+    assert step.max_requests() == 6
+    step.forwarded_at.extend([10.01] * 10)
     clock.now = 10.02
-    assert step.limit_of_next() == 0, "the page is young: they are on their way"
+    assert step.max_requests() == 0, "the page is young: they are on their way"
     clock.now = 10.1
     now, old = (10.1, pages[0][1]), pages[0]
-    step.metrics = SimpleNamespace(look=lambda *_: old, now=lambda age: now)
-    assert step.limit_of_next() == 6, "before it refuses it looks again, and they did not come there"
-    step.passed.extend([10.11] * 10)
-    step.metrics = SimpleNamespace(look=lambda *_: now)
-    assert step.limit_of_next() == 6
+    step.metrics = SimpleNamespace(read=lambda *_: old, read_newer=lambda age: now)
+    assert step.max_requests() == 6, "before it refuses it looks again, and they did not come there"
+    step.forwarded_at.extend([10.11] * 10)
+    step.metrics = SimpleNamespace(read=lambda *_: now)
+    assert step.max_requests() == 6
     clock.now = 10.2
-    there = (10.2, Counter({(admission.COST, "network"): 1.0, (admission.OWED, "network"): 3.0}))
-    step.metrics = SimpleNamespace(look=lambda *_: there)
-    assert step.limit_of_next() == 3
-    step.passed.extend([10.21] * 2)
-    assert step.limit_of_next() == 1, "now they do come there"
+    there = (10.2, Counter({(admission.COST, "network"): 1.0, (admission.SECONDS, "network"): 3.0}))
+    step.metrics = SimpleNamespace(read=lambda *_: there)
+    assert step.max_requests() == 3
+    step.forwarded_at.extend([10.21] * 2)
+    assert step.max_requests() == 1, "now they do come there"
     step.close()
 
 
