@@ -28,11 +28,12 @@ import traceback
 from collections import deque
 
 import triton_python_backend_utils as pb
-from gauges import Metrics
+from gauges import Gauges, Metrics
+from messages import one_line
 
 POLL_INTERVAL = 0.05  # seconds between two looks, and so how long a refusal may take
 BUSY_AGE, IDLE_AGE = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
-PAGE_LAG = 0.03  # seconds until what was forwarded shows in a page; nobody is refused for what an older one lacks
+PAGE_LAG = 0.05  # seconds until what was forwarded shows in a page; nobody is refused for what an older one lacks
 PIPELINE_SHARE = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
 OWN_SHARE = 0.875  # of the SLO: the work of its own that any step queues; more, lest much of a first step's be lost
 NICER_BY = 5  # is the thread that computes: what receives, refuses and forwards gets the core at once
@@ -90,7 +91,8 @@ class Admission:
         self.following = parameters.get("next")
         self.metrics = Metrics(parameters["metrics"], [PENDING, *GAUGES])
         self.families = [pb.MetricFamily(name, words, pb.MetricFamily.GAUGE) for name, words in GAUGES.items()]
-        self.gauges = [family.Metric(labels={"model": self.name, "instance": instance}) for family in self.families]
+        labels = {"model": self.name, "instance": instance}
+        self.gauges = Gauges([family.Metric(labels=labels) for family in self.families], (0, 0.0, 0.0))
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.seconds_per_unit, self.mean_units, self.mean_bytes = 0.0, 1.0, 0.0  # running means, the latter per request
         self.next_is_idle = True
@@ -98,7 +100,6 @@ class Admission:
         self.feeds_next, self.page_time = True, 0.0  # whether our answers go there, as the page of that time shows
         self.waiting, self.closed = deque(), False
         self.queued_requests, self.queued_units, self.queued_bytes = 0, 0, 0  # without an answer yet
-        self._publish()  # an instance that died left its own
         self.changed = threading.Condition()
         self.worker = threading.Thread(target=self._run, daemon=True)
         self.worker.start()
@@ -195,6 +196,7 @@ class Admission:
             self.closed = True
             self.changed.notify_all()
         self.worker.join()
+        self.gauges.close()
 
     def _run(self):
         try:
@@ -221,8 +223,7 @@ class Admission:
             if len(responses) != len(requests):
                 raise ValueError(f"{self.name} gave {len(responses)} responses to {len(requests)} requests")
         except Exception as error:
-            message = " ".join(str(error).split())
-            responses = [pb.InferenceResponse(error=pb.TritonError(message)) for _ in requests]
+            responses = [pb.InferenceResponse(error=pb.TritonError(one_line(error))) for _ in requests]
         self._remove(batches, time.monotonic() - began)
         answers = iter(responses)
         for batch in batches:
@@ -250,9 +251,7 @@ class Admission:
 
     def _publish(self):
         cost = self.mean_units * self.seconds_per_unit
-        values = self.queued_requests, self.queued_units * self.seconds_per_unit, cost
-        for gauge, value in zip(self.gauges, values, strict=True):
-            gauge.set(value)
+        self.gauges.set(self.queued_requests, self.queued_units * self.seconds_per_unit, cost)
 
     def _next(self):
         """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""

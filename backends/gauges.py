@@ -1,4 +1,4 @@
-"""What the server's metrics say, for a model that has to decide by them many times a second."""
+"""The server's metrics: read by a model that has to decide by them many times a second, and written for others."""
 
 import collections
 import http.client
@@ -6,6 +6,8 @@ import re
 import threading
 import time
 
+PUBLISH_AFTER = 0.02  # seconds from a change until the server is told
+NOTABLE = 0.05  # of a running mean: a smaller change is not told
 STALE = 0.2  # seconds: nobody decides by an older page, where it says that there is something to decide
 
 
@@ -54,3 +56,43 @@ class Metrics:
             except (OSError, http.client.HTTPException):
                 self.connection.close()
             self.page = began, sums
+
+
+class Gauges:
+    """Gauges of one instance. The server is told of changes a little later, and of what changed back meanwhile never.
+
+    Each value is a message that a thread of tritonserver answers, through a lock in shared memory: a stub that is
+    killed in the middle of one can end tritonserver (boost's lock_exception). So there are as few as possible.
+    """
+
+    def __init__(self, gauges, values):
+        """`gauges`: pb.Metric objects; `values`: what they are at first, told at once."""
+        self.gauges, self.values, self.told = gauges, values, [None] * len(gauges)
+        self.changed, self.closed = threading.Event(), False
+        self._tell()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def set(self, *values):
+        if values != self.values:
+            self.values = values
+            self.changed.set()
+
+    def close(self):
+        self.closed = True
+        self.changed.set()
+        self.thread.join()
+
+    def _run(self):
+        while not self.closed:
+            self.changed.wait()
+            time.sleep(PUBLISH_AFTER)
+            self.changed.clear()
+            self._tell()
+
+    def _tell(self):
+        for index, value in enumerate(self.values):
+            told = self.told[index]
+            if told is None or abs(value - told) > NOTABLE * told or (not value and told):
+                self.gauges[index].set(value)
+                self.told[index] = value

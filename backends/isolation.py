@@ -1,6 +1,7 @@
 """A bad request fails alone, whatever it was merged with: what both twins do with the requests that come together."""
 
 import triton_python_backend_utils as pb
+from messages import one_line
 
 
 def isolated(requests, accept, answer, refuse):
@@ -28,8 +29,7 @@ def _answered(good, answer, refuse):
             answers = answer([accepted for _, accepted in good])
             return [(index, response) for (index, _), response in zip(good, answers, strict=True)]
         except Exception as error:
-            told = " ".join(str(error).split())
-            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {told}")
+            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {one_line(error)}")
     found = []
     for index, accepted in good:
         try:

@@ -18,6 +18,7 @@ from nvidia.dali import Pipeline
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
 from isolation import isolated
+from messages import one_line
 
 
 @admitting
@@ -62,7 +63,7 @@ class TritonPythonModel:
     def refusal(self, error):
         """DALI's errors at run time come from the samples, so they are the client's (400)."""
         names = " or ".join(f"'{name}'" for name in self.inputs)
-        message = f"input {names}: {reason(error)}"
+        message = f"input {names}: {one_line(reason(error))}"
         return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
 
     def answer(self, batches):

@@ -19,6 +19,7 @@ from onnx_signature import check, complete
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
 from isolation import isolated
+from messages import one_line
 
 PROVIDERS = ["CPUExecutionProvider"]
 
@@ -83,8 +84,7 @@ class TritonPythonModel:
 
 def refusal(error):
     """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
-    message = " ".join(str(error).split()) or type(error).__name__
-    return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+    return pb.InferenceResponse(error=pb.TritonError(one_line(error), pb.TritonError.INVALID_ARG))
 
 
 def array(tensor):

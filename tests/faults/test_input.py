@@ -6,6 +6,7 @@ Most of it is sent by sixteen threads at once with good requests in between, so 
 import contextlib
 import gc
 import http.client
+import io
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import PIL.Image
 import pytest
 import tritonclient.grpc
 from tritonclient.http import InferenceServerClient, InferInput
@@ -26,7 +28,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from serving import Failure, canary, local, repository, wheel
 from serving.rest import Rest, reason
-from tests.conftest import ports
+from tests.conftest import ROOT, ports
 from tests.faults import corpus
 
 THREADS, EVERY = 16, 8
@@ -36,6 +38,8 @@ HANG = 120
 GROWTH = 2 << 30
 """Bytes that the server's processes may grow by, all together, whatever they are sent."""
 STATUS = {str(grpc.StatusCode.INVALID_ARGUMENT): 400, str(grpc.StatusCode.UNAVAILABLE): 503}
+INTERNAL = re.compile(r"0x[0-9a-fA-F]{4,}|object at|(?<![\w.])/(?:[\w.+@-]+/)+")
+"""An object's address, or the folders of a path."""
 FORMATS = [(ensemble, name) for ensemble, formats in corpus.good().items() for name in formats]
 BOMBS = [(ensemble, name) for ensemble, bombs in corpus.BOMBS.items() for name in bombs]
 PREPROCESSED = {"image": ("image_preprocess", "pixels"), "audio": ("audio_preprocess", "waveform")}
@@ -157,6 +161,7 @@ def judge(answers):
         assert answer.status == 400, answer
         assert answer.reason.strip() and "\n" not in answer.reason and len(answer.reason) < 600, answer
         assert not any(word in answer.reason for word in ("Traceback", "line ", ".py", "not healthy")), answer
+        assert not INTERNAL.search(answer.reason), answer
     return Counter(answer.status for answer in answers)
 
 
@@ -339,6 +344,33 @@ def test_the_ensemble_with_a_check_before_dali_gives_the_same_answers_and_refuse
     finally:
         process.terminate()
         process.wait()
+
+
+def test_a_librarys_message_loses_its_addresses_and_folders(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "backends")
+    from messages import one_line
+
+    for said, sent in {
+        "cannot identify image file <_io.BytesIO object at 0x7f35d81b7880>": "cannot identify image file",
+        "no such file: '/srv/models/1/model.onnx'\n at 0x55d8b6fe7260": "no such file: 'model.onnx' at",
+        "/onnxruntime_src/core/element_wise_ops.h:540 BroadcastIterator": "element_wise_ops.h:540 BroadcastIterator",
+        "expected 1/2 or 3/4, JPEG/PNG and/or WebP of 0 bytes": "expected 1/2 or 3/4, JPEG/PNG and/or WebP of 0 bytes",
+        "": "ValueError",
+    }.items():
+        assert one_line(ValueError(said)) == sent
+        assert not INTERNAL.search(sent)
+    assert INTERNAL.search("<_io.BytesIO object at 0x7f35d81b7880>") and INTERNAL.search("in /srv/x/model.py")
+
+
+def test_a_cmyk_jpeg_with_a_damaged_table_is_refused_without_an_address(asker):
+    """Pillow, which re-encodes it for DALI, names the object that it read."""
+    file = io.BytesIO()
+    PIL.Image.new("CMYK", (64, 48), (10, 20, 30, 40)).save(file, "JPEG")
+    damaged = bytearray(file.getvalue())
+    damaged[damaged.index(b"\xff\xdb") + 4] = 0xFF  # a quantisation table of no known precision and number
+    for protocol in ("http", "grpc"):
+        answer = asker.ask(protocol, "image", "encoded", bytes_of(bytes(damaged)))
+        assert judge([answer]) == {400: 1}
 
 
 @pytest.mark.long
