@@ -107,12 +107,14 @@ def spawn(command: list, record: dict, environment: dict, output, prepare=lambda
 
 
 def prepare() -> None:
-    """Prepare tritonserver's process: no zombies, and room on the stacks of its threads.
+    """Prepare tritonserver's process: room on the stacks of its threads, and SIGCHLD as it is by default.
 
-    tritonserver never waits for a stub that died; with SIGCHLD ignored the kernel does not expect it to. With the usual
-    stack of 8 MiB a body of 100 MB that comes in small pieces, as over a container's network, ends the server.
+    With the usual stack of 8 MiB a body of 100 MB that comes in small pieces, as over a container's network, ends the
+    server. With SIGCHLD ignored dead stubs would leave no zombies, but tritonserver tries each stub by system(), which
+    fails then; it takes the file for one that may not be executed, and sets its mode to 0100, also in a shared
+    environment. Where it may not, the model does not load; where it may, its processes can no longer be looked at.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (STACK if hard == resource.RLIM_INFINITY else min(STACK, hard), hard))
 

@@ -129,6 +129,20 @@ def test_a_second_up_waits_its_turn(starting, tmp_path):
     refused(launch(*UP, f"--state={tmp_path}", *ports()), "another", tmp_path)
 
 
+def test_the_wheels_own_stub_keeps_its_mode(tmp_path):
+    """tritonserver changes it if SIGCHLD is ignored, even where whoever started us ignored it."""
+    stub, state_directory = wheel.stub(wheel.installed() / "pytriton/tritonserver"), f"--state={tmp_path}"
+    before, handler = stub.stat().st_mode, signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        subprocess.run([sys.executable, "-m", "serving", *UP, state_directory, *ports()], cwd=ROOT, check=False)
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+        after = stub.stat().st_mode
+        stub.chmod(before)
+        launch("down", state_directory)
+    assert after == before
+
+
 def test_down_and_status_of_nothing_say_so(tmp_path):
     done = launch("down", f"--state={tmp_path}")
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")

@@ -81,12 +81,6 @@ def launching(*arguments) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", "serving", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
-def zombies(pid: int) -> list[int]:
-    """The ended processes among the descendants of a process that nobody has waited for."""
-    family = psutil.Process(pid).children(recursive=True)
-    return [each.pid for each in family if each.status() == psutil.STATUS_ZOMBIE]
-
-
 def statuses(samples: list) -> set[str]:
     return {sample.status for sample in samples}
 
@@ -135,7 +129,6 @@ def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
     assert rest.ready("/v2/health/ready")
     segments = {path.name for path in local.SHM.glob(f"{mortal.name}.*")}
     assert segments == {stub.segment for stub in stubs(mortal.name)}
-    assert zombies(mortal.pid) == []
 
 
 def test_the_stubs_of_a_model_that_hangs_are_ended_and_it_comes_back(mortal, monkeypatch):
@@ -278,7 +271,6 @@ def test_in_a_container_a_stub_comes_back_and_so_does_the_container(tmp_path):
         until(lambda: "supervisor: audio_preprocess: " in launch(*log).stdout)
         until(lambda: health() == "healthy")
         assert inspected(record["name"])["Restarts"] == 0
-        assert zombies(inspected(record["name"])["Pid"]) == []
 
         for restarts, victim in enumerate(("tritonserver", "serving run", None), start=1):
             (inside(victim)[0] if victim else psutil.Process(inspected(record["name"])["Pid"])).kill()
