@@ -6,8 +6,8 @@ import re
 import threading
 import time
 
-PUBLISH_AFTER = 0.02  # seconds from a change until the server is told
-NOTABLE = 0.05  # of a running mean: a smaller change is not told
+PUBLISH_AFTER = 0.02  # seconds from a change until the server gets it
+NOTABLE = 0.05  # of a value: a smaller change is not sent
 STALE = 0.2  # seconds: nobody decides by an older page, where it says that there is something to decide
 
 
@@ -59,17 +59,17 @@ class Metrics:
 
 
 class Gauges:
-    """Gauges of one instance. The server is told of changes a little later, and of what changed back meanwhile never.
+    """Gauges of one instance. The server gets a change a little later, and one that was undone meanwhile never.
 
     Each value is a message that a thread of tritonserver answers, through a lock in shared memory: a stub that is
     killed in the middle of one can end tritonserver (boost's lock_exception). So there are as few as possible.
     """
 
     def __init__(self, gauges, values):
-        """`gauges`: pb.Metric objects; `values`: what they are at first, told at once."""
-        self.gauges, self.values, self.told = gauges, values, [None] * len(gauges)
+        """`gauges`: pb.Metric objects; `values`: what they are at first, sent at once."""
+        self.gauges, self.values, self.sent_values = gauges, values, [None] * len(gauges)
         self.changed, self.closed = threading.Event(), False
-        self._tell()
+        self._send_changes()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -88,11 +88,11 @@ class Gauges:
             self.changed.wait()
             time.sleep(PUBLISH_AFTER)
             self.changed.clear()
-            self._tell()
+            self._send_changes()
 
-    def _tell(self):
+    def _send_changes(self):
         for index, value in enumerate(self.values):
-            told = self.told[index]
-            if told is None or abs(value - told) > NOTABLE * told or (not value and told):
+            sent = self.sent_values[index]
+            if sent is None or abs(value - sent) > NOTABLE * sent or (not value and sent):
                 self.gauges[index].set(value)
-                self.told[index] = value
+                self.sent_values[index] = value

@@ -87,7 +87,7 @@ def test_a_flood_is_refused_in_one_line_and_leaves_nothing_behind(strict, name):
         assert sample.status == COMPLETED or re.search(r"HTTP 503: .*is overloaded: [^\n]+$", sample.reason)
     calm(strict)
     end = time.monotonic() + 60
-    while kept(strict) != ["0"] * 4:  # a change is told a little later
+    while kept(strict) != ["0"] * 4:  # a change is sent a little later
         assert time.monotonic() < end
         time.sleep(0.05)
 
