@@ -29,9 +29,12 @@ def interrupt(number, frame):
 
 
 def interrupt_once(number, frame):
-    """Raise KeyboardInterrupt; later signals are ignored, for they would cut short the clean-up that follows."""
+    """Raise KeyboardInterrupt; later signals do nothing, for they would cut short the clean-up that follows.
+
+    A handler that does nothing, not SIG_IGN: Python complains of a signal that came just before it was ignored.
+    """
     for each in local.SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
 
 
