@@ -31,8 +31,10 @@ def interrupt(number, frame):
 def interrupt_once(number, frame):
     """Raise KeyboardInterrupt; later signals do nothing, for they would cut short the clean-up that follows.
 
-    A handler that does nothing, not SIG_IGN: Python complains of a signal that came just before it was ignored.
+    They are blocked, to the end of the process, and one that had come just before meets a handler that does nothing:
+    Python complains of it under SIG_IGN.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, local.SIGNALS)
     for each in local.SIGNALS:
         signal.signal(each, lambda *_: None)
     raise KeyboardInterrupt
