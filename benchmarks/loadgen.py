@@ -7,7 +7,6 @@ Client and server get one core each. Every run is a process of its own; the clie
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -22,9 +21,8 @@ import psutil
 from benchmarks import h2load, perf_analyzer, sink, tables
 from benchmarks.clients import Clients
 from benchmarks.tables import Run, Runs, pick
-from loadgen import machine
+from loadgen import command, files, machine
 from loadgen.serverside import Unavailable
-from loadgen.sites import heed_sigterm
 from serving import ROOT, Failure
 from serving.__main__ import Parser
 
@@ -159,7 +157,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    heed_sigterm()
     client, server = apart()
     report = {"machine": machine.describe(), "cores": {"client": client, "server": server}, "max": {}}
     report |= {part: {} for part in PARTS}
@@ -176,14 +173,14 @@ def main(arguments: list[str] | None = None) -> int:
         code = 1
     except KeyboardInterrupt:
         print("\ninterrupted: the server is stopped", file=sys.stderr)
-        code = 130
+        code = command.INTERRUPTED
     if report["max"]:
         path = options.reports / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") / "bench-loadgen.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"complete": code == 0, **report}, indent=2) + "\n")
+        files.write_json(path, {"complete": code == 0, **report})
         print(f"results: {path}")
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
+from loadgen import address, command
+from loadgen.messages import one_line
 from loadgen.workloads import AUDIO, IMAGE
 
 
@@ -37,7 +39,10 @@ def main() -> int:
     parser.add_argument("--url", default="localhost:8000", help="default: %(default)s")
     parser.add_argument("--classes", type=int, default=3, help="of a photograph (default: %(default)s)")
     options = parser.parse_args()
-    client = InferenceServerClient(options.url.removeprefix("http://"))
+    try:
+        client = InferenceServerClient(address.parse(options.url).authority)
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
     failed = False
     for path in options.files:
         try:
@@ -48,9 +53,9 @@ def main() -> int:
             print(f"{path}: {reason}", file=sys.stderr)
         except (ValueError, InferenceServerException) as error:
             failed = True
-            print(f"{path}: {error}", file=sys.stderr)
+            print(f"{path}: {one_line(error)}", file=sys.stderr)
     return int(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -15,10 +15,25 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import alone, arrivals, blocks, comparison, continued, files, machine, options, payloads, report, table
+from loadgen import (
+    alone,
+    arrivals,
+    blocks,
+    command,
+    comparison,
+    continued,
+    files,
+    interrupts,
+    machine,
+    options,
+    payloads,
+    report,
+    table,
+)
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.attempts import Attempts
-from loadgen.progress import Progress, quietly
+from loadgen.messages import one_line
+from loadgen.progress import Progress
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -194,30 +209,29 @@ def conducted(bench: Bench) -> int:
         bench.progress.end()
         further = f": what follows is what was measured until here; go on with --continue {bench.directory}"
         print(f"\ninterrupted{further if bench.directory else ' before anything was measured'}")
-        code = 130
+        code = command.INTERRUPTED
     except (Unavailable, OSError, ValueError) as error:
         bench.progress.end()
         print(one_line(error), file=sys.stderr)
         if isinstance(error, ValueError):
             return 1
         code = 1
+    if not bench.directory:
+        return code or 1
     try:
-        if not bench.directory or not blocks.read(bench.directory):
-            return code or 1
-        result = report.write(bench.directory)
+        with interrupts.held():
+            if not blocks.read(bench.directory):
+                return code or 1
+            result = report.write(bench.directory)
+            print("\n" + table.whole(result))
+            print(f"\nsamples, summary.json and report.html: {bench.directory}")
     except KeyboardInterrupt:
-        print(f"\ninterrupted before its report was written: python -m loadgen.report {bench.directory}")
-        return 130
+        print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {bench.directory}")
+        return command.INTERRUPTED
     except (OSError, ValueError) as error:
         print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1
-    print("\n" + table.whole(result))
-    print(f"\nsamples, summary.json and report.html: {bench.directory}")
     return code or table.exit_code(result)
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def main() -> int:
@@ -227,10 +241,8 @@ def main() -> int:
         bench = Bench(given)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "\ninterrupted before anything was measured\n")
     return conducted(bench)
 
 
 if __name__ == "__main__":
-    sys.exit(quietly(main))
+    sys.exit(command.run(main))

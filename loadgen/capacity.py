@@ -15,14 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen import continued
+from loadgen import command, continued
 from loadgen.alone import SLO, objective
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.bursts import burst, bursts
 from loadgen.carried import capacity, curve
 from loadgen.experiment import Experiment, checked, conducted, flags
 from loadgen.probing import Probing
-from loadgen.progress import quietly
 from loadgen.search import requests, search
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -152,4 +151,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(quietly(main))
+    sys.exit(command.run(main))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loadgen.interrupts import held
 from loadgen.openloop import OpenLoop, Over, undisturbed
 from loadgen.payloads import Payload
 from loadgen.samples import Sample
@@ -44,10 +45,11 @@ class ClosedLoop(OpenLoop):
                 end = self._start / 1e9 + seconds + self.timeout + 1
                 self._collect(lambda: not self._at_work and not self._open, end)
         finally:
-            self._over = True
-            for _, _, connection in threads:
-                connection.close()
-            self._give_up()
+            with held():
+                self._over = True
+                for _, _, connection in threads:
+                    connection.close()
+                self._give_up()
 
     def _use(self, client, preprocess, connection, think, seconds, numbers, order, payloads) -> None:
         try:

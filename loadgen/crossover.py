@@ -19,12 +19,26 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, comparable, continued, crossing, files, machine, network, report, sweeps
+from loadgen import (
+    arrivals,
+    blocks,
+    command,
+    comparable,
+    continued,
+    crossing,
+    files,
+    interrupts,
+    machine,
+    network,
+    report,
+    sweeps,
+)
 from loadgen.attempts import Attempts
-from loadgen.bench import one_line, stamp
-from loadgen.progress import Progress, quietly
+from loadgen.bench import stamp
+from loadgen.messages import one_line
+from loadgen.progress import Progress
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import Site, behind, heed_sigterm, launched
+from loadgen.sites import Site, behind, launched
 from loadgen.sweeping import Sweeping
 from loadgen.sweeps import Place, Sweep
 from loadgen.workloads import WORKLOADS
@@ -248,7 +262,6 @@ def main() -> int:
     parser.add_argument("--reports", default="reports")
     continued.flag(parser)
     options = parser.parse_args()
-    heed_sigterm()
     try:
         for flag, good in (("sweeps", sweeps.NAMES), ("workloads", WORKLOADS), ("weights", WEIGHT)):
             values = list(dict.fromkeys(getattr(options, flag).split(",")))
@@ -269,7 +282,7 @@ def main() -> int:
     except KeyboardInterrupt:
         run.progress.end()
         print(f"\ninterrupted: what follows is what was measured until here{further}")
-        code = 130
+        code = command.INTERRUPTED
     except ValueError as error:
         print(one_line(error), file=sys.stderr)
         return 1
@@ -277,14 +290,22 @@ def main() -> int:
         run.progress.end()
         print(one_line(error) + further * run.directory.exists(), file=sys.stderr)
         code = 1
-    if not any(blocks.read(run.directory / path) for path in run.described.get("sweeps", ())):
+    try:
+        with interrupts.held():
+            if not any(blocks.read(run.directory / path) for path in run.described.get("sweeps", ())):
+                return code or 1
+            found = report.write(run.directory)
+            print("\n" + report.text(run.directory, found))
+            print("\n".join(f"left out: {why}" for why in run.left_out))
+            print(f"\nreport.html, crossover.json, a plot of every sweep and all samples: {run.directory}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {run.directory}")
+        return command.INTERRUPTED
+    except (OSError, ValueError) as error:
+        print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1
-    found = report.write(run.directory)
-    print("\n" + report.text(run.directory, found))
-    print("\n".join(f"left out: {why}" for why in run.left_out))
-    print(f"\nreport.html, crossover.json, a plot of every sweep and all samples: {run.directory}")
     return code or (3 if any(point["invalid"] for entry in found for point in entry["points"]) else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(quietly(main))
+    sys.exit(command.run(main))

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from loadgen import files
 from loadgen.arms import PLACEMENTS
 from loadgen.bursts import bursts
 from loadgen.conclusion import SUBJECTS
@@ -148,7 +149,8 @@ def sweep(entry: dict, path: Path) -> None:
         axes = figure.subplots()
         draw_crossover(axes, entry, "white")
         axes.set_title(f"{entry['workload']}: {entry['regime']}", fontsize=9)
-        figure.savefig(path)
+        with files.replacing(path) as unfinished:
+            figure.savefig(unfinished, format="png")
 
 
 # Conditions -----------------------------------------------------------------------------------------------------
@@ -201,7 +203,8 @@ def study(result: dict, path: Path) -> None:
             marks += axes.plot([], [], mark, color="#777777", markerfacecolor=face, label=label)
         figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), frameon=False, columnspacing=1.2)
         figure.supxlabel("every condition at the same mean rate; lines: 95 % intervals, over rounds", fontsize=9)
-        figure.savefig(path, dpi=130)
+        with files.replacing(path) as unfinished:
+            figure.savefig(unfinished, dpi=130, format="png")
 
 
 PLAIN_PAPER = {

@@ -20,12 +20,11 @@ import psutil
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from loadgen import payloads, wire
+from loadgen import command, payloads, wire
 from loadgen.arms import Arm, Mode
 from loadgen.bound import Turn, result
 from loadgen.experiment import Experiment, checked, conducted, flags
 from loadgen.openloop import undisturbed
-from loadgen.progress import quietly
 from loadgen.samples import COMPLETED
 from loadgen.serverside import Server, Unavailable, difference
 from loadgen.workloads import WORKLOADS
@@ -185,4 +184,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(quietly(main))
+    sys.exit(command.run(main))

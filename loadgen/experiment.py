@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import continued, files, machine, payloads, report, table
+from loadgen import command, continued, files, interrupts, machine, payloads, report, table
 from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule, positive
 from loadgen.attempts import Attempts
-from loadgen.bench import one_line, stamp
+from loadgen.bench import stamp
+from loadgen.messages import one_line
 from loadgen.progress import Progress
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
@@ -133,7 +134,7 @@ def conducted(experiment: Experiment) -> int:
     except KeyboardInterrupt:
         experiment.progress.end()
         print(f"\ninterrupted: what follows is what was measured until here{experiment.further}")
-        code = 130
+        code = command.INTERRUPTED
     except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
@@ -143,8 +144,17 @@ def conducted(experiment: Experiment) -> int:
         experiment.progress.end()
         print(one_line(error) + experiment.further, file=sys.stderr)
         code = 1
-    if experiment.directory:
-        print("\n" + report.text(experiment.directory, report.write(experiment.directory)))
-        minutes = (time.monotonic() - began) / 60
-        print(f"\nafter {minutes:.1f} min: {experiment.directory}, with {experiment.kind}.json and report.html")
+    if not experiment.directory:
+        return code
+    try:
+        with interrupts.held():
+            print("\n" + report.text(experiment.directory, report.write(experiment.directory)))
+            minutes = (time.monotonic() - began) / 60
+            print(f"\nafter {minutes:.1f} min: {experiment.directory}, with {experiment.kind}.json and report.html")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {experiment.directory}")
+        return command.INTERRUPTED
+    except (OSError, ValueError) as error:
+        print(f"no report: {one_line(error)}", file=sys.stderr)
+        return code or 1
     return code

@@ -20,6 +20,7 @@ import pyarrow
 import pyarrow.parquet
 from gevent.monkey import get_original
 
+from loadgen import command, files
 from loadgen.samples import INSTANTS, RECORD, STATUSES, Sample
 
 PACKED = Struct("<qII" + "q" * (len(INSTANTS) + 2) + "B")
@@ -126,15 +127,12 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), described: dict | None 
     unnamed = range(len(payloads), int(records["payload"].max()) + 1 if len(records) else 0)
     dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": reasons}
     target, shape = path.with_suffix(".parquet"), schema(described or {})
-    unfinished = target.with_suffix(".parquet.part")
-    try:
-        with pyarrow.parquet.ParquetWriter(unfinished, shape, compression="zstd") as writer:
-            for start in range(0, len(records), ROWS):
-                writer.write_table(table(records[start : start + ROWS], dictionaries, shape))
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    unfinished.replace(target)
+    with (
+        files.replacing(target) as unfinished,
+        pyarrow.parquet.ParquetWriter(unfinished, shape, compression="zstd") as writer,
+    ):
+        for start in range(0, len(records), ROWS):
+            writer.write_table(table(records[start : start + ROWS], dictionaries, shape))
     path.unlink()
     texts(path).unlink()
     return target
@@ -186,4 +184,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from loadgen import journal, payloads
+from loadgen import interrupts, journal, payloads
 from loadgen.arms import Arm
 from loadgen.arrivals import Schedule
 from loadgen.blocks import Block
@@ -44,44 +44,45 @@ def measure(
         loop.run(schedule.times, order, sent)
         complete = True
     finally:
-        cpu, wall = loop.cpu, time.monotonic() - wall
-        spent = risen(server_cpu, server.cpu_seconds())
-        steps = {}
-        with contextlib.suppress(Unavailable):  # it died meanwhile: its requests have failed
-            steps = difference(before, server.statistics(), models)
-        if gpu:
-            used = server.gpu() or {"energy_joules": None}
-            joules = risen(gpu["energy_joules"], used["energy_joules"])
-            gpu = None if joules is None else {**used, "energy_joules": joules}
-        kept.close()
-        names = [payload.name for payload in sent]
-        records, reasons = journal.read(kept.path)
-        result = summary(records, schedule.seconds, reasons)
-        facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
-        del records  # a map of the file that goes now
-        journal.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
-        block = Block(
-            workload=arm.workload.name,
-            arm=str(arm),
-            placement=arm.placement,
-            mode=str(arm.mode),
-            round=turn,
-            attempt=attempt,
-            control=arm.control,
-            seed=schedule.seed,
-            arrivals=schedule.spec,
-            schedule=schedule.digest,
-            seconds=schedule.seconds,
-            client_cpu=cpu,
-            server_cpu=spent,
-            gpu=gpu,
-            facts=asdict(facts),
-            steps=steps,
-            summary=result,
-            **judge(result, facts, percentile).as_dict(),
-            path=path.with_suffix(".json"),
-        )
-        block.write()
+        with interrupts.held():
+            cpu, wall = loop.cpu, time.monotonic() - wall
+            spent = risen(server_cpu, server.cpu_seconds())
+            steps = {}
+            with contextlib.suppress(Unavailable):  # it died meanwhile: its requests have failed
+                steps = difference(before, server.statistics(), models)
+            if gpu:
+                used = server.gpu() or {"energy_joules": None}
+                joules = risen(gpu["energy_joules"], used["energy_joules"])
+                gpu = None if joules is None else {**used, "energy_joules": joules}
+            kept.close()
+            names = [payload.name for payload in sent]
+            records, reasons = journal.read(kept.path)
+            result = summary(records, schedule.seconds, reasons)
+            facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
+            del records  # a map of the file that goes now
+            journal.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
+            block = Block(
+                workload=arm.workload.name,
+                arm=str(arm),
+                placement=arm.placement,
+                mode=str(arm.mode),
+                round=turn,
+                attempt=attempt,
+                control=arm.control,
+                seed=schedule.seed,
+                arrivals=schedule.spec,
+                schedule=schedule.digest,
+                seconds=schedule.seconds,
+                client_cpu=cpu,
+                server_cpu=spent,
+                gpu=gpu,
+                facts=asdict(facts),
+                steps=steps,
+                summary=result,
+                **judge(result, facts, percentile).as_dict(),
+                path=path.with_suffix(".json"),
+            )
+            block.write()
     return block
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from loadgen.arms import Arm
 from loadgen.clock import prompt, sleep_until
+from loadgen.interrupts import held
 from loadgen.journal import Journal
 from loadgen.payloads import Payload
 from loadgen.samples import FAILED, RECORD, STATUSES, UNFINISHED, Sample
@@ -112,11 +113,12 @@ class OpenLoop:
                 finally:
                     self.cpu = time.process_time() - cpu
         finally:
-            self._over = True
-            workers.close()
-            self._give_up()
-            if self.journal and not self._failure:
-                self.journal.extend(never_fired(dues, order, mine[self.fired :]), ENDED)
+            with held():
+                self._over = True
+                workers.close()
+                self._give_up()
+                if self.journal and not self._failure:
+                    self.journal.extend(never_fired(dues, order, mine[self.fired :]), ENDED)
 
     def _now(self) -> int:
         return time.monotonic_ns() - self._start

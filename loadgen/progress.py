@@ -1,9 +1,7 @@
 """How far it is, how long it will take, what it looks like so far: one line that is written over, or a log's lines."""
 
-import os
 import sys
 import time
-from collections.abc import Callable
 
 
 class Progress:
@@ -47,15 +45,3 @@ class Progress:
             self._wide = len(line)
         else:
             print("  " + line, file=self._stream, flush=True)
-
-
-def quietly(main: Callable[[], int]) -> int:
-    """The exit code of a program; 0 where its reader had enough, as `| head` has: the wire's own broken pipes are
-    outcomes of requests and do not get here."""
-    try:
-        code = main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code

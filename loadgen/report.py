@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen import blocks, bound, carried, comparison, contrasts, crossing, files, page, provenance, table
+from loadgen import blocks, bound, carried, command, comparison, contrasts, crossing, files, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
 from loadgen.summary import summary
@@ -213,4 +213,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

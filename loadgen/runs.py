@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from loadgen import files, journal
+from loadgen import files, interrupts, journal
 from loadgen.live import Live
 from loadgen.openloop import OpenLoop
 from loadgen.samples import Sample, sentence
@@ -56,6 +56,10 @@ class Report:
 
     def close(self, facts: Facts) -> Verdict:
         """Summary, verdict and Parquet file. Raises OSError if the disk is full; the journal stays."""
+        with interrupts.held():
+            return self._close(facts)
+
+    def _close(self, facts: Facts) -> Verdict:
         self._live.end()
         self.journal.close()
         records, reasons = journal.read(self.journal.path)

@@ -4,12 +4,16 @@ import http.client
 import json
 import re
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
+
+from loadgen import address
+from loadgen.messages import first_line, one_line
 
 GPU_METRIC = r"^(nv_gpu_utilization|nv_energy_consumption)\{.*\} (\S+)$"
 GPU_METRICS = ("nv_gpu_utilization", "nv_energy_consumption")
@@ -30,24 +34,46 @@ class Server:
 
     @classmethod
     def at(cls, url: str, state_directory: Path) -> "Server":
-        url = url.rstrip("/") if "//" in url else f"http://{url.rstrip('/')}"
+        """Raises ValueError for a URL that is none, in one line without a secret."""
+        server = address.parse(url)
         try:
             state = json.loads((state_directory / "server.json").read_text())
         except (OSError, ValueError):
             state = {}
-        return cls(url, state if url.rpartition(":")[2] == str(state.get("http_port")) else {})
+        return cls(server.url, state if server.port == state.get("http_port") else {})
 
     def get(self, path: str) -> dict:
+        """The answer's JSON object. Raises Unavailable if there is none, with the server's words if it has any."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=10) as response:
-                return json.load(response)
+                answer = json.load(response)
+        except urllib.error.HTTPError as refusal:
+            raise Unavailable(f"{self.url}{path}: HTTP {refusal.code}: {words(refusal)}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
-            why = getattr(error, "reason", None) or str(error) or type(error).__name__
+            why = one_line(getattr(error, "reason", None) or error or type(error).__name__) or type(error).__name__
             raise Unavailable(f"no Triton server answers at {self.url}{path} ({why}); is `make up` done?") from None
+        if not isinstance(answer, dict):
+            raise Unavailable(f"no Triton server answers at {self.url}{path}: its JSON is no object")
+        return answer
+
+    def field(self, path: str, name: str):
+        """One field of that answer. Raises Unavailable if it lacks it, as what is not Triton does."""
+        answer = self.get(path)
+        if name not in answer:
+            raise Unavailable(f"no Triton server answers at {self.url}{path}: its answer has no {name!r}")
+        return answer[name]
+
+    def require(self, models: Iterable[str]) -> None:
+        """Raises Unavailable if the server does not answer, or one of these models is not ready there."""
+        self.field("/v2", "version")
+        statistics = self.statistics()
+        if missing := [model for model in models if model not in statistics]:
+            there = ", ".join(sorted(statistics)) or "none"
+            raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; is `make up` done?")
 
     def facts(self, models: tuple[str, ...]) -> dict:
         """Version, and each model's instances, thread parameters and weights as the server reports them."""
-        described = {"url": self.url, "version": self.get("/v2")["version"], "models": {}}
+        described = {"url": self.url, "version": self.field("/v2", "version"), "models": {}}
         for model in models:
             config = self.get(f"/v2/models/{model}/config")
             parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -61,7 +87,7 @@ class Server:
 
     def statistics(self) -> dict[str, dict]:
         """Cumulative counters by model; take `difference` of two readings."""
-        return {model["name"]: model for model in self.get("/v2/models/stats")["model_stats"]}
+        return {model["name"]: model for model in self.field("/v2/models/stats", "model_stats")}
 
     def wait(self, seconds: float) -> None:
         """Until it answers. Raises Unavailable if it does not within that time."""
@@ -91,13 +117,22 @@ class Server:
     def gpu(self) -> dict | None:
         """Of all GPUs, as Triton's metrics tell: joules spent so far, mean utilisation now (0 to 1); None without."""
         try:
-            address = f"http://{urlsplit(self.url).hostname}:{self.state['metrics_port']}/metrics"
-            with urllib.request.urlopen(address, timeout=10) as response:
+            metrics = address.Address(address.parse(self.url).host, self.state["metrics_port"])
+            with urllib.request.urlopen(f"{metrics.url}/metrics", timeout=10) as response:
                 told = re.findall(GPU_METRIC, response.read().decode(), re.M)
         except (OSError, ValueError, KeyError, http.client.HTTPException):
             return None
         used, spent = ([float(value) for name, value in told if name == each] for each in GPU_METRICS)
         return {"energy_joules": sum(spent), "utilisation": sum(used) / len(used)} if used and spent else None
+
+
+def words(refusal: urllib.error.HTTPError) -> str:
+    """What an error's answer says, in one line."""
+    body = refusal.read(4096)
+    try:
+        return first_line(json.loads(body)["error"])
+    except (ValueError, TypeError, KeyError):
+        return first_line(refusal.reason)
 
 
 def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str, ...]) -> dict[str, dict]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen import arrivals, payloads
+from loadgen import address, arrivals, payloads
 from loadgen.arms import MODES, PLACEMENTS, Arm, Mode
 from loadgen.workloads import Workload
 
@@ -41,6 +41,8 @@ class Settings:
     @classmethod
     def of(cls, workload: Workload, options) -> "Settings":
         """Raises ValueError with one line that says which option is wrong and what it takes."""
+        if getattr(options, "host", None):  # of Locust's flag or of its web form; a user's default is known to be good
+            address.parse(options.host)
         workers = 1 if options.mode == "sequential" else number("workers", options.workers, int)
         mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
         seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)

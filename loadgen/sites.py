@@ -1,6 +1,5 @@
 """Where points of a sweep are measured: servers of their own, here or at the far end of a link."""
 
-import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from loadgen import network
 from loadgen.serverside import Server, Unavailable
-from serving.__main__ import interrupt
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,6 @@ def stop(down: list[str]) -> None:
     while stopping.returncode is None:
         with suppress(KeyboardInterrupt):
             stopping.wait()
-
-
-def heed_sigterm() -> None:
-    """From now on it ends this process as Ctrl-C does, so that no server of its own is left."""
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def free_ports() -> dict[str, int]:

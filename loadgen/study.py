@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import continued, contrasts
+from loadgen import command, continued, contrasts
 from loadgen.arms import PLACEMENTS, Arm
 from loadgen.attempts import SPARE
 from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, reference
 from loadgen.experiment import Experiment, checked, conducted, exactly, flags
-from loadgen.progress import quietly
 from loadgen.schedule import Schedule
 from loadgen.workloads import WORKLOADS, Workload
 
@@ -130,4 +129,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(quietly(main))
+    sys.exit(command.run(main))

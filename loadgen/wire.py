@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 import numpy as np
 from gevent.monkey import get_original
@@ -20,6 +19,8 @@ from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
+from loadgen import address
+from loadgen.messages import LONGEST, first_line
 from loadgen.samples import COMPLETED, FAILED, REJECTED, TIMED_OUT
 
 Socket, getaddrinfo = get_original("socket", ["socket", "getaddrinfo"])  # Locust patches these for its own greenlets
@@ -75,9 +76,9 @@ class Connection:
     """A keep-alive connection to one server, for one thread. Another one may `close` it, which wakes this one."""
 
     def __init__(self, url: str, timeout: float):
-        address = urlsplit(url if "//" in url else f"http://{url}")
-        self._address, self._timeout = (address.hostname, address.port or 8000), timeout
-        self._host = f"Host: {address.netloc}\r\n".encode()
+        server = address.parse(url)
+        self._address, self._timeout = (server.host, server.port), timeout
+        self._host = f"Host: {server.authority}\r\n".encode()
         self._socket, self._limit, self._deadline = None, 0.0, 0.0
 
     def post(self, request: Request, outputs: tuple[str, ...]) -> Outcome:
@@ -93,10 +94,10 @@ class Connection:
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s")
         except HTTPParseError as error:
             self.close()
-            return Outcome(FAILED, f"not an HTTP answer: {error.args[0] if error.args else error}"[:200])
+            return Outcome(FAILED, first_line(f"not an HTTP answer: {error.args[0] if error.args else error}"))
         except Exception as error:  # whatever a broken server or network does becomes a sample
             self.close()
-            return Outcome(FAILED, f"{type(error).__name__}: {error}".splitlines()[0][:200])
+            return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"))
         return outcome(response.status_code, response.get("Inference-Header-Content-Length"), body, outputs)
 
     def _connect(self) -> None:
@@ -110,12 +111,12 @@ class Connection:
                 pass
             self.close()
         error = None
-        for family, kind, protocol, _, address in getaddrinfo(*self._address, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, place in getaddrinfo(*self._address, type=socket.SOCK_STREAM):
             self._socket, self._limit = Socket(family, kind, protocol), 0.0
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._allow()  # holds for connect(2), too
-                self._socket.connect(address)
+                self._socket.connect(place)
                 return
             except OSError as failure:
                 self.close()
@@ -169,7 +170,7 @@ def outcome(status: int, json_size: str | None, body: bytes, outputs: tuple[str,
         names, binary = _answered(body[:size])
         missing = set(outputs) - names
     except Exception as error:
-        return Outcome(FAILED, f"unreadable answer: {type(error).__name__}: {error}".splitlines()[0][:200], len(body))
+        return Outcome(FAILED, first_line(f"unreadable answer: {type(error).__name__}: {error}"), len(body))
     if missing:
         return Outcome(FAILED, f"the answer lacks {', '.join(sorted(missing))}", len(body))
     if size + binary != len(body):
@@ -187,6 +188,6 @@ def _answered(header: bytes) -> tuple[frozenset[str], int]:
 
 def reason(body: bytes) -> str:
     try:
-        return str(json.loads(body)["error"]).strip().splitlines()[0][:200]
+        return first_line(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError, IndexError):
-        return body[:200].decode("utf-8", "replace").strip().partition("\n")[0]
+        return first_line(body[:LONGEST].decode("utf-8", "replace"))

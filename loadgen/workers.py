@@ -10,6 +10,7 @@ from collections.abc import Callable
 from gevent.monkey import get_original
 
 from loadgen.arms import Arm
+from loadgen.messages import first_line
 from loadgen.payloads import Payload
 from loadgen.samples import DROPPED, FAILED, Sample
 from loadgen.wire import Connection, Request
@@ -29,7 +30,7 @@ class Client:
         try:
             request = self.arm.request(preprocess(payload.encoded))
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
-            sample.status, sample.reason = FAILED, f"client preprocessing: {error}".splitlines()[0][:200]
+            sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
         sample.prepared = self._now()
         sample.bytes_up = request.size

@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
     module = f"loadgen.{experiment}"
-    imports = f"import sys; from loadgen import {experiment}, search, sweeping, sweeps"
-    script = f"{imports}; {shorter}; sys.exit({experiment}.main())"
+    imports = f"import sys; from loadgen import command, {experiment}, search, sweeping, sweeps"
+    script = f"{imports}; {shorter}; sys.exit(command.run({experiment}.main))"
     command = ["-c", script] if shorter else ["-m", module]
     full = [sys.executable, *command, *map(str, arguments)]
     return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -165,7 +165,8 @@ def test_interrupted_it_leaves_nothing(tmp_path):
     """Ctrl-C while the server comes up and the models are loaded; with the fetching of perf_analyzer left out."""
     code = (
         f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}; from benchmarks import loadgen, perf_analyzer;"
-        "perf_analyzer.fetch = lambda cache: None; raise SystemExit(loadgen.main([]))"
+        "from loadgen import command; perf_analyzer.fetch = lambda cache: None;"
+        "raise SystemExit(command.run(lambda: loadgen.main([])))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -100,7 +100,6 @@ def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
 
     monkeypatch.setattr(crossover, "Crossover", seen)
     monkeypatch.setattr("sys.argv", ["crossover"])
-    monkeypatch.setattr(crossover, "heed_sigterm", lambda: None)
     with pytest.raises(Seen, match=r"\(\['real', 'tiny'\], ''\)"):
         crossover.main()
 

@@ -1,0 +1,92 @@
+"""The address of a server, as users give it: `localhost:8000`, `http://triton`, `[::1]:8000`.
+
+This is the only place that reads one, so that every command refuses the same: HTTP is spoken in clear text, without
+credentials, and Triton's protocol has its paths at the root.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+PORT = 8000  # Triton's, where none is given
+EXAMPLE = "expected http://HOST:PORT, e.g. http://localhost:8000"
+LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A host (a name in ASCII, or an IP address without brackets) and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """`host:port` as in a URL, with an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.authority}"
+
+
+def parse(text: str) -> Address:
+    """Read an address; the scheme and the port may be missing.
+
+    Raises ValueError with one line that never repeats what may be a secret: of what stands before an `@`, or behind the
+    port, nothing.
+    """
+    text = text.strip()
+    if "@" in text:
+        raise ValueError("the address holds a user or a password (before an @), which is not supported; " + EXAMPLE)
+    if any(character.isspace() or unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("the address holds a space or a control character; " + EXAMPLE)
+    if "\\" in text:
+        raise ValueError("the address holds a backslash; " + EXAMPLE)
+    scheme, separator, rest = text.partition("://")
+    scheme, rest = (scheme.lower(), rest) if separator else ("http", text)
+    if scheme != "http":
+        raise ValueError(scheme_refused(scheme))
+    try:
+        parts = urlsplit(f"http://{rest}")
+    except ValueError:  # brackets that do not match, characters that normalise to others
+        raise ValueError("the address names no host; " + EXAMPLE) from None
+    if parts.path.strip("/") or parts.query or parts.fragment or "?" in rest or "#" in rest:
+        raise ValueError(
+            "the address has a path or a query, which would not be sent: requests go to /v2/... of the host; " + EXAMPLE
+        )
+    if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
+        raise ValueError("an IPv6 address goes into brackets, e.g. http://[::1]:8000")
+    return Address(host(parts.hostname), port(parts))
+
+
+def scheme_refused(scheme: str) -> str:
+    if scheme == "https":
+        return "https is not supported yet, and the load would be sent in clear text: give http://HOST:PORT, or a proxy"
+    known = scheme if scheme in ("ftp", "ws", "wss", "grpc", "grpcs", "tcp", "unix", "file") else "this scheme"
+    return f"{known} is not supported; {EXAMPLE}"
+
+
+def host(name: str | None) -> str:
+    """The name as DNS takes it: `bücher.example` becomes `xn--bcher-kva.example`."""
+    try:
+        if ":" in (name or ""):
+            return str(ipaddress.IPv6Address(name))
+        found = (name or "").encode("idna").decode()
+    except (UnicodeError, ValueError):
+        found = ""
+    if not all(LABEL.fullmatch(label) for label in found.removesuffix(".").split(".")):
+        raise ValueError("the address names no host; " + EXAMPLE)
+    return found
+
+
+def port(parts) -> int:
+    try:
+        found = PORT if parts.port is None else parts.port
+    except ValueError:
+        found = 0
+    if not 0 < found < 65536:
+        raise ValueError("the address's port must be a number from 1 to 65535; " + EXAMPLE)
+    return found

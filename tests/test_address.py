@@ -1,0 +1,72 @@
+"""Laws of the address of a server: one reader for all commands, one line for what it refuses, and no secret in it."""
+
+import pytest
+
+from loadgen import address
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("localhost:8010", "http://localhost:8010"),
+        ("http://triton", "http://triton:8000"),
+        ("HTTP://triton:81/", "http://triton:81"),
+        ("  http://10.0.0.7:8010\n", "http://10.0.0.7:8010"),
+        ("[::1]", "http://[::1]:8000"),
+        ("http://[2001:db8::7]:8010/", "http://[2001:db8::7]:8010"),
+        ("http://bücher.example", "http://xn--bcher-kva.example:8000"),
+        ("loadgen_server-1:8000", "http://loadgen_server-1:8000"),
+    ],
+)
+def test_what_is_left_out_has_its_default_and_what_is_read_is_written_in_one_form(text, url):
+    assert address.parse(text).url == address.parse(url).url == url
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("https://triton:8000", "https is not supported yet"),
+        ("HTTPS://triton", "https is not supported yet"),
+        ("ftp://triton", "ftp is not supported"),
+        ("http://triton:8000/v1", "has a path"),
+        ("triton/v2/models", "has a path"),
+        ("http://triton?key=1", "a path or a query"),
+        ("http://triton#", "a path or a query"),
+        ("http://triton:0", "from 1 to 65535"),
+        ("http://triton:65536", "from 1 to 65535"),
+        ("http://triton:http", "from 1 to 65535"),
+        ("http://tri ton", "space"),
+        ("http://tri\tton", "space or a control character"),
+        ("http://triton\\v2", "backslash"),
+        ("::1", "brackets"),
+        ("http://[::1", "names no host"),
+        ("http://[::g]", "names no host"),
+        ("http://:8000", "names no host"),
+        ("http://", "names no host"),
+        ("", "names no host"),
+        ("http://a..b", "names no host"),
+        ("http://a,b", "names no host"),
+        ("http://" + "a" * 64, "names no host"),
+    ],
+)
+def test_what_cannot_be_an_address_is_refused_in_one_line_that_says_why(text, why):
+    with pytest.raises(ValueError) as refused:
+        address.parse(text)
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://me:hunter2@triton", "me:hunter2@triton:8000", "http://triton:hunter2", "http://triton/?key=hunter2",
+     "hunter2://triton", "http://[hunter2", "http://hunter2 @x", "https://me:hunter2@triton"],
+)  # fmt: skip
+def test_no_refusal_repeats_what_may_be_a_secret(text):
+    with pytest.raises(ValueError) as refused:
+        address.parse(text)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_ipv6_address_has_brackets_in_a_url_and_none_where_it_is_connected_to():
+    found = address.parse("[::1]:8010")
+    assert (found.host, found.port, found.authority) == ("::1", 8010, "[::1]:8010")
