@@ -6,18 +6,20 @@ Each variant is loaded over the running model through the repository API, so it 
 """
 
 import json
-import urllib.request
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, machine, payloads
+from loadgen import address, arrivals, command, interrupts, machine, payloads
 from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import tabulated
-from loadgen.serverside import Server, difference
+from loadgen.serverside import Server, Unavailable, difference
 from loadgen.summary import summary
 from loadgen.workloads import AUDIO, IMAGE
+from serving import Failure
+from serving.rest import Rest
 
 POLICY = {"max_queue_size": 256, "default_timeout_microseconds": 10_000_000, "timeout_action": "REJECT"}
 EVERY_SIZE = list(range(1, 9))
@@ -30,9 +32,8 @@ VARIANTS = {
 
 
 def load(server: Server, model: str, config: dict) -> None:
-    body = json.dumps({"parameters": {"config": json.dumps(config)}}).encode()
-    url = f"{server.url}/v2/repository/models/{model}/load"
-    urllib.request.urlopen(urllib.request.Request(url, body, {"admin-key": server.state["admin_key"]})).read()
+    """Raises Failure if the server refuses it."""
+    Rest(address.parse(server.url).authority, server.state["admin_key"]).load(model, json.dumps(config))
 
 
 def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
@@ -42,17 +43,37 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     OpenLoop(arm, server.url, lambda sample: None).run(np.zeros(3), order[:3], sent)  # warm-up
     samples, before = [], server.statistics()
     OpenLoop(arm, server.url, samples.append).run(schedule.times, order, sent)
-    step = difference(before, server.statistics(), (arm.target.model,))[arm.target.model]
     records, reasons = tabulated(samples)
-    latency = summary(records, seconds, reasons)["latency"]
+    result = summary(records, seconds, reasons)
+    if result["errors"]:
+        reason = next(iter(result["reasons"]), "no reason given")
+        raise Unavailable(f"{arm}: {result['errors']} of {len(records)} requests were not answered: {reason}")
+    step, latency = difference(before, server.statistics(), (arm.target.model,))[arm.target.model], result["latency"]
     return (
         f"{latency['p50']:>7.0f} {latency['mean']:>7.0f} {latency['p95']:>7.0f} {step['mean_batch']:>6.2f}"
         f" {step['ms']['queue']:>7.0f} {step['ms']['compute_infer']:>8.0f}"
     )
 
 
-def main() -> None:
+def main() -> int:
     server = Server.at("localhost:8000", Path(".run"))
+    try:
+        server.require((*IMAGE.models, *AUDIO.models))
+        if not server.state:
+            raise Unavailable(f"{server.url} is not the launcher's of .run, so its models cannot be loaded anew")
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        tables(server)
+    except (Failure, Unavailable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def tables(server: Server) -> None:
+    """Raises Failure, Unavailable; the server's own settings are back even then, if it lives."""
     machine.pin(machine.others(server.cores))
     for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
         model = workload.client.model
@@ -61,14 +82,17 @@ def main() -> None:
         print(f"\n{head:<40} {'p50':>7} {'mean':>7} {'p95':>7} {'batch':>6} {'queue':>7} {'compute':>8}")
         naive = Arm(workload, "client", Mode("sequential"))
         print(f"{'sequential client':<40}", offer(server, naive, rate), flush=True)
-        for name, batching in VARIANTS.items():
-            config = {key: value for key, value in own.items() if key != "dynamic_batching"}
-            if batching is not None:
-                config["dynamic_batching"] = batching
-            load(server, model, config)
-            print(f"{name:<40}", offer(server, Arm(workload, "client", Mode("async")), rate), flush=True)
-        load(server, model, own)
+        try:
+            for name, batching in VARIANTS.items():
+                config = {key: value for key, value in own.items() if key != "dynamic_batching"}
+                if batching is not None:
+                    config["dynamic_batching"] = batching
+                load(server, model, config)
+                print(f"{name:<40}", offer(server, Arm(workload, "client", Mode("async")), rate), flush=True)
+        finally:
+            with interrupts.held():
+                load(server, model, own)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(main))

@@ -9,16 +9,18 @@ matter, and shown: what it does not answer in time is dropped at the cap, which 
 
 import argparse
 import io
+import sys
 import time
 from pathlib import Path
 
 import soundfile
 
-from loadgen import arrivals, machine, payloads
+from loadgen import arrivals, command, machine, payloads
 from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
-from loadgen.samples import tabulated
-from loadgen.serverside import Server
+from loadgen.samples import COMPLETED, tabulated
+from loadgen.schedule import positive
+from loadgen.serverside import Server, Unavailable
 from loadgen.summary import summary
 from loadgen.workloads import AUDIO, IMAGE, Workload
 
@@ -47,6 +49,9 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
     records, reasons = tabulated(samples)
     result = summary(records, seconds, reasons)
     lag, books = result["dispatch_lag"], result["books"]
+    if not books[COMPLETED]:
+        reason = next(iter(result["reasons"]), "no arrival was due")
+        raise Unavailable(f"{arm} at {rate}/s: none of {len(records)} requests was answered: {reason}")
     return (
         f"{arm!s:<24} {rate:>6} {lag['p50']:>7.3f} {lag['p99']:>7.3f} {lag['max']:>7.2f}"
         f" {result['sent_rate'] / result['offered'] - 1:>9.3%} {books['completed']:>9} {books['dropped']:>8}"
@@ -54,13 +59,28 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--repetitions", type=int, default=2)
     options = parser.parse_args()
-    server = Server.at(options.url, Path(".run"))
+    try:
+        positive(seconds=options.seconds, repetitions=options.repetitions)
+        server = Server.at(options.url, Path(".run"))
+        server.require((*IMAGE.models, *AUDIO.models))
+    except (ValueError, Unavailable) as error:
+        parser.exit(2, f"{error}\n")
+    try:
+        table(server, options)
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def table(server: Server, options: argparse.Namespace) -> None:
+    """Print a line for every arm, rate and repetition. Raises Unavailable at the first that nothing was answered of."""
     cores = machine.others(server.cores)
     machine.pin(cores)
     print(f"{machine.cpu_model()}; client cores {cores}, server cores {server.cores}")
@@ -73,8 +93,8 @@ def main() -> None:
             for workload in (IMAGE, AUDIO):
                 for placement in ("server", "client"):
                     arm = Arm(workload, placement, Mode("async"))
-                    print(measure(options.url, arm, rate, options.seconds, repetition + 1), flush=True)
+                    print(measure(server.url, arm, rate, options.seconds, repetition + 1), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(main))

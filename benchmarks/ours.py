@@ -8,6 +8,7 @@ The server needs the models of `benchmarks.sink`. Prints one line of JSON.
 import argparse
 import json
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from benchmarks.perf_analyzer import PERCENTILES
 from benchmarks.sink import LOADS
+from loadgen import address, command
 from loadgen.arms import MODES, Arm, Mode
 from loadgen.journal import Journal, read
 from loadgen.openloop import OpenLoop
@@ -44,7 +46,7 @@ def percentiles(ns: np.ndarray) -> dict[str, float]:
     return {name: float(np.percentile(ns, int(name[1:]))) / 1e6 if len(ns) else 0.0 for name in PERCENTILES}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ours", description=__doc__.splitlines()[0])
     parser.add_argument("url")
     parser.add_argument("load", choices=LOADS)
@@ -54,6 +56,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--backlog", type=int, help="that many arrivals at once instead: workers never wait for one")
     options = parser.parse_args()
+    if not (options.rate or options.backlog):
+        parser.error("give --rate or --backlog")
+    try:
+        address.parse(options.url)
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
     load = LOADS[options.load]
     count = options.backlog or round(options.rate * options.seconds)
     dues = np.zeros(count) if options.backlog else np.arange(count) / options.rate
@@ -67,8 +75,14 @@ def main() -> None:
         spent = time.process_time() - began
         journal.close()
         records, reasons = read(journal.path)
-        print(json.dumps({**report(records, spent), "reasons": reasons[1:]}))
+    found = report(records, spent)
+    if found["errors"] == found["requests"]:
+        why = next(iter(reasons[1:]), "no arrival was due")
+        print(f"none of {found['requests']} requests was answered: {why}", file=sys.stderr)
+        return 1
+    print(json.dumps({**found, "reasons": reasons[1:]}))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(main))

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from loadgen import arrivals, machine, payloads
+from loadgen import arrivals, command, machine, payloads
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import heed_sigterm, launched
+from loadgen.sites import launched
 from loadgen.workloads import WORKLOADS
 
 FACTORS = (1, 2, 5)
@@ -42,7 +42,8 @@ HEAD = (
 )
 LEGEND = """\
 load      times the capacity; spike: 10 times for 2 s, 0.5 before and after
-offered   per second of the overload, as are answered and goodput: answered within the SLO of the due time
+offered   per second of the overload, as is goodput: answered within the SLO of the due time
+answered  per second until the last answer to it, which an overload puts off
 of best   goodput as a share of the arm's best, or of what was offered where that is less
 refused   per second, with 503; refusal: p99 of the ms from sending to the 503
 timeout   requests that got no answer in 3 SLOs, or that the client no longer sent: it had 2000 in flight
@@ -77,20 +78,28 @@ def overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
     return made
 
 
-def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float) -> np.ndarray:
-    """The records of a run, in no order; every arrival has one."""
+def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float, every: bool = False) -> np.ndarray:
+    """The records of a run, in no order; every arrival has one.
+
+    Raises Unavailable if not one was answered, or not `every` one: of that there are no figures.
+    """
     samples, sent = [], payloads.load(arm.workload)
     OpenLoop(arm, server.url, samples.append, timeout).run(times, payloads.order(len(sent), len(times), 1), sent)
-    return tabulated(samples)[0]
+    records, reasons = tabulated(samples)
+    failed = records[records["status"] != STATUSES.index(COMPLETED)]
+    if len(failed) == len(records) or (every and len(failed)):
+        reason = reasons[failed["reason"][0]] if len(failed) else "no arrival was due"
+        raise Unavailable(f"{arm}: {len(failed)} of {len(records)} requests were not answered: {reason}")
+    return records
 
 
 def alone(server: Server, arm: Arm) -> float:
     """Median seconds of a request when no other is in flight."""
     naive, kinds = Arm(arm.workload, arm.placement, Mode("sequential")), len(payloads.load(arm.workload))
-    offer(server, naive, np.zeros(kinds), 120)  # warm-up
-    first = milliseconds(offer(server, naive, np.zeros(kinds), 120), "began", "done").mean() / 1e3
+    offer(server, naive, np.zeros(kinds), 120, every=True)  # warm-up
+    first = milliseconds(offer(server, naive, np.zeros(kinds), 120, every=True), "began", "done").mean() / 1e3
     n = int(np.clip(SATURATION / first, 2 * kinds, 1000)) // kinds * kinds
-    return float(np.median(milliseconds(offer(server, naive, np.zeros(n), 120), "began", "done"))) / 1e3
+    return float(np.median(milliseconds(offer(server, naive, np.zeros(n), 120, every=True), "began", "done"))) / 1e3
 
 
 def capacity(server: Server, arm: Arm, one: float) -> float:
@@ -105,9 +114,9 @@ def milliseconds(records: np.ndarray, begin: str, end: str) -> np.ndarray:
 
 
 def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
-    """Of one run; `slo` in ms. Rates are per second of the overload, whose arrivals alone count, but for `recovery`:
-    seconds after its end until, for SPELL seconds, all that come, one at least, are answered as fast as before; None
-    if that never was."""
+    """Of one run; `slo` in ms. Rates are per second of the overload, whose arrivals alone count; `answered` is charged
+    with the time until their last answer, where that is longer. `recovery`: seconds after the overload's end until, for
+    SPELL seconds, all that come, one at least, are answered as fast as before; None if that never was."""
     due = records["due"] / 1e9
     own = records[(due >= overload.begin) & (due < overload.end)]
     status = {name: own[own["status"] == STATUSES.index(name)] for name in STATUSES}
@@ -125,7 +134,7 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
         recovery = late
     return {
         "offered": len(own) / seconds,
-        "answered": len(latency) / seconds,
+        "answered": len(latency) / max(seconds, status[COMPLETED]["done"].max(initial=0) / 1e9 - overload.begin),
         "goodput": float((latency <= slo).sum()) / seconds,
         "refused": len(refusal) / seconds,
         "refusal": float(np.percentile(refusal, 99)) if len(refusal) else None,
@@ -159,14 +168,21 @@ def memory(server: Server) -> Iterator[list[float]]:
 
 
 def measured(server: Server, arm: Arm, most: float, options) -> None:
-    """Prints the lines of one arm."""
+    """Prints the lines of one arm, also of those that were measured before it was interrupted or the server died."""
     rows, ledgers = {}, []
-    for overload in overloads(most, options.seconds, options.seed):
-        with memory(server) as held:
-            records = offer(server, arm, overload.times, 3 * options.slo / 1e3)
-        rows[overload.name] = figures(records, overload, options.slo) | {"rss": max(held, default=None)}
-        ledgers.append(f"  {arm.placement} {overload.name}: {sentence(books(records))}")
-        offer(server, Arm(arm.workload, arm.placement, Mode("sequential")), np.zeros(2), 600)  # its backlog is done
+    try:
+        for overload in overloads(most, options.seconds, options.seed):
+            with memory(server) as held:
+                records = offer(server, arm, overload.times, 3 * options.slo / 1e3)
+            rows[overload.name] = figures(records, overload, options.slo) | {"rss": max(held, default=None)}
+            ledgers.append(f"  {arm.placement} {overload.name}: {sentence(books(records))}")
+            offer(server, Arm(arm.workload, arm.placement, Mode("sequential")), np.zeros(2), 600)  # its backlog is done
+    finally:
+        if rows:
+            show(arm, rows, ledgers)
+
+
+def show(arm: Arm, rows: dict[str, dict], ledgers: list[str]) -> None:
     best = max(row["goodput"] for name, row in rows.items() if name != "spike")
     for name, row in rows.items():
         possible = min(best, row["offered"])
@@ -199,8 +215,9 @@ def run(options) -> None:
     available = sorted(os.sched_getaffinity(0))
     for title, bound in servers.items():
         machine.pin(available)  # the server inherits it
-        given = contextlib.nullcontext(Server.at(options.url, Path(options.state)))
+        given = contextlib.nullcontext(options.server)
         with started(options.start, bound) if options.start else given as server:
+            server.require(model for name in options.workloads for model in WORKLOADS[name].models)
             machine.pin(machine.others(server.cores))
             print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
             for workload in options.workloads:
@@ -235,17 +252,17 @@ def main() -> int:
         parser.exit(2, f"unknown placement {unknown[0]!r}; try one of {', '.join(PLACEMENTS)}\n")
     if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
         parser.exit(2, "--seconds and --slo must be positive, --capacity and --seed not negative\n")
-    heed_sigterm()
+    try:
+        options.server = Server.at(options.url, Path(options.state))
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
     try:
         run(options)
     except (Unavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

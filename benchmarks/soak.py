@@ -25,12 +25,12 @@ import gevent
 import numpy as np
 import psutil
 
-from loadgen import arrivals, machine, payloads
+from loadgen import arrivals, command, machine, payloads
 from loadgen.arms import Arm, Mode
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED
 from loadgen.serverside import Server, Unavailable
-from loadgen.sites import heed_sigterm, launched
+from loadgen.sites import launched
 from loadgen.workloads import WORKLOADS
 from serving import ROOT, Failure, local
 from serving.rest import Rest
@@ -102,7 +102,7 @@ class Minute:
 
     def figures(self) -> dict[str, float]:
         """p50 and p99 in ms, from the due time, of what was answered."""
-        told = {}
+        told = {"answered": float(self.fates["answered"])}
         for name, latencies in self.latencies.items():
             for percent in (50, 99):
                 told[f"{name} p{percent}, ms"] = float(np.percentile(latencies, percent)) if latencies else np.nan
@@ -168,19 +168,21 @@ class Soak:
         return lambda sample: self.minute.add(name, sample)
 
     def run(self) -> None:
-        """To the end, or until Ctrl-C; what is on its way then counts as unfinished."""
+        """To the end, or until Ctrl-C; what is on its way then counts as unfinished.
+
+        Raises Unavailable if nothing was answered in the end."""
         running = [gevent.spawn(loop.run, dues, order, sent) for loop, dues, order, sent in self.runs]
         self.began = time.monotonic()
         others = [gevent.spawn(self.report), *([gevent.spawn(self.hurt)] if self.kills else [])]
         try:
             gevent.joinall(running, raise_error=True)
-        except KeyboardInterrupt:
-            print("interrupted")
         finally:
             gevent.killall([*running, *others])
             if not self.rows or time.monotonic() - self.began > MINUTE * (len(self.rows) + 0.1):
                 self.row()
             self.summary()
+        if not self.rows[-1]["answered"]:
+            raise Unavailable("nothing was answered in the last minute")
 
     def report(self) -> None:
         while True:
@@ -197,9 +199,10 @@ class Soak:
     def hurt(self) -> None:
         gevent.sleep(KILL / 2)
         while True:
-            stub = self.dice.choice(stubs(self.server.state["name"]))
-            local.kill(stub.pid, signal.SIGKILL)
-            print(f"    killed the stub of {stub.model} after {time.monotonic() - self.began:.0f} s", flush=True)
+            if there := stubs(self.server.state["name"]):
+                stub = self.dice.choice(there)
+                local.kill(stub.pid, signal.SIGKILL)
+                print(f"    killed the stub of {stub.model} after {time.monotonic() - self.began:.0f} s", flush=True)
             gevent.sleep(KILL)
 
     def summary(self) -> None:
@@ -232,21 +235,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 < options.minutes <= 10000:
         parser.error("--minutes must be above 0, and 10000 at most")
-    heed_sigterm()
     try:
         at = contextlib.nullcontext(Server.at(options.url, ROOT / ".run")) if options.url else own(options.weights)
         with at as server:
+            server.require(model for workload in WORKLOADS.values() for model in workload.models)
             if set(machine.others(server.cores)) != os.sched_getaffinity(0):
                 machine.pin(machine.others(server.cores))
             Soak(server, options.minutes * MINUTE, options.seed, kills=not options.url).run()
-    except (Failure, Unavailable, ValueError) as problem:
+    except ValueError as error:
+        parser.exit(2, f"soak: {error}\n")
+    except (Failure, Unavailable) as problem:
         print(f"soak: {problem}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("soak: interrupted", file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -136,9 +136,12 @@ class Master:
             self._facts.append(Facts(**msg.data))
 
     def stop(self, patience: float = 5.0) -> Verdict | None:
-        """Close the report, once. Workers that live get `patience` seconds to send their last samples."""
+        """Close the report, once. Workers that still offer load are stopped, and those that live get `patience` seconds
+        to send their last samples."""
         if self._report is None:
             return None
+        for worker in self._waiting_for & self.alive:
+            self._runner.send_message("stop", None, worker)
         deadline = time.monotonic() + patience
         while not self.finished and time.monotonic() < deadline:
             gevent.sleep(0.05)

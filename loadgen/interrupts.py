@@ -27,7 +27,7 @@ def heed(stop: Callable[[int], None] | None = None) -> None:
     _stop = stop or interrupt
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _handle)
+            signal.signal(number, handle)
 
 
 def interrupt(count: int) -> None:
@@ -37,7 +37,8 @@ def interrupt(count: int) -> None:
 _stop = interrupt
 
 
-def _handle(number: int, frame: object) -> None:
+def handle(number: int, frame: object) -> None:
+    """The handler of all SIGNALS."""
     global _received, _last, _waiting
     now = time.monotonic()
     if now - _last < TOGETHER:

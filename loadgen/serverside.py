@@ -18,6 +18,7 @@ from loadgen.messages import first_line, one_line
 GPU_METRIC = r"^(nv_gpu_utilization|nv_energy_consumption)\{.*\} (\S+)$"
 GPU_METRICS = ("nv_gpu_utilization", "nv_energy_consumption")
 COUNTS = ("requests", "executions", "inferences")
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the load takes no proxy either
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -45,7 +46,7 @@ class Server:
     def get(self, path: str) -> dict:
         """The answer's JSON object. Raises Unavailable if there is none, with the server's words if it has any."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            with direct.open(self.url + path, timeout=10) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as refusal:
             raise Unavailable(f"{self.url}{path}: HTTP {refusal.code}: {words(refusal)}") from None
@@ -118,7 +119,7 @@ class Server:
         """Of all GPUs, as Triton's metrics tell: joules spent so far, mean utilisation now (0 to 1); None without."""
         try:
             metrics = address.Address(address.parse(self.url).host, self.state["metrics_port"])
-            with urllib.request.urlopen(f"{metrics.url}/metrics", timeout=10) as response:
+            with direct.open(f"{metrics.url}/metrics", timeout=10) as response:
                 told = re.findall(GPU_METRIC, response.read().decode(), re.M)
         except (OSError, ValueError, KeyError, http.client.HTTPException):
             return None

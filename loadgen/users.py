@@ -14,7 +14,7 @@ import gevent
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadgen import distributed, locust_stats, web
+from loadgen import distributed, locust_signals, locust_stats, web
 from loadgen.closedloop import ClosedLoop
 from loadgen.journal import Journal
 from loadgen.openloop import OpenLoop
@@ -34,8 +34,16 @@ class Shape(LoadTestShape):
     """Set where the one process there is has offered its schedule."""
     master: ClassVar[distributed.Master | None] = None
     started: ClassVar[bool] = False
+    interrupted: ClassVar[bool] = False
+
+    @classmethod
+    def interrupt(cls) -> None:
+        """End the run at the next tick, within a second."""
+        Shape.interrupted = True
 
     def tick(self):
+        if Shape.interrupted:
+            return None
         if Shape.started and (Shape.master.finished if Shape.master else Shape.over):
             return None
         return max(1, len(Shape.master.alive)) if Shape.master else 1, 100
@@ -86,7 +94,7 @@ class OpenLoopUser(User):
         try:
             settings = Settings.of(self.workload, self.environment.parsed_options)
             journal = self.worker.journal = Journal(directory / distributed.journal_name(share.index))
-        except (ValueError, OSError):  # the master need not wait
+        except BaseException:  # also where it is stopped here: the master need not wait
             self.worker.over(Facts(None, 0.0, complete=False))
             raise
 
@@ -122,19 +130,22 @@ class OpenLoopUser(User):
         return self.meter.facts(self.loop, complete, isinstance(self.loop, ClosedLoop))
 
     def tell_locust(self, settings: Settings, sample: Sample) -> None:
-        problem = None if sample.status == COMPLETED else f"{sample.status}: {sample.reason}"
+        """One request of Locust's statistics. Only a good answer has a response time there: a refusal is quick, and
+        would make the server look so; it counts as a request and as a failure."""
+        good = sample.status == COMPLETED
         self.environment.events.request.fire(
             request_type=settings.arm.placement,
             name=str(settings.arm),
-            response_time=sample.latency * 1e3 if sample.done else None,
+            response_time=sample.latency * 1e3 if good else None,
             response_length=sample.bytes_down,
-            exception=RuntimeError(problem) if problem else None,
+            exception=None if good else RuntimeError(f"{sample.status}: {sample.reason}"),
             context={},
         )
 
 
 def install(workload: Workload) -> None:
     """Register the workload's arguments, their checks and the messages between processes with Locust."""
+    locust_signals.install(Shape.interrupt)
 
     @events.init_command_line_parser.add_listener
     def arguments(parser):

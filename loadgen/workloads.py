@@ -33,6 +33,11 @@ class Workload:
     """Makers of client-side preprocessors; each is called once per worker thread."""
     suffixes: tuple[str, ...]
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that a server must have for it."""
+        return tuple(dict.fromkeys((*self.steps, self.client.model, self.server.model)))
+
 
 IMAGE = Workload(
     name="image",
