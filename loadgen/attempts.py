@@ -12,7 +12,7 @@ from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
 
 ATTEMPTS = 3  # at a block: itself and two repetitions
-HOPELESS = {"too few samples", "latency rises", "in-flight cap"}  # what another try would not mend
+HOPELESS = {"too few samples", "latency rises", "backlog", "in-flight cap"}  # what another try would not mend
 PATIENCE = 20.0  # seconds for a server that died to come back
 SPARE = 1.25  # times the time that is planned: what experiments may take with repetitions
 

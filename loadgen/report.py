@@ -17,7 +17,7 @@ from typing import Any
 from loadgen import blocks, bound, carried, command, comparison, contrasts, crossing, files, page, provenance, table
 from loadgen.blocks import Block
 from loadgen.stages import pooled, stages
-from loadgen.summary import summary
+from loadgen.summary import rates, summary
 from loadgen.workloads import WORKLOADS
 
 BENCH = "bench"
@@ -29,7 +29,8 @@ def arm(name: str, own: Sequence[Block]) -> dict:
     """One arm's figures over all its blocks."""
     records, reasons = blocks.pooled(own)
     result = summary(records, sum(block.seconds for block in own), reasons)
-    del result["trend"]  # of times within blocks: each block has its own
+    result |= rates([(block.records, block.seconds) for block in own])
+    del result["trend"], result["backlog"]  # of times within blocks: each block has its own
     scheduled = max(1, len(records))
     workload, first = WORKLOADS[own[0].workload], own[0]
     target = workload.client if first.placement == "client" else workload.server

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom, kendalltau, nbinom, theilslopes
+from scipy.stats import binom, nbinom
 
 from loadgen.samples import COMPLETED, STATUSES, books
+from loadgen.steady import backlog, trend
 
 PERCENTILES = (50, 90, 95, 99, 99.9)
 CONFIDENCE = 0.99  # MLPerf LoadGen's, in results.cc
-WINDOWS, PER_WINDOW = 20, 10  # of the trend: so many windows, none of fewer requests
 
 SPANS = {
     "latency": ("due", "done"),
@@ -25,23 +25,16 @@ def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",))
     """The figures of one run or arm, from an array of samples.RECORD in any order.
 
     `seconds` is the length of the schedule. Times are in milliseconds over completed requests (dispatch_lag:
-    over all that were fired), None where there are none. Per second of the schedule: `offered` counts its
-    arrivals, `sent_rate` those that were fired and `achieved` those that completed. The schedule is charged
-    with being longer where it was: `sent_rate` by how late the last arrival was fired, `achieved` by how long
-    after its end the last answer came. A pacer that lags or a process that died lowers both, a run that went
-    well is off by its last milliseconds only.
+    over all that were fired), None where there are none. For the three rates see `rates`.
     """
     done = records["status"] == STATUSES.index(COMPLETED)
     fired = records["fired"] > 0
     balance = books(records)
     counts = np.bincount(records["reason"], minlength=len(reasons)).tolist()
     given = {text: n for text, n in zip(reasons, counts, strict=True) if text and n}
-    late = max(0, last(records, "fired", fired) - last(records, "due", fired)) / 1e9
     result = {
         "books": balance,
-        "offered": len(records) / seconds,
-        "sent_rate": int(fired.sum()) / (seconds + late),
-        "achieved": balance[COMPLETED] / max(seconds, last(records, "done", done) / 1e9),
+        **rates([(records, seconds)]),
         "errors": len(records) - balance[COMPLETED],
         "reasons": dict(Counter(given).most_common(5)),
     }
@@ -49,6 +42,7 @@ def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",))
         times = milliseconds(records, begin, end, done)
         if name == "latency":
             result["trend"] = trend(times[np.argsort(records["due"][done], kind="stable")])
+            result["backlog"] = backlog(records["due"] / 1e9, done, times / 1e3, seconds)
             times.sort()
             result["early_stopping"] = {f"p{q:g}": early_stopping(times, q) for q in PERCENTILES}
         result[name] = spread(times)
@@ -56,6 +50,25 @@ def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",))
     for name in ("bytes_up", "bytes_down"):
         result[name] = float(records[name][done].mean()) if done.any() else None
     return result
+
+
+def rates(runs: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
+    """Requests per second over one run or several, each (records, seconds of its schedule).
+
+    `offered` counts the arrivals, `sent_rate` those that were fired and `achieved` those that completed. A schedule is
+    charged with being longer where it was, each run by itself: `sent_rate` by how late its last arrival was fired,
+    `achieved` by how long after its end the last answer came. A pacer that lags, a process that died or a server that
+    does not keep up lowers them; a run that went well is off by its last milliseconds only.
+    """
+    offered = sent = completed = 0
+    scheduled = sending = answering = 0.0
+    for records, seconds in runs:
+        done, fired = records["status"] == STATUSES.index(COMPLETED), records["fired"] > 0
+        late = max(0, last(records, "fired", fired) - last(records, "due", fired)) / 1e9
+        offered, sent, completed = offered + len(records), sent + int(fired.sum()), completed + int(done.sum())
+        scheduled, sending = scheduled + seconds, sending + seconds + late
+        answering += max(seconds, last(records, "done", done) / 1e9)
+    return {"offered": offered / scheduled, "sent_rate": sent / sending, "achieved": completed / answering}
 
 
 def last(records: np.ndarray, instant: str, among: np.ndarray) -> int:
@@ -94,20 +107,3 @@ def early_stopping(ascending: np.ndarray, percentile: float) -> float | None:
     """
     rank = int(binom.ppf(1 - CONFIDENCE, len(ascending), 1 - percentile / 100)) if len(ascending) else 0
     return float(ascending[-rank]) if rank else None
-
-
-def trend(in_due_order: np.ndarray) -> dict[str, float] | None:
-    """Does latency rise? The Mann-Kendall test on the medians of 20 windows of equal count, one-sided.
-
-    Windows, because neighbours in a queue are alike and the test takes its values for independent. `growth`
-    is the Theil-Sen slope over the whole run as a share of the median: 2 where latency rises evenly from
-    nothing, as under overload. None for fewer than 200 requests.
-    """
-    if len(in_due_order) < WINDOWS * PER_WINDOW:
-        return None
-    medians = np.array([np.median(window) for window in np.array_split(in_due_order, WINDOWS)])
-    tau, p = kendalltau(range(WINDOWS), medians, alternative="greater")
-    if np.isnan(tau):  # all medians are equal
-        tau, p = 0, 1
-    growth = theilslopes(medians).slope * WINDOWS / np.median(in_due_order)
-    return {"tau": float(tau), "p": float(p), "growth": float(growth)}

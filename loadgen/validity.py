@@ -151,6 +151,26 @@ def rising_latency(summary: Mapping, facts: Facts, percentile: float) -> Found:
         return measured, "at most 10 %, or p at least 0.001", change
 
 
+GROWN, BEHIND = 12, 0.05
+"""How much the queue may grow, in requests at Poisson arrivals, and latency per second; above both it is too much."""
+
+
+def backlog(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """A server that is offered more than it can answer: Little's law (1961), see `steady.backlog`. It tells short runs,
+    in which the trend has no windows. A busy queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its
+    arrivals and services (Kingman, 1961): the limit is for services that vary as exponential times, and the false
+    alarms of simulated queues are counted in tests/test_validity.py. A closed loop is never offered too much."""
+    found = summary["backlog"]
+    if facts.closed or not found:
+        return None
+    limit = GROWN * (1 + max(1, found["variability"])) / 2
+    if found["requests"] > limit and found["share"] > BEHIND and found["errors"] > 3:
+        measured = f"grew by {found['requests']:.0f} requests from the first half to the second, so that answers"
+        measured += f" fell behind by {found['share'] * 1e3:.0f} ms each second"
+        change = "lower the rate: more is offered than answered"
+        return measured, f"at most {limit:.0f}, or {BEHIND * 1e3:.0f} ms", change
+
+
 RULES = {
     "interrupted": interrupted,
     "books": books,
@@ -162,6 +182,7 @@ RULES = {
     "hub stall": hub_stall,
     "too few samples": too_few_samples,
     "latency rises": rising_latency,
+    "backlog": backlog,
 }
 UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
 

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import binom
 
 from loadgen.samples import DROPPED, RECORD, STATUSES, TIMED_OUT, UNFINISHED
-from loadgen.summary import early_stopping, needed, summary, trend
+from loadgen.steady import trend
+from loadgen.summary import early_stopping, needed, rates, summary
 
 MS = 1_000_000
 REASONS = ("", "refused", "too late", "3 requests were in flight", "bad shape", "reset", "odd")
@@ -108,6 +109,15 @@ def test_an_arrival_that_was_dropped_was_still_offered():
 
 def test_answers_that_come_after_the_end_lower_what_was_achieved():
     assert summary(run(np.linspace(0, 2500, 1000)), 10)["achieved"] == pytest.approx(1000 / 12.49, rel=1e-3)
+
+
+def test_several_runs_are_charged_with_the_tail_of_each():
+    late, punctual = run(np.linspace(0, 2500, 1000)), run(np.zeros(1000))
+    found = rates([(late, 10), (punctual, 10)])
+    assert found["offered"] == 100
+    assert found["achieved"] == pytest.approx(2000 / (12.49 + 10), rel=1e-3)
+    late["fired"] = late["due"] * 1.1
+    assert rates([(late, 10), (punctual, 10)])["sent_rate"] == pytest.approx(2000 / (11 + 10), rel=1e-3)
 
 
 def test_a_reason_without_a_text_is_an_error():

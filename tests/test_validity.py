@@ -9,8 +9,10 @@ import pytest
 
 from loadgen.distributed import busiest
 from loadgen.samples import STATUSES
-from loadgen.summary import summary, trend
+from loadgen.steady import backlog, trend
+from loadgen.summary import summary
 from loadgen.validity import RULES, Facts, Verdict, judge, rising_latency
+from loadgen.validity import backlog as backlog_grows
 from tests.test_summary import MS, REASONS, end, run, steady
 
 FINE = Facts(cpu_share=0.3, hub_stall=0.01, complete=True)
@@ -47,6 +49,11 @@ def never_fired(n: int) -> np.ndarray:
     return records
 
 
+def behind(ms: float) -> np.ndarray:
+    """Latencies that fall within each half, so that there is no trend, and are so much longer in the second one."""
+    return run(np.concatenate([np.linspace(400, 10, N // 2), ms + np.linspace(400, 10, N // 2)]))
+
+
 WRONG = {
     "interrupted": [perturbed(complete=False)],
     "books": [perturbed(due=N + 1), perturbed(due=N - 1)],
@@ -58,6 +65,7 @@ WRONG = {
     "hub stall": [perturbed(hub_stall=0.51)],
     "too few samples": [perturbed(steady(458), 4.58)],
     "latency rises": [perturbed(run(np.linspace(10, 11.3, N)))],
+    "backlog": [perturbed(behind(700))],
 }
 RIGHT = {
     "interrupted": [perturbed(complete=True)],
@@ -74,6 +82,7 @@ RIGHT = {
     "hub stall": [perturbed(hub_stall=0.49)],
     "too few samples": [perturbed(steady(459), 4.59)],
     "latency rises": [perturbed(run(np.linspace(10, 10.9, N))), perturbed(run(np.linspace(12, 10, N)))],
+    "backlog": [perturbed(behind(450)), perturbed(behind(700), closed=True)],
 }
 ANSWERED = set(RULES) - {"interrupted", "books", "errors", "in-flight cap"}
 
@@ -167,6 +176,41 @@ def test_a_steady_queue_seldom_raises_a_false_alarm(n, deterministic):
 @pytest.mark.parametrize(("n", "found"), [(500, 0.95), (2000, 1), (5000, 1)])
 def test_an_overload_is_found(n, found, deterministic):
     assert alarms(n, 1.2, deterministic) >= found * 200
+
+
+def short_block(seed: int, n: int, load: float, service: str) -> dict:
+    """What a block of about n Poisson arrivals in n / load service times says of its backlog."""
+    rng = np.random.default_rng([seed, n])
+    length = n / load
+    dues = np.sort(rng.uniform(0, length, rng.poisson(n)))
+    shape = {"D": np.inf, "E4": 4, "M": 1}[service]
+    services = np.ones(len(dues)) if shape == np.inf else rng.gamma(shape, 1 / shape, len(dues))
+    free, latencies = 0.0, []
+    for due, takes in zip(dues, services, strict=True):
+        free = max(free, due) + takes
+        latencies.append(free - due)
+    return {"backlog": backlog(dues, np.ones(len(dues), bool), np.array(latencies), length)}
+
+
+def backlogs(n: int, load: float, service: str, runs: int) -> float:
+    return sum(backlog_grows(short_block(seed, n, load, service), FINE, 99) is not None for seed in range(runs)) / runs
+
+
+@pytest.mark.parametrize("service", ["D", "E4", "M"])
+@pytest.mark.parametrize("n", [10, 30, 100, 280])
+def test_a_healthy_queue_in_a_short_block_is_hardly_ever_taken_for_an_overload(n, service):
+    assert backlogs(n, 0.7, service, 1000) < 0.005  # measured over 3,000: at most 0.0007
+
+
+@pytest.mark.parametrize("service", ["D", "E4", "M"])
+@pytest.mark.parametrize(("n", "load", "found"), [(60, 2.2, 0.9), (100, 1.5, 0.75), (180, 2.2, 1), (360, 1.2, 0.85)])
+def test_an_overload_in_a_short_block_is_found(n, load, found, service):
+    assert backlogs(n, load, service, 200) >= found
+
+
+def test_a_server_whose_answers_all_take_long_is_not_behind():
+    dues = np.linspace(0, 2, 200, endpoint=False)  # 100/s, each answered 0.9 s later by one of many instances
+    assert backlog_grows({"backlog": backlog(dues, np.ones(200, bool), np.full(200, 0.9), 2)}, FINE, 99) is None
 
 
 def test_latency_that_creeps_up_without_a_queue_is_found():
