@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from geventhttpclient.response import HTTPParseError
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
 from loadgen import address, command
@@ -16,7 +17,8 @@ from loadgen.workloads import AUDIO, IMAGE
 
 
 def ask(client: InferenceServerClient, path: Path, classes: int) -> str:
-    """One line of answer. Raises ValueError for a file of no known kind, InferenceServerException if it is refused."""
+    """One line of answer. Raises ValueError for a file of no known kind and for what is no answer to it,
+    InferenceServerException if it is refused."""
     suffix = path.suffix.lower()
     if suffix in IMAGE.suffixes:
         model, output = "image", InferRequestedOutput("logits", class_count=classes)
@@ -26,7 +28,12 @@ def ask(client: InferenceServerClient, path: Path, classes: int) -> str:
         raise ValueError(f"its name ends in none of {', '.join((*IMAGE.suffixes, *AUDIO.suffixes))}")
     encoded = np.frombuffer(path.read_bytes(), np.uint8)[None]
     tensor = InferInput("encoded", list(encoded.shape), "UINT8").set_data_from_numpy(encoded)
-    answer = client.infer(model, [tensor], outputs=[output]).as_numpy(output.name())
+    try:
+        answer = client.infer(model, [tensor], outputs=[output]).as_numpy(output.name())
+    except HTTPParseError:
+        raise ValueError("what answers there does not speak HTTP") from None
+    if answer is None:
+        raise ValueError(f"the answer lacks {output.name()}: is that a Triton server?")
     texts = [text.decode() for text in answer.ravel()]
     if model == "audio":
         return repr(texts[0])

@@ -1,0 +1,155 @@
+"""Every command that asks a server, pointed at none: one line, an exit code that is not 0, and nothing half-written."""
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from benchmarks import sink
+from benchmarks.loadgen import apart
+from tests.conftest import ROOT
+
+COMMANDS = {
+    "bench": ["-m", "loadgen.bench", "image", "--seconds=4", "--rounds=1", "--reports", "{out}", "--url", "{url}"],
+    "capacity": ["-m", "loadgen.capacity", "image", "--reports", "{out}", "--url", "{url}"],
+    "crossover": [
+        "-m", "loadgen.crossover", "--sweeps=size", "--workloads=image", "--reports", "{out}", "--url", "{url}",
+    ],
+    "efficiency": ["-m", "loadgen.efficiency", "image", "--reports", "{out}", "--url", "{url}"],
+    "study": ["-m", "loadgen.study", "image", "--reports", "{out}", "--url", "{url}"],
+    "ask": ["-m", "loadgen.ask", "serving/canary.jpg", "--url", "{url}"],
+    "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
+    "ours": ["-m", "benchmarks.ours", "{url}", "small", "--rate=20", "--seconds=0.5"],
+    "overload": ["-m", "benchmarks.overload", "image", "--url", "{url}"],
+    "soak": ["-m", "benchmarks.soak", "--minutes=0.1", "--url", "{url}"],
+    "locust": [
+        "-m", "locust", "-f", "loadgen/image.py", "--headless", "--seconds=1", "--reports", "{out}", "--host", "{url}",
+    ],
+}  # fmt: skip
+ALL = pytest.mark.parametrize("command", COMMANDS)
+
+
+def run(command: str, url: str, out) -> tuple[int, list[str]]:
+    """(exit code, lines that it printed)"""
+    arguments = [each.format(url=url, out=out) for each in COMMANDS[command]]
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False
+    )
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said and "object at 0x" not in said, said
+    return done.returncode, said.strip().splitlines()
+
+
+def refuses(command: str, url: str, out, says: str) -> None:
+    code, lines = run(command, url, out)
+    assert code in (1, 2), lines
+    if command == "locust":  # whatever a server does is a sample of it, and its run a whole one
+        assert any("INVALID: errors: " in line for line in lines)
+        names = {path.name for path in out.rglob("*") if path.is_file()}
+        assert names == {"run.json", "summary.json", "samples.parquet"}
+        return
+    assert re.search(says, lines[-1], re.I), lines
+    if command != "crossover":  # which says first what it plans
+        assert len(lines) == 1
+    assert not out.exists() or not [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
+
+
+@ALL
+def test_at_a_closed_port(command, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        refuses(command, f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path / "out", "refused")
+
+
+@pytest.fixture(scope="module")
+def without_models():
+    """A real Triton with other models."""
+    with sink.running(apart()[1]) as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "ours"])  # which is made for just that one
+def test_at_a_server_without_the_models(command, without_models, tmp_path):
+    refuses(command, without_models, tmp_path / "out", "unknown model|has no model")
+
+
+class Website(BaseHTTPRequestHandler):
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"<html>It works!</html>" if self.command == "GET" else b'{"hello": [1, 2]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+class OtherJson(Website):
+    def answer(self):
+        self.command = "JSON"
+        super().answer()
+
+    do_GET = do_POST = answer
+
+
+@contextmanager
+def served(handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def banner():
+    """What greets and hangs up, as an SSH server does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+OTHERS = {"html": lambda: served(Website), "json": lambda: served(OtherJson), "ssh": banner}
+
+
+@pytest.mark.parametrize(
+    ("command", "other"),
+    [
+        *((command, "html") for command in COMMANDS),
+        *((each, kind) for each in ("bench", "ask", "locust") for kind in ("json", "ssh")),
+    ],
+)
+def test_at_something_else(command, other, tmp_path):
+    with OTHERS[other]() as url:
+        refuses(command, url, tmp_path / "out", "answer|not sent|malformed|reset|ssh|version|none of|no outputs")
+
+
+@ALL
+def test_an_address_that_would_be_sent_in_clear_text_is_refused_without_its_secret(command, tmp_path):
+    code, lines = run(command, "https://me:hunter2@triton", tmp_path / "out")
+    assert code == 2
+    assert "before an @" in lines[-1]
+    assert "hunter2" not in "\n".join(lines)
+    assert not (tmp_path / "out").exists()
