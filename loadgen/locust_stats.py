@@ -27,11 +27,16 @@ def text(ms: float) -> str:
     return str(bucket(ms) if ms < 1000 else round(ms))
 
 
+def unanswered(entry: stats.StatsEntry) -> bool:
+    """Were all of its requests without a good answer, which is all that has a response time (`users.tell_locust`)?"""
+    return 0 < entry.num_requests == entry.num_none_requests
+
+
 def to_string(entry: stats.StatsEntry, current: bool = True) -> str:
     """A line of the console's table."""
     rates = (entry.current_rps, entry.current_fail_per_sec) if current else (entry.total_rps, entry.total_fail_per_sec)
     times = entry.avg_response_time, entry.min_response_time or 0, entry.max_response_time, entry.median_response_time
-    average, least, greatest, median = map(text, times)
+    average, least, greatest, median = ("-",) * 4 if unanswered(entry) else map(text, times)
     return (
         f"{entry.method or '':<{stats.STATS_TYPE_WIDTH}} "
         f"{entry.name:<{stats.STATS_NAME_WIDTH - stats.STATS_TYPE_WIDTH + 4}} {entry.num_requests:>7} "
@@ -44,7 +49,8 @@ def percentile(entry: stats.StatsEntry) -> str:
     """A line of the console's table of percentiles."""
     if not entry.num_requests:
         raise ValueError("no requests, no percentiles")
-    first, *rest = (text(entry.get_response_time_percentile(p)) for p in stats.PERCENTILES_TO_REPORT)
+    shares = stats.PERCENTILES_TO_REPORT
+    first, *rest = ("-" if unanswered(entry) else text(entry.get_response_time_percentile(p)) for p in shares)
     return (
         f"{entry.method or '':<{stats.STATS_TYPE_WIDTH}} {entry.name:<{stats.STATS_NAME_WIDTH}} "
         f"{first:>8} {' '.join(f'{each:>6}' for each in rest)} {entry.num_requests:>6}"
@@ -53,7 +59,7 @@ def percentile(entry: stats.StatsEntry) -> str:
 
 def percentile_fields(self: stats.StatsCSV, entry: stats.StatsEntry, use_current: bool = False) -> list:
     """The percentiles in a row of the CSV files."""
-    if not entry.num_requests:
+    if not entry.num_requests or unanswered(entry):
         return self.percentiles_na
     current = use_current and entry.use_response_times_cache
     of = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile

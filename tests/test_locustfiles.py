@@ -1,5 +1,6 @@
 """Both locustfiles as a user runs them: the real Locust, the real server."""
 
+import csv
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -86,6 +88,9 @@ def test_without_a_server_every_due_time_is_an_error_sample_and_the_exit_code_is
         (["--seconds", "-3"], "seconds must be"),
         (["--payloads", "/no/such/directory"], "cannot read payloads: No such file or directory"),
         (["--payloads", "tests"], "no payloads in tests"),
+        (["--host", "https://triton"], "https is not supported yet"),
+        (["--host", "ftp://triton"], "ftp is not supported"),
+        (["--host", "http://triton/v1"], "the address has a path"),
         (["--secondz", "3"], "Did you mean '--seconds'?"),
     ],
 )
@@ -111,6 +116,49 @@ def test_corrupt_payloads_become_failed_samples_that_say_why(server, tmp_path):
         why = "HTTP 400" if placement == "server" else "client preprocessing"
         assert all(row["status"] == "failed" and why in row["reason"] for row in rows(reports))
         assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_only_good_answers_have_response_times_in_locust_s_table(server, tmp_path, processes):
+    """A refusal is quick, and would make the server look so; it still counts as a request and as a failure."""
+    folder = tmp_path / "payloads"
+    folder.mkdir()
+    photograph = (ROOT / "serving" / "canary.jpg").read_bytes()
+    for number in range(3):
+        (folder / f"cut-{number}.jpg").write_bytes(photograph[:300])
+    (folder / "whole.jpg").write_bytes(photograph)
+    several = ["--processes", 2] if processes == 2 else []
+    code, output = headless(
+        "image", server.url, tmp_path / "reports", "--payloads", folder, "--arrivals", "constant:rate=40",
+        "--seconds", 2, "--csv", tmp_path / "run", "--html", tmp_path / "run.html", *several,
+    )  # fmt: skip
+    assert code == 1
+    told = rows(tmp_path / "reports")
+    good = [(row["done"] - row["due"]) / 1e6 for row in told if row["status"] == "completed"]
+    assert 0 < len(good) < len(told) / 2
+    [line, total] = csv.DictReader((tmp_path / "run_stats.csv").open())
+    for row in (line, total):
+        assert (int(row["Request Count"]), int(row["Failure Count"])) == (len(told), len(told) - len(good))
+        assert float(row["Average Response Time"]) == pytest.approx(sum(good) / len(good))
+        assert float(row["Min Response Time"]) == pytest.approx(min(good))
+        assert float(row["Max Response Time"]) == pytest.approx(max(good))
+        assert float(row["100%"]) == pytest.approx(max(good), rel=5e-3)
+        assert float(row["50%"]) >= min(good) * 0.99
+    share = f"{(len(told) - len(good)) / len(told):.2%}"
+    assert f"{len(told)} " in output and f"{len(told) - len(good)}({share})" in output
+    shown = json.loads(re.search(r"window\.templateArgs = (\{.*\})", (tmp_path / "run.html").read_text())[1])
+    assert {each["num_failures"] for each in shown["requests_statistics"]} == {len(told) - len(good)}
+    assert {each["1.0"] for each in shown["response_time_statistics"]} == {float(total["100%"])}
+
+
+def test_where_nothing_was_answered_locust_shows_no_response_times(tmp_path):
+    _, output = headless(
+        "image", "http://127.0.0.1:9", tmp_path, "--arrivals", "constant:rate=20", "--seconds", 1,
+        "--csv", tmp_path / "run",
+    )  # fmt: skip
+    assert re.search(r"image server async:1 +20 +20\(100\.00%\) \| +- +- +- +- \|", output)
+    [row, _] = csv.DictReader((tmp_path / "run_stats.csv").open())
+    assert (row["50%"], row["99%"]) == ("N/A", "N/A")
 
 
 def test_ctrl_c_in_the_middle_leaves_a_sample_for_every_due_time(server, tmp_path):
@@ -257,6 +305,9 @@ def test_the_web_form_starts_a_run_and_refuses_a_bad_one_with_the_reason(server,
             assert f'"{field}"' in page
         assert not json.loads(post(f"{base}/swarm", "arrivals=gama:3"))["success"]
         assert "try one of" in json.loads(post(f"{base}/swarm", "arrivals=gama:3"))["message"]
+        for host, says in (("https://triton", "https is not supported"), ("http://me:hunter2@triton", "before an @")):
+            answer = post(f"{base}/swarm", f"arrivals=constant:rate=10&host={urllib.parse.quote(host)}")
+            assert says in json.loads(answer)["message"] and "hunter2" not in answer
         for _ in range(2):  # and again: nothing of the first run is left in the second
             assert json.loads(post(f"{base}/swarm", "arrivals=constant:rate=10&seconds=1&placement=client"))["success"]
             while json.loads(fetch(f"{base}/stats/requests", process))["state"] != "stopped":

@@ -1,0 +1,210 @@
+"""Laws of being ended: real signals to real processes against the real server, at every moment of their lives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet
+import pytest
+
+from tests.conftest import ROOT, ports
+from tests.experiments import only, start
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda each: each.name)
+BENCH = ("audio", "--seconds", 30, "--rounds", 3, "--arrivals", "poisson:rate=8")
+
+
+def locust(url: str, folder: Path, *arguments) -> subprocess.Popen:
+    """In a group of its own, as `timeout` and a terminal make one."""
+    files = ["--reports", folder / "reports", "--html", folder / "locust.html"]
+    command = [sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--host", url, *files, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def until(process: subprocess.Popen, happened) -> None:
+    while not happened():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def size(folder: Path, pattern: str) -> int:
+    return sum(file.stat().st_size for file in folder.glob(pattern))
+
+
+def ended(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output and "object at 0x" not in output, output
+    return output
+
+
+def whole_run(folder: Path, output: str, scheduled: int) -> list[dict]:
+    """The samples of a run that is in the books to its last arrival, with verdict, summary and report."""
+    [directory] = (folder / "reports").iterdir()
+    assert {file.name for file in directory.iterdir()} == {"run.json", "summary.json", "samples.parquet"}
+    summary = json.loads((directory / "summary.json").read_text())
+    assert summary["books"]["scheduled"] == scheduled
+    assert not summary["valid"] and "interrupted" in {found["rule"] for found in summary["findings"]}
+    assert f"books: scheduled {scheduled} = " in output and "INVALID: interrupted" in output
+    assert (folder / "locust.html").read_text().rstrip().endswith("</html>")
+    rows = pyarrow.parquet.read_table(directory / "samples.parquet").to_pylist()
+    assert sorted(row["index"] for row in rows) == list(range(scheduled))
+    return rows
+
+
+@SIGNALS
+def test_a_headless_run_ends_with_books_verdict_samples_and_report(server, tmp_path, number):
+    process = locust(server.url, tmp_path, "--headless", "--arrivals", "constant:rate=20", "--seconds", 600)
+    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 500)
+    process.send_signal(number)
+    output = ended(process)
+    assert process.returncode == 1
+    rows = whole_run(tmp_path, output, 12000)
+    assert {row["status"] for row in rows} == {"completed", "unfinished"}
+
+
+@pytest.mark.parametrize("everyone", [True, False], ids=["the group", "the master"])
+def test_with_workers_nothing_that_they_had_finished_is_lost(server, tmp_path, everyone):
+    """A terminal and `timeout` signal the whole group, `docker stop` and `kill` the master alone."""
+    arguments = ["--headless", "--processes", 2, "--arrivals", "constant:rate=40", "--seconds", 600]
+    process = locust(server.url, tmp_path, *arguments)
+    until(process, lambda: size(tmp_path, "reports/*/worker-*.journal") > 4000)
+    before = size(tmp_path, "reports/*/worker-*.journal")
+    (os.killpg if everyone else os.kill)(process.pid, signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 1
+    assert "without a word" not in output
+    rows = whole_run(tmp_path, output, 24000)
+    finished = [row for row in rows if row["status"] == "completed"]
+    assert len(finished) >= before // 97 - 2  # a record has 97 bytes; two may have been under way
+    assert {row["reason"] for row in rows if row["status"] == "unfinished"} == {"the run ended first"}
+
+
+def test_a_worker_that_is_ended_sends_what_it_has_and_the_others_go_on(server, tmp_path):
+    arguments = ["--headless", "--processes", 2, "--arrivals", "constant:rate=40", "--seconds", 6]
+    process = locust(server.url, tmp_path, *arguments)
+    until(process, lambda: size(tmp_path, "reports/*/worker-1.journal") > 1500)
+    [journal] = tmp_path.glob("reports/*/worker-1.journal")
+    workers = psutil.Process(process.pid).children()
+    owner = next(each for each in workers if str(journal) in {file.path for file in each.open_files()})
+    owner.send_signal(signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 1
+    assert "without a word" not in output
+    [samples] = tmp_path.glob("reports/*/samples.parquet")
+    rows = pyarrow.parquet.read_table(samples).to_pylist()
+    assert len(rows) == 240
+    assert {row["status"] for row in rows if row["index"] % 2 == 0} == {"completed"}
+    own = [row["status"] for row in rows if row["index"] % 2]
+    assert own.count("completed") > 10 and own.count("unfinished") > 10
+    assert "INVALID: interrupted" in output
+
+
+@SIGNALS
+def test_a_page_ends_its_run_and_then_itself(server, tmp_path, number):
+    port = ports()[0].partition("=")[2]
+    arguments = ["--autostart", "--web-port", port, "--arrivals", "constant:rate=20", "--seconds", 600]
+    process = locust(server.url, tmp_path, *arguments)
+    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 500)
+    process.send_signal(number)
+    whole_run(tmp_path, ended(process), 12000)
+    assert process.returncode == 1
+
+
+def test_a_master_that_waits_for_workers_ends_and_writes_nothing(server, tmp_path):
+    port = ports()[0].partition("=")[2]
+    arguments = ["--headless", "--master", "--expect-workers", 2, "--master-bind-port", port]
+    process = locust(server.url, tmp_path, *arguments)
+    until(process, lambda: listening(process.pid, int(port)))
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    assert "interrupted before anything was sent" in ended(process)
+    assert process.returncode == 130
+    assert not list(tmp_path.iterdir())
+
+
+def listening(pid: int, port: int) -> bool:
+    return any(each.laddr and each.laddr.port == port for each in psutil.Process(pid).net_connections("tcp"))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_whenever_it_comes_nothing_is_half_written(server, tmp_path, processes):
+    """From the first import to the report: either nothing at all, or a whole run."""
+    for number, delay in enumerate((0.3, 1.2, 1.8, 2.2, 2.6, 3.2, 4.0, 5.0)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        several = ["--processes", processes] if processes > 1 else []
+        arguments = ["--headless", *several, "--arrivals", "constant:rate=20", "--seconds", 1, "--percentile", 50]
+        process = locust(server.url, folder, *arguments)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGTERM)
+        ended(process)
+        files = {file.name for file in folder.rglob("*") if file.is_file()} - {"locust.html"}
+        assert files in (set(), {"run.json", "summary.json", "samples.parquet"}), delay
+
+
+@SIGNALS
+def test_a_comparison_ends_with_what_was_measured_and_its_report(server, tmp_path, number):
+    own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
+    process = start("bench", *BENCH, *own)
+    until(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
+    time.sleep(1)
+    process.send_signal(number)
+    output = ended(process)
+    assert process.returncode == 130
+    assert "interrupted: what follows is what was measured until here; go on with --continue" in output
+    directory = only(tmp_path)
+    assert json.loads((directory / "summary.json").read_text())["complete"] is False
+    assert (directory / "report.html").stat().st_size > 10_000
+    assert not [file for file in directory.rglob("*") if file.suffix in (".part", ".journal", ".reasons")]
+
+
+def test_a_signal_that_comes_twice_at_once_counts_once(server, tmp_path):
+    """`timeout` signals its child, and then its whole group."""
+    process = start("bench", *BENCH, "--url", server.url, "--state", server.state, "--reports", tmp_path)
+    until(process, lambda: list(tmp_path.glob("*/audio/*/round-*.json")))
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.02)
+    ended(process)
+    assert process.returncode == 130
+    assert (only(tmp_path) / "report.html").exists()
+
+
+SLOW_REPORT = (
+    "import time; from loadgen import page; whole = page.write; page.write = lambda *a: (time.sleep(3), whole(*a))"
+)
+
+
+def test_a_report_that_is_being_written_is_finished(server, tmp_path):
+    own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
+    short = ["audio", "--seconds", 4, "--rounds", 1, "--arrivals", "poisson:rate=8"]
+    process = start("bench", *short, *own, shorter=SLOW_REPORT)
+    until(process, lambda: list(tmp_path.glob("*/summary.json")))
+    process.send_signal(signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 130
+    assert (only(tmp_path) / "report.html").stat().st_size > 10_000
+    assert "samples, summary.json and report.html: " in output
+
+
+def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tmp_path):
+    own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
+    short = ["audio", "--seconds", 4, "--rounds", 1, "--arrivals", "poisson:rate=8"]
+    process = start("bench", *short, *own, shorter=SLOW_REPORT.replace("(3)", "(30)"))
+    until(process, lambda: list(tmp_path.glob("*/summary.json")))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 130
+    assert "its report can be made (again) by: python -m loadgen.report" in output
+    assert not (only(tmp_path) / "report.html").exists()
+    assert not list(tmp_path.rglob("*.part"))
