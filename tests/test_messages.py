@@ -1,0 +1,51 @@
+"""Laws of the texts that are kept and shown: one line, and no address in memory."""
+
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from loadgen import wire
+from loadgen.arms import Arm, Mode
+from loadgen.messages import first_line, one_line
+from loadgen.payloads import Payload
+from loadgen.samples import FAILED, Sample
+from loadgen.workers import Client
+from loadgen.workloads import IMAGE
+
+
+def no_image() -> Exception:
+    """What Pillow says names the object that it was given."""
+    with pytest.raises(OSError, match="object at 0x") as refused:
+        Image.open(io.BytesIO(b"no image"))
+    return refused.value
+
+
+def test_an_object_is_named_without_its_address_and_lines_become_one():
+    assert one_line(no_image()) == "cannot identify image file <_io.BytesIO object>"
+    assert one_line("<bound method A.b of <__main__.A object at 0x7F3a>>\n\nagain") == (
+        "<bound method A.b of <__main__.A object>> again"
+    )
+
+
+def test_a_reason_is_the_first_line_and_not_long():
+    assert first_line("\n  first\nsecond") == "first"
+    assert first_line("") == ""
+    assert len(first_line("x" * 1000)) == 200
+
+
+def test_no_sample_keeps_an_address_whoever_wrote_it():
+    def fails(encoded: bytes):
+        raise no_image()
+
+    sample = Sample(0, 0, 0)
+    client = Client(Arm(IMAGE, "client", Mode("sequential")), lambda: 1)
+    assert client.prepare(fails, sample, Payload("x", b"x")) is None
+    assert (sample.status, sample.reason) == (
+        FAILED,
+        "client preprocessing: cannot identify image file <_io.BytesIO object>",
+    )
+    body = json.dumps({"error": str(no_image())}).encode()
+    answers = [wire.outcome(code, None, text, ()) for code in (400, 503) for text in (body, str(no_image()).encode())]
+    assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)
