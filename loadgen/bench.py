@@ -241,6 +241,8 @@ def main() -> int:
         bench = Bench(given)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
+    except KeyboardInterrupt:
+        parser.exit(command.INTERRUPTED, "\ninterrupted before anything was measured\n")
     return conducted(bench)
 
 
