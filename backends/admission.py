@@ -48,6 +48,7 @@ GAUGES = {
     COST: "Running mean of a request's share of a batch",
 }
 WEIGHT = 0.25  # of the newest batch in running means
+OUTLIER = 4  # times what a unit has cost lately: more counts as so much, lest one slow file refuse all that follow
 
 
 def admitting(model):
@@ -237,7 +238,8 @@ class Admission:
             self._add(-len(requests), -units, -size)
             if seconds is not None:
                 weight = WEIGHT if self.seconds_per_unit else 1
-                self.seconds_per_unit += (seconds / units - self.seconds_per_unit) * weight
+                cost = min(seconds / units, OUTLIER * self.seconds_per_unit or math.inf)
+                self.seconds_per_unit += (cost - self.seconds_per_unit) * weight
                 self.mean_units += (units / len(requests) - self.mean_units) * weight
                 self.mean_bytes += (size / len(requests) - self.mean_bytes) * weight
                 if self.following:

@@ -49,7 +49,7 @@ parameters {{ key: "metrics" value {{ string_value: "{metrics}" }} }}
 """
 
 
-NAMES = [b"sleeper-%d" % n for n in range(10)]
+NAMES = [b"sleeper-%d" % n for n in range(20)]
 
 
 class Crowded(http.server.BaseHTTPRequestHandler):
@@ -183,6 +183,17 @@ def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
     assert [each[:3] for each in told].count("200") == 1
     reason = f"sleeper is overloaded: a request would not be answered within {SLO:g} s"
     assert {each for each in told if each != "200"} == {f"/v2/models/sleeper/infer answered 503: {reason}"}
+
+
+def test_one_that_took_very_long_does_not_refuse_those_that_follow(ask):
+    """Its three SLOs, counted in full, would make a mean by which a second one could not be answered in time."""
+    assert [ask(0.001) for _ in range(20)] == ["200"] * 20
+    assert ask(3 * SLO) == "200"
+    with ThreadPoolExecutor(21) as pool:
+        first = pool.submit(ask, SLO / 2)
+        threading.Event().wait(SLO / 10)
+        assert Counter(pool.map(ask, [0.001] * 20)) == {"200": 20}
+    assert first.result() == "200"
 
 
 @pytest.fixture
