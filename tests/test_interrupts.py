@@ -20,8 +20,11 @@ BENCH = ("audio", "--seconds", 30, "--rounds", 3, "--arrivals", "poisson:rate=8"
 
 
 def locust(url: str, folder: Path, *arguments) -> subprocess.Popen:
-    """In a group of its own, as `timeout` and a terminal make one."""
+    """In a group of its own, as `timeout` and a terminal make one; its port is its own, too: other tests run beside."""
     files = ["--reports", folder / "reports", "--html", folder / "locust.html"]
+    if "--processes" in arguments:
+        port = ports()[0].partition("=")[2]
+        files += ["--master-bind-port", port, "--master-port", port]
     command = [sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--host", url, *files, *arguments]
     return subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
