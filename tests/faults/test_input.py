@@ -38,7 +38,7 @@ HANG = 120
 GROWTH = 2 << 30
 """Bytes that the server's processes may grow by, all together, whatever they are sent."""
 STATUS = {str(grpc.StatusCode.INVALID_ARGUMENT): 400, str(grpc.StatusCode.UNAVAILABLE): 503}
-INTERNAL = re.compile(r"0x[0-9a-fA-F]{4,}|object at|(?<![\w.])/(?:[\w.+@-]+/)+")
+INTERNAL = re.compile(r"0x[0-9a-fA-F]{6,}|object at|(?<![\w.])/(?:[\w.+@-]+/)+")
 """An object's address, or the folders of a path."""
 FORMATS = [(ensemble, name) for ensemble, formats in corpus.good().items() for name in formats]
 BOMBS = [(ensemble, name) for ensemble, bombs in corpus.BOMBS.items() for name in bombs]
