@@ -165,7 +165,7 @@ class Admission:
         """The bound that one more request of so many units and bytes would exceed, in words; none for a first one,
         which may be larger than all that is allowed, unless the next step has too much."""
         if self.queued_requests >= limit:
-            return f"{self.following}, the next step, would not answer a request within {self.slo:g} s"
+            return f"with {self.following}, the next step, it would not answer a request within {self.slo:g} s"
         if not self.queued_requests:
             return None
         if not self.seconds_per_unit:

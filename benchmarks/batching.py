@@ -5,6 +5,7 @@
 Each variant is loaded over the running model through the repository API, so it needs the launcher's local server.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m benchmarks.batching", description=__doc__.splitlines()[0]).parse_args()
     server = Server.at("localhost:8000", Path(".run"))
     try:
         server.require((*IMAGE.models, *AUDIO.models))

@@ -32,7 +32,8 @@ class Ending:
         """Has a run begun, ever?"""
 
     def __call__(self, count: int) -> None:
-        if signal.getsignal(signal.SIGINT) is not interrupts.handle:  # Locust's, of a parent that waits for workers
+        on_interrupt = signal.getsignal(signal.SIGINT)  # ignored where a script started us in the background
+        if callable(on_interrupt) and on_interrupt is not interrupts.handle:  # Locust's, of a parent of workers
             for child in psutil.Process().children():
                 child.send_signal(signal.SIGTERM)
         elif count > 1 or self.environment is None:

@@ -28,8 +28,10 @@ class Mono:
             )
         if self.rate not in (None, rate):
             raise Refused(f"the sound changes its rate from {self.rate} to {rate} Hz on the way: expected one rate")
-        if self.frames + frames > MAX_SECONDS * rate or self.values + frames * channels > MAX_SAMPLES:
-            raise Refused(f"the sound is longer than {MAX_SECONDS} s, or than {MAX_SAMPLES} samples")
+        if self.frames + frames > MAX_SECONDS * rate:
+            raise Refused(f"the sound is longer than {MAX_SECONDS} s")
+        if self.values + frames * channels > MAX_SAMPLES:
+            raise Refused(f"the sound has more than {MAX_SAMPLES} samples in all of its channels")
 
     def add(self, samples, rate):
         """Mix float32 `samples` of shape (frames, channels); the number of channels may change between blocks."""

@@ -1,9 +1,9 @@
 """EXIF orientation: one rule for every format, and one form in which it is written.
 
-EXIF is a TIFF file in miniature (EXIF 2.32, 4.6; TIFF 6.0, 2). The rule is Pillow's, so that a client that uses
-``ImageOps.exif_transpose`` agrees: the first entry 0x0112 of the first directory, of any numeric type, if its first
-value is 1 to 8. Directories may be cut: the entries before the cut count, and those behind an entry whose values lie
-outside do not. Orientations in XMP are ignored, as by web browsers.
+EXIF is a TIFF file in miniature (EXIF 2.32, 4.6; TIFF 6.0, 2). The rule is that of Pillow's ``Image.Exif``, so that a
+client that uses ``ImageOps.exif_transpose`` agrees unless the file has XMP: the first entry 0x0112 of the first
+directory, of any numeric type, if its first value is 1 to 8. Directories may be cut: the entries before the cut count,
+and those behind an entry whose values lie outside do not. Orientations in XMP are ignored, as by web browsers.
 """
 
 import struct

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def launch(*arguments, python=sys.executable, timeout=240, **environment) -> subprocess.CompletedProcess:
+def launch(*arguments, python=sys.executable, timeout=800, **environment) -> subprocess.CompletedProcess:
     """`python -m serving ...` from the repository's root, to its end."""
     return subprocess.run(
         [python, "-m", "serving", *map(str, arguments)],

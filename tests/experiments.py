@@ -24,7 +24,7 @@ def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(experiment: str, *arguments, shorter: str = "", timeout: float = 280) -> tuple[int, str]:
+def run(experiment: str, *arguments, shorter: str = "", timeout: float = 800) -> tuple[int, str]:
     """(exit code, output)"""
     process = start(experiment, *arguments, shorter=shorter)
     output, _ = process.communicate(timeout=timeout)

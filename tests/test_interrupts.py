@@ -19,7 +19,7 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, sign
 BENCH = ("audio", "--seconds", 30, "--rounds", 3, "--arrivals", "poisson:rate=8")
 
 
-def locust(url: str, folder: Path, *arguments) -> subprocess.Popen:
+def locust(url: str, folder: Path, *arguments, first=None) -> subprocess.Popen:
     """In a group of its own, as `timeout` and a terminal make one; its port is its own, too: other tests run beside."""
     files = ["--reports", folder / "reports", "--html", folder / "locust.html"]
     if "--processes" in arguments:
@@ -28,7 +28,7 @@ def locust(url: str, folder: Path, *arguments) -> subprocess.Popen:
     command = [sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--host", url, *files, *arguments]
     return subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True, stdin=subprocess.DEVNULL,
+        start_new_session=True, stdin=subprocess.DEVNULL, preexec_fn=first,
     )  # fmt: skip
 
 
@@ -71,6 +71,22 @@ def test_a_headless_run_ends_with_books_verdict_samples_and_report(server, tmp_p
     assert process.returncode == 1
     rows = whole_run(tmp_path, output, 12000)
     assert {row["status"] for row in rows} == {"completed", "unfinished"}
+
+
+@pytest.mark.parametrize("several", [(), ("--processes", 2)], ids=["one process", "two workers"])
+def test_a_script_that_started_it_in_the_background_can_end_it(server, tmp_path, several):
+    """A shell without job control starts what is followed by & with Ctrl-C ignored."""
+
+    def ignore():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    arguments = ["--headless", "--arrivals", "constant:rate=40", "--seconds", 600, *several]
+    process = locust(server.url, tmp_path, *arguments, first=ignore)
+    until(process, lambda: size(tmp_path, "reports/*/*.journal") > 2000)
+    process.send_signal(signal.SIGTERM)
+    output = ended(process)
+    assert process.returncode == 1
+    whole_run(tmp_path, output, 24000)
 
 
 @pytest.mark.parametrize("everyone", [True, False], ids=["the group", "the master"])
