@@ -228,8 +228,6 @@ def conducted(bench: Bench) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {bench.directory}")
         return command.INTERRUPTED
-    except BrokenPipeError:  # of `| head`, see command.run
-        raise
     except (OSError, ValueError) as error:
         print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1

@@ -301,8 +301,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {run.directory}")
         return command.INTERRUPTED
-    except BrokenPipeError:  # of `| head`, see command.run
-        raise
     except (OSError, ValueError) as error:
         print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1

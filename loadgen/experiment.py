@@ -1,7 +1,6 @@
 """What capacity, efficiency and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -135,8 +134,6 @@ def conducted(experiment: Experiment) -> int:
         experiment.progress.end()
         print(f"\ninterrupted: what follows is what was measured until here{experiment.further}")
         code = command.INTERRUPTED
-    except BrokenPipeError:  # of `| head`, which has read enough; the wire's own are outcomes of requests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ValueError as error:
         print(one_line(error), file=sys.stderr)
         return 1
@@ -154,8 +151,6 @@ def conducted(experiment: Experiment) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {experiment.directory}")
         return command.INTERRUPTED
-    except BrokenPipeError:  # of `| head`, see command.run
-        raise
     except (OSError, ValueError) as error:
         print(f"no report: {one_line(error)}", file=sys.stderr)
         return code or 1

@@ -227,3 +227,14 @@ def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tm
     assert "its report can be made (again) by: python -m loadgen.report" in output
     assert not (only(tmp_path) / "report.html").exists()
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("pipe", ["| head -1", "2>&1 | head -1"])
+def test_a_measurement_goes_on_where_the_reader_of_its_output_has_enough(server, tmp_path, pipe):
+    own = f"--url {server.url} --state {server.state} --reports {tmp_path}"
+    bench = f"{sys.executable} -m loadgen.bench audio --seconds 6 --rounds 2 --arrivals poisson:rate=8 {own}"
+    script = f"set -o pipefail; {bench} {pipe}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 3), done
+    assert done.stdout.count("\n") == 1 and not done.stderr
+    assert (only(tmp_path) / "report.html").exists() and (only(tmp_path) / "summary.json").exists()
