@@ -115,6 +115,39 @@ def test_the_name_gives_away_the_kind_and_the_unit_too(names, kind, unit, trace)
     assert recording.values == pytest.approx([3 * unit, 5 * unit], rel=1e-15)
 
 
+UNIT_NAMES = {
+    "s": ["time", "time [s]", "t_sec", "startSecs", "timeSeconds", "time_second"],
+    "ms": ["time (msec)", "time_millis", "timeMs", "startTimeMillis", "duration_ms", "TIME_MS", "tsms", "timeMSec"],
+    "us": ["time_usec", "time (\u03bcs)", "time (\u00b5s)", "t_\u00b5S", "micros", "timeUs", "at microsecond"],
+    "ns": ["ts_nanos", "tNs", "time nsec", "time_nanoseconds", "epochNanos"],
+}
+
+
+@pytest.mark.parametrize(("unit", "name"), [(unit, name) for unit, names in UNIT_NAMES.items() for name in names])
+def test_the_unit_in_the_name_of_the_only_column_counts(unit, name, trace):
+    expected = [2 / 10 ** traces.UNITS[unit], 3 / 10 ** traces.UNITS[unit]]
+    assert drawn(trace(name, 2, 3)).tolist() == expected
+    assert drawn(trace(f"{name};n", "2;9", "3;9") + ",column=1").tolist() == expected
+    assert drawn(trace(name, 2, 3) + ",unit=s").tolist() == [2, 3]
+    assert drawn(trace(name, "2023-11-16 18:15:46", "2023-11-16 18:15:48")).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        *[("time (h)", "h"), ("time [min]", "min"), ("arrival_hours", "hours"), ("startMinutes", "minutes")],
+        *[("days", "days"), ("requests per minute", "minute"), ("us_east", "us"), ("timestamp (ms, UTC)", "ms")],
+    ],
+)
+def test_a_unit_in_the_name_that_is_not_read_is_refused(name, word, trace):
+    file = trace(f'"{name}"', 2, 3)
+    for asked in ("", ",kind=timestamps", ",kind=intervals"):
+        assert refusal(file + asked).startswith(f"FILE, line 1: '{name}' says '{word}': is that its unit? Say unit=s")
+    assert drawn(file + ",unit=s").tolist() == [2, 3]
+    assert len(drawn(file + ",kind=counts")) == 5
+    assert drawn(trace(f'"{name}"', "2023-11-16 18:15:46", "2023-11-16 18:15:48")).tolist() == [0, 2]
+
+
 def test_a_column_is_asked_for_by_its_name_or_its_number(trace):
     assert drawn(trace("a,b", "9,1", "9,2") + ",column=b").tolist() == [1, 2]
     assert drawn(trace("a,b", "9,1", "9,2") + ",column=2").tolist() == [1, 2]

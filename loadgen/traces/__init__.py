@@ -5,6 +5,7 @@ seconds or counts, and `layouts` knows the public data sets that need more than 
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from loadgen.schedule import Schedule
 from loadgen.traces import cells, columns, layouts, rows
 from loadgen.traces.cells import UNITS
-from loadgen.traces.faults import Fault, pluralise
+from loadgen.traces.faults import Fault, LineFault, pluralise, quote
 
 __all__ = ["KINDS", "UNITS", "Recording", "pluralise", "read", "save"]
 
@@ -63,10 +64,12 @@ def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recordin
         return Recording(*layouts.read(kind or layout, table, source))
     column = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
     texts = table.column(column.index)
+    if column.kind != "counts" and not unit:
+        texts, unit = find_unit(table, column, texts)
     if column.kind == "timestamps":
-        values, measure = cells.read_timestamps(texts, unit or column.unit)
+        values, measure = cells.read_timestamps(texts, unit)
     elif column.kind == "intervals":
-        values, measure = cells.read_intervals(texts, unit or column.unit)
+        values, measure = cells.read_intervals(texts, unit)
     elif unit:
         raise Fault(": counts are per minute and take no unit")
     else:
@@ -74,6 +77,17 @@ def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recordin
     if not len(values):
         raise Fault(" is empty")
     return Recording(column.kind, values, f"{column.label}{measure}{table.form}")
+
+
+def find_unit(table: rows.Table, column: columns.Column, texts: cells.Cells) -> tuple[cells.Cells, str]:
+    """The same cells and the unit that the column's name says, which date-times do without. Raises LineFault."""
+    first = next(texts, None)
+    if first is None or cells.DATE_TIME.fullmatch(first[1].strip()):
+        return chain(filter(None, [first]), texts), ""
+    if column.doubt:
+        says = f"{quote(table.names[column.index])} says {quote(column.doubt)}: is that its unit?"
+        raise LineFault(table.line, f"{says} Say unit=s, ms, us or ns, or kind=counts for arrivals per minute")
+    return chain([first], texts), column.unit
 
 
 def save(schedule: Schedule, path: Path) -> None:

@@ -20,8 +20,18 @@ NAMES = {
 """Names that give a column away: in any case, with or without spaces, `_` or `-`; behind the first two a unit."""
 KINDS = tuple(NAMES)
 PLAIN = {name.replace(" ", ""): kind for kind, names in NAMES.items() for name in names}
-UNIT = re.compile(r"[\s_-]*[\[(]?\b(s|sec|seconds|ms|milliseconds|us|µs|microseconds|ns|nanoseconds)[\])]?$")
-SHORT = {"sec": "s", "seconds": "s", "milliseconds": "ms", "µs": "us", "microseconds": "us", "nanoseconds": "ns"}
+SPELLINGS = {
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "msecs", "milli", "millis", "millisec", "millisecs", "millisecond", "milliseconds"),
+    "us": ("us", "usec", "usecs", "\u03bcs", "\u03bcsec", "micro", "micros", "microsec", "microsecond", "microseconds"),
+    "ns": ("ns", "nsec", "nsecs", "nano", "nanos", "nanosec", "nanosecs", "nanosecond", "nanoseconds"),
+}
+UNIT_OF = {word: unit for unit, words in SPELLINGS.items() for word in words}
+FOREIGN = set("h hr hrs hour hours m min mins minute minutes d day days week weeks".split())
+"""Units in which nothing is read."""
+BOUNDARY = re.compile(r"[\W_]+|(?<=[a-z]{2})(?=[A-Z\u00b5\u03bc])")
+STEMS = sorted({"t", "duration", "epoch", *PLAIN}, key=len, reverse=True)
+"""Names to which a unit may be glued, as in `timestampms`."""
 FUNCTIONS = {"function", "func", "hashfunction", "functionid", "functionname", "app", "hashapp", "owner", "hashowner"}
 SHOWN = 12  # columns that an error lists
 
@@ -32,6 +42,8 @@ class Column:
     kind: str
     unit: str
     """Empty where the name says none."""
+    doubt: str
+    """A word of the name that may be a unit, but none that is read."""
     label: str
     """How it was chosen."""
 
@@ -40,13 +52,30 @@ def normalise(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.lower())
 
 
-def interpret(name: str) -> tuple[str, str]:
-    """The kind and the unit that a name gives away; empty where it gives away none."""
+def interpret(name: str) -> tuple[str, str, str]:
+    """The kind and the unit that a name gives away, and a word that may be another unit; empty for none of them."""
     if kind := PLAIN.get(normalise(name), ""):
-        return kind, ""
-    found = UNIT.search(name.lower().replace("_", " ").strip())
-    kind = PLAIN.get(normalise(name.lower().replace("_", " ").strip()[: found.start()]), "") if found else ""
-    return (kind, SHORT.get(found[1], found[1])) if kind in ("timestamps", "intervals") else ("", "")
+        return kind, "", ""
+    words = [word.casefold() for word in BOUNDARY.split(name) if word]
+    stem, last = split_unit(words)
+    kind = PLAIN.get(stem, "")
+    kind = kind if last and kind != "counts" else ""
+    inner = [word for word in words[:-1] if len(word) > 1 and (word in FOREIGN or UNIT_OF.get(word, "s") != "s")]
+    doubts = [*inner, *([last] if last in FOREIGN else [])]
+    return kind, UNIT_OF.get(last, ""), doubts[0] if doubts else ""
+
+
+def split_unit(words: list[str]) -> tuple[str, str]:
+    """What stands before the unit at the end of a name, without spaces, and the word of the unit; empty for none."""
+    whole = "".join(words)
+    for stem in STEMS:
+        rest = whole.removeprefix(stem)
+        if rest != whole and len(rest) > 1 and (rest in UNIT_OF or rest in FOREIGN):
+            return stem, rest
+    last = words[-1] if words else ""
+    if last in UNIT_OF or (last in FOREIGN and (len(last) > 1 or len(words) > 1)):
+        return "".join(words[:-1]), last
+    return whole, ""
 
 
 def choose(table: Table, kind: str = "", column: str = "", hint: str = "") -> Column:
@@ -58,12 +87,12 @@ def choose(table: Table, kind: str = "", column: str = "", hint: str = "") -> Co
         refuse_functions_as_rows(table, hint)
     index = find_requested(table, column) if column else find_evident(table, kind, hint)
     name = table.names[index] if table.names else ""
-    said, unit = interpret(name)
+    said, unit, doubt = interpret(name)
     kind = kind or said or "timestamps"
     if kind == "counts":
         refuse_functions_as_rows(table, hint)
     label = f"column {quote(name)}" if name else f"column {index + 1}" if table.width > 1 else "the only column"
-    return Column(index, kind, "" if kind == "counts" else unit, label)
+    return Column(index, kind, unit, doubt, label)
 
 
 def find_requested(table: Table, column: str) -> int:
