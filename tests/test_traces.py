@@ -1,5 +1,6 @@
 """Traces: what a file says is what is offered, and what could mean two things is refused in one line."""
 
+import os
 import re
 import subprocess
 import sys
@@ -193,6 +194,33 @@ def test_a_table_with_functions_as_rows_is_no_column_of_counts(asked, trace):
     assert "every row like one function" in said and said.endswith("; kind=azure-functions-2019 reads this layout")
 
 
+@pytest.mark.parametrize("asked", ["", ",kind=counts", ",kind=counts,column=count"])
+@pytest.mark.parametrize(
+    ("name", "texts", "line", "says"),
+    [
+        ("minute", "17", 3, "('7' after '1')"),
+        ("minute", "11", 3, "('1' after '1')"),
+        ("bucketStart", ["4", "Total"], 3, "('Total' after '4')"),
+        ("period", ["00:01", "00:02"], 2, "('00:01')"),
+        ("hour", "12", 2, "('1')"),
+    ],
+)
+def test_counts_beside_a_column_that_says_which_minute_are_refused(name, texts, line, says, asked, trace):
+    said = refusal(trace(f"{name},count", f"{texts[0]},3", f"{texts[1]},4") + asked)
+    assert said.startswith(
+        f"FILE, line {line}: counts are taken as consecutive minutes, but column '{name}' says which"
+    )
+    assert says in said
+
+
+def test_counts_beside_consecutive_minutes_are_read(trace):
+    for first, second in [("1", "2"), ("0", "1"), ("28333333", "28333334"), ("1.0", "2.0")]:
+        assert len(drawn(trace("minute,count,note", f"{first},3,a", f"{second},4,b"))) == 7
+    assert len(drawn(trace("size,count", "5,3", "5,4"))) == 7
+    said = refusal(trace('{"minute": 1, "count": 3}', '{"minute": 3, "count": 3}'))
+    assert "line 2: counts are taken as consecutive minutes" in said
+
+
 # The public layouts, and what they are read as without kind=.
 LAYOUTS = {
     "azure-functions-2021": (
@@ -276,7 +304,11 @@ def test_times_since_1970_start_at_the_first_to_the_last_digit(unit, digits, fra
 def test_only_what_cannot_be_seconds_from_the_start_counts_since_1970(trace):
     assert drawn(trace(100.5, 101), 200).tolist() == [100.5, 101]
     assert drawn(trace(99_999_999), 1e8).tolist() == [99_999_999]
-    assert drawn(trace(100_000_000, 100_000_001)).tolist() == [0, 1]
+    assert drawn(trace(100_000_000, 100_000_001) + ",unit=s").tolist() == [0, 1]
+    assert drawn(trace(631_152_000, 631_152_001)).tolist() == [0, 1]
+    assert "line 1: '631151999' would be seconds since 1970, before 1990" in refusal(trace(631_151_999))
+    assert "'120000000000000' would be microseconds since 1970" in refusal(trace(120_000_000_000_000))
+    assert drawn(trace(120_000_000_000_000) + ",unit=ns", 2e5).tolist() == [120_000]
     assert drawn(trace(100, 300) + ",unit=ms").tolist() == [0.1, 0.3]
     assert drawn(trace(1_700_000_000_000, 1_700_000_000_500) + ",unit=us", 1e7).tolist() == [1_700_000, 1_700_000.0005]
     assert "line 2: 1700000000 lies more than three years after" in refusal(trace(5, 1_700_000_000))
@@ -324,6 +356,10 @@ LINES = [
     (["time\tx", "0,100\ta"], ", line 2: '0,100' is not a number: it has a decimal comma"),
     (["time;x", "1"], ", line 2: 1 cell where line 1 has 2 columns"),
     (["a,time", "1,2", "3"], ", line 3: 1 cell where line 1 has 2 columns"),
+    (["counts", 3, '""', 4], ", line 3: '' is not a number"),
+    (["time", '" "', 4, ""], ", line 2: '' is not a number"),
+    (['""', 4], ", line 1: '' is not a number"),
+    (["a,time", '""', "1,2"], ", line 2: 1 cell where line 1 has 2 columns"),
     (["a,time", "1,"], ", line 2: '' is not a number"),
     (["\ufefft", "", "# c", 1, "x"], ", line 5: 'x' is not a number"),
     (["# it's \"quoted", '#,"a', "id,time", "a,1", "b,x"], ", line 5: 'x' is not a number"),
@@ -378,6 +414,18 @@ def test_a_file_that_is_no_text_or_is_not_there_is_refused(tmp_path):
     assert refusal(f"trace:file={tmp_path}") == "cannot read FILE: Is a directory"
     with pytest.raises(ValueError, match="cannot be written in a specification"):
         Trace("a,b.csv")
+
+
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", "/dev/null", "/dev/stdin", "/dev/fd/0"):
+        assert refusal(f"trace:file={path}") == "FILE is no regular file; save it first"
+    (tmp_path / "trace.csv").write_text("1\n2\n\n \n\n")
+    (tmp_path / "good").symlink_to(tmp_path / "trace.csv")
+    assert drawn(f"trace:file={tmp_path / 'good'}").tolist() == [1, 2]
+    with (tmp_path / "trace.csv").open() as file:
+        assert "is no regular file" in refusal(f"trace:file=/dev/fd/{file.fileno()}")
 
 
 def test_a_note_says_how_the_trace_was_read_and_how_much_of_it_is_used(trace):

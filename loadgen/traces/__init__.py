@@ -4,6 +4,7 @@
 seconds or counts, and `layouts` knows the public data sets that need more than that. docs/traces.md states the rules.
 """
 
+import stat
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,9 @@ from loadgen.traces.faults import Fault, LineFault, pluralise, quote
 __all__ = ["KINDS", "UNITS", "Recording", "pluralise", "read", "save"]
 
 KINDS = (*columns.KINDS, *layouts.LAYOUTS)
+
+STREAMS = {"/dev", "/dev/fd", "/proc/self/fd"}
+"""Where a file is this process's own: another that is to read the trace finds another."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Record
     Raises ValueError with one line that names the file, the line, what was found and what was expected.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or str(path.parent) in STREAMS:
+            raise Fault(" is no regular file; save it first")
         with path.open(newline="", encoding="utf-8-sig") as file:
             return read_table(rows.open_table(file), kind, column, unit)
     except OSError as error:
@@ -73,7 +80,7 @@ def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recordin
     elif unit:
         raise Fault(": counts are per minute and take no unit")
     else:
-        values, measure = cells.read_counts(texts)
+        values, measure = cells.read_counts(columns.read_consecutive_minutes(table, column.index))
     if not len(values):
         raise Fault(" is empty")
     return Recording(column.kind, values, f"{column.label}{measure}{table.form}")

@@ -26,6 +26,9 @@ EPOCH = 1e8
 BELOW = {"s": 1e11, "ms": 1e14, "us": 1e17, "ns": 1e19}
 """Numbers from EPOCH on are in the first of these units whose limit is above them: until the year 5138, in ns 2286."""
 
+OLDEST = 631_152_000
+"""Seconds. Times since 1970 are recognised by their size from 1990 on; others may count from a machine's start."""
+
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -66,6 +69,9 @@ def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
         raise LineFault(line, f"{quote(text)} in {WORDS[unit]} lies beyond the year 5000; expected another unit")
     places = UNITS[unit]
     since_1970 = value / 10**places >= EPOCH
+    if recognised and value / 10**places < OLDEST:
+        says = f"{quote(text)} would be {WORDS[unit]} since 1970, before 1990; is its origin another?"
+        raise LineFault(line, f"{says} Say unit=s, ms, us or ns")
     origin = Decimal(first[1] if since_1970 else 0)
 
     def seconds(line: int, text: str) -> float:

@@ -1,6 +1,7 @@
 """Which column of a table holds the arrivals, what they are and in which unit, by its name."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from loadgen.traces.cells import is_value
@@ -27,12 +28,34 @@ SPELLINGS = {
     "ns": ("ns", "nsec", "nsecs", "nano", "nanos", "nanosec", "nanosecs", "nanosecond", "nanoseconds"),
 }
 UNIT_OF = {word: unit for unit, words in SPELLINGS.items() for word in words}
-FOREIGN = set("h hr hrs hour hours m min mins minute minutes d day days week weeks".split())
+FOREIGN = {
+    *("h", "hr", "hrs", "hour", "hours", "m", "min", "mins", "minute", "minutes", "d", "day", "days", "week", "weeks"),
+}
 """Units in which nothing is read."""
 BOUNDARY = re.compile(r"[\W_]+|(?<=[a-z]{2})(?=[A-Z\u00b5\u03bc])")
 STEMS = sorted({"t", "duration", "epoch", *PLAIN}, key=len, reverse=True)
 """Names to which a unit may be glued, as in `timestampms`."""
 FUNCTIONS = {"function", "func", "hashfunction", "functionid", "functionname", "app", "hashapp", "owner", "hashowner"}
+PERIODS = {
+    *(
+        "minute",
+        "minutes",
+        "min",
+        "hour",
+        "hours",
+        "second",
+        "seconds",
+        "day",
+        "days",
+        "date",
+        "datetime",
+        "time",
+        "ts",
+    ),
+    *("timestamp", "timestamps", "bucket", "period", "window", "slot", "bin", "start", "end"),
+}
+COARSE_OR_FINE = {"hour", "hours", "second", "seconds", "day", "days", "date"}
+"""Periods that are no minutes, even where they follow each other."""
 SHOWN = 12  # columns that an error lists
 
 
@@ -56,13 +79,17 @@ def interpret(name: str) -> tuple[str, str, str]:
     """The kind and the unit that a name gives away, and a word that may be another unit; empty for none of them."""
     if kind := PLAIN.get(normalise(name), ""):
         return kind, "", ""
-    words = [word.casefold() for word in BOUNDARY.split(name) if word]
+    words = split_words(name)
     stem, last = split_unit(words)
     kind = PLAIN.get(stem, "")
     kind = kind if last and kind != "counts" else ""
     inner = [word for word in words[:-1] if len(word) > 1 and (word in FOREIGN or UNIT_OF.get(word, "s") != "s")]
     doubts = [*inner, *([last] if last in FOREIGN else [])]
     return kind, UNIT_OF.get(last, ""), doubts[0] if doubts else ""
+
+
+def split_words(name: str) -> list[str]:
+    return [word.casefold() for word in BOUNDARY.split(name) if word]
 
 
 def split_unit(words: list[str]) -> tuple[str, str]:
@@ -142,6 +169,27 @@ def refuse_functions_as_rows(table: Table, hint: str) -> None:
         return
     hint = hint or "; kind=azure-functions-2019 sums them for HashOwner,HashApp,HashFunction,Trigger,1,2,..."
     raise LineFault(table.line, f"{says}; kind=counts expects one row per minute: sum them first{hint}")
+
+
+def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, str]]:
+    """The cells of a column of counts. Raises LineFault where a column beside it says that a minute does not follow."""
+    beside = [i for i, name in enumerate(table.names) if i != index and PERIODS & set(split_words(name))]
+    if not beside:
+        yield from table.column(index)
+        return
+    before: dict[int, int] = {}
+    for line, row in table.rows():
+        for i in beside:
+            minute, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
+            follows = minute and int(minute[1]) == before.get(i, int(minute[1]) - 1) + 1
+            if not follows or COARSE_OR_FINE & set(split_words(name)):
+                says = f"counts are taken as consecutive minutes, but column {quote(name)} says which ({quote(row[i])}"
+                after = f" after '{before[i]}'" if i in before else ""
+                raise LineFault(
+                    line, f"{says}{after}): fill the gaps and give the counts alone, in a file of one column"
+                )
+            before[i] = int(minute[1])
+        yield line, row[index]
 
 
 def list_columns(table: Table) -> str:

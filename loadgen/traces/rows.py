@@ -123,7 +123,7 @@ def parse_rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise LineFault(lines.start, f"the quotes of this row are damaged or do not end ({error})") from None
-        if "".join(row).strip():
+        if len(row) == 1 or "".join(row).strip():  # a row of one cell is no blank line: its quotes hold nothing
             yield lines.start, row
 
 
@@ -137,6 +137,8 @@ class CsvTable:
         if not row:
             raise Fault(" is empty")
         first = [cell.strip() for cell in row]
+        if first == [""]:
+            raise LineFault(line, "'' is not a number; expected a name or a number")
         numbers = first[: max(i + 1 for i, cell in enumerate(first) if cell)]  # separators may end the line
         header = not all(map(cells.is_value, numbers))
         first = first if header else numbers
