@@ -23,7 +23,8 @@ def decode(encoded):
         raise ValueError(f"{MAX_BYTES} are the most")
     encoded, tagged = audio_headers.strip_front_tags(encoded)
     mono = Mono()
-    READERS[audio_headers.recognize(encoded, tagged)](encoded, mono)
+    name, start = audio_headers.recognize(encoded, tagged)
+    READERS[name](encoded[start:], mono)
     return mono.join(), mono.rate
 
 

@@ -5,11 +5,15 @@ Only what decides which decoder reads a file, and what that decoder would not te
 
 import re
 
+from preprocess.audio_mpeg import find_frames
+
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
 WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
 MAX_TAGS = 100
 MAX_PAGES = 100_000
 """Of an Ogg file: a minute has 24,000 if every page holds the shortest packet that there is."""
+FILLER = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]{0,65536}(?=ID3|APETAGEX)")
+"""What some programs write in front of a tag: a byte order mark, zeros, line breaks."""
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The magic, and the header of the metadata block that must follow it: STREAMINFO, 34 bytes."""
 OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
@@ -17,16 +21,29 @@ OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0":
 
 
 def strip_front_tags(encoded):
-    """Cut off the ID3v2 tags in front: (the rest, whether there was one)."""
+    """Cut off the ID3v2 and APE tags in front: (the rest, whether there was one)."""
     at = 0
     for _ in range(MAX_TAGS):
-        if encoded[at : at + 3] != b"ID3" or len(encoded) < at + 10:
+        filler = FILLER.match(encoded, at)
+        if filler is None:
             break
-        size = 0
-        for byte in encoded[at + 6 : at + 10]:
-            size = size << 7 | byte & 0x7F
-        at += 10 + size + (10 if encoded[at + 5] & 0x10 else 0)  # the flag of a footer
+        start = filler.end()
+        if encoded[start : start + 3] == b"ID3":
+            if len(encoded) < start + 10:
+                break
+            footer = 10 if encoded[start + 5] & 0x10 else 0
+            at = start + 10 + _synchsafe(encoded[start + 6 : start + 10]) + footer
+        else:
+            at = start + 32 + int.from_bytes(encoded[start + 12 : start + 16], "little")
     return (encoded[at:] if at else encoded), at > 0
+
+
+def _synchsafe(four):
+    """Read the size in an ID3v2 tag: 7 bits per byte."""
+    size = 0
+    for byte in four:
+        size = size << 7 | byte & 0x7F
+    return size
 
 
 def find_end(encoded):
@@ -35,16 +52,23 @@ def find_end(encoded):
 
 
 def recognize(encoded, tagged):
-    """Name the format by the first bytes: WAV, FLAC, OGG or MP3. What follows an ID3 tag and is nothing else is MP3."""
+    """Name the format by the first bytes, and say where it begins: (WAV, FLAC, OGG or MP3; offset).
+
+    What follows a tag and is nothing else is MP3. So is what begins with anything else, but has MPEG frames that follow
+    each other within its first 64 KiB: they begin at the offset. ValueError for the rest.
+    """
     if encoded.startswith(WAV_MAGIC):
-        return "WAV"
+        return "WAV", 0
     if encoded.startswith(b"fLaC"):
-        return "FLAC"
+        return "FLAC", 0
     if encoded.startswith(b"OggS"):
-        return "OGG"
+        return "OGG", 0
     if tagged or (encoded[:1] == b"\xff" and len(encoded) > 1 and encoded[1] >= 0xE0 and encoded[1] & 0x06):
-        return "MP3"
-    raise ValueError(ACCEPTED)
+        return "MP3", 0
+    start = find_frames(encoded)
+    if start is None:
+        raise ValueError(ACCEPTED)
+    return "MP3", start
 
 
 def has_free_bit_rate(encoded):

@@ -131,6 +131,20 @@ READ = {
         f"MP3 of {rate} Hz": (mp3(tone(rate, rate=rate), rate), rate)
         for rate in (8_000, 11_025, 12_000, 22_050, 24_000, 32_000, 44_100, 48_000)
     },
+    "MP3 from within a frame on": (mp3(np.concatenate([HISS] * 16))[5000:], (2 * RATE, 4 * RATE)),
+    **{
+        f"MP3 behind {name}": (front + mp3(SECOND), (RATE - MPEG, RATE + 3 * MPEG))
+        for name, front in {
+            "a zero": b"\0",
+            "thousands of zeros": bytes(5000),
+            "a line break": b"\n",
+            "a byte order mark": b"\xef\xbb\xbf",
+            "an APE tag": apev2(),
+            "a long APE tag": apev2(100_000),
+            "a line break and a long tag": b"\r\n" + id3v2(100_000),
+            "zeros and an APE tag": bytes(9) + apev2(),
+        }.items()
+    },
     "MPEG layer II": (by_ffmpeg(SECOND, "mp2", "mp2"), (RATE, RATE + 3 * MPEG)),
 }
 """Name -> (file, how many samples per channel it holds, or the fewest and the most)."""
@@ -144,6 +158,10 @@ REFUSED = {
     "AAC": (b"\xff\xf1\x50\x80" + NOISE, "WAV, FLAC, OGG and MP3"),
     "W64": (wav(SECOND, container="W64"), "WAV, FLAC, OGG and MP3"),
     "MP3 of free bit rate": (b"\xff\xfb\x04\xc4" + bytes(2000), "free bit rate"),
+    "MP3 in FLV": (b"FLV\1" + bytes(20) + mp3(SECOND), "WAV, FLAC, OGG and MP3"),
+    "MP3 behind too many zeros": (bytes(70_000) + mp3(SECOND), "WAV, FLAC, OGG and MP3"),
+    "one MPEG frame in text": (b"text" + mp3(SECOND, counted=False)[:200] + b"text" * 999, "WAV, FLAC, OGG and MP3"),
+    "noise": (b"?" + NOISE * 20, "WAV, FLAC, OGG and MP3"),
     "MP3 joined, another rate": (mp3(SECOND) + mp3(tone(8_000, rate=8_000), 8_000), "rate from 16000 to 8000 Hz"),
     "Vorbis joined, another rate": (vorbis(SECOND) + vorbis(tone(8_000, rate=8_000), 8_000), "from 16000 to 8000 Hz"),
     "FLAC joined, another rate": (flac(SECOND) + flac(tone(8_000), rate=8_000), "from 16000 to 8000 Hz"),
