@@ -59,6 +59,8 @@ def recognize(encoded, tagged):
     """
     if encoded.startswith(WAV_MAGIC):
         return "WAV", 0
+    if encoded.startswith(b"BW64"):
+        raise ValueError(f"BW64 is not accepted: it is {ACCEPTED}")
     if encoded.startswith(b"fLaC"):
         return "FLAC", 0
     if encoded.startswith(b"OggS"):

@@ -1,5 +1,6 @@
 """The structure of a WAV: which chunk says the encoding, which one holds the samples, and how many there are."""
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ ENCODINGS = {
 OTHERS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
 EXTENSIBLE = 0xFFFE
 MAX_CHUNKS = 1000
+CHUNK_NAME = re.compile(rb"[ -~]{4}")
+ZEROS = re.compile(rb"\0*")
 
 
 @dataclass
@@ -51,11 +54,14 @@ def find_chunks(encoded):
 def name_encoding(chunks):
     """Name the encoding of the samples. ValueError, naming it, if it is not accepted."""
     (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 8)
+    (bits,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 22)
     if tag == EXTENSIBLE and len(chunks.form) >= 34:
         (tag,) = struct.unpack_from(f"{chunks.order}H", chunks.form, 32)
     if tag not in ENCODINGS:
         other = OTHERS.get(tag, f"the encoding 0x{tag:04x}")
         raise ValueError(f"a WAV that holds {other}: {', '.join(ENCODINGS.values())} are accepted")
+    if ENCODINGS[tag] == "PCM" and bits > 32:
+        raise ValueError(f"a WAV of {bits}-bit PCM: 8 to 32 bits are accepted")
     return ENCODINGS[tag]
 
 
@@ -66,8 +72,7 @@ def canonicalize(encoded, chunks):
     size = _actual_size(encoded, chunks)
     start = chunks.at + 8
     end = start + size
-    if encoded[end : end + 4] in (*WAV_MAGIC, b"data"):
-        raise ValueError("a WAV with more samples behind its own: expected one sound")
+    _refuse_more_samples(encoded, end, chunks.order)
     if start == 20 + len(chunks.form) and size == chunks.size and end == len(encoded) and encoded[:4] != b"RF64":
         return encoded
     magic = b"RIFX" if chunks.order == ">" else b"RIFF"
@@ -76,13 +81,44 @@ def canonicalize(encoded, chunks):
     return b"".join((magic, sizes, b"WAVE", chunks.form, head, memoryview(encoded)[start:end]))
 
 
+def _refuse_more_samples(encoded, at, order):
+    """Raise ValueError if a second data chunk or WAV is among the chunks behind the samples; zeros may be between."""
+    for _ in range(MAX_CHUNKS):
+        at = ZEROS.match(encoded, at).end()
+        if not CHUNK_NAME.match(encoded, at) or len(encoded) < at + 8:
+            return
+        name, size = struct.unpack_from(f"{order}4sI", encoded, at)
+        if name == b"data":
+            raise ValueError("a WAV with two data chunks: expected one sound")
+        if name in WAV_MAGIC:
+            raise ValueError("a WAV with more samples behind its own: expected one sound")
+        at += 8 + size
+        if size & 1 and not CHUNK_NAME.match(encoded, at):
+            at += 1
+
+
 def _actual_size(encoded, chunks):
-    """Count the bytes of samples: as the header says if they are there, else all of the rest."""
+    """Count the bytes of samples: as the header says if they are there, else all of the rest. A size of 0 is believed
+    if nothing but chunks is behind it.
+    """
     start = chunks.at + 8
     size = chunks.size
     if encoded.startswith(b"RF64") and encoded[12:16] == b"ds64" and size == 0xFFFFFFFF:
         size = int.from_bytes(encoded[28:36], "little") or size
     elif size == 0:
         (riff,) = struct.unpack_from(f"{chunks.order}I", encoded, 4)
-        size = 0 if riff + 8 == len(encoded) else len(encoded)
+        believed = riff + 8 == len(encoded) and _holds_chunks_only(encoded, start, chunks.order)
+        size = 0 if believed else len(encoded)
     return size if start + size <= len(encoded) else max(0, find_end(encoded) - start)
+
+
+def _holds_chunks_only(encoded, at, order):
+    """Do chunks, and nothing else, fill the file from `at` to its end?"""
+    for _ in range(MAX_CHUNKS):
+        if at >= len(encoded):
+            return at <= len(encoded) + 1  # a last pad byte may be missing
+        if len(encoded) < at + 8 or not CHUNK_NAME.match(encoded, at):
+            return False
+        (size,) = struct.unpack_from(f"{order}I", encoded, at + 4)
+        at += 8 + size + (size & 1)
+    return True

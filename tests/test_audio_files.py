@@ -68,6 +68,14 @@ READ = {
         riff(fmt(), chunk(b"data", DATA, size=0xFFFFFFFF), size=0xFFFFFFFF),
         RATE,
     ),
+    "WAV that says it has no samples, but is as long as its header says": (
+        riff(fmt(), chunk(b"data", DATA, size=0)),
+        RATE,
+    ),
+    "WAV that says it has no samples, silence first": (
+        riff(fmt(), chunk(b"data", bytes(2000) + DATA, size=0)),
+        RATE + 1000,
+    ),
     "WAV that says more than it has": (riff(fmt(), chunk(b"data", DATA, size=10**6)), RATE),
     "WAV with an odd chunk first": (riff(chunk(b"LIST", b"INFOabc"), fmt(), chunk(b"data", DATA)), RATE),
     "WAV with chunks behind": (riff(fmt(), chunk(b"data", DATA), chunk(b"LIST", bytes(50))), RATE),
@@ -172,8 +180,32 @@ REFUSED = {
     "WAV of an unknown encoding": (riff(fmt(0x99), chunk(b"data", DATA)), "encoding 0x0099"),
     "WAV of a thousand chunks": (riff(*[chunk(b"JUNK", b"")] * 1001, fmt(), chunk(b"data", DATA)), "1000 chunks"),
     "WAV with another behind it": (wav(SECOND) * 2, "more samples behind its own"),
-    "WAV of two data chunks": (riff(fmt(), chunk(b"data", DATA), chunk(b"data", DATA)), "more samples behind its own"),
-    "WAV of 64-bit integers": (riff(fmt(bits=64), chunk(b"data", DATA)), "a kind that is not accepted"),
+    **{
+        f"WAV of two data chunks, {name}": (
+            riff(fmt(), chunk(b"data", DATA), between, chunk(b"data", DATA)),
+            "a WAV with two data chunks",
+        )
+        for name, between in {
+            "side by side": b"",
+            "a LIST between": chunk(b"LIST", bytes(50)),
+            "an odd LIST between": chunk(b"LIST", bytes(51)),
+            "an odd LIST without its pad byte between": chunk(b"LIST", bytes(51), padded=False),
+            "padding between": chunk(b"JUNK", bytes(2000)) + chunk(b"PAD ", bytes(8)),
+            "zeros between": bytes(2),
+        }.items()
+    },
+    "WAV of two data chunks, big-endian": (
+        riff(
+            fmt(order=">"),
+            chunk(b"data", DATA, ">"),
+            chunk(b"LIST", bytes(50), ">"),
+            chunk(b"data", DATA, ">"),
+            order=">",
+        ),
+        "a WAV with two data chunks",
+    ),
+    "WAV of 64-bit integers": (riff(fmt(bits=64), chunk(b"data", DATA)), "WAV of 64-bit PCM"),
+    "BW64": (b"BW64" + rf64(SECOND)[4:], "BW64 is not accepted"),
     "FLAC that says too much": (flac(SECOND, announced=RATE + 1), "cut short: 16000 of 16001"),
     "FLAC of 12 bits that says too much": (flac(SECOND, 12, announced=RATE + 1), "cut short: 16000 of 16001"),
     "FLAC without its header": (b"fLaC" + NOISE, "without its header"),
