@@ -13,7 +13,7 @@ says its length: one that is damaged or cut short is refused. Of the others what
 """
 
 from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_wav
-from preprocess.audio_mono import Mono
+from preprocess.audio_mono import Mono, Refused
 from preprocess.limits import MAX_BYTES, MAX_JOINED
 
 
@@ -40,12 +40,43 @@ def _wav(encoded, mono):
 
 def _flac(encoded, mono):
     end = audio_headers.find_end(encoded)
-    for stream in _refuse_many(audio_headers.split_flac(encoded[:end])):
-        bits, announced = audio_headers.parse_streaminfo(stream)
-        if bits in (8, 16, 24):
-            audio_libsndfile.read_to_the_end(audio_headers.forget_length(stream), mono, "FLAC", announced)
-        else:
-            _flac_by_ffmpeg(stream, "flac", announced, mono)
+    *streams, last = _refuse_many(audio_headers.split_flac(encoded[:end]))
+    for stream in streams:
+        _flac_stream(stream, mono)
+    mark = mono.mark()
+    try:
+        _flac_stream(last, mono)
+    except Refused:
+        raise
+    except ValueError:
+        if not _flac_before_tags(last, mono, mark):
+            raise
+
+
+def _flac_before_tags(encoded, mono, mark):
+    """Decode a FLAC that was refused once more, without what may be a tag or padding behind it; `mark` is where `mono`
+    was before. Return whether it helped.
+    """
+    for rest in audio_headers.strip_behind(encoded):
+        if len(rest) == len(encoded):
+            continue
+        mono.rewind(mark)
+        try:
+            _flac_stream(rest, mono)
+            return True
+        except Refused:
+            raise
+        except ValueError:
+            continue
+    return False
+
+
+def _flac_stream(stream, mono):
+    bits, announced = audio_headers.parse_streaminfo(stream)
+    if bits in (8, 16, 24):
+        audio_libsndfile.read_to_the_end(audio_headers.forget_length(stream), mono, "FLAC", announced)
+    else:
+        _flac_by_ffmpeg(stream, "flac", announced, mono)
 
 
 def _flac_by_ffmpeg(encoded, container, announced, mono):

@@ -10,6 +10,8 @@ from preprocess.audio_mpeg import find_frames
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
 WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
 MAX_TAGS = 100
+MAX_FILLER = 1 << 16
+BLANK = b"\0 \t\r\n"
 MAX_PAGES = 100_000
 """Of an Ogg file: a minute has 24,000 if every page holds the shortest packet that there is."""
 FILLER = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]{0,65536}(?=ID3|APETAGEX)")
@@ -49,6 +51,39 @@ def _synchsafe(four):
 def find_end(encoded):
     """Find where the file ends without an ID3v1 tag behind it: an offset."""
     return len(encoded) - (128 if encoded[-128:-125] == b"TAG" else 0)
+
+
+def strip_behind(encoded):
+    """Cut off the tags (ID3v1, ID3v2, APE), zeros and white space behind a sound: the shortest rest there can be, and
+    those with one and two more of the cut bytes, as the sound itself may end with such.
+    """
+    end = len(encoded)
+    for _ in range(MAX_TAGS):
+        blank = encoded[max(0, end - MAX_FILLER) : end]
+        blanks = len(blank) - len(blank.rstrip(BLANK))
+        near = range(end, end - min(blanks, 4) - 1, -1)  # a tag may end with zeros itself, and a line break follow
+        tag = min((start for stop in near if (start := _find_tag_behind(encoded, stop)) < stop), default=None)
+        if tag is None and not blanks:
+            break
+        end = end - blanks if tag is None else tag
+    return [encoded[:length] for length in range(end, min(end + 2, len(encoded)) + 1)]
+
+
+def _find_tag_behind(encoded, end):
+    """Find where the tag begins that ends at `end`: `end` if there is none."""
+    if encoded[end - 128 : end - 125] == b"TAG" and end >= 128:
+        return end - 128
+    start = end
+    if encoded[end - 32 : end - 24] == b"APETAGEX" and end >= 32:
+        size = int.from_bytes(encoded[end - 20 : end - 16], "little")
+        start = end - size - (32 if encoded[end - 9] & 0x80 else 0)  # the flag of a header
+    elif encoded[end - 10 : end - 7] == b"3DI" and end >= 10:
+        start = end - 20 - _synchsafe(encoded[end - 4 : end])
+    else:
+        at = encoded.rfind(b"ID3", 0, end)
+        if at >= 0 and at + 10 + _synchsafe(encoded[at + 6 : at + 10]) == end:
+            start = at
+    return start if 0 <= start < end else end
 
 
 def recognize(encoded, tagged):

@@ -43,6 +43,15 @@ class Mono:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
             self._blocks.append(samples.mean(axis=1))
 
+    def mark(self):
+        """Return the state, for `rewind`."""
+        return self.rate, self.frames, self.values, len(self._blocks)
+
+    def rewind(self, mark):
+        """Forget the blocks that were added after `mark`."""
+        self.rate, self.frames, self.values, blocks = mark
+        del self._blocks[blocks:]
+
     def join(self):
         """All of it, float32 (frames,)."""
         if not self._blocks:

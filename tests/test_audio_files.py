@@ -4,6 +4,7 @@ The files are made from tones, so that it is known how many samples they hold an
 """
 
 import re
+import struct
 import warnings
 
 import numpy as np
@@ -56,9 +57,34 @@ def unfinished(riff_size, order="<"):
     return riff(fmt(order=order), chunk(b"data", pcm(SECOND, order=order), order, size=0), size=riff_size, order=order)
 
 
+def apev2_behind(headed, items=2000):
+    """An APE tag with a footer, and a header if `headed`."""
+    head, foot = (
+        struct.pack("<8sIIII8x", b"APETAGEX", 2000, items + 32, 1, flags) for flags in (0xA0000000, headed << 31)
+    )
+    return head * headed + bytes(items) + foot
+
+
+def id3v2_footed(size=300):
+    length = bytes([0, 0, size >> 7, size & 0x7F])
+    return b"ID3\4\0\x10" + length + bytes(size) + b"3DI\4\0\x10" + length
+
+
 HISS = np.random.default_rng(1).uniform(-0.9, 0.9, (RATE // 4, 1))
 LOUD_FIRST = np.concatenate([HISS, tone(RATE * 8)])
 QUIET_FIRST = np.concatenate([np.zeros((RATE * 2, 1)), *[HISS] * 80])
+
+BEHIND = {
+    "a zero": b"\0",
+    "zeros": bytes(3000),
+    "a line break": b"\n",
+    "an APE tag": apev2_behind(True),
+    "an APE tag without a header": apev2_behind(False),
+    "an ID3v2 tag": id3v2(),
+    "an ID3v2 tag with a footer": id3v2_footed(),
+    "an ID3v1 tag and a line break": ID3V1 + b"\n",
+    "an APE and an ID3v1 tag": apev2_behind(True) + ID3V1,
+}
 
 READ = {
     "WAV of an interrupted recording, all sizes 0": (unfinished(0), RATE),
@@ -105,6 +131,11 @@ READ = {
     "FLAC before an ID3v1 tag": (flac(SECOND) + ID3V1, RATE),
     "FLAC before noise": (flac(SECOND) + NOISE, RATE),
     "FLAC of 20 bits before an ID3v1 tag": (flac(SECOND, 20) + ID3V1, RATE),
+    **{
+        f"FLAC of {bits} bits from a pipe before {name}": (flac(SECOND, bits, announced=0) + behind, RATE)
+        for bits in (12, 16)
+        for name, behind in BEHIND.items()
+    },
     "FLAC joined": (flac(SECOND) + flac(OTHER), 2 * RATE),
     "FLAC from a pipe, joined": (flac(SECOND, announced=0) + flac(SECOND, 12, announced=0), 2 * RATE),
     "FLAC in Ogg": (flac_in_ogg(SECOND), RATE),
@@ -212,6 +243,8 @@ REFUSED = {
     "FLAC that ends in its header": (flac(SECOND)[:30], "ends within its header"),
     "FLAC cut short": (flac(SECOND)[:20_000], "damaged or cut short"),
     "FLAC of 12 bits cut short": (flac(SECOND, 12)[:20_000], "FLAC"),
+    "FLAC from a pipe cut short before zeros": (flac(SECOND, announced=0)[:20_000] + bytes(99), "damaged or cut short"),
+    "FLAC from a pipe before noise": (flac(SECOND, announced=0) + NOISE, "damaged or cut short"),
     "FLAC from a pipe cut short": (flac(SECOND, announced=0)[:20_000], "damaged or cut short"),
     "FLAC of 12 bits with a wrong byte": (flac(SECOND, 12)[:9999] + b"?" + flac(SECOND, 12)[10_000:], "FLAC"),
     "FLAC in Ogg cut short": (flac_in_ogg(SECOND)[:4000], "no FLAC in Ogg can be read"),
