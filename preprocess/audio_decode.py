@@ -9,7 +9,8 @@
 
 A header's length is used to refuse what is too long, never to end early: FLAC and MP3 are read until nothing comes,
 joined FLAC and Ogg files one after the other; WAV and Ogg say where their sound ends. FLAC has checksums and mostly
-says its length: one that is damaged or cut short is refused. Of the others what is there is answered, as by players.
+says its length: one that is damaged or cut short is refused; tags, zeros and white space behind it are no damage. Of
+the others what is there is answered, as by players.
 """
 
 from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_wav
@@ -40,17 +41,15 @@ def _wav(encoded, mono):
 
 def _flac(encoded, mono):
     end = audio_headers.find_end(encoded)
-    *streams, last = _refuse_many(audio_headers.split_flac(encoded[:end]))
-    for stream in streams:
-        _flac_stream(stream, mono)
-    mark = mono.mark()
-    try:
-        _flac_stream(last, mono)
-    except Refused:
-        raise
-    except ValueError:
-        if not _flac_before_tags(last, mono, mark):
+    for stream in _refuse_many(audio_headers.split_flac(encoded[:end])):
+        mark = mono.mark()
+        try:
+            _flac_stream(stream, mono)
+        except Refused:
             raise
+        except ValueError:
+            if not _flac_before_tags(stream, mono, mark):
+                raise
 
 
 def _flac_before_tags(encoded, mono, mark):

@@ -10,6 +10,8 @@ from preprocess.audio_mpeg import find_frames
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
 WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
 MAX_TAGS = 100
+MAX_TAGS_BEHIND = 10
+"""Fewer, as the whole file may be searched for the beginning of each."""
 MAX_FILLER = 1 << 16
 BLANK = b"\0 \t\r\n"
 MAX_PAGES = 100_000
@@ -58,11 +60,11 @@ def strip_behind(encoded):
     those with one and two more of the cut bytes, as the sound itself may end with such.
     """
     end = len(encoded)
-    for _ in range(MAX_TAGS):
+    for _ in range(MAX_TAGS_BEHIND):
         blank = encoded[max(0, end - MAX_FILLER) : end]
         blanks = len(blank) - len(blank.rstrip(BLANK))
         near = range(end, end - min(blanks, 4) - 1, -1)  # a tag may end with zeros itself, and a line break follow
-        tag = min((start for stop in near if (start := _find_tag_behind(encoded, stop)) < stop), default=None)
+        tag = next((start for stop in near if (start := _find_tag_behind(encoded, stop)) < stop), None)
         if tag is None and not blanks:
             break
         end = end - blanks if tag is None else tag

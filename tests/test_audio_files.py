@@ -136,6 +136,10 @@ READ = {
         for bits in (12, 16)
         for name, behind in BEHIND.items()
     },
+    "FLAC from a pipe, joined, with tags": (
+        (flac(SECOND, announced=0) + apev2_behind(True) + ID3V1) * 2,
+        2 * RATE,
+    ),
     "FLAC joined": (flac(SECOND) + flac(OTHER), 2 * RATE),
     "FLAC from a pipe, joined": (flac(SECOND, announced=0) + flac(SECOND, 12, announced=0), 2 * RATE),
     "FLAC in Ogg": (flac_in_ogg(SECOND), RATE),
