@@ -144,7 +144,8 @@ def mp3s(random):
         files += [mp3(samples, counted=counted, variable=variable), between[random.integers(len(between))]]
         frames += len(samples)
     lies = int(random.integers(100)) if random.random() < 0.3 else 0
-    front = id3v2(500, claimed=500 - lies) if random.random() < 0.5 else b""
+    fronts = [b"", id3v2(500, claimed=500 - lies), bytes(int(random.integers(1, 9000))), b"\n", apev2(300)]
+    front = fronts[random.integers(len(fronts))]
     return Case(f"MP3 x {count}", front + b"".join(files), frames - 2 * count * MPEG, frames + 3 * count * MPEG)
 
 
