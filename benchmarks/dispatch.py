@@ -17,9 +17,9 @@ import soundfile
 
 from loadgen import arrivals, command, machine, payloads
 from loadgen.arms import Arm, Mode
+from loadgen.arrivals.checks import positive
 from loadgen.openloop import OpenLoop
 from loadgen.samples import COMPLETED, tabulated
-from loadgen.schedule import positive
 from loadgen.serverside import Server, Unavailable
 from loadgen.summary import summary
 from loadgen.workloads import AUDIO, IMAGE, Workload

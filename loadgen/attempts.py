@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadgen.arms import Arm
+from loadgen.arrivals.schedule import Schedule
 from loadgen.blocks import Block
 from loadgen.measure import measure
 from loadgen.payloads import Payload
-from loadgen.schedule import Schedule
 from loadgen.serverside import Server, Unavailable
 
 ATTEMPTS = 3  # at a block: itself and two repetitions

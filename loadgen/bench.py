@@ -34,6 +34,7 @@ from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.attempts import Attempts
 from loadgen.messages import one_line
 from loadgen.progress import Progress
+from loadgen.run_directory import BENCH, FORMAT, make_name
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -68,8 +69,8 @@ class Bench:
         """Raises Unavailable, OSError, ValueError."""
         self.described, before = self.describe(), self.options.continued
         if before:
-            self.described = continued.again(Path(before), report.BENCH, self.described)
-        self.directory = Path(before or Path(self.options.reports) / stamp())
+            self.described = continued.again(Path(before), BENCH, self.described)
+        self.directory = Path(before or Path(self.options.reports) / make_name())
         machine.pin(self.cores)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.write()
@@ -85,6 +86,8 @@ class Bench:
         return {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
+            "kind": BENCH,
+            "format": FORMAT,
             "argv": ["python", "-m", "loadgen.bench", *sys.argv[1:]],
             "seed": self.options.seed,
             "rounds": self.options.rounds,
@@ -194,10 +197,6 @@ class Bench:
 def estimate(found: Iterable[list[comparison.Comparison]]) -> str:
     told = [each for comparisons in found for each in comparisons if each.metric == "p50"]
     return "; ".join(f"p50 server/client {comparison.interval(each)}" for each in told[-1:])
-
-
-def stamp() -> str:
-    return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
 
 
 def conducted(bench: Bench) -> int:

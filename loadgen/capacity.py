@@ -19,9 +19,8 @@ from loadgen import command, continued
 from loadgen.alone import SLO, objective
 from loadgen.arms import PLACEMENTS, Arm, Mode
 from loadgen.bursts import burst, bursts
-from loadgen.carried import capacity, curve
 from loadgen.experiment import Experiment, checked, conducted, flags
-from loadgen.probing import Probing
+from loadgen.probing import Probing, capacity, curve
 from loadgen.search import requests, search
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 

@@ -2,19 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loadgen import table
 from loadgen.blocks import Block
 from loadgen.bursts import bursts
 from loadgen.conclusion import SUBJECTS
-from loadgen.search import bracket, rate
 from loadgen.summary import needed
-
-if TYPE_CHECKING:
-    from loadgen.probing import Probing
 
 APART = 1.1  # a search ends with its limits 5 % apart, and finds a few per cent more or less when it is run again
 
@@ -25,33 +19,6 @@ limited by   what was slow at the lowest rate that did not pass: the server, or 
 p50, p99     ms from the due time, at the highest rate that passed; (p99): of fewer than 459 requests, too few for it
 cv           of the gaps: 0 evenly spaced, 1 Poisson, above 1 bursts; video: 16 cameras, all at the same instant
 !            the block is INVALID; its findings are in its file"""
-
-
-def capacity(probing: "Probing") -> dict:
-    best, worst = bracket(probing.outcomes)
-    return {
-        "arm": str(probing.arm),
-        "rate": best and best.rate,
-        "p50": best and best.p50,
-        "p99": best and best.p99,
-        "slo_ms": probing.slo,
-        "percentile": probing.percentile,
-        "bound_ms": best and best.bound,
-        "requests": best.requests if best else 0,
-        "not": worst and worst.rate,
-        "limited_by": worst and worst.limit,
-        "why": worst and worst.why,
-        "probes": [asdict(outcome) for outcome in probing.outcomes],
-    }
-
-
-def curve(probing: "Probing") -> list[dict]:
-    """The probes that ran to their end, by rate."""
-    kept = sorted((outcome for outcome in probing.outcomes if outcome.whole), key=rate)
-    arm = str(probing.arm)
-    return [
-        {"arm": arm, "rate": o.rate, "p50": o.p50, "p99": o.p99, "valid": not o.why.startswith("INVALID")} for o in kept
-    ]
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Block]) -> dict:

@@ -1,10 +1,8 @@
 """Which arm is better, by how much, and how sure is that: a verdict per metric, from rounds of blocks.
-
-`Comparison.as_dict()` is what summary.json holds of each: its attributes by name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from math import ceil, isfinite, log, log1p
 
 import numpy as np
@@ -16,39 +14,12 @@ from loadgen.comparable import incompatible
 from loadgen.conclusion import HEADLINE, by, percent, sentence, winning
 from loadgen.conclusion import rounds as in_rounds
 from loadgen.metrics import METRICS, Metric
+from loadgen.verdict import Comparison
 
 __all__ = ["Comparison", "between", "compare", "incompatible", "interval", "precise", "sentence", "text"]
 
 
 HEADLINES = (HEADLINE, "mean")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    metric: str
-    unit: str
-    client: float | None
-    """Over all rounds: a percentile of the pooled requests, a quotient of sums. None: not known."""
-    server: float | None
-    ratio: float | None
-    """server / client"""
-    rounds: int
-    higher_is_better: bool
-    margin: float
-    confidence: float
-    names: tuple[str, str] = ("client", "server")
-    """What the arms are called in words: otherwise, where one is compared to itself."""
-    low: float | None = None
-    high: float | None = None
-    """The interval of the ratio; None where there is too little data for one."""
-    kind: str = "undecided"
-    """Or 'equivalent', or the better one: 'client' or 'server'."""
-    verdict: str = ""
-    more_rounds: int | None = None
-    """About how many would decide what is undecided; None where no number can be given."""
-
-    def as_dict(self) -> dict:
-        return asdict(self)
 
 
 def compare(

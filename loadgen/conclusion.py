@@ -3,10 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from loadgen.comparison import Comparison
+from loadgen.verdict import Comparison
 
 SUBJECTS = {"image": "photographs", "audio": "speech"}
 HEADLINE = "p50"
@@ -15,7 +13,7 @@ COSTS = {"client CPU": "less", "server CPU": "less", "bytes": "fewer"}
 
 
 def sentence(
-    comparisons: Sequence["Comparison"], workload: str = "", arrivals: str = "", left_out: Sequence[Mapping] = ()
+    comparisons: Sequence[Comparison], workload: str = "", arrivals: str = "", left_out: Sequence[Mapping] = ()
 ) -> str:
     """The recommendation follows the median, which was chosen before any figure was seen: the best of eight metrics
     looks good by chance far too often. What speaks against it is said, too, what it costs, and which rounds (as
@@ -29,7 +27,7 @@ def sentence(
     return f"{begin}, {say(headline, found)}{without(left_out, headline.rounds)}."
 
 
-def better(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
+def better(headline: Comparison, found: Mapping[str, Comparison]) -> str:
     winner, against = winning(headline), exceptions(found, headline.kind)
     place = f"on the {winner}" if placed(headline) else f"with {winner!r}"
     answer = f"the median answer comes {sooner(headline)}"
@@ -39,7 +37,7 @@ def better(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
     return f"{advice}: {answer}{costs(found, headline.kind)}"
 
 
-def alike(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
+def alike(headline: Comparison, found: Mapping[str, Comparison]) -> str:
     first, second = headline.names
     told = "it does not matter for the median answer where to decode" if placed(headline) else "the median is the same"
     told += f": {second}/{first} is 1 within {percent(headline.margin)} "
@@ -51,7 +49,7 @@ def alike(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
     return told
 
 
-def open_(headline: "Comparison", found: Mapping[str, "Comparison"]) -> str:
+def open_(headline: Comparison, found: Mapping[str, Comparison]) -> str:
     first, second = (who(headline, name) for name in headline.names)
     if headline.low is None:
         told = f"no recommendation: {headline.rounds} rounds are not enough data"
@@ -86,25 +84,25 @@ def rounds(lacking: int) -> str:
     return f"about {lacking} more round{'s' if lacking > 1 else ''}"
 
 
-def placed(comparison: "Comparison") -> bool:
+def placed(comparison: Comparison) -> bool:
     return comparison.names == ("client", "server")
 
 
-def who(comparison: "Comparison", name: str) -> str:
+def who(comparison: Comparison, name: str) -> str:
     return f"the {name}" if placed(comparison) else repr(name)
 
 
-def winning(comparison: "Comparison") -> str:
+def winning(comparison: Comparison) -> str:
     return comparison.names[comparison.kind == "server"]
 
 
-def exceptions(found: Mapping[str, "Comparison"], kind: str = "") -> str:
+def exceptions(found: Mapping[str, Comparison], kind: str = "") -> str:
     """The figures of the service by which the other arm is better, or any, if none is given."""
     others = [found[name] for name in SERVICE if name in found and found[name].kind in {"client", "server"} - {kind}]
     return " and ".join(f"by {each.metric} {who(each, winning(each))} is better {by(each)}" for each in others)
 
 
-def costs(found: Mapping[str, "Comparison"], kind: str) -> str:
+def costs(found: Mapping[str, Comparison], kind: str) -> str:
     """What the arm of that kind costs, compared to the other, as far as it is known to differ."""
     told = []
     for name, less in COSTS.items():
@@ -122,14 +120,14 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
-def sooner(comparison: "Comparison") -> str:
+def sooner(comparison: Comparison) -> str:
     factor, low, high = factors(comparison)
     if factor < 2:
         return by(comparison).removeprefix("by ").replace(" %", " % sooner", 1)
     return f"{factor:.2g} times as soon ({sure(comparison)} {low:.2g} to {high:.2g})"
 
 
-def by(comparison: "Comparison") -> str:
+def by(comparison: Comparison) -> str:
     """How much better the better one is: by a share of what the other takes (of what it achieves, where more is
     better), or by a factor from 2 on."""
     if comparison.low is None:
@@ -141,7 +139,7 @@ def by(comparison: "Comparison") -> str:
     return f"by {percent(share)} ({sure(comparison)} {percent(least)[:-2]} to {percent(most)})"
 
 
-def factors(comparison: "Comparison") -> tuple[float, float, float]:
+def factors(comparison: Comparison) -> tuple[float, float, float]:
     """Ratio and interval, turned so that more than 1 is in favour of the better."""
     ratio, low, high = comparison.ratio, comparison.low, comparison.high
     if (comparison.kind == "server") == comparison.higher_is_better:
@@ -153,5 +151,5 @@ def percent(share: float) -> str:
     return f"{share * 100:.2g} %" if share < 0.995 else f"{share * 100:.4g} %"
 
 
-def sure(comparison: "Comparison") -> str:
+def sure(comparison: Comparison) -> str:
     return f"{comparison.confidence * 100:g} % CI"

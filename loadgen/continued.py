@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from loadgen import blocks, comparable, payloads, report
+from loadgen import blocks, comparable, payloads
 from loadgen.arms import Arm
+from loadgen.arrivals.schedule import Schedule
 from loadgen.comparable import said
-from loadgen.schedule import Schedule
+from loadgen.run_directory import read_run
 
 TOLD = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
 
@@ -32,8 +33,8 @@ def asked(options, names: tuple[str, ...], sent: dict[str, list[payloads.Payload
 
 def kept(directory: Path, kind: str) -> dict:
     """The content of run.json. Raises ValueError if that is none of this kind's."""
-    run = report.described(directory)
-    if (other := report.kind_of(directory, run)) != kind:
+    run = read_run(directory)
+    if (other := run["kind"]) != kind:
         raise ValueError(f"{directory} is of {other}, not of {kind}")
     if "asked" not in run:
         raise ValueError(f"{directory} does not say what was asked for: it is not of this version's {kind}")

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from loadgen import (
-    arrivals,
     blocks,
     command,
     comparable,
@@ -33,10 +32,11 @@ from loadgen import (
     report,
     sweeps,
 )
+from loadgen.arrivals.checks import positive
 from loadgen.attempts import Attempts
-from loadgen.bench import stamp
 from loadgen.messages import one_line
 from loadgen.progress import Progress
+from loadgen.run_directory import FORMAT, make_name
 from loadgen.serverside import Server, Unavailable
 from loadgen.sites import Site, behind, launched
 from loadgen.sweeping import Sweeping
@@ -76,7 +76,7 @@ class Crossover:
         starting, parts = self.starting(self.waiting), sum(map(len, self.waiting.values()))
         if options.seconds - starting < (least := 10 * parts):
             raise ValueError(f"--seconds must be at least {starting + least} for these sweeps, not {options.seconds:g}")
-        self.directory = Path(options.continued or Path(options.reports) / f"{stamp()}-crossover")
+        self.directory = Path(options.continued or Path(options.reports) / make_name("crossover"))
         self.progress = Progress()
         self.described: dict = {}
 
@@ -112,6 +112,8 @@ class Crossover:
         self.described = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
+            "kind": "crossover",
+            "format": FORMAT,
             "argv": ["python", "-m", "loadgen.crossover", *sys.argv[1:]],
             "seed": self.options.seed,
             "rounds": self.options.rounds,
@@ -270,7 +272,7 @@ def main() -> int:
             setattr(options, flag, values)
         if options.rounds < 1 or options.seed < 0:
             raise ValueError("--rounds must be at least 1 and --seed must not be negative")
-        arrivals.positive(seconds=options.seconds)
+        positive(seconds=options.seconds)
         continued.check(options)
         run = Crossover(options)
     except ValueError as error:

@@ -10,11 +10,12 @@ from pathlib import Path
 from loadgen import command, continued, files, interrupts, machine, payloads, report, table
 from loadgen.alone import back_to_back
 from loadgen.arms import Arm, Mode
-from loadgen.arrivals import Arrivals, Schedule, positive
+from loadgen.arrivals import Arrivals, Schedule
+from loadgen.arrivals.checks import positive
 from loadgen.attempts import Attempts
-from loadgen.bench import stamp
 from loadgen.messages import one_line
 from loadgen.progress import Progress
+from loadgen.run_directory import FORMAT, make_name
 from loadgen.serverside import Server, Unavailable
 from loadgen.workloads import IMAGE, WORKLOADS, Workload
 
@@ -52,6 +53,8 @@ class Experiment:
         self.described = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "complete": False,
+            "kind": self.kind,
+            "format": FORMAT,
             "argv": ["python", "-m", f"loadgen.{self.kind}", *sys.argv[1:]],
             "seed": self.options.seed,
             "asked": continued.asked(self.options, (*ASKED, *self.own), self.sent),
@@ -64,7 +67,7 @@ class Experiment:
         if before := self.options.continued:
             self.described = continued.again(Path(before), self.kind, self.described)
         machine.pin(self.cores)
-        self.directory = Path(before or Path(self.options.reports) / f"{stamp()}-{self.kind}")
+        self.directory = Path(before or Path(self.options.reports) / make_name(self.kind))
         self.directory.mkdir(parents=True, exist_ok=bool(before))
         if not before:
             self.write({})

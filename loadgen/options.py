@@ -6,7 +6,8 @@ from pathlib import Path
 
 from loadgen import alone, arrivals, continued
 from loadgen.arms import MODES, Arm, Mode
-from loadgen.report import BENCH
+from loadgen.arrivals.checks import positive
+from loadgen.run_directory import BENCH
 from loadgen.workloads import IMAGE, WORKLOADS
 
 REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload of another's run.json
@@ -55,7 +56,7 @@ def check(options) -> None:
     if not 0 <= options.slo < inf:
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
     continued.check(options)
-    arrivals.positive(seconds=options.seconds, precision=options.precision)
+    positive(seconds=options.seconds, precision=options.precision)
     if options.arrivals:
         arrivals.parse(options.arrivals).schedule(1, options.seed)
     Arm(IMAGE, "client", Mode("sequential"), options.library)

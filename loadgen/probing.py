@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gevent
@@ -19,7 +19,7 @@ from loadgen.experiment import exactly
 from loadgen.measure import measure
 from loadgen.openloop import OpenLoop
 from loadgen.samples import FAILED, STATUSES, UNFINISHED
-from loadgen.search import Outcome, allowed, judged, over, requests
+from loadgen.search import Outcome, allowed, bracket, judged, over, rate, requests
 from loadgen.serverside import Server
 
 TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide
@@ -131,3 +131,30 @@ class Probing:
             p99 = bracketed(latency["p99"], block.completed, block.valid)
             print(f"  {self.arm}: {load:g} of {most:.4g}/s, {name}: p99 {p99} ms", flush=True)
         return rows
+
+
+def capacity(probing: Probing) -> dict:
+    best, worst = bracket(probing.outcomes)
+    return {
+        "arm": str(probing.arm),
+        "rate": best and best.rate,
+        "p50": best and best.p50,
+        "p99": best and best.p99,
+        "slo_ms": probing.slo,
+        "percentile": probing.percentile,
+        "bound_ms": best and best.bound,
+        "requests": best.requests if best else 0,
+        "not": worst and worst.rate,
+        "limited_by": worst and worst.limit,
+        "why": worst and worst.why,
+        "probes": [asdict(outcome) for outcome in probing.outcomes],
+    }
+
+
+def curve(probing: Probing) -> list[dict]:
+    """The probes that ran to their end, by rate."""
+    kept = sorted((outcome for outcome in probing.outcomes if outcome.whole), key=rate)
+    arm = str(probing.arm)
+    return [
+        {"arm": arm, "rate": o.rate, "p50": o.p50, "p99": o.p99, "valid": not o.why.startswith("INVALID")} for o in kept
+    ]

@@ -16,11 +16,11 @@ from typing import Any
 
 from loadgen import blocks, bound, carried, command, comparison, contrasts, crossing, files, page, provenance, table
 from loadgen.blocks import Block
+from loadgen.run_directory import BENCH, read_blocks, read_run
 from loadgen.stages import pooled, stages
 from loadgen.summary import rates, summary
 from loadgen.workloads import WORKLOADS
 
-BENCH = "bench"
 KINDS = {"capacity": carried, "crossover": crossing, "efficiency": bound, "study": contrasts}
 """Experiment -> who knows what it comes to: fold(directory, run, blocks), text(result), sentences(result)."""
 
@@ -118,8 +118,8 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
     The page of bench's shows those of `experiments`, too, which have been written before.
     Raises ValueError if that is no report, OSError.
     """
-    run = described(directory)
-    kind, measured = kind_of(directory, run), read(directory, run)
+    run = read_run(directory)
+    kind, measured = run["kind"], read_blocks(directory, run)
     if kind == BENCH:
         result = shown = evaluate(run, measured)
         files.write_json(directory / "summary.json", result)
@@ -127,8 +127,8 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
         result = KINDS[kind].fold(directory, run, measured)
         shown = {"workloads": {}, kind: result}
     for place in experiments:
-        other = described(place)
-        name = kind_of(place, other)
+        other = read_run(place)
+        name = other["kind"]
         shown = {**shown, name: json.loads((place / f"{name}.json").read_text())}
         shown["sources"] = {**shown.get("sources", {}), name: provenance.source(place, run, other)}
     if measured or (kind == "efficiency" and result):
@@ -138,32 +138,8 @@ def write(directory: Path, experiments: Sequence[Path] = ()) -> Any:
 
 def text(directory: Path, result: Any) -> str:
     """What is printed of it."""
-    kind = kind_of(directory, described(directory))
+    kind = read_run(directory)["kind"]
     return table.whole(result) if kind == BENCH else KINDS[kind].text(result)
-
-
-def described(directory: Path) -> dict:
-    """The content of its run.json. Raises ValueError if it has none, or a damaged one."""
-    try:
-        run = json.loads((directory / "run.json").read_text())
-        run["machine"], run["created"]
-    except FileNotFoundError:
-        raise ValueError(f"{directory} is no report: it has no run.json") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
-    return run
-
-
-def kind_of(directory: Path, run: dict) -> str:
-    """Which experiment's it is, by what it wrote."""
-    if "sweeps" in run:
-        return "crossover"
-    return next((kind for kind in KINDS if (directory / f"{kind}.json").exists()), BENCH)
-
-
-def read(directory: Path, run: dict) -> list[Block]:
-    """Its blocks; those of a crossover lie deeper, by their sweeps."""
-    return [block for path in run.get("sweeps", [""]) for block in blocks.read(directory / path)]
 
 
 def compared(before: Path, after: Path, anyway: bool) -> int:
@@ -196,7 +172,7 @@ def main() -> int:
     parser.add_argument("--anyway", action="store_true", help="compare reports of different machines, weights, ...")
     options = parser.parse_args()
     try:
-        kinds = {each: kind_of(each, described(each)) for each in options.directories}
+        kinds = {each: read_run(each)["kind"] for each in options.directories}
         own = [each for each, kind in kinds.items() if kind == BENCH]
         others = {each: kind for each, kind in kinds.items() if kind != BENCH}
         if len(own) > 2 or (len(own) == 2 and others) or len(set(others.values())) < len(others):

@@ -6,6 +6,7 @@ import numpy as np
 
 from loadgen import address, arrivals, payloads
 from loadgen.arms import MODES, PLACEMENTS, Arm, Mode
+from loadgen.arrivals.checks import positive
 from loadgen.workloads import Workload
 
 
@@ -47,7 +48,7 @@ class Settings:
         mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
         seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)
         seed, percentile = number("seed", options.seed, int), number("percentile", options.percentile)
-        arrivals.positive(seconds=seconds, timeout=timeout)
+        positive(seconds=seconds, timeout=timeout)
         if not 0 < percentile < 100:
             raise ValueError(f"percentile must lie between 0 and 100, not {percentile:g}")
         process = arrivals.parse(options.arrivals)

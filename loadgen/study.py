@@ -17,11 +17,11 @@ import numpy as np
 
 from loadgen import command, continued, contrasts
 from loadgen.arms import PLACEMENTS, Arm
+from loadgen.arrivals.schedule import Schedule
 from loadgen.attempts import SPARE
 from loadgen.bursts import CAMERAS
 from loadgen.conditions import LAWS, VIDEO, clients, reference
 from loadgen.experiment import Experiment, checked, conducted, exactly, flags
-from loadgen.schedule import Schedule
 from loadgen.workloads import WORKLOADS, Workload
 
 UTILISATION = 0.7  # of what the slower sequential placement could do at the very most; loadgen.alone offers less, to

@@ -14,6 +14,7 @@ from loadgen.arms import PLACEMENTS
 from loadgen.bursts import bursts
 from loadgen.conditions import LAWS
 from loadgen.crossing import says
+from loadgen.run_directory import FORMAT
 from loadgen.samples import COMPLETED, FAILED, Sample
 from loadgen.summary import summary
 from loadgen.validity import Facts, judge
@@ -118,6 +119,8 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
     return {
         "created": "2026-11-24T09:12:44+00:00",
         "complete": True,
+        "kind": "bench",
+        "format": FORMAT,
         "argv": ["python", "-m", "loadgen.bench", "--rounds", str(rounds)],
         "seed": 1,
         "rounds": rounds,

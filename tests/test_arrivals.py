@@ -6,8 +6,22 @@ import sys
 import numpy as np
 import pytest
 
-from loadgen import arrivals, describe, schedule, traces
-from loadgen.arrivals import EXAMPLES, Closed, Constant, Gamma, Poisson, Ramp, Trace, Uniform, Video, parse
+from loadgen import arrivals
+from loadgen.arrivals import (
+    EXAMPLES,
+    Closed,
+    Constant,
+    Gamma,
+    Poisson,
+    Ramp,
+    Trace,
+    Uniform,
+    Video,
+    checks,
+    describe,
+    parse,
+    traces,
+)
 from tests.conftest import ROOT
 
 N_SECONDS = 2000  # at 20/s: 40,000 arrivals
@@ -225,7 +239,7 @@ def test_a_length_or_a_seed_that_cannot_be_is_refused(seconds, seed, says):
     ],
 )
 def test_a_schedule_too_large_for_memory_is_refused(spec, monkeypatch):
-    monkeypatch.setattr(schedule, "LIMIT", 1_000_000)
+    monkeypatch.setattr(checks, "LIMIT", 1_000_000)
     with pytest.raises(ValueError, match="more than 1,000,000 arrivals; lower the rate or shorten the run"):
         parse(spec).schedule(60, 1)
 

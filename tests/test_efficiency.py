@@ -77,7 +77,7 @@ def kept(tmp_path):
     """reports/<time>-efficiency/ as it is left, of photographs."""
     directory = tmp_path / "a-efficiency"
     directory.mkdir()
-    described = blocks_on_disk.run(("image",))
+    described = {**blocks_on_disk.run(("image",)), "kind": "efficiency"}
     described["workloads"]["image"] = {"library": "dali", "payloads": ["a.jpg"]}
     for name, content in (("run", described), ("efficiency", blocks_on_disk.efficiency("image"))):
         (directory / f"{name}.json").write_text(json.dumps(content))

@@ -188,15 +188,23 @@ def test_nor_is_one_with_other_payloads_or_weights(world, conduct):
     assert "weights of resnet50" in errors and len(errors.splitlines()) == 1
 
 
+def rewrite(directory, **values):
+    path = directory / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 def test_what_is_no_bench_or_damaged_is_one_line(world, conduct):
     conduct()
     directory = only(conduct.reports)
     block = next(directory.glob("*/*/round-03.json"))
     for spoil, says in (
         (lambda: block.write_text(block.read_text()[:100]), f"{block} is no block"),
-        (lambda: (directory / "capacity.json").write_text("{}"), f"{directory} is of capacity, not of bench"),
+        (lambda: rewrite(directory, kind="capacity"), f"{directory} is of capacity, not of bench"),
+        (lambda: rewrite(directory, kind="bench", format=1), f"{directory} was made on"),
         (lambda: (directory / "run.json").write_text('{"seed": 1'), "run.json is damaged"),
-        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": ""}'), "not"),
+        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": ""}'), "writes format 1"),
+        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": "", "format": 2}'), "is damaged"),
+        (lambda: (directory / "run.json").write_text("[]"), "is damaged"),
     ):
         spoil()
         code, output, errors = conduct("--continue", directory)

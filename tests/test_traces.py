@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen import schedule, traces
-from loadgen.arrivals import Trace, parse
+from loadgen.arrivals import Trace, parse, traces
 from tests.conftest import ROOT
 
 FUNCTIONS = "HashOwner,HashApp,HashFunction,Trigger," + ",".join(map(str, range(1, 1441)))
@@ -455,7 +454,7 @@ def test_a_long_trace_takes_the_memory_of_its_numbers(tmp_path):
 
 
 def test_more_rows_than_a_schedule_may_hold_are_refused(trace, monkeypatch):
-    monkeypatch.setattr(schedule, "LIMIT", 3)
+    monkeypatch.setattr(traces.cells, "LIMIT", 3)
     assert len(drawn(trace(1, 2, 3))) == 3
     assert "line 4: more than 3 rows; cut the file" in refusal(trace(1, 2, 3, 4))
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from loadgen.traces import cells
-from loadgen.traces.faults import Fault, LineFault, pluralise, quote
-from loadgen.traces.rows import JsonTable, Table
+from loadgen.arrivals.traces import cells
+from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
+from loadgen.arrivals.traces.rows import JsonTable, Table
 
 
 @dataclass(frozen=True)

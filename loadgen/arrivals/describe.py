@@ -9,16 +9,13 @@ depend on the one before; and the index of dispersion of counts, variance over m
 1, 10 and 100 mean gaps long. A dash: too few arrivals to say, or gaps all alike.
 """
 
-import argparse
 import math
-import re
 import textwrap
 from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, traces
-from loadgen.schedule import Schedule
+from loadgen.arrivals.schedule import Schedule
 
 WINDOWS = (1, 10, 100)  # mean gaps
 ABOVE = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
@@ -100,34 +97,3 @@ def draw_gaps(axes, gaps: np.ndarray) -> None:
     axes.stairs(expected, edges, color="tab:red", linewidth=1.5, label=f"exponential of the same mean, {mean:.3g} ms")
     axes.set(xscale="log", xlabel="gap, ms", ylabel="gaps", xlim=(edges[0], edges[-1]))
     axes.legend(**ABOVE)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadgen.arrivals", description="Look at a schedule.")
-    parser.add_argument("spec", help="e.g. " + ", ".join(arrivals.EXAMPLES.values()))
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--plot", metavar="PNG", help="where to draw it; '' for nowhere; default in reports/arrivals/")
-    parser.add_argument("--save", metavar="FILE", help="write it down, to be replayed by trace:file=FILE")
-    options = parser.parse_args()
-    try:
-        schedule = arrivals.parse(options.spec).schedule(options.seconds, options.seed)
-        if schedule.note and not len(schedule):
-            raise ValueError(f"arrivals {schedule.spec!r}: none within {schedule.seconds:g} s; {schedule.note}")
-        print(describe(schedule))
-        if options.save:
-            traces.save(schedule, Path(options.save))
-            print(f"saved as {options.save}")
-        if options.plot != "":
-            path = Path(options.plot or f"reports/arrivals/{slug(schedule)}.png")
-            draw(schedule, path)
-            print(f"drawn in {path}")
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    except OSError as error:
-        parser.exit(2, f"cannot write {error.filename or 'it'}: {error.strerror}\n")
-
-
-def slug(schedule: Schedule) -> str:
-    name = re.sub(r"[^\w.]+", "-", schedule.spec)[:100]
-    return f"{name}-{schedule.seconds:g}s-seed{schedule.seed}"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen import grammar
+from loadgen.arrivals import spec
+from loadgen.arrivals.checks import bounded, positive
 
 CHUNK = 4096
-LIMIT = 50_000_000  # arrivals in one schedule: 400 MB of due times
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Arrivals:
         return accumulate(lambda n: self.gaps(rng, n), seconds)
 
     def __str__(self) -> str:
-        return grammar.write(self)
+        return spec.write(self)
 
 
 def accumulate(
@@ -86,27 +86,3 @@ def accumulate(
         bounded(count - CHUNK)
     chunks[-1] = chunks[-1][chunks[-1] < seconds]
     return np.concatenate(chunks)
-
-
-def bounded(count: float) -> None:
-    """Raise ValueError for more arrivals (or changes of state) than a schedule may hold."""
-    if count > LIMIT:
-        raise ValueError(f"more than {LIMIT:,} arrivals; lower the rate or shorten the run")
-
-
-def positive(**values: float) -> None:
-    for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a positive number, not {value:g}")
-
-
-def not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be zero or more, not {value:g}")
-
-
-def between(low: float, high: float, **values: float) -> None:
-    for name, value in values.items():
-        if not low <= value <= high:
-            raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")

@@ -15,8 +15,8 @@ from itertools import chain, islice
 
 import numpy as np
 
-from loadgen import schedule
-from loadgen.traces.faults import LineFault, cut, quote
+from loadgen.arrivals.checks import LIMIT
+from loadgen.arrivals.traces.faults import LineFault, cut, quote
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 """Units of time and how many decimal places they lie below the second."""
@@ -176,8 +176,8 @@ def read_count(line: int, text: str) -> float:
     value = read_number(line, text)
     if value % 1:
         raise LineFault(line, f"{cut(text)} is not a whole number of arrivals")
-    if value > schedule.LIMIT:
-        raise LineFault(line, f"{cut(text)} in a minute is more than {schedule.LIMIT:,} arrivals, the most of a run")
+    if value > LIMIT:
+        raise LineFault(line, f"{cut(text)} in a minute is more than {LIMIT:,} arrivals, the most of a run")
     return value
 
 
@@ -206,6 +206,6 @@ def explain(text: str, expected: str) -> str:
 
 def limit(cells: Cells) -> Cells:
     """The same cells; raises LineFault for more than a schedule may hold."""
-    yield from islice(cells, schedule.LIMIT)
+    yield from islice(cells, LIMIT)
     for line, _ in cells:
-        raise LineFault(line, f"more than {schedule.LIMIT:,} rows; cut the file")
+        raise LineFault(line, f"more than {LIMIT:,} rows; cut the file")

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loadgen.traces.cells import is_value
-from loadgen.traces.faults import LineFault, cut, quote
-from loadgen.traces.rows import Table
+from loadgen.arrivals.traces.cells import is_value
+from loadgen.arrivals.traces.faults import LineFault, cut, quote
+from loadgen.arrivals.traces.rows import Table
 
 NAMES = {
     "timestamps": (
