@@ -103,6 +103,8 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
         blocks_on_disk.write(directory, ("image",), 1)
     for directory in (capacity, twice):
         (directory / "capacity.json").write_text(json.dumps({"image": blocks_on_disk.capacity("image")}))
+        described = json.loads((directory / "run.json").read_text())
+        (directory / "run.json").write_text(json.dumps({**described, "kind": "capacity"}))
     code, _, errors = again(monkeypatch, capsys, capacity, own)
     assert code == 0, errors
     shown = (own / "report.html").read_text()
