@@ -115,6 +115,8 @@ def turn(server: Server, stage: Stage, order: Sequence[int]) -> Turn:
         idle, cpu = idle_seconds(server.cores) - idle, server.cpu_seconds() - cpu
     available = wall * len(server.cores)
     done = difference(before, server.statistics(), stage.steps)
+    if lacking := [step for step in stage.steps if step not in done]:
+        raise Unavailable(f"{stage.name}: no statistics of {', '.join(lacking)}: was it reloaded meanwhile?")
     batches = {model: figures["mean_batch"] for model, figures in done.items()}
     others = max(0, available - idle - cpu) / available
     return Turn(len(order) / wall, cpu / len(order), cpu / available, others, batches)
