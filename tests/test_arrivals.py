@@ -121,9 +121,27 @@ def test_the_seed_alone_decides_the_schedule(spec):
     assert process.schedule(60, 1).digest != process.schedule(60, 2).digest
 
 
-def test_a_schedule_stays_the_same_from_one_version_to_the_next():
-    assert parse("poisson:rate=20").schedule(60, 1).digest == "86e6f8689db8"
-    assert parse("uniform:min=0.02,max=0.08").schedule(60, 1).digest == "ab7f9de4bfab"
+@pytest.mark.parametrize(
+    ("spec", "first", "seventh"),
+    [
+        ("constant:rate=20", "e3fdd6912189", "e3fdd6912189"),
+        ("uniform:min=0.02,max=0.08", "ab7f9de4bfab", "29daa1889b3c"),
+        ("poisson:rate=20", "86e6f8689db8", "4ddec4850088"),
+        ("gamma:rate=20,cv=3", "097af3e45bf7", "f86e4b1556f9"),
+        ("pareto:rate=20,alpha=1.5", "deeaaefda6db", "95318053444d"),
+        ("onoff:on_rate=100,on=1,off=4", "bbb66efcce89", "144ffafaec41"),
+        ("mmpp:rates=5/50/200,durations=10/2/0.5", "38c194a4c487", "9186bfd45054"),
+        ("ramp:from=5,to=50,over=60", "69811c9287af", "2a27e2b98245"),
+        ("step:rates=5/10/20/40,every=15", "25131980a530", "c891dfa22fbc"),
+        ("spike:rate=10,peak=100,at=20,lasts=5", "7d2492f5a358", "e19f761070a3"),
+        ("sine:rate=20,amplitude=0.8,period=30", "f5bda7a3d2a3", "ef6afe8e1eaa"),
+        ("video:cameras=16,fps=30,phase=random,jitter=0.005", "f32ab020a292", "8c365d5e463a"),
+        ("video:cameras=4,fps=25,phase=staggered", "5365c999b96a", "5365c999b96a"),
+    ],
+)
+def test_a_schedule_stays_the_same_from_one_version_to_the_next(spec, first, seventh):
+    process = parse(spec)
+    assert (process.schedule(60, 1).digest, process.schedule(60, 7).digest) == (first, seventh)
 
 
 @pytest.mark.parametrize("spec", OPEN)

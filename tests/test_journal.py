@@ -1,5 +1,6 @@
 """Laws of the samples' file: what was written can be read, whatever came after."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def same(read, kept: list[Sample]) -> bool:
 def test_what_is_written_can_be_read_before_anything_is_closed(tmp_path):
     written(tmp_path / "deep" / "samples.journal", several())
     assert same(journal.read(tmp_path / "deep" / "samples.journal"), several())
+
+
+def test_the_journals_bytes_stay_the_same_from_one_version_to_the_next(tmp_path):
+    written(tmp_path / "samples.journal", several()).close()
+    assert hashlib.sha256((tmp_path / "samples.journal").read_bytes()).hexdigest()[:16] == "ebd90694c7a455a4"
+    assert (tmp_path / "samples.reasons").read_text("utf-8").splitlines() == [
+        "reason, 1\u00e9",
+        "reason, 2\u00e9",
+        "reason, 3\u00e9",
+        "reason, 0\u00e9",
+    ]
 
 
 def test_half_a_record_at_the_end_is_left_out(tmp_path):
