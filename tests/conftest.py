@@ -13,8 +13,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Where the tests run in a shell's background Ctrl-C is ignored, and would be by all that they start.
+# Processes inherit ignored signals: Ctrl-C in a shell's background, SIGHUP under `nohup`. What the tests start must heed
+# both. A handler of Python's own is not inherited, so the tests themselves still outlive their terminal under `nohup`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def launch(*arguments, python=sys.executable, timeout=800, **environment) -> subprocess.CompletedProcess:

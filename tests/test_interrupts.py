@@ -43,7 +43,7 @@ def size(folder: Path, pattern: str) -> int:
 
 
 def ended(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert "Traceback" not in output and "object at 0x" not in output, output
     return output
 
