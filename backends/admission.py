@@ -28,8 +28,8 @@ import traceback
 from collections import deque
 
 import triton_python_backend_utils as pb
-from gauges import Gauges, Metrics
 from messages import one_line
+from triton_metrics import Gauges, Metrics
 
 POLL_INTERVAL = 0.05  # seconds between two looks, and so how long a refusal may take
 BUSY_AGE, IDLE_AGE = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import address, arrivals, command, interrupts, machine, payloads
-from loadgen.arms import Arm, Mode
-from loadgen.openloop import OpenLoop
-from loadgen.samples import tabulated
-from loadgen.serverside import Server, Unavailable, difference
-from loadgen.summary import summary
-from loadgen.workloads import AUDIO, IMAGE
+from crossover.measurement import host
+from crossover.measurement.server_statistics import Server, Unavailable, difference
+from loadgen import address, arrivals, command, interrupts
+from loadgen.arm import Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.samples.sample import tabulated
+from loadgen.samples.summary import summary
 from serving import Failure
-from serving.rest import Rest
+from serving.triton_api import Rest
+from workloads import payloads
+from workloads.workload import AUDIO, IMAGE
 
 POLICY = {"max_queue_size": 256, "default_timeout_microseconds": 10_000_000, "timeout_action": "REJECT"}
 EVERY_SIZE = list(range(1, 9))
@@ -76,7 +78,7 @@ def main() -> int:
 
 def tables(server: Server) -> None:
     """Raises Failure, Unavailable; the server's own settings are back even then, if it lives."""
-    machine.pin(machine.others(server.cores))
+    host.pin(host.others(server.cores))
     for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
         model = workload.client.model
         own = server.get(f"/v2/models/{model}/config")

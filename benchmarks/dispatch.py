@@ -15,14 +15,16 @@ from pathlib import Path
 
 import soundfile
 
-from loadgen import arrivals, command, machine, payloads
-from loadgen.arms import Arm, Mode
+from crossover.measurement import host
+from crossover.measurement.server_statistics import Server, Unavailable
+from loadgen import arrivals, command
+from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import positive
-from loadgen.openloop import OpenLoop
-from loadgen.samples import COMPLETED, tabulated
-from loadgen.serverside import Server, Unavailable
-from loadgen.summary import summary
-from loadgen.workloads import AUDIO, IMAGE, Workload
+from loadgen.client.open_loop import OpenLoop
+from loadgen.samples.sample import COMPLETED, tabulated
+from loadgen.samples.summary import summary
+from workloads import payloads
+from workloads.workload import AUDIO, IMAGE, Workload
 
 
 def small(workload: Workload) -> list[payloads.Payload]:
@@ -81,9 +83,9 @@ def main() -> int:
 
 def table(server: Server, options: argparse.Namespace) -> None:
     """Print a line for every arm, rate and repetition. Raises Unavailable at the first that nothing was answered of."""
-    cores = machine.others(server.cores)
-    machine.pin(cores)
-    print(f"{machine.cpu_model()}; client cores {cores}, server cores {server.cores}")
+    cores = host.others(server.cores)
+    host.pin(cores)
+    print(f"{host.cpu_model()}; client cores {cores}, server cores {server.cores}")
     print(
         f"{'arm':<24} {'rate/s':>6} {'lag p50':>7} {'p99':>7} {'max ms':>7} {'fired off':>9} {'completed':>9}"
         f" {'dropped':>8} {'cpu ms':>7} {'stall':>6}"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.null_server import Load
 from benchmarks.perf_analyzer import PERCENTILES
-from benchmarks.sink import Load
 from serving import Failure
 
 WARM = 0.1  # of a run: left out, as of ours

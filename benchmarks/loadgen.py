@@ -18,11 +18,13 @@ from statistics import median
 
 import psutil
 
-from benchmarks import h2load, perf_analyzer, sink, tables
-from benchmarks.clients import Clients
+from benchmarks import h2load, null_server, perf_analyzer, tables
+from benchmarks.client_process import Clients
 from benchmarks.tables import Run, Runs, pick
-from loadgen import command, files, machine
-from loadgen.serverside import Unavailable
+from crossover.measurement import host
+from crossover.measurement.server_statistics import Unavailable
+from loadgen import command
+from loadgen.samples import atomic_write
 from serving import ROOT, Failure
 from serving.__main__ import Parser
 
@@ -133,14 +135,14 @@ def apart() -> tuple[list[int], list[int]]:
 def run(options: argparse.Namespace, report: dict) -> None:
     rival = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
     cores = report["cores"]
-    with tempfile.TemporaryDirectory(prefix="crossover-") as folder, sink.running(cores["server"]) as server:
+    with tempfile.TemporaryDirectory(prefix="crossover-") as folder, null_server.running(cores["server"]) as server:
         measure(options, Clients(server, rival, cores["client"], Path(folder)), report)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks.loadgen", description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--payloads", nargs="+", choices=sink.LOADS, default=list(sink.LOADS), help="default: all")
+    add("--payloads", nargs="+", choices=null_server.LOADS, default=list(null_server.LOADS), help="default: all")
     add("--parts", nargs="*", choices=PARTS, default=PARTS, help="after the maximum rates; default: all")
     add("--repetitions", type=int, default=3, help="turns of each client (default: %(default)s)")
     add("--seconds", type=float, default=3, help="of one run (default: %(default)s)")
@@ -158,7 +160,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     client, server = apart()
-    report = {"machine": machine.describe(), "cores": {"client": client, "server": server}, "max": {}}
+    report = {"machine": host.describe(), "cores": {"client": client, "server": server}, "max": {}}
     report |= {part: {} for part in PARTS}
     about = report["machine"]
     print(f"{about['cpu']}, {about['cores']} cores: client on core {client[0]}, server on core {server[0]}")
@@ -177,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     if report["max"]:
         path = options.reports / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") / "bench-loadgen.json"
         path.parent.mkdir(parents=True)
-        files.write_json(path, {"complete": code == 0, **report})
+        atomic_write.write_json(path, {"complete": code == 0, **report})
         print(f"results: {path}")
     return code
 

@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.sink import Load
+from benchmarks.null_server import Load
 from serving import ROOT, Failure, wheel
 
 LIBRARIES = ("libb64.so.0d", "libcudart.so.12")

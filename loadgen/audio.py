@@ -9,13 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadgen import users
-from loadgen.workloads import AUDIO
+from loadgen.locust_plugin import user
+from workloads.workload import AUDIO
 
 
-class AudioUser(users.OpenLoopUser):
+class AudioUser(user.OpenLoopUser):
     workload = AUDIO
 
 
-Shape = users.Shape
-users.install(AUDIO)
+Shape = user.Shape
+user.install(AUDIO)

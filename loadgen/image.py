@@ -9,13 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loadgen import users
-from loadgen.workloads import IMAGE
+from loadgen.locust_plugin import user
+from workloads.workload import IMAGE
 
 
-class ImageUser(users.OpenLoopUser):
+class ImageUser(user.OpenLoopUser):
     workload = IMAGE
 
 
-Shape = users.Shape
-users.install(IMAGE)
+Shape = user.Shape
+user.install(IMAGE)

@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from serving import Failure, commands, local, plan, state
+from serving import Failure, commands, local, state, thread_plan
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         add("--host", type=address, default="127.0.0.1", help="address to listen on (default: %(default)s)")
         add("--cores", default=cores, help=f"all, or a list like 0-3,6 (default: {cores or 'the upper half'})")
         add(
-            "--slo", type=int, metavar="MS", default=plan.SLO,
+            "--slo", type=int, metavar="MS", default=thread_plan.SLO,
             help="refuse (503) what would take longer; 0 lets queues grow without bound (default: %(default)s)",
         )  # fmt: skip
         for number, kind in enumerate(state.PORTS):
@@ -85,7 +85,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         subs[options.command].error(f"unrecognized arguments: {' '.join(options.rest)}")
     if options.command in ("up", "run"):
         try:
-            options.cores = plan.server_cores(options.cores)
+            options.cores = thread_plan.server_cores(options.cores)
         except ValueError as bad:
             subs[options.command].error(str(bad))
         if len({getattr(options, f"{kind}_port") for kind in state.PORTS}) < len(state.PORTS):

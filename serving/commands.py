@@ -9,11 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from serving import ROOT, Failure, canary, docker, local, state
-from serving.plan import describe, listed, plan
-from serving.rest import Rest
+from serving import ROOT, Failure, docker, local, smoke_test, state
 from serving.state import ASKED
 from serving.supervisor import Supervisor
+from serving.thread_plan import describe, listed, plan
+from serving.triton_api import Rest
 
 REPAIR = 60.0  # seconds that a supervisor which `up` started again has to bring back what died before it
 
@@ -77,7 +77,7 @@ def status(options):
     say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models)}")
     if record["engine"] == "local" and not local.supervisors(record["name"]):
         say("supervisor: none, a stub that dies stays dead; `up` starts one")
-    canary.sing(rest)
+    smoke_test.sing(rest)
     say("canary   image and audio both answer")
     return 1 if unready else 0
 
@@ -133,10 +133,10 @@ def supervise(options):
 def probe(options):
     """one inference through each ensemble; exit 1 unless both answer"""
     rest = Rest(f"127.0.0.1:{options.http_port}")
-    if options.recent and canary.sung(rest, options.recent):
+    if options.recent and smoke_test.sung(rest, options.recent):
         say(f"both have answered in the last {options.recent:g} s")
         return
-    canary.sing(rest)
+    smoke_test.sing(rest)
     say("image and audio both answer")
 
 
@@ -219,7 +219,7 @@ def already(record: dict, options) -> None:
     deadline = time.monotonic() + (REPAIR if alone else 0)
     while True:
         try:
-            canary.sing(Rest(record["address"]))
+            smoke_test.sing(Rest(record["address"]))
             break
         except Failure as failure:
             if time.monotonic() > deadline:

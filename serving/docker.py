@@ -5,9 +5,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from serving import ROOT, Failure, canary, local, repository
-from serving.plan import listed
-from serving.rest import Rest
+from serving import ROOT, Failure, local, model_loader, smoke_test
+from serving.thread_plan import listed
+from serving.triton_api import Rest
 
 UP = "serving: up"  # what `run` prints once its canary has answered
 
@@ -97,7 +97,7 @@ def up(record: dict, state: Path, say) -> None:
     """Build the image, start the container and wait for its canary. Whoever calls clears what a failure leaves."""
     local.check_ports(record)
     if record["weights"] == "real":
-        repository.check()
+        model_loader.check()
     log = state / "build.log"
     say(f"  building the image (minutes the first time; {log} grows meanwhile)")
     with log.open("w") as output:
@@ -105,7 +105,7 @@ def up(record: dict, state: Path, say) -> None:
             if compose(record, step, output).returncode:
                 raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
     follow(record["name"], say)
-    canary.sing(Rest(record["address"]))
+    smoke_test.sing(Rest(record["address"]))
     first = quiet("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
     record["container_pid"] = int(first) if first else None  # as this machine counts: whose CPU time to report
 

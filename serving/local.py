@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from serving import ROOT, Failure, canary, repository, wheel
+from serving import ROOT, Failure, model_loader, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
-from serving.rest import Rest, Unreachable
+from serving.triton_api import Rest, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
 DRAIN = 10  # seconds at most that a server is given to answer what it has accepted; less if its SLO is shorter
@@ -49,7 +49,7 @@ def flags(record: dict, steps: Path) -> list[str]:
     return [
         f"--id={record['name']}",
         f"--model-repository={steps}",
-        f"--model-repository={repository.ENSEMBLES}",
+        f"--model-repository={model_loader.ENSEMBLES}",
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",  # which starts every stub twice; the configurations are complete
         f"--http-address={host}",
@@ -130,8 +130,8 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
         if server.poll() is not None:
             raise Unreachable(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    repository.load_all(rest, record["name"], steps, record["configs"], say)
-    canary.sing(rest)
+    model_loader.load_all(rest, record["name"], steps, record["configs"], say)
+    smoke_test.sing(rest)
     say("  canary: a photograph through image and a sound through audio, both answered")
 
 
@@ -143,8 +143,8 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     name = record["name"]
     program = wheel.tritonserver(state)
     check_ports(record)
-    steps = repository.steps(record["weights"], state)
-    record["configs"] = repository.configurations(steps, record["plan"], metrics(record))
+    steps = model_loader.steps(record["weights"], state)
+    record["configs"] = model_loader.configurations(steps, record["plan"], metrics(record))
     try:
         if log:
             log.unlink(missing_ok=True)
@@ -188,7 +188,7 @@ def drain(record: dict) -> None:
     rest = Rest(record["address"], record["admin_key"])
     deadline = time.monotonic() + max(EXIT_TIMEOUT, min(DRAIN, record["slo"] / 1e3 or DRAIN))
     with contextlib.suppress(Failure):
-        for models in (repository.names(repository.ENSEMBLES), record["plan"]):
+        for models in (model_loader.names(model_loader.ENSEMBLES), record["plan"]):
             for model in models:
                 rest.unload(model)
             while time.monotonic() < deadline and {rest.index().get(model) for model in models} & {

@@ -27,10 +27,10 @@ import select
 import signal
 import time
 
-from serving import Failure, canary, local, repository
-from serving.hangs import HUNG, Hangs
+from serving import Failure, local, model_loader, smoke_test
+from serving.hang_detector import HUNG, Hangs
 from serving.processes import Stub, stubs
-from serving.rest import Rest
+from serving.triton_api import Rest
 
 RESCAN = 5.0  # seconds between two looks for what no process's end has told: stubs started since, a repair that failed
 BEGUN = 60.0  # seconds after which shared memory without a stub is no longer that of a stub about to start
@@ -145,7 +145,7 @@ class Supervisor:
     def instances(self, model: str) -> int:
         """How many stubs the model has by rights; none where its backend is a native one."""
         config = self.configs[model]
-        groups = config["instance_group"] if repository.in_stubs(config["backend"]) else []
+        groups = config["instance_group"] if model_loader.in_stubs(config["backend"]) else []
         return sum(group.get("count", 1) for group in groups)
 
     def reload(self, model: str, alive: bool) -> bool:
@@ -153,7 +153,7 @@ class Supervisor:
         import tritonclient.grpc  # here, as most supervisors never need its memory
         from tritonclient.utils import InferenceServerException
 
-        config, patience = json.dumps(self.configs[model]), repository.LONGEST if alive else repository.PROMPT
+        config, patience = json.dumps(self.configs[model]), model_loader.LONGEST if alive else model_loader.PROMPT
         headers = {"triton-grpc-protocol-admin-key": self.key}
         direct = [("grpc.enable_http_proxy", 0)]
         try:
@@ -165,8 +165,8 @@ class Supervisor:
                 except InferenceServerException as slow:
                     if alive or slow.status() != "StatusCode.DEADLINE_EXCEEDED":
                         raise
-                    repository.await_load(self.rest, self.name, model, bool(self.instances(model)))
-        except repository.Stuck as stuck:
+                    model_loader.await_load(self.rest, self.name, model, bool(self.instances(model)))
+        except model_loader.Stuck as stuck:
             self.tell(f"{stuck}; `down`, then `up` brings it back")
             self.restart()
             return False
@@ -178,7 +178,7 @@ class Supervisor:
 
     def verdict(self) -> str:
         try:
-            canary.sing(self.rest, PATIENCE)
+            smoke_test.sing(self.rest, PATIENCE)
         except Failure as failure:
             return f"but {failure}"
         return "image and audio answer"

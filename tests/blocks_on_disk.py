@@ -9,16 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals, blocks, bound, journal, page, report
-from loadgen.arms import PLACEMENTS
-from loadgen.bursts import bursts
-from loadgen.conditions import LAWS
-from loadgen.crossing import says
-from loadgen.run_directory import FORMAT
-from loadgen.samples import COMPLETED, FAILED, Sample
-from loadgen.summary import summary
-from loadgen.validity import Facts, judge
-from loadgen.workloads import WORKLOADS
+from crossover import report_command as report
+from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.client_modes.conditions import LAWS
+from crossover.experiments.efficiency import result as efficiency_result
+from crossover.experiments.sweep.result import says
+from crossover.measurement import trial
+from crossover.measurement.run_directory import FORMAT
+from crossover.report import html
+from loadgen import arrivals
+from loadgen.arm import PLACEMENTS
+from loadgen.samples import journal
+from loadgen.samples.sample import COMPLETED, FAILED, Sample
+from loadgen.samples.summary import summary
+from loadgen.samples.validity import Facts, judge
+from workloads.workload import WORKLOADS
 
 MS = 1_000_000
 RATES = {"image": 7.5, "audio": 2.4}
@@ -76,7 +81,7 @@ def block(directory: Path, workload: str, placement: str, round: int, seconds: f
     result = summary(book, seconds, reasons)
     facts = Facts(cpu_share=0.1, hub_stall=0.01, complete=True, due=len(schedule))
     journal.to_parquet(path, [f"{workload}-a", f"{workload}-b"])
-    made = blocks.Block(
+    made = trial.Block(
         workload=workload,
         arm=f"{workload} {placement} async:1",
         placement=placement,
@@ -106,7 +111,7 @@ def write(directory: Path, workloads=("image", "audio"), rounds: int = 7, broken
                 wrong = broken if (workload, placement, round) == (workloads[0], "server", 3) else ""
                 block(directory, workload, placement, round, 30 if workload == "audio" else 10, wrong)
     (directory / "run.json").write_text(json.dumps(run(workloads, rounds), indent=1) + "\n")
-    return blocks.read(directory)
+    return trial.read(directory)
 
 
 def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
@@ -217,16 +222,17 @@ def study(workload: str) -> dict:
 def efficiency(workload: str) -> dict:
     """Of an ensemble of two steps, in two repetitions."""
 
-    def turns(rate: float, cpu: float, **batches: float) -> list[bound.Turn]:
-        return [bound.Turn(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
+    def turns(rate: float, cpu: float, **batches: float) -> list[efficiency_result.Turn]:
+        return [efficiency_result.Turn(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
 
     first, *_, network = WORKLOADS[workload].steps[:2]
     alone = {first: turns(96.0, 0.0102, **{first: 4.0}), network: turns(12.9, 0.0771, **{network: 1.0})}
-    return {workload: bound.result({workload: turns(11.2, 0.086, **{first: 1.6, network: 1.2}), **alone}, cores=1)}
+    ensemble = turns(11.2, 0.086, **{first: 1.6, network: 1.2})
+    return {workload: efficiency_result.result({workload: ensemble, **alone}, cores=1)}
 
 
 if __name__ == "__main__":
     at = Path(sys.argv[1])
     kept = write(at)
     summary_json = report.evaluate(run(), kept) | optional()
-    print(page.write(at, run(), kept, summary_json))
+    print(html.write(at, run(), kept, summary_json))

@@ -13,13 +13,18 @@ import pytest
 
 from tests.conftest import ROOT
 
+FOLDERS = {"bench": "compare", "capacity": "capacity", "crossover": "sweep", "efficiency": "efficiency"}
+MODULES = {
+    command: f"crossover.experiments.{folder}.run" for command, folder in {**FOLDERS, "study": "client_modes"}.items()
+}
+
 
 def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
-    module = f"loadgen.{experiment}"
-    imports = f"import sys; from loadgen import command, {experiment}, search, sweeping, sweeps"
-    script = f"{imports}; {shorter}; sys.exit(command.run({experiment}.main))"
-    command = ["-c", script] if shorter else ["-m", module]
+    imports = f"import sys; from loadgen import command; from {MODULES[experiment]} import main; "
+    imports += "from crossover.experiments.capacity import search; from crossover.experiments.sweep import grid, points"
+    script = f"{imports}; {shorter}; sys.exit(command.run(main))"
+    command = ["-c", script] if shorter else ["-m", f"loadgen.{experiment}"]
     full = [sys.executable, *command, *map(str, arguments)]
     return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -69,7 +74,7 @@ def only(reports: Path) -> Path:
 
 def again(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     """(exit code, output, errors) of `python -m loadgen.report ...`."""
-    from loadgen import report
+    from crossover import report_command as report
 
     monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
     code = report.main()
@@ -80,7 +85,7 @@ def refuses(experiment: str, arguments: list[str], says: str, monkeypatch, capsy
     """A wrong flag is one line, or argparse's usage and a line, and exit code 2."""
     monkeypatch.setattr(sys, "argv", [experiment, *arguments])
     with pytest.raises(SystemExit) as stopped:
-        importlib.import_module(f"loadgen.{experiment}").main()
+        importlib.import_module(MODULES[experiment]).main()
     assert stopped.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert says in said[-1]

@@ -215,7 +215,7 @@ DUES = [round(time * 1e9) for time in drawn("constant:rate=200", 60)]
 
 
 def paced_absolutely() -> np.ndarray:
-    from loadgen.openloop import pace
+    from loadgen.client.open_loop import pace
 
     clock, fired = Clock(), []
     pace(DUES, lambda index: fired.append((DUES[index], clock.ns)), clock.until)

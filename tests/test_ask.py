@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from loadgen.payloads import CLIPS
 from tests.conftest import ROOT
+from workloads.payloads import CLIPS
 
 PHOTOGRAPH, SOUND = ROOT / "serving" / "canary.jpg", CLIPS / "light-16k-mono.wav"
 

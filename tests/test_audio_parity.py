@@ -16,7 +16,7 @@ from preprocess.limits import MAX_SAMPLES, MAX_SECONDS
 from tests import sounds
 
 LIMIT = 1e-4
-CLIPS = Path(__file__).parents[1] / "loadgen" / "clips"
+CLIPS = Path(__file__).parents[1] / "workloads" / "clips"
 SPOKEN = sorted(clip for clip in CLIPS.rglob("*") if clip.suffix in {".wav", ".flac", ".mp3", ".ogg"})
 RATES = (8_000, 16_000, 22_050, 44_100, 48_000)
 ENCODINGS = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen import blocks, samples
+from crossover.measurement import trial
+from loadgen.samples import sample as samples
 from tests import blocks_on_disk
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
@@ -31,7 +32,7 @@ def finished(server, tmp_path_factory):
 
 def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finished):
     _, directory, summary = finished
-    measured = blocks.read(directory)
+    measured = trial.read(directory)
     assert len(measured) == 2 * 2 * 4
     for name in summary["workloads"]:
         for turn in (1, 2):
@@ -45,7 +46,7 @@ def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finis
 
 def test_the_books_of_every_arm_balance_and_agree_with_its_samples(finished):
     _, directory, summary = finished
-    measured = blocks.read(directory)
+    measured = trial.read(directory)
     for workload in summary["workloads"].values():
         for arm in workload["arms"]:
             books = dict(arm["books"])
@@ -127,7 +128,7 @@ def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
     assert summary["complete"] is False
     assert not list(directory.glob("*/*/*.journal"))
     goes_on("bench", directory, *arguments)
-    measured = blocks.read(directory)
+    measured = trial.read(directory)
     assert len(measured) == 6 and all(block.facts["complete"] for block in measured)
 
 
@@ -137,7 +138,7 @@ def test_a_control_compares_an_arm_with_itself(server, tmp_path):
         "--control", "aa", "--arrivals", "poisson:rate=8", "--reports", tmp_path,
     )  # fmt: skip
     assert code in (0, 3), output
-    assert {block.arm for block in blocks.read(report(tmp_path)[0])} == {
+    assert {block.arm for block in trial.read(report(tmp_path)[0])} == {
         "audio client async:1",
         "audio client async:1 again",
     }

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks import h2load, loadgen, ours, perf_analyzer, sink, tables
-from benchmarks.clients import Clients
-from loadgen.samples import COMPLETED, FAILED, RECORD, STATUSES
+from benchmarks import crossover_client, h2load, loadgen, null_server, perf_analyzer, tables
+from benchmarks.client_process import Clients
+from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
 from serving import Failure, local, state
 from tests.conftest import ROOT
 
@@ -39,7 +39,7 @@ def test_a_report_without_figures_is_a_failure_in_one_line(tmp_path, content):
 def test_it_is_told_the_shape_of_what_it_sends(tmp_path, name, shape):
     (tmp_path / "bytes").write_bytes(b"\0" * 7)
     rival = perf_analyzer.PerfAnalyzer(tmp_path / "pa", {})
-    command = rival.command("http://127.0.0.1:1", sink.LOADS[name], tmp_path, tmp_path / "csv", ["--async"], 3)
+    command = rival.command("http://127.0.0.1:1", null_server.LOADS[name], tmp_path, tmp_path / "csv", ["--async"], 3)
     assert command[command.index("--shape") + 1] == f"bytes:{shape}"
     assert command[command.index("-u") + 1] == "127.0.0.1:1"
     assert command[command.index("-p") + 1] == "1000"  # three windows in three seconds
@@ -82,7 +82,7 @@ def test_a_request_of_h2loads_that_failed_is_a_failure(tmp_path, status):
         h2load.read(h2load.log(tmp_path), 2.0)
 
 
-@pytest.mark.parametrize("load", sink.LOADS.values(), ids=sink.LOADS)
+@pytest.mark.parametrize("load", null_server.LOADS.values(), ids=null_server.LOADS)
 def test_what_is_sent_is_never_copied(load):
     content = load.content()
     tensor = load.tensor(content)
@@ -91,7 +91,7 @@ def test_what_is_sent_is_never_copied(load):
 
 
 def test_the_payloads_are_those_of_the_comparison():
-    sizes = {name: len(load.content()) for name, load in sink.LOADS.items()}
+    sizes = {name: len(load.content()) for name, load in null_server.LOADS.items()}
     assert sizes.pop("jpeg") == pytest.approx(200e3, rel=0.05)
     assert sizes == {"small": 64, "tensor": 602_112}
 
@@ -104,7 +104,7 @@ def test_our_figures_leave_the_warm_up_out_and_count_errors():
     records["done"][:5] += 3 * 10**7  # connecting
     records["status"] = STATUSES.index(COMPLETED)
     records["status"][-1] = STATUSES.index(FAILED)
-    found = ours.report(records, cpu_seconds=0.05)
+    found = crossover_client.report(records, cpu_seconds=0.05)
     assert (found["requests"], found["errors"]) == (100, 1)
     assert found["rate"] == pytest.approx(100)
     assert found["cpu_ms"] == pytest.approx(0.5)
@@ -150,9 +150,9 @@ def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, cap
 
 def test_the_sinks_answer_our_requests_and_those_of_h2load(tmp_path):
     client, cores = loadgen.apart()
-    with sink.running(cores) as server:
+    with null_server.running(cores) as server:
         clients, third = Clients(server, None, client, tmp_path), h2load.installed()
-        for name in sink.LOADS:
+        for name in null_server.LOADS:
             assert clients.ours(name, "--rate", 50, "--seconds", 0.4)["requests"] == 20
             if third:
                 assert clients.third(name, 50, 1)["latency"]["p50"] > 0

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loadgen import bootstrap
-from loadgen.bootstrap import Pool, least, more, quotient
+from crossover.analysis import bootstrap
+from crossover.analysis.bootstrap import Pool, least, more, quotient
 
 FEW = 500  # resamples: as good as 2000 for coverage, four times as fast
 ALPHA = 1e-3

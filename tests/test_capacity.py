@@ -9,20 +9,31 @@ import gevent
 import numpy as np
 import pytest
 
-from loadgen import blocks, carried
-from loadgen.arms import Arm, Mode
+from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.capacity import result as capacity_result
+from crossover.experiments.capacity.probe import TRIES, Hopeless, Probing, until
+from crossover.experiments.capacity.run import LOADS, estimate, plans, shares
+from crossover.experiments.capacity.search import (
+    HALVINGS,
+    RESOLUTION,
+    SPOILT,
+    Outcome,
+    allowed,
+    bracket,
+    judged,
+    requests,
+    search,
+)
+from crossover.experiments.experiment import exactly
+from crossover.measurement import trial
+from crossover.measurement.retry import Attempts
+from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
-from loadgen.attempts import Attempts
-from loadgen.bursts import bursts
-from loadgen.capacity import LOADS, estimate, plans, shares
-from loadgen.experiment import exactly
-from loadgen.probing import TRIES, Hopeless, Probing, until
-from loadgen.search import HALVINGS, RESOLUTION, SPOILT, Outcome, allowed, bracket, judged, requests, search
-from loadgen.summary import early_stopping, needed
-from loadgen.validity import RULES
-from loadgen.workloads import WORKLOADS
+from loadgen.samples.summary import early_stopping, needed
+from loadgen.samples.validity import RULES
 from tests.blocks_on_disk import block
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
+from workloads.workload import WORKLOADS
 
 MU = 100.0  # of the simulated servers, per second
 
@@ -222,7 +233,7 @@ def test_a_request_that_mostly_waited_for_the_client_is_the_clients(tmp_path, mo
     measured = block(tmp_path, "image", "client", 1, seconds=30)
     records = measured.records.copy()
     records["began"] = records["done"] - 1
-    monkeypatch.setattr(blocks.Block, "records", property(lambda self: records))
+    monkeypatch.setattr(trial.Block, "records", property(lambda self: records))
     assert judged(measured, 7.5, slo=1, percentile=90).limit == "client"
 
 
@@ -267,7 +278,7 @@ def test_a_server_has_a_capacity_and_everything_is_on_disk(finished):
     assert {point["arm"] for point in found["curve"]} == {best["arm"]}
     assert [row["arrivals"] for row in found["burstiness"]] == list(bursts())
     assert json.loads((directory / "run.json").read_text())["complete"]
-    kept = blocks.read(directory)
+    kept = trial.read(directory)
     assert len(kept) >= len(best["probes"]) + len(bursts())
     assert not list(directory.rglob("*.journal"))
     assert f"{best['rate']:.3g}" in output
@@ -279,7 +290,7 @@ def test_its_report_says_the_same_and_can_be_made_again(finished, monkeypatch, c
     output, directory = finished
     page = directory / "report.html"
     found = json.loads((directory / "capacity.json").read_text())
-    [said] = carried.sentences(found)["audio"]
+    [said] = capacity_result.sentences(found)["audio"]
     assert said.replace(" %", "\N{NO-BREAK SPACE}%") in page.read_text()
     before = page.read_text()
     page.unlink()
@@ -360,8 +371,9 @@ def test_every_outcome_has_its_sentence(client, server, says):
         {"arm": f"image {where} async:1", "rate": rate, "limited_by": where, **limits}
         for where, rate in (("client", client), ("server", server))
     ]
-    assert says in carried.sentence("image", found)
-    assert carried.sentence("image", found).startswith("For photographs, p95 stays within 51 ms (99 % confidence) ")
+    sentence = capacity_result.sentence("image", found)
+    assert says in sentence
+    assert sentence.startswith("For photographs, p95 stays within 51 ms (99 % confidence) ")
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):

@@ -7,12 +7,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loadgen import bootstrap, report
-from loadgen.blocks import Block
-from loadgen.comparison import Comparison, between, compare, incompatible, interval, judged, precise, sentence, text
-from loadgen.samples import COMPLETED, RECORD, STATUSES
-from loadgen.table import verdicts as verdicts_of
-from loadgen.validity import RULES, UNANSWERED
+from crossover import report_command as report
+from crossover.analysis import bootstrap
+from crossover.analysis.comparison import (
+    Comparison,
+    between,
+    compare,
+    incompatible,
+    interval,
+    judged,
+    precise,
+    sentence,
+    text,
+)
+from crossover.experiments.compare.tables import verdicts as verdicts_of
+from crossover.measurement.trial import Block
+from loadgen.samples.sample import COMPLETED, RECORD, STATUSES
+from loadgen.samples.validity import RULES, UNANSWERED
 from tests.blocks_on_disk import run
 from tests.test_bootstrap import ALPHA, FEW, Process
 

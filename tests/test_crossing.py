@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen import crossing as crossings
-from loadgen import curves
-from loadgen.turning import turn
+from crossover.analysis.crossing_point import turn
+from crossover.experiments.sweep import result as crossings
+from crossover.report import curves
 from tests.test_comparison import block
 
 

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadgen import crossing as crossings
-from loadgen import crossover, network
-from loadgen.serverside import Server
-from loadgen.sites import Site
-from loadgen.sweeps import Place
+from crossover.experiments.sweep import network_link
+from crossover.experiments.sweep import result as crossings
+from crossover.experiments.sweep import run as sweep_run
+from crossover.experiments.sweep.grid import Place
+from crossover.experiments.sweep.site import Site
+from crossover.measurement.server_statistics import Server
 from serving.state import name
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -33,10 +34,10 @@ def options(**given) -> SimpleNamespace:
 def unlinked(monkeypatch):
     @contextmanager
     def link(name):
-        raise network.Missing("tc is not installed (Debian: iproute2)")
+        raise network_link.Missing("tc is not installed (Debian: iproute2)")
         yield
 
-    monkeypatch.setattr(network, "link", link)
+    monkeypatch.setattr(network_link, "link", link)
 
 
 @pytest.fixture
@@ -45,21 +46,21 @@ def budgets(monkeypatch, tmp_path):
 
     def run(lost=(), **given) -> dict:
         reports = str(tmp_path / f"{len(list(tmp_path.iterdir()))}")
-        planned, found = crossover.Crossover(options(reports=reports, **given)), {}
+        planned, found = sweep_run.Crossover(options(reports=reports, **given)), {}
         now = [0.0]
 
         @contextmanager
         def site(weights, place):
             if (weights, place) in lost:
-                raise network.Missing("gone")
-            now[0] += crossover.START
+                raise network_link.Missing("gone")
+            now[0] += sweep_run.START
             yield Site(weights, Server("", {}))
 
         def sweep(at, swept, place):
             found[at.weights, swept.slug] = planned.budget()
             now[0] += found[at.weights, swept.slug]
 
-        monkeypatch.setattr(crossover.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(sweep_run.time, "monotonic", lambda: now[0])
         planned.site, planned.sweep = site, sweep
         planned.run()
         assert now[0] == pytest.approx(given.get("seconds", 1800))
@@ -78,13 +79,13 @@ def test_both_regimes_share_the_time_the_real_networks_first(budgets, unlinked):
 
 
 def test_where_no_link_can_be_made_the_other_sweeps_get_its_time_and_a_line_says_so(budgets, unlinked):
-    [line] = [line for line in crossover.Crossover(options()).plan().splitlines() if "link" in line]
+    [line] = [line for line in sweep_run.Crossover(options()).plan().splitlines() if "link" in line]
     assert line.startswith("left out: network, so the others have its time: no such link can be made here: tc is not")
     assert budgets() == budgets(sweeps=["size", "workers"])
 
 
 def test_a_link_that_is_lost_in_the_run_leaves_its_time_to_what_comes_after(budgets, monkeypatch):
-    monkeypatch.setattr(network, "missing", lambda name: "")
+    monkeypatch.setattr(network_link, "missing", lambda name: "")
     found, whole = budgets(lost=[("real", Place(linked=True))]), budgets()
     assert ("real", "image-link-rate") not in found and ("tiny", "image-link-rate") in found
     for part, seconds in found.items():
@@ -98,10 +99,10 @@ def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
     def seen(options):
         raise Seen(options.weights, options.url)
 
-    monkeypatch.setattr(crossover, "Crossover", seen)
+    monkeypatch.setattr(sweep_run, "Crossover", seen)
     monkeypatch.setattr("sys.argv", ["crossover"])
     with pytest.raises(Seen, match=r"\(\['real', 'tiny'\], ''\)"):
-        crossover.main()
+        sweep_run.main()
 
 
 def test_make_crossover_starts_no_other_server_and_takes_an_invalid_block_for_no_error():
@@ -114,7 +115,7 @@ def test_make_crossover_starts_no_other_server_and_takes_an_invalid_block_for_no
 # The command ------------------------------------------------------------------------------------------------------
 
 
-SHORT = "sweeping.LEAST, sweeping.MOST, sweeps.SHORTEST = 3, 5, 0.3"
+SHORT = "points.LEAST, points.MOST, grid.SHORTEST = 3, 5, 0.3"
 """Blocks of few arrivals, where only their being there is looked at."""
 
 
@@ -123,7 +124,7 @@ def small(server, tmp_path_factory):
     """One sweep of two sizes, on the session's server: (output, directory, entries)."""
     reports = tmp_path_factory.mktemp("reports")
     flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 90"
-    shorter = "sweeping.MOST = 15; sweeps.SIZES, sweeps.SHORTEST = sweeps.SIZES[:2], 0.3"
+    shorter = "points.MOST = 15; grid.SIZES, grid.SHORTEST = grid.SIZES[:2], 0.3"
     code, output = run("crossover", *flags.split(), "--reports", reports, shorter=shorter)
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     directory = only(reports)
@@ -195,18 +196,18 @@ def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
 def test_a_sweep_goes_on_with_the_server_that_it_began_on_or_one_like_it(other, says):
     server = {"version": "2.51.0", "engine": "local", "cores": [1]}
     server["models"] = {"resnet50": {"provenance": {"weights": "random"}}}
-    assert crossover.unlike({"server": server}, {"server": server | other}) == says
+    assert sweep_run.unlike({"server": server}, {"server": server | other}) == says
 
 
 def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_the_time(tmp_path):
     """Of an interrupted run that has all of one sweep and half of another."""
-    planned = crossover.Crossover(options(sweeps=["size"], continued=str(tmp_path)))
+    planned = sweep_run.Crossover(options(sweeps=["size"], continued=str(tmp_path)))
     first, second, *others = ((weights, place, each) for (weights, place), at in planned.waiting.items() for each in at)
     planned.described = {"sweeps": {}}
     for weights, _, sweep in (first, second):
         planned.described["sweeps"][f"{weights}/{sweep.slug}"] = {"points": [{"label": sweep.points[0].label}]}
     whole = sum(planned.shares())
-    gone = crossover.share(*(first[i] for i in (0, 2, 1)))
+    gone = sweep_run.share(*(first[i] for i in (0, 2, 1)))
     for number, (weights, place, sweep) in enumerate((first, second)):
         sweeping = planned.sweeping(weights, sweep, place)
         for arm in sweeping.arms:

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pyarrow.parquet
 import pytest
 
-from loadgen.serverside import Server
-from serving import ROOT, Failure, canary, docker
-from serving.rest import Rest
+from crossover.measurement.server_statistics import Server
+from serving import ROOT, Failure, docker, smoke_test
+from serving.triton_api import Rest
 from tests.conftest import launch, ports
 
 obstacle = docker.obstacle()
@@ -62,7 +62,7 @@ def contained(tmp_path_factory):
 
 @needs_engine
 def test_both_ensembles_answer_through_the_published_port(contained):
-    canary.sing(Rest(contained.address))
+    smoke_test.sing(Rest(contained.address))
     assert launch("status", f"--state={contained.state}").returncode == 0
 
 
@@ -72,7 +72,7 @@ def test_curl_sends_a_file_as_it_is(contained):
     command = ["curl", "--silent", "--fail", "-H", "Inference-Header-Content-Length: 0"]
     url = f"http://{contained.address}/v2/models/image/infer"
     done = subprocess.run(
-        [*command, "--data-binary", f"@{canary.JPEG}", url], capture_output=True, check=False, timeout=60
+        [*command, "--data-binary", f"@{smoke_test.JPEG}", url], capture_output=True, check=False, timeout=60
     )
     assert done.returncode == 0
     assert b'"logits"' in done.stdout
@@ -127,7 +127,7 @@ def test_the_containers_cpu_time_is_counted(contained):
     server = Server.at(f"http://{contained.address}", contained.state)
     before = server.cpu_seconds()
     for _ in range(5):
-        canary.sing(Rest(contained.address))
+        smoke_test.sing(Rest(contained.address))
     assert 0.01 < server.cpu_seconds() - before < 60
 
 

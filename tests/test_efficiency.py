@@ -1,4 +1,4 @@
-"""Laws of `loadgen.efficiency`: its arithmetic on invented figures, and its measurement on the real server."""
+"""Laws of `efficiency`: its arithmetic on invented figures, and its measurement on the real server."""
 
 import json
 import subprocess
@@ -7,16 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from loadgen import payloads, report
-from loadgen.arms import Arm, Mode
-from loadgen.bound import Turn, of_workload, result
-from loadgen.efficiency import efficiency, stage
-from loadgen.efficiency import turn as turn_at
-from loadgen.serverside import Server, Unavailable
-from loadgen.workloads import AUDIO, IMAGE
+from crossover import report_command as report
+from crossover.experiments.efficiency.result import Turn, of_workload, result
+from crossover.experiments.efficiency.run import efficiency, stage
+from crossover.experiments.efficiency.run import turn as turn_at
+from crossover.measurement.server_statistics import Server, Unavailable
+from loadgen.arm import Arm, Mode
 from tests import blocks_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
+from workloads import payloads
+from workloads.workload import AUDIO, IMAGE
 
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 

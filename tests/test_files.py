@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen import files
+from loadgen.samples import atomic_write
 from tests.conftest import ROOT
 
 
@@ -23,8 +23,8 @@ def full_disk(monkeypatch):
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
-    files.write_json(tmp_path / "run.json", {"old": 1})
-    files.write_json(tmp_path / "run.json", {"new": 2})
+    atomic_write.write_json(tmp_path / "run.json", {"old": 1})
+    atomic_write.write_json(tmp_path / "run.json", {"new": 2})
     assert json.loads((tmp_path / "run.json").read_text()) == {"new": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
@@ -32,10 +32,11 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, full_disk):
     (tmp_path / "run.json").write_bytes(b"{}")
     with pytest.raises(OSError, match="No space"):
-        files.write_json(tmp_path / "run.json", {"much": "x" * 1000})
+        atomic_write.write_json(tmp_path / "run.json", {"much": "x" * 1000})
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("run.json", b"{}")]
 
 
 def test_what_a_run_keeps_is_written_no_other_way():
-    written = [path.name for path in (ROOT / "loadgen").glob("*.py") if ".write_text(json" in path.read_text()]
+    sources = (path for folder in ("loadgen", "crossover") for path in (ROOT / folder).rglob("*.py"))
+    written = [path.name for path in sources if ".write_text(json" in path.read_text()]
     assert written == []

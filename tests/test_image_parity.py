@@ -17,7 +17,7 @@ import pytest
 from nvidia.dali import Pipeline, pipeline_def
 from PIL import Image, ImageChops, ImageOps
 
-from loadgen import network
+from crossover.experiments.sweep import network_link
 from preprocess import image, image_dali, image_file, limits
 from tests.drawings import DRAWN, SIZES
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
@@ -187,7 +187,7 @@ def builds(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("make", [image.LIBRARIES["dali"], network.pixels], ids=["FP32", "UINT8"])
+@pytest.mark.parametrize("make", [image.LIBRARIES["dali"], network_link.pixels], ids=["FP32", "UINT8"])
 def test_no_photograph_pays_for_a_pipeline(builds, make):
     preprocess = make()
     assert len(builds) == 1

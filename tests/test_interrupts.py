@@ -198,7 +198,8 @@ def test_a_signal_that_comes_twice_at_once_counts_once(server, tmp_path):
 
 
 SLOW_REPORT = (
-    "import time; from loadgen import page; whole = page.write; page.write = lambda *a: (time.sleep(3), whole(*a))"
+    "import time; from crossover.report import html; whole = html.write; "
+    "html.write = lambda *a: (time.sleep(3), whole(*a))"
 )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from loadgen import journal, samples
-from loadgen.samples import RECORD, STATUSES, Sample
+from loadgen.samples import journal
+from loadgen.samples import sample as samples
+from loadgen.samples.sample import RECORD, STATUSES, Sample
 
 
 def several(n: int = 12) -> list[Sample]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving import Failure, canary, commands, local, state, wheel
+from serving import Failure, commands, local, smoke_test, state, wheel
 from tests.conftest import ROOT, launch, ports
 
 UP = ("up", "--engine=local", "--weights=tiny")
@@ -175,11 +175,11 @@ def test_a_port_in_use_is_named(tmp_path, kind):
 
 
 def test_a_missing_network_is_named_with_the_command_that_makes_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.repository.STEPS", tmp_path)
-    from serving import repository
+    monkeypatch.setattr("serving.model_loader.STEPS", tmp_path)
+    from serving import model_loader
 
     with pytest.raises(Failure, match=r"resnet50/1/model.onnx is missing; run `make models`"):
-        repository.steps("real", tmp_path)
+        model_loader.steps("real", tmp_path)
 
 
 def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
@@ -232,5 +232,5 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(arguments, words):
 
 
 def test_the_canarys_sound_is_a_wav_file_of_the_length_it_says():
-    with wave.open(io.BytesIO(canary.chirp(seconds=0.25))) as sound:
+    with wave.open(io.BytesIO(smoke_test.chirp(seconds=0.25))) as sound:
         assert (sound.getframerate(), sound.getnframes()) == (16000, 4000)

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from loadgen.live import KEPT, LATE, SECOND, STAGES, WINDOW, Live
-from loadgen.samples import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
+from loadgen.locust_plugin.live_view import KEPT, LATE, SECOND, STAGES, WINDOW, Live
+from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from tests.test_locust_stats import fetch, locust, within
 
 MS = 10**6
@@ -156,8 +156,8 @@ import gevent
 import numpy as np
 from locust import User, events, task
 from loadgen import web
-from loadgen.live import Live
-from loadgen.samples import COMPLETED, Sample
+from loadgen.locust_plugin.live_view import Live
+from loadgen.samples.sample import COMPLETED, Sample
 
 MS = 1_000_000
 events.init.add_listener(lambda environment, web_ui, **_: web.extend(web_ui, environment, lambda options: None))

@@ -23,11 +23,12 @@ SHARES = 60, 36, 4  # of a hundred requests this many take once, twice and three
 LOCUSTFILE = f"""
 import gevent
 from locust import User, events, task
-from loadgen import locust_stats, web
+from loadgen.locust_plugin import precise_stats
+from loadgen.locust_plugin import web_ui as web
 
 @events.init.add_listener
 def init(environment, web_ui, **_):
-    locust_stats.install()
+    precise_stats.install()
     if web_ui:
         web.extend(web_ui, environment, lambda options: None)
 
@@ -131,7 +132,7 @@ def by_name(rows, name="name") -> dict[float, dict]:
 def test_every_key_is_within_half_a_percent_and_there_are_at_most_900_per_decade():
     program = """
 import numpy as np
-from loadgen.locust_stats import bucket
+from loadgen.locust_plugin.precise_stats import bucket
 ms = np.logspace(-2, 5, 200_000)
 keys = np.array([bucket(each) for each in ms])
 decades = np.floor(np.log10(keys) + 1e-9)
@@ -199,6 +200,6 @@ def test_the_console_shows_three_digits(shown):
 
 def test_a_locust_without_what_is_replaced_is_an_error_that_names_it():
     program = "from locust import stats; del stats.StatsCSV._percentile_fields\n"
-    done = python(program + "from loadgen import locust_stats; locust_stats.install()")
+    done = python(program + "from loadgen.locust_plugin import precise_stats; precise_stats.install()")
     assert done.returncode == 1
-    assert re.search(r"Locust [\d.]+ has no StatsCSV\._percentile_fields, which loadgen/locust_stats", done.stderr)
+    assert re.search(r"has no StatsCSV\._percentile_fields, which loadgen/locust_plugin/precise_stats", done.stderr)

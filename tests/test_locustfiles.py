@@ -18,8 +18,8 @@ import psutil
 import pyarrow.parquet
 import pytest
 
-from loadgen import journal
-from loadgen.samples import STATUSES
+from loadgen.samples import journal
+from loadgen.samples.sample import STATUSES
 from tests.conftest import ROOT, launch, ports
 
 LOCUST = ROOT / ".venv" / "bin" / "locust"

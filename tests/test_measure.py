@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from loadgen import blocks
-from loadgen.arms import Arm, Mode
+from crossover.analysis.latency_breakdown import stages
+from crossover.measurement import trial
+from crossover.measurement.measure import measure
+from crossover.measurement.server_statistics import STAGES, Server, Unavailable, difference
+from loadgen.arm import Arm, Mode
 from loadgen.arrivals import parse
-from loadgen.measure import measure
-from loadgen.payloads import Payload, digest
-from loadgen.serverside import STAGES, Server, Unavailable, difference
-from loadgen.stages import stages
 from tests.test_openloop import PAYLOAD, WORKLOAD, good, server
+from workloads.payloads import Payload, digest
 
 
 def told(requests: int, ms: float = 5) -> dict:
@@ -64,7 +64,7 @@ class Restarting:
         return joules if joules is None else {"energy_joules": joules, "utilisation": 0.5}
 
 
-def block(tmp_path, **readings) -> blocks.Block:
+def block(tmp_path, **readings) -> trial.Block:
     arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
     with server(good) as url:
         return measure(Restarting(url, **readings), arm, schedule, [PAYLOAD], tmp_path / "a" / "b" / "round-01", 1)
@@ -74,8 +74,8 @@ def block(tmp_path, **readings) -> blocks.Block:
 def test_what_a_restarted_server_does_not_know_enters_no_sum(tmp_path, after):
     restarted = block(tmp_path, statistics=[{"m": told(1000)}, after], cpu=(50.0, 2.0), joules=(900.0, 3.0))
     assert (restarted.steps, restarted.server_cpu, restarted.gpu) == ({}, None, None)
-    assert restarted.completed and restarted == blocks.read(tmp_path)[0]
-    [kept] = blocks.read(tmp_path)
+    assert restarted.completed and restarted == trial.read(tmp_path)[0]
+    [kept] = trial.read(tmp_path)
     parts = stages([kept], "m", ("m",))
     assert "server and network" in parts and sum(parts.values()) == pytest.approx(np.mean(kept.latency))
 

@@ -6,13 +6,13 @@ import json
 import pytest
 from PIL import Image
 
-from loadgen import wire
-from loadgen.arms import Arm, Mode
+from loadgen.arm import Arm, Mode
+from loadgen.client.worker_threads import Client
 from loadgen.messages import first_line, one_line
-from loadgen.payloads import Payload
-from loadgen.samples import FAILED, Sample
-from loadgen.workers import Client
-from loadgen.workloads import IMAGE
+from loadgen.samples.sample import FAILED, Sample
+from loadgen.transport import http
+from workloads.payloads import Payload
+from workloads.workload import IMAGE
 
 
 def no_image() -> Exception:
@@ -47,5 +47,5 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
         "client preprocessing: cannot identify image file <_io.BytesIO object>",
     )
     body = json.dumps({"error": str(no_image())}).encode()
-    answers = [wire.outcome(code, None, text, ()) for code in (400, 503) for text in (body, str(no_image()).encode())]
+    answers = [http.outcome(code, None, text, ()) for code in (400, 503) for text in (body, str(no_image()).encode())]
     assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)

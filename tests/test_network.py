@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen import network, payloads
-from loadgen.network import ADDRESSES, Missing, bucket
-from loadgen.workloads import IMAGE
+from crossover.experiments.sweep import network_link
+from crossover.experiments.sweep.network_link import ADDRESSES, Missing, bucket
 from preprocess.image import MEAN, STD
 from tests.conftest import ROOT
+from workloads import payloads
+from workloads.workload import IMAGE
 
 NAME = "xo-test"
 
@@ -25,7 +26,7 @@ def namespaces() -> list[str]:
 @pytest.fixture
 def link():
     try:
-        with network.link(NAME) as made:
+        with network_link.link(NAME) as made:
             yield made
     except Missing as missing:
         pytest.skip(f"no link can be made here: {missing}")
@@ -80,7 +81,7 @@ def test_only_what_is_inside_has_the_link(link):
 
 
 def test_an_error_inside_a_link_leaves_nothing():
-    with pytest.raises((KeyboardInterrupt, Missing)), network.link(NAME) as made:
+    with pytest.raises((KeyboardInterrupt, Missing)), network_link.link(NAME) as made:
         assert len(namespaces()) == 2
         with made.inside("client"):
             raise KeyboardInterrupt
@@ -89,7 +90,7 @@ def test_an_error_inside_a_link_leaves_nothing():
 
 
 def test_what_a_killed_run_left_is_no_obstacle(link):
-    with network.link(NAME) as made:
+    with network_link.link(NAME) as made:
         assert made.sent("client") >= 0
 
 
@@ -104,24 +105,24 @@ def test_a_bucket_lets_a_quarter_of_a_millisecond_through_and_two_packets_at_lea
 
 def test_a_missing_tool_is_named_with_its_package():
     with pytest.raises(Missing, match=r"no-such-tool is not installed .*iproute2"):
-        network.run("no-such-tool")
+        network_link.run("no-such-tool")
 
 
 def test_what_a_tool_complains_of_is_one_line():
     with pytest.raises(Missing, match=r"^`.*`: last$"):
-        network.run(sys.executable, "-c", "import sys; sys.exit('first\\nlast')")
+        network_link.run(sys.executable, "-c", "import sys; sys.exit('first\\nlast')")
 
 
 def test_without_root_the_reason_says_so(monkeypatch):
-    monkeypatch.setattr(network.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(network_link.os, "geteuid", lambda: 1000)
     with pytest.raises(Missing, match="needs root"):
-        network.run("false")
+        network_link.run("false")
 
 
 def test_a_photograph_as_bytes_is_the_tensor_before_it_is_normalised():
     for payload in payloads.photographs((320, 1280)):
         normal = IMAGE.libraries["dali"]()(payload.encoded)
-        plain = network.pixels()(payload.encoded)
+        plain = network_link.pixels()(payload.encoded)
         assert plain.shape == (224, 224, 3) and plain.dtype == np.uint8
         again = (plain - np.float32(MEAN)) / np.float32(STD)
         assert np.abs(again.transpose(2, 0, 1) - normal).max() < 1e-5
@@ -132,7 +133,7 @@ def test_the_network_that_takes_bytes_answers_as_the_one_that_takes_the_tensor(t
 
     from models import standin
 
-    tensor, plain = (standin.resnet50(), network.normalising(standin.resnet50()))
+    tensor, plain = (standin.resnet50(), network_link.normalising(standin.resnet50()))
     pixels = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3), np.uint8)
     normal = ((pixels - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
     answers = [
@@ -145,7 +146,7 @@ def test_the_network_that_takes_bytes_answers_as_the_one_that_takes_the_tensor(t
 def test_a_process_that_is_stopped_leaves_no_namespace(link):
     """`link` only says whether one can be made here; the process makes another."""
     code = (
-        "import signal, time\nfrom loadgen import network\n"
+        "import signal, time\nfrom crossover.experiments.sweep import network_link as network\n"
         "signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))\n"
         f"with network.link('{NAME}-2'):\n    print('up', flush=True)\n    time.sleep(60)\n"
     )

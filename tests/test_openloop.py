@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from gevent.pywsgi import WSGIServer
 
-from loadgen.arms import Arm, Mode
-from loadgen.openloop import OpenLoop
-from loadgen.payloads import Payload
-from loadgen.samples import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
-from loadgen.workers import Workers
-from loadgen.workloads import Target, Workload
+from loadgen.arm import Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.client.worker_threads import Workers
+from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
+from workloads.payloads import Payload
+from workloads.workload import Target, Workload
 
 PAYLOAD = Payload("four.bin", b"\x01\x02\x03\x04")
 ANSWER = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape":[1],"data":[1]}]}'

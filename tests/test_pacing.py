@@ -3,8 +3,8 @@
 import threading
 import time
 
+from loadgen.client.open_loop import pace
 from loadgen.clock import prompt, sleep_until
-from loadgen.openloop import pace
 
 MS = 1_000_000
 

@@ -7,7 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from loadgen import blocks, page, plots, provenance, report, sections, table
+from crossover import report_command as report
+from crossover.experiments import catalogue
+from crossover.experiments.compare import tables
+from crossover.measurement import trial
+from crossover.report import html, plots, provenance
 from tests.blocks_on_disk import optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
@@ -22,7 +26,7 @@ def measured(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(measured):
-    return report.evaluate(run(), blocks.read(measured))
+    return report.evaluate(run(), trial.read(measured))
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def written(measured, evaluated):
     def write_it(change=lambda described, summary: None, **more) -> str:
         described, summary = run(), copy.deepcopy(evaluated) | more
         change(described, summary)
-        return page.write(measured, described, blocks.read(measured), summary).read_text("utf-8")
+        return html.write(measured, described, trial.read(measured), summary).read_text("utf-8")
 
     return write_it
 
@@ -88,20 +92,20 @@ def test_the_page_is_well_formed_and_names_nothing_twice(written):
 def test_the_verdict_comes_before_any_plot_of_it(written, evaluated):
     first = Structure(written()).text.partition("Further left is faster")[0]
     for found in evaluated["workloads"].values():
-        assert page.tied(found["sentence"]) in first
+        assert html.tied(found["sentence"]) in first
 
 
 def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
     write(tmp_path, ("image",), 1, broken=HOSTILE)
     for path in tmp_path.glob("image/*/round-01.json"):
         path.write_text(path.read_text().replace("async:1", "<b>&$"))
-    kept = blocks.read(tmp_path)
+    kept = trial.read(tmp_path)
     kept[0].valid, kept[0].findings = False, [dict.fromkeys(("rule", "measured", "limit", "change"), HOSTILE)]
     described = run(("image",))
     summary = report.evaluate(described, kept) | optional()
     summary["workloads"]["image"]["sentence"] = described["workloads"]["image"]["payloads"][0] = HOSTILE
     described["server"]["version"] = summary["crossover"][0]["sweep"] = HOSTILE
-    seen = Structure(page.write(tmp_path, described, kept, summary).read_text("utf-8"))
+    seen = Structure(html.write(tmp_path, described, kept, summary).read_text("utf-8"))
     assert "script" not in seen.tags and "b" not in seen.tags
     assert seen.text.count("<script>alert(1)</script> & 'quoted'") >= 5
 
@@ -132,15 +136,15 @@ def test_an_invalid_block_says_why_and_what_to_change(written):
 
 
 def test_a_round_whose_arms_got_different_schedules_is_named(measured):
-    kept = blocks.read(measured)
-    assert page.uneven(kept) == []
+    kept = trial.read(measured)
+    assert html.uneven(kept) == []
     kept[0].schedule = "another"
-    assert page.uneven(kept) == ["audio round 1"]
+    assert html.uneven(kept) == ["audio round 1"]
 
 
 def test_every_block_and_every_schedule_is_listed(written, measured):
     text = written()
-    for block in blocks.read(measured):
+    for block in trial.read(measured):
         assert text.count(f"<code>{block.schedule}</code>") == 3  # a row for each of two arms, and its seed
 
 
@@ -153,28 +157,28 @@ def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, ev
     assert "resnet50 mean batch 1.25 3.75 " in text and "image_preprocess mean batch – 1.00 " in text
     measured = copy.deepcopy(evaluated)
     merged(None, measured)
-    printed = [line.split() for line in table.where(measured["workloads"]["image"]["arms"]).splitlines()]
+    printed = [line.split() for line in tables.where(measured["workloads"]["image"]["arms"]).splitlines()]
     assert ["resnet50", "mean", "batch", "1.25", "3.75"] in printed
     assert ["image_preprocess", "mean", "batch", "-", "1.00"] in printed
 
 
 def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
-    kept = [block for block in blocks.read(measured) if block.workload == "image"]
+    kept = [block for block in trial.read(measured) if block.workload == "image"]
     for block in kept[:4]:
         block.gpu = {"energy_joules": 12.0 * block.scheduled, "utilisation": 0.1 * block.round}
     found = report.evaluate(run(("image",)), kept)["workloads"]["image"]
     assert [(arm["gpu_joules"], arm["gpu_utilisation"]) for arm in found["arms"]] == [pytest.approx((12, 0.15))] * 2
-    rows = dict(line.rsplit(None, 2)[::2] for line in table.where(found["arms"]).splitlines() if "GPU" in line)
+    rows = dict(line.rsplit(None, 2)[::2] for line in tables.where(found["arms"]).splitlines() if "GPU" in line)
     assert len(rows) == 2 and list(rows.values()) == ["12.0", "15.0"]
-    text = Structure(page.write(measured, run(("image",)), kept, {"workloads": {"image": found}}).read_text()).text
+    text = Structure(html.write(measured, run(("image",)), kept, {"workloads": {"image": found}}).read_text()).text
     assert "GPU, J" in text and "joules per request" in text
-    assert "GPU" not in table.where(report.evaluate(run(), blocks.read(measured))["workloads"]["image"]["arms"])
+    assert "GPU" not in tables.where(report.evaluate(run(), trial.read(measured))["workloads"]["image"]["arms"])
     assert "GPU" not in Structure(written()).text
 
 
 def test_what_was_not_measured_has_no_section(written):
     bare, full = written(), written(**optional())
-    for heading in ("What bursts do", *sections.TITLES.values()):
+    for heading in ("What bursts do", *catalogue.TITLES.values()):
         assert heading not in bare and heading in full
 
 
@@ -193,13 +197,13 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
     if kind != "crossover":
         for sent in described["workloads"].values():
             sent.pop("arrivals")
-    text = page.write(measured, described, blocks.read(measured), {"workloads": {}, kind: result}).read_text("utf-8")
+    text = html.write(measured, described, trial.read(measured), {"workloads": {}, kind: result}).read_text("utf-8")
     seen = Structure(text)
     assert seen.open == [] and len(seen.ids) == len(set(seen.ids)) and "None" not in seen.text
-    first = seen.text.partition(sections.TITLES[kind])[0]
-    told = [each for sentences in sections.SENTENCES[kind](result).values() for each in sentences]
+    first = seen.text.partition(catalogue.TITLES[kind])[0]
+    told = [each for sentences in catalogue.SENTENCES[kind](result).values() for each in sentences]
     assert told
-    assert all(page.tied(each) in first for each in told)
+    assert all(html.tied(each) in first for each in told)
     assert "Further left is faster" not in text and "What it costs" not in text
     assert text.count("<code>poisson") == 0 and "28 blocks" in text
 
@@ -213,7 +217,7 @@ def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
 
 
 def test_sweeps_stand_together_by_workload_and_network():
-    groups = sections.crossover(optional()["crossover"])
+    groups = catalogue.crossover(optional()["crossover"])
     assert [len(sweeps) for sweeps in groups.values()] == [1, 2]
     assert [heading.partition(", ")[2][:10] for heading in groups] == ["the real n", "an acceler"]
 
@@ -247,12 +251,12 @@ def test_a_ratio_without_an_interval_says_so(written):
             row.update(low=None, high=None, rounds=2, ratio=None if row["metric"] == "p50" else row["ratio"])
 
     assert "too few rounds" in written(few)
-    assert page.compared("image", [])["groups"] == []
+    assert html.compared("image", [])["groups"] == []
 
 
 def test_nothing_answered_is_no_error(tmp_path):
     write(tmp_path, ("image",), 1)
-    kept = blocks.read(tmp_path)
+    kept = trial.read(tmp_path)
     nothing = dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "p99.9", "max"))
     summary = report.evaluate(run(("image",)), kept)
     for arm in summary["workloads"]["image"]["arms"]:
@@ -260,7 +264,7 @@ def test_nothing_answered_is_no_error(tmp_path):
     summary["workloads"]["image"].update(comparisons=[], sentence="")
     for block in kept:
         block.summary["books"]["completed"], block.summary["latency"] = 0, nothing
-    text = page.write(tmp_path, run(("image",)), kept, summary).read_text("utf-8")
+    text = html.write(tmp_path, run(("image",)), kept, summary).read_text("utf-8")
     assert "No request was completed." in text and "Nothing to compare" in text
 
 
@@ -269,7 +273,7 @@ def test_nothing_answered_is_no_error(tmp_path):
     [(None, "–"), (0, "0"), (0.004, "0.004"), (0.157, "0.16"), (1.5, "1.50"), (12.34, "12.3"), (-1234.5, "-1,234")],
 )
 def test_a_number_has_the_digits_that_mean_something(value, shown):
-    assert page.number(value) == shown
+    assert html.number(value) == shown
 
 
 def test_client_and_server_keep_their_colours_and_every_colour_is_the_pages(written):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from loadgen.payloads import CLIPS, load, read
-from loadgen.workloads import AUDIO, IMAGE
+from workloads.payloads import CLIPS, load, read
+from workloads.workload import AUDIO, IMAGE
 
 PHOTOGRAPHS = load(IMAGE)
 SOUNDS = [*read(CLIPS, AUDIO.suffixes), *read(CLIPS.parent / "sentences", AUDIO.suffixes)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from serving.plan import NEXT, SLO, listed, plan, server_cores
-from serving.repository import ENSEMBLES, STEPS, names
+from serving.model_loader import ENSEMBLES, STEPS, names
+from serving.thread_plan import NEXT, SLO, listed, plan, server_cores
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])

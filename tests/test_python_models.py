@@ -15,7 +15,9 @@ from tests.twins import EIGHT, config, running
 ROOT = Path(__file__).parents[1]
 STEPS = ROOT / "model_repository"
 CLIPS = [
-    path for path in sorted((ROOT / "loadgen" / "clips").rglob("*")) if path.suffix in (".wav", ".flac", ".mp3", ".ogg")
+    path
+    for path in sorted((ROOT / "workloads" / "clips").rglob("*"))
+    if path.suffix in (".wav", ".flac", ".mp3", ".ogg")
 ]
 
 

@@ -60,6 +60,6 @@ def test_every_module_run_with_python_m_takes_the_flags_it_is_given():
 def test_every_file_named_exists():
     for path in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / path).exists(), path
-    folders = "loadgen|preprocess|models|serving|backends|tests|ensembles|model_repository"
+    folders = "loadgen|crossover|workloads|preprocess|models|serving|backends|tests|ensembles|model_repository"
     for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", README):
         assert (ROOT / path).exists(), path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen import report
+from crossover import report_command as report
 from tests import blocks_on_disk
 
 

@@ -10,13 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadgen import alone, attempts, bench, blocks, bootstrap, comparison, machine, payloads
-from loadgen.serverside import Unavailable
-from loadgen.summary import SPANS
+from crossover.analysis import bootstrap, comparison
+from crossover.experiments.compare import run as compare
+from crossover.measurement import host, retry, trial, unloaded_latency
+from crossover.measurement.server_statistics import Unavailable
+from loadgen.samples.summary import SPANS
 from tests import blocks_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
 from tests.test_bootstrap import FEW
+from workloads import payloads
 
 MEANS = {"client": 0.08, "server": 0.1}
 
@@ -49,7 +52,7 @@ class World:
 
     def measure(self, server, arm, schedule, sent, path, cores, turn, attempt):
         self.measured.append((turn, str(arm)))
-        self.now += schedule.seconds + bench.OVERHEAD
+        self.now += schedule.seconds + compare.OVERHEAD
         broken = self.raised() or ""
         directory = path.parent.parent.parent
         return blocks_on_disk.block(directory, arm.workload.name, arm.placement, turn, schedule.seconds, broken)
@@ -58,13 +61,13 @@ class World:
 @pytest.fixture
 def world(monkeypatch):
     made = World()
-    monkeypatch.setattr(bench, "Server", SimpleNamespace(at=lambda *_: made))
-    monkeypatch.setattr(attempts, "measure", made.measure)
-    for module in (attempts, bench):
+    monkeypatch.setattr(compare, "Server", SimpleNamespace(at=lambda *_: made))
+    monkeypatch.setattr(retry, "measure", made.measure)
+    for module in (retry, compare):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
-    monkeypatch.setattr(alone, "back_to_back", made.back_to_back)
-    monkeypatch.setattr(machine, "pin", lambda cores: None)
-    monkeypatch.setattr(machine, "others", lambda cores: [0])
+    monkeypatch.setattr(unloaded_latency, "back_to_back", made.back_to_back)
+    monkeypatch.setattr(host, "pin", lambda cores: None)
+    monkeypatch.setattr(host, "others", lambda cores: [0])
     monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)
     return made
 
@@ -84,7 +87,7 @@ def conduct(world, tmp_path, monkeypatch, capsys):
         arguments = [*others, *given, *(each for each in arguments if each != "audio")]
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
         try:
-            code = bench.main()
+            code = compare.main()
         except SystemExit as ended:
             code = ended.code
         out, err = capsys.readouterr()
@@ -119,7 +122,7 @@ def test_good_answers_come_within_five_times_what_the_slower_placement_takes_or_
 
 def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
     _, output, _ = conduct("--slo", 90)
-    measured = blocks.read(only(conduct.reports))
+    measured = trial.read(only(conduct.reports))
     [goodput] = [each for each in compared(conduct.reports) if each["metric"] == "goodput"]
     for placement in ("client", "server"):
         own = [block for block in measured if block.placement == placement]
@@ -149,7 +152,7 @@ def test_a_run_that_goes_on_warms_up_and_measures_what_is_missing_only(world, co
     assert code == 130 and f"go on with --continue {only(conduct.reports)}" in output
     assert (world.warmed, len(world.measured)) == (1, 6)
     code, *_ = conduct("--continue", only(conduct.reports))
-    assert (code, world.warmed, len(world.measured), len(blocks.read(only(conduct.reports)))) == (0, 2, 13, 12)
+    assert (code, world.warmed, len(world.measured), len(trial.read(only(conduct.reports)))) == (0, 2, 13, 12)
     conduct("--continue", only(conduct.reports))
     assert (world.warmed, len(world.measured)) == (2, 13)
 
@@ -227,7 +230,7 @@ def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(world, conduct,
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench.report, "write", stopped)
+    monkeypatch.setattr(compare.report, "write", stopped)
     code, output, errors = conduct()
     assert (code, errors) == (130, "") and f"python -m loadgen.report {only(conduct.reports)}" in output
 
@@ -244,7 +247,7 @@ def test_a_server_that_is_gone_between_blocks_is_waited_for(world, conduct):
     world.troubles = [None] * 3 + [Unavailable("gone")]
     code, output, _ = conduct()
     assert code == 0 and "invalid, once more: gone" in output
-    assert (world.waited, len(world.measured), len(blocks.read(only(conduct.reports)))) == (1, 13, 12)
+    assert (world.waited, len(world.measured), len(trial.read(only(conduct.reports)))) == (1, 13, 12)
 
 
 def test_one_that_comes_back_and_goes_again_is_given_up_after_three_attempts_and_said_in_one_line(world, conduct):
@@ -287,7 +290,7 @@ def test_without_trouble_there_is_time_for_all_rounds_even_if_blocks_take_a_litt
         world.now += 0.2
         return world.measure(*arguments)
 
-    monkeypatch.setattr(attempts, "measure", slower)
+    monkeypatch.setattr(retry, "measure", slower)
     _, output, _ = conduct()
     assert "the time is up" not in output and len(world.measured) == 12
 
@@ -296,7 +299,7 @@ def test_it_stops_early_and_says_so_once_the_intervals_are_narrow(world, conduct
     asked = []
     monkeypatch.setattr(comparison, "precise", lambda found, share: asked.append(share) or True)
     _, output, _ = conduct("--rounds", 10)
-    assert len(world.measured) == 2 * bench.ENOUGH_ROUNDS and set(asked) == {0.025}
+    assert len(world.measured) == 2 * compare.ENOUGH_ROUNDS and set(asked) == {0.025}
     [line] = [line for line in output.splitlines() if "enough after" in line]
     assert line.strip() == "image: enough after round 8 of 10: p50 and mean are known to within 2.5 %"
 

@@ -10,15 +10,15 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from serving import Failure, canary, local
-from serving.rest import Rest
+from serving import Failure, local, smoke_test
+from serving.triton_api import Rest
 
 
 def test_a_photograph_and_a_sound_can_be_sent_as_the_bytes_of_a_file(server):
     rest = Rest(server.address)
-    shape, logits = rest.infer("image", canary.JPEG.read_bytes())["logits"]
+    shape, logits = rest.infer("image", smoke_test.JPEG.read_bytes())["logits"]
     assert shape == [1, 1000] and len(logits) == 4000
-    sound = rest.infer("audio", canary.chirp(seconds=1))
+    sound = rest.infer("audio", smoke_test.chirp(seconds=1))
     assert sound["logits"][0] == [1, 49, 32]
     assert sound["transcript"][0] == [1, 1]
 
@@ -36,7 +36,7 @@ def test_bytes_that_cannot_be_decoded_are_the_clients_fault(server, ensemble, en
 
 
 def test_the_classification_extension_names_classes_through_the_ensemble(server):
-    encoded = np.frombuffer(canary.JPEG.read_bytes(), np.uint8)
+    encoded = np.frombuffer(smoke_test.JPEG.read_bytes(), np.uint8)
     tensor = tritonclient.http.InferInput("encoded", [1, encoded.size], "UINT8")
     tensor.set_data_from_numpy(encoded[None])
     best = tritonclient.http.InferRequestedOutput("logits", class_count=3)

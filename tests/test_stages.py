@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from loadgen import blocks
-from loadgen.stages import BETWEEN, OUTPUT, UNEXPLAINED, once, stages
-from loadgen.workloads import IMAGE
+from crossover.analysis.latency_breakdown import BETWEEN, OUTPUT, UNEXPLAINED, once, stages
+from crossover.measurement import trial
 from tests import blocks_on_disk
+from workloads.workload import IMAGE
 
 
 def step(queue: float, infer: float, output: float) -> dict[str, float]:
@@ -57,7 +57,7 @@ def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, mor
     longer["queue"] += answer - network - more - sum(sum(each["ms"].values()) for each in own)
     whole["total"] = answer - network
     block.write()
-    parts = stages(blocks.read(tmp_path), model, IMAGE.steps)
+    parts = stages(trial.read(tmp_path), model, IMAGE.steps)
     assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
     assert parts[BETWEEN] == pytest.approx(network)
     if placement == "server":
@@ -71,7 +71,7 @@ def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_th
     own[-1]["ms"]["queue"] += answer + 0.1 - sum(sum(each["ms"].values()) for each in own)
     block.steps[model]["total"] = answer + 0.1
     block.write()
-    parts = stages(blocks.read(tmp_path), model, IMAGE.steps)
+    parts = stages(trial.read(tmp_path), model, IMAGE.steps)
     assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
     assert (parts[BETWEEN], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
 

@@ -6,21 +6,30 @@ import re
 import numpy as np
 import pytest
 
-from loadgen import blocks, curves
+from crossover.experiments.burst_shapes import CAMERAS
+from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, conditions, law, reference
+from crossover.experiments.client_modes.result import (
+    conclusion,
+    evaluate,
+    interval,
+    of_workload,
+    running,
+    verdict,
+    verdicts,
+)
+from crossover.experiments.client_modes.run import FRAMES, UTILISATION
+from crossover.experiments.experiment import exactly
+from crossover.measurement import trial
+from crossover.report import curves
 from loadgen.arrivals import Poisson
-from loadgen.bursts import CAMERAS
-from loadgen.conditions import LAWS, VIDEO, clients, conditions, law, reference
-from loadgen.contrasts import conclusion, evaluate, interval, of_workload, running, verdict, verdicts
-from loadgen.experiment import exactly
-from loadgen.study import FRAMES, UTILISATION
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
 
 
-def block(workload, placement, mode, arrivals, turn, latency) -> blocks.Block:
-    made = blocks.Block(
+def block(workload, placement, mode, arrivals, turn, latency) -> trial.Block:
+    made = trial.Block(
         workload=workload,
         arm=f"{workload} {placement} {mode}",
         placement=placement,
@@ -42,7 +51,7 @@ def block(workload, placement, mode, arrivals, turn, latency) -> blocks.Block:
     return made
 
 
-def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("image", "audio")) -> list[blocks.Block]:
+def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("image", "audio")) -> list[trial.Block]:
     """Blocks of all conditions; `factors` say how much longer latencies are of a client or under an arrival law."""
     rng, made = np.random.default_rng(1), []
     for workload in workloads:
@@ -232,7 +241,7 @@ def finished(server, tmp_path_factory):
 
 def test_every_client_gets_the_same_arrivals_of_a_law(finished):
     _, directory = finished
-    kept = blocks.read(directory)
+    kept = trial.read(directory)
     assert len(kept) == 2 * (4 * 2 + 2)
     assert {block.scheduled for block in kept} == {FRAMES * CAMERAS}
     for name in LAWS:
@@ -265,7 +274,7 @@ def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()
     goes_on("study", directory, *given)
-    assert len(blocks.read(directory)) == 2 * (4 * 2 + 2)
+    assert len(trial.read(directory)) == 2 * (4 * 2 + 2)
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):

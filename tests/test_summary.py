@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from loadgen.samples import DROPPED, RECORD, STATUSES, TIMED_OUT, UNFINISHED
-from loadgen.steady import trend
-from loadgen.summary import early_stopping, needed, rates, summary
+from loadgen.samples.sample import DROPPED, RECORD, STATUSES, TIMED_OUT, UNFINISHED
+from loadgen.samples.steady_state import trend
+from loadgen.samples.summary import early_stopping, needed, rates, summary
 
 MS = 1_000_000
 REASONS = ("", "refused", "too late", "3 requests were in flight", "bad shape", "reset", "odd")

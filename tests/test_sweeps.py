@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from loadgen import sweeps
-from loadgen.sweeps import lengths, planned
+from crossover.experiments.sweep import grid
+from crossover.experiments.sweep.grid import lengths, planned
 
 BOTH = ["image", "audio"]
 
@@ -14,7 +14,7 @@ BOTH = ["image", "audio"]
 def test_blocks_have_as_many_arrivals_at_every_point():
     found = lengths([50, 5], 2, 6, 200, 12, 1000)
     assert found[0] * 50 == pytest.approx(found[1] * 5, rel=0.01)
-    assert sum(2 * 6 * (each + sweeps.OVERHEAD) for each in found) == pytest.approx(200, rel=0.02)
+    assert sum(2 * 6 * (each + grid.OVERHEAD) for each in found) == pytest.approx(200, rel=0.02)
 
 
 def test_the_slowest_points_are_left_out_until_the_others_have_enough_arrivals():
@@ -34,7 +34,7 @@ def test_cores_are_swept_only_where_there_are_enough():
 
 
 def test_every_sweep_ascends_and_its_labels_are_unique():
-    for sweep in planned(sweeps.NAMES, BOTH, 8)[0]:
+    for sweep in planned(grid.NAMES, BOTH, 8)[0]:
         assert all(a.x < b.x for a, b in zip(sweep.points, sweep.points[1:], strict=False))
         assert len({point.label for point in sweep.points}) == len(sweep.points)
 
@@ -46,21 +46,21 @@ def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
     assert {point.x for point in sweep.points} == {10, 100, 1000}
 
 
-@pytest.mark.parametrize(("width", "height"), sweeps.SIZES)
+@pytest.mark.parametrize(("width", "height"), grid.SIZES)
 def test_photographs_have_exactly_the_size_that_was_asked_for(width, height):
     from PIL import Image
 
-    made = sweeps.photographs(width, height)
+    made = grid.photographs(width, height)
     assert {Image.open(io.BytesIO(payload.encoded)).size for payload in made} == {(width, height)}
     assert len({payload.encoded for payload in made}) == 2
 
 
-@pytest.mark.parametrize("rate", sweeps.RATES)
-@pytest.mark.parametrize("seconds", sweeps.LENGTHS)
+@pytest.mark.parametrize("rate", grid.RATES)
+@pytest.mark.parametrize("seconds", grid.LENGTHS)
 def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds, rate):
     import soundfile
 
-    made = sweeps.clips(seconds, rate)
+    made = grid.clips(seconds, rate)
     for payload in made:
         about = soundfile.info(io.BytesIO(payload.encoded))
         assert (about.frames, about.samplerate, about.channels) == (seconds * rate, rate, 1)

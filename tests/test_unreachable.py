@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks import sink
+from benchmarks import null_server
 from benchmarks.loadgen import apart
 from tests.conftest import ROOT
 
@@ -24,7 +24,7 @@ COMMANDS = {
     "study": ["-m", "loadgen.study", "image", "--reports", "{out}", "--url", "{url}"],
     "ask": ["-m", "loadgen.ask", "serving/canary.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
-    "ours": ["-m", "benchmarks.ours", "{url}", "small", "--rate=20", "--seconds=0.5"],
+    "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
     "overload": ["-m", "benchmarks.overload", "image", "--url", "{url}"],
     "soak": ["-m", "benchmarks.soak", "--minutes=0.1", "--url", "{url}"],
     "locust": [
@@ -69,7 +69,7 @@ def test_at_a_closed_port(command, tmp_path):
 @pytest.fixture(scope="module")
 def without_models():
     """A real Triton with other models."""
-    with sink.running(apart()[1]) as server:
+    with null_server.running(apart()[1]) as server:
         yield server.url
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadgen.distributed import busiest
-from loadgen.samples import STATUSES
-from loadgen.steady import backlog, trend
-from loadgen.summary import summary
-from loadgen.validity import RULES, Facts, Verdict, judge, rising_latency
-from loadgen.validity import backlog as backlog_grows
+from loadgen.locust_plugin.distributed import busiest
+from loadgen.samples.sample import STATUSES
+from loadgen.samples.steady_state import backlog, trend
+from loadgen.samples.summary import summary
+from loadgen.samples.validity import RULES, Facts, Verdict, judge, rising_latency
+from loadgen.samples.validity import backlog as backlog_grows
 from tests.test_summary import MS, REASONS, end, run, steady
 
 FINE = Facts(cpu_share=0.3, hub_stall=0.01, complete=True)

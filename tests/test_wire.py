@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from loadgen import wire
-from loadgen.samples import COMPLETED, FAILED, TIMED_OUT
+from loadgen.samples.sample import COMPLETED, FAILED, TIMED_OUT
+from loadgen.transport import http
 
 JSON = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape":[1],"data":[1]}]}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON)
-REQUEST = wire.request("m", "x", np.arange(4, dtype=np.float32), ("logits",))
+REQUEST = http.request("m", "x", np.arange(4, dtype=np.float32), ("logits",))
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def saying(*pieces: bytes, pause: float = 0, linger: float = 0):
 
 
 def post(url, timeout=2.0, request=REQUEST):
-    connection = wire.Connection(url, timeout)
+    connection = http.Connection(url, timeout)
     try:
         return connection.post(request, ("logits",))
     finally:
@@ -74,7 +74,7 @@ def post(url, timeout=2.0, request=REQUEST):
 def test_a_good_answer_is_completed_even_in_single_bytes():
     whole = HEAD + JSON
     with server(saying(*(whole[i : i + 1] for i in range(len(whole))))) as url:
-        assert post(url) == wire.Outcome(COMPLETED, "", len(JSON))
+        assert post(url) == http.Outcome(COMPLETED, "", len(JSON))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_server_that_dribbles_does_not_get_more_than_the_deadline():
 
 
 def test_a_server_that_does_not_read_times_out_the_sender():
-    large = wire.request("m", "x", np.zeros(40_000_000, np.uint8), ("logits",))
+    large = http.request("m", "x", np.zeros(40_000_000, np.uint8), ("logits",))
     with server(lambda connection: time.sleep(3)) as url:
         assert post(url, timeout=0.4, request=large).status == TIMED_OUT
 
@@ -132,7 +132,7 @@ def test_a_connection_that_the_server_closed_between_requests_is_made_anew_and_n
         connection.sendall(HEAD + JSON)
 
     with server(once, once) as url:
-        connection = wire.Connection(url, 2)
+        connection = http.Connection(url, 2)
         for _ in range(2):
             assert connection.post(REQUEST, ("logits",)).status == COMPLETED
             time.sleep(0.1)
@@ -146,7 +146,7 @@ def test_one_connection_serves_many_requests():
             connection.sendall(HEAD + JSON)
 
     with server(often) as url:
-        connection = wire.Connection(url, 2)
+        connection = http.Connection(url, 2)
         assert {connection.post(REQUEST, ("logits",)).status for _ in range(20)} == {COMPLETED}
         connection.close()
 
@@ -161,7 +161,7 @@ def test_the_bytes_on_the_wire_are_those_that_tritonclient_would_send(tensor):
 
     for view in (tensor, np.asfortranarray(tensor), np.repeat(tensor, 2, axis=0)[::2]):
         with server(once) as url:
-            assert post(url, request=wire.request("m", "x", view, ("logits",))).status == COMPLETED
+            assert post(url, request=http.request("m", "x", view, ("logits",))).status == COMPLETED
     own = InferInput("x", [1, *tensor.shape], {"f": "FP32", "u": "UINT8"}[tensor.dtype.kind])
     own.set_data_from_numpy(tensor[None])
     body, size = InferenceServerClient.generate_request_body([own], outputs=[InferRequestedOutput("logits")])
@@ -174,7 +174,7 @@ def test_the_bytes_on_the_wire_are_those_that_tritonclient_would_send(tensor):
 
 def test_closing_from_another_thread_wakes_the_one_that_waits():
     with server(saying(linger=10)) as url:
-        connection = wire.Connection(url, 60)
+        connection = http.Connection(url, 60)
         threading.Timer(0.2, connection.close).start()
         begun = time.monotonic()
         assert connection.post(REQUEST, ("logits",)).status == FAILED
@@ -184,6 +184,6 @@ def test_closing_from_another_thread_wakes_the_one_that_waits():
 def test_an_answer_shorter_than_its_header_says_is_no_answer():
     header = b'{"outputs":[{"name":"logits","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
     n = len(header)
-    outcome = wire.outcome(200, str(n), header + b"1234", ("logits",))
+    outcome = http.outcome(200, str(n), header + b"1234", ("logits",))
     assert (outcome.status, outcome.reason) == (FAILED, f"the answer has {n + 4} bytes, its header says {n + 8}")
-    assert wire.outcome(200, str(len(header)), header + b"12345678", ("logits",)).status == COMPLETED
+    assert http.outcome(200, str(len(header)), header + b"12345678", ("logits",)).status == COMPLETED

@@ -17,7 +17,7 @@ from nvidia.dali import Pipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
-from isolation import isolated
+from error_isolation import isolated
 from messages import one_line
 
 

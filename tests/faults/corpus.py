@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from serving.canary import chirp
+from serving.smoke_test import chirp
 from tests import sounds
 from tests.image_containers import animated_webp_in_a_corner, png, with_chunks
 from tests.images import encoded, exif, photograph

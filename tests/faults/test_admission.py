@@ -1,5 +1,5 @@
-"""The bound of a queue (backends/admission.py) and how a hang shows (serving/hangs.py), on a real server, by a model
-that sleeps as long as it is told, answers nobody if that is below 0, and ends its thread if it is not a number."""
+"""The bound of a queue (backends/admission.py) and how a hang shows (serving/hang_detector.py), on a real server, by a
+model that sleeps as long as it is told, answers nobody if that is below 0, and ends its thread if it is no number."""
 
 import http.server
 import importlib
@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from serving import ROOT, Failure, hangs
-from serving.rest import Rest
+from serving import ROOT, Failure, hang_detector
+from serving.triton_api import Rest
 from tests import twins
 
 SLO = 1.0  # seconds
@@ -290,13 +290,13 @@ def test_an_instance_that_died_leaves_no_debts(server):
     [stub] = [process for process in processes if f"{name}_0" in " ".join(process.cmdline())]
     with ThreadPoolExecutor(1) as pool:
         dying = pool.submit(ask, 60)
-        while not hangs.total(page(server), owed, name):
+        while not hang_detector.total(page(server), owed, name):
             time.sleep(0.05)
         stub.kill()
         assert "is not healthy" in dying.result() or "refused" in dying.result()
     server.http.unload_model(name)
     server.http.load_model(name)
-    assert hangs.total(page(server), owed, name) == 0
+    assert hang_detector.total(page(server), owed, name) == 0
     assert ask(0.01) == "200"
 
 
@@ -305,10 +305,10 @@ def page(server) -> str:
 
 
 def test_a_model_hangs_that_lets_requests_wait_and_answers_none(server, monkeypatch):
-    monkeypatch.setattr(hangs, "HUNG", 1.0)
+    monkeypatch.setattr(hang_detector, "HUNG", 1.0)
     for name in ("stuck", "busy"):
         server.load(name, CONFIG, model_py=MODEL)
-    rest, watch = Rest(server.address), hangs.Hangs(server.metrics)
+    rest, watch = Rest(server.address), hang_detector.Hangs(server.metrics)
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(rest.infer, "stuck", np.float32(4).tobytes()) for _ in range(2)]
         asked += [pool.submit(rest.infer, "busy", np.float32(0.1).tobytes()) for _ in range(60)]

@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from serving import Failure, canary, commands, local, repository, state
+from serving import Failure, commands, local, model_loader, smoke_test, state
 from serving.__main__ import parse
 from serving.processes import stubs
-from serving.rest import Rest
 from serving.supervisor import Supervisor
+from serving.triton_api import Rest
 from tests.conftest import ROOT, launch, ports
 
 GUARD = 120  # seconds: against a hang
@@ -170,7 +170,7 @@ def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeyp
     rest = Rest(mortal.address, mortal.admin_key)
     rest.unload("resnet50")
     until(lambda: not [stub for stub in stubs(mortal.name) if stub.model == "resnet50"])
-    monkeypatch.setattr(repository, "PROMPT", 3.0)
+    monkeypatch.setattr(model_loader, "PROMPT", 3.0)
     killing, killed = threading.Event(), []
 
     def kill():
@@ -190,7 +190,7 @@ def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeyp
     killing.set()
     killer.join()
     assert killed and "resnet50: its Python stub died as it began" in said[-1] and "`down`, then `up`" in said[-1]
-    assert rest.infer("audio", canary.chirp())
+    assert rest.infer("audio", smoke_test.chirp())
     assert launch("down", f"--state={mortal.state}").returncode == 0
 
 
@@ -287,12 +287,12 @@ def test_a_stub_that_dies_while_its_model_is_loaded_ends_up_in_one_line(starting
 def test_another_server_that_took_the_port_meanwhile_is_not_filled_with_our_models(server, tmp_path, monkeypatch):
     """Even if it takes our key."""
     monkeypatch.setattr(local, "check_ports", lambda record: None)
-    monkeypatch.setattr(repository, "load_all", lambda *_: pytest.fail("loaded into another's server"))
+    monkeypatch.setattr(model_loader, "load_all", lambda *_: pytest.fail("loaded into another's server"))
     record = {**vars(server), "name": state.name(tmp_path)}
     with pytest.raises(Failure, match=r"tritonserver exited with code \d+; .*already in use"):
         local.up(record, tmp_path, tmp_path / "server.log", print)
     assert left_of(tmp_path) == []
-    canary.sing(Rest(server.address))
+    smoke_test.sing(Rest(server.address))
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"engine": "docker"}'])

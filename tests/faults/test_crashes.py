@@ -15,20 +15,21 @@ import numpy as np
 import psutil
 import pytest
 
-from loadgen import journal, payloads
-from loadgen.arms import Arm, Mode
-from loadgen.openloop import OpenLoop
-from loadgen.samples import COMPLETED, FAILED, STATUSES, UNFINISHED
-from loadgen.workloads import WORKLOADS
-from serving import Failure, canary, docker, local
-from serving.rest import Rest
+from loadgen.arm import Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.samples import journal
+from loadgen.samples.sample import COMPLETED, FAILED, STATUSES, UNFINISHED
+from serving import Failure, docker, local, smoke_test
 from serving.supervisor import Supervisor, stubs
+from serving.triton_api import Rest
 from tests.conftest import ROOT, launch, ports
+from workloads import payloads
+from workloads.workload import WORKLOADS
 
 GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
 DEADLINE = 5.0  # seconds of a request
-SENT = {"image": [payloads.Payload("canary.jpg", canary.JPEG.read_bytes())],
-        "audio": [payloads.Payload("chirp.wav", canary.chirp())]}  # fmt: skip
+SENT = {"image": [payloads.Payload("canary.jpg", smoke_test.JPEG.read_bytes())],
+        "audio": [payloads.Payload("chirp.wav", smoke_test.chirp())]}  # fmt: skip
 USED_BY = {"image_preprocess": "image", "resnet50": "image",
            "audio_preprocess": "audio", "wav2vec2": "audio", "ctc_decode": "audio"}  # fmt: skip
 
@@ -147,7 +148,7 @@ def test_the_stubs_of_a_model_that_hangs_are_ended_and_it_comes_back(mortal, mon
     rest = Rest(mortal.address)
     until(lambda: [stub for stub in stubs(mortal.name) if stub.model == "resnet50" and stub.pid != victim])
     until(lambda: rest.ready("/v2/health/ready"))
-    canary.sing(rest)
+    smoke_test.sing(rest)
     assert [line.split("supervisor: ")[1].split(":")[0] for line in said] == ["resnet50"]
     assert set(before) - {stub.pid for stub in stubs(mortal.name)} == {victim}
 

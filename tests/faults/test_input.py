@@ -26,8 +26,8 @@ import tritonclient.grpc
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from serving import Failure, canary, local, repository, wheel
-from serving.rest import Rest, reason
+from serving import Failure, local, model_loader, smoke_test, wheel
+from serving.triton_api import Rest, reason
 from tests.conftest import ROOT, ports
 from tests.faults import corpus
 
@@ -118,7 +118,7 @@ def unharmed(server):
     grown = memory(before)
     yield
     assert before.items() <= local.processes(server.name).items()
-    canary.sing(Rest(server.address, server.admin_key))
+    smoke_test.sing(Rest(server.address, server.admin_key))
     grown = memory(before) - grown
     print(f"the server grew by {grown >> 20} MiB")
     assert grown < GROWTH
@@ -323,8 +323,8 @@ def test_the_ensemble_with_a_check_before_dali_gives_the_same_answers_and_refuse
     """What a server with the native DALI backend is told to take: `--model-config-name=checked`."""
     command, environment = wheel.tritonserver(tmp_path)
     (option,) = [flag for flag in ports() if "http" in flag]
-    steps = repository.steps("tiny", tmp_path)
-    command += [f"--model-repository={steps}", f"--model-repository={repository.ENSEMBLES}", option]
+    steps = model_loader.steps("tiny", tmp_path)
+    command += [f"--model-repository={steps}", f"--model-repository={model_loader.ENSEMBLES}", option]
     command += ["--model-control-mode=explicit", "--load-model=image", "--allow-grpc=0", "--allow-metrics=0"]
     command += ["--model-config-name=checked", "--http-address=127.0.0.1"]
     with (tmp_path / "log").open("w") as log:

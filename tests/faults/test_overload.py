@@ -11,15 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.overload import CALM, FACTORS, Overload, figures, overloads
-from loadgen import payloads
-from loadgen.arms import Arm, Mode
-from loadgen.openloop import OpenLoop
-from loadgen.samples import COMPLETED, RECORD, REJECTED, STATUSES
-from loadgen.workloads import AUDIO, IMAGE, Target, Workload
-from serving import Failure, canary
-from serving.rest import Rest
+from crossover.experiments.overload import CALM, FACTORS, Overload, figures, overloads
+from loadgen.arm import Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.samples.sample import COMPLETED, RECORD, REJECTED, STATUSES
+from serving import Failure, smoke_test
+from serving.triton_api import Rest
 from tests.conftest import launch, ports
+from workloads import payloads
+from workloads.workload import AUDIO, IMAGE, Target, Workload
 
 FLOOD = 300
 
@@ -65,12 +65,13 @@ def kept(server):
 
 
 def calm(server, seconds=60):
-    """Waits until both ensembles answer. A step goes by metrics that are up to 0.2 s old (backends/gauges.py), so that
-    long, too, somebody may still be refused; how long it really takes is `make overload`'s to measure."""
+    """Waits until both ensembles answer. A step goes by metrics that are up to 0.2 s old
+    (backends/triton_metrics.py), so that long, too, somebody may still be refused; how long it really takes is
+    `make overload`'s to measure."""
     end = time.monotonic() + seconds
     while True:
         try:
-            return canary.sing(Rest(server.address))
+            return smoke_test.sing(Rest(server.address))
         except Failure as refusal:
             assert "is overloaded" in str(refusal) and time.monotonic() < end
             time.sleep(0.05)

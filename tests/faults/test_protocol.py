@@ -9,8 +9,8 @@ import socket
 
 import pytest
 
-from serving import canary
-from serving.rest import Rest
+from serving import smoke_test
+from serving.triton_api import Rest
 
 ENCODED = {"name": "encoded", "datatype": "UINT8", "shape": [1, 3], "data": [1, 2, 3]}
 
@@ -51,7 +51,7 @@ REQUESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def unharmed(server):
     yield
-    canary.sing(Rest(server.address))
+    smoke_test.sing(Rest(server.address))
 
 
 @pytest.mark.parametrize("model", ["image", "audio", "image_preprocess", "audio_preprocess"])

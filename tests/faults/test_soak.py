@@ -9,17 +9,17 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import soak
-from loadgen.payloads import Payload
-from loadgen.samples import COMPLETED, FAILED, REJECTED, TIMED_OUT, Sample
-from serving import canary, local, state
+from crossover.experiments import soak
+from loadgen.samples.sample import COMPLETED, FAILED, REJECTED, TIMED_OUT, Sample
+from serving import local, smoke_test, state
 from tests.conftest import ROOT
+from workloads.payloads import Payload
 
 GUARD = 240  # seconds: against a hang
 
 
 def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
-    whole = canary.JPEG.read_bytes()
+    whole = smoke_test.JPEG.read_bytes()
     first, again = ([soak.damaged(whole, dice) for _ in range(50)] for dice in (random.Random(7), random.Random(7)))
     assert first == again
     assert {len(each) < len(whole) for each in first} == {True, False}
@@ -30,7 +30,7 @@ def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
 
 
 def test_a_fifth_of_what_is_sent_is_damaged():
-    sent, order = soak.mixed([Payload("good", canary.JPEG.read_bytes())], 10000, seed=1)
+    sent, order = soak.mixed([Payload("good", smoke_test.JPEG.read_bytes())], 10000, seed=1)
     assert np.mean([sent[i].name != "good" for i in order]) == pytest.approx(soak.BAD, abs=0.02)
 
 

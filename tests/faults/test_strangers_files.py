@@ -16,18 +16,18 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from loadgen import payloads
-from loadgen.workloads import IMAGE
 from models import checkpoint
-from serving import canary
+from serving import smoke_test
 from tests.conftest import ROOT
 from tests.test_locust_stats import python
+from workloads import payloads
+from workloads.workload import IMAGE
 
 
 def test_a_payloads_name_is_text_in_the_report_and_the_report_has_no_key(server, tmp_path):
     name = "<img src=x onerror=alert(1)>.jpg"
     (tmp_path / "sent").mkdir()
-    shutil.copy(canary.JPEG, tmp_path / "sent" / name)
+    shutil.copy(smoke_test.JPEG, tmp_path / "sent" / name)
     command = [sys.executable, "-m", "loadgen.bench", "image", f"--url={server.url}", f"--state={server.state}"]
     command += ["--seconds=4", "--rounds=1", f"--image={tmp_path}/sent", f"--reports={tmp_path}/reports"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
@@ -47,7 +47,7 @@ def test_a_payload_that_memory_cannot_hold_is_one_line(tmp_path):
 
 
 def test_reading_payloads_passes_over_what_is_no_file_and_runs_nothing(tmp_path, monkeypatch):
-    shutil.copy(canary.JPEG, tmp_path / "good.jpg")
+    shutil.copy(smoke_test.JPEG, tmp_path / "good.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "zeros.jpg").symlink_to("/dev/zero")
@@ -89,12 +89,14 @@ SOURCES = [
     for folder in (
         "backends",
         "benchmarks",
+        "crossover",
         "ensembles",
         "loadgen",
         "model_repository",
         "models",
         "preprocess",
         "serving",
+        "workloads",
     )
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
@@ -105,7 +107,7 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 ALLOWED = {
     ("backends/dali/dali_graph.py", "exec_module"): "a model's dali.py, which NVIDIA's native backend executes as well",
-    ("loadgen/workloads.py", "import_module"): "our own module, named in the source, imported late",
+    ("workloads/workload.py", "import_module"): "our own module, named in the source, imported late",
     ("preprocess/image.py", "import_module"): "one of our own modules, by a name out of LIBRARIES",
 }
 METHODS_OF_OBJECTS = {"eval", "exec", "compile"}  # a network's .eval() and re.compile() have nothing to do with these
@@ -236,4 +238,4 @@ def test_every_test_and_flag_that_security_md_names_exists():
     known = python(program).stdout
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
     assert flags and all(flag in known for flag in flags)
-    assert "CROSSOVER_WEB_PASSWORD" in (ROOT / "loadgen" / "access.py").read_text()
+    assert "CROSSOVER_WEB_PASSWORD" in (ROOT / "loadgen" / "locust_plugin" / "web_access.py").read_text()

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from serving import canary, local
-from serving.rest import Rest
+from serving import local, smoke_test
+from serving.triton_api import Rest
 from tests.conftest import launch
 
 RESTRICTED = [
@@ -74,7 +74,7 @@ def test_health_metadata_configuration_and_statistics_are_open_on_purpose(server
 
 
 def test_inference_and_metrics_are_open_on_purpose(server):
-    canary.sing(Rest(server.address))
+    smoke_test.sing(Rest(server.address))
     metrics = Rest(f"127.0.0.1:{server.metrics_port}").call("/metrics")[0]
     assert b"nv_inference_count" in metrics and server.admin_key.encode() not in metrics
 

@@ -1,0 +1,88 @@
+"""Our side of `benchmarks.loadgen`: one run in a process of its own, whose CPU time and memory are nobody else's.
+
+    python -m benchmarks.crossover_client http://localhost:8000 tensor --mode async --rate 100 --seconds 10
+
+The server needs the models of `benchmarks.null_server`. Prints one line of JSON.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.null_server import LOADS
+from benchmarks.perf_analyzer import PERCENTILES
+from loadgen import address, command
+from loadgen.arm import MODES, Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.samples.journal import Journal, read
+from loadgen.samples.sample import COMPLETED, STATUSES
+from workloads.payloads import Payload
+
+WARM = 0.1  # of a run: connections are opened, and the figures leave it out
+
+
+def report(records: np.ndarray, cpu_seconds: float) -> dict:
+    """`latency` from sending to receiving, as perf_analyzer counts it, and `due` from the due time; both in ms."""
+    good = np.sort(records[records["status"] == STATUSES.index(COMPLETED)], order="done")
+    kept = good[round(WARM * len(good)) :]
+    return {
+        "requests": len(records),
+        "errors": len(records) - len(good),
+        "rate": (len(kept) - 1) / (kept["done"][-1] - kept["done"][0]) * 1e9 if len(kept) > 1 else 0.0,
+        "latency": percentiles(kept["done"] - kept["sent"]),
+        "due": percentiles(kept["done"] - kept["due"]),
+        "cpu_ms": cpu_seconds / max(1, len(records)) * 1e3,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def percentiles(ns: np.ndarray) -> dict[str, float]:
+    return {name: float(np.percentile(ns, int(name[1:]))) / 1e6 if len(ns) else 0.0 for name in PERCENTILES}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crossover_client", description=__doc__.splitlines()[0])
+    parser.add_argument("url")
+    parser.add_argument("load", choices=LOADS)
+    parser.add_argument("--mode", choices=MODES, default="async")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rate", type=float, help="constant arrivals per second")
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--backlog", type=int, help="that many arrivals at once instead: workers never wait for one")
+    options = parser.parse_args()
+    if not (options.rate or options.backlog):
+        parser.error("give --rate or --backlog")
+    try:
+        address.parse(options.url)
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    load = LOADS[options.load]
+    count = options.backlog or round(options.rate * options.seconds)
+    dues = np.zeros(count) if options.backlog else np.arange(count) / options.rate
+    sent = [Payload(load.name, load.content())]
+    arm = Arm(load.workload(), "client", Mode(options.mode, options.workers))
+    with tempfile.TemporaryDirectory(prefix="crossover-") as folder:
+        journal = Journal(Path(folder) / "samples.journal")
+        loop = OpenLoop(arm, options.url, lambda sample: None, journal=journal)
+        began = time.process_time()
+        loop.run(dues, np.zeros(count, np.uint32), sent)
+        spent = time.process_time() - began
+        journal.close()
+        records, reasons = read(journal.path)
+    found = report(records, spent)
+    if found["errors"] == found["requests"]:
+        why = next(iter(reasons[1:]), "no arrival was due")
+        print(f"none of {found['requests']} requests was answered: {why}", file=sys.stderr)
+        return 1
+    print(json.dumps({**found, "reasons": reasons[1:]}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

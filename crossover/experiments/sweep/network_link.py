@@ -1,0 +1,215 @@
+"""What lies between client and server: a link of a given rate on one machine, and the forms a photograph crosses it in.
+
+The link is a veth pair between two network namespaces, one for each side, with a token bucket (`tc tbf`) at either end.
+It models a rate and nothing else: a packet waits for those before it, none is lost, and there is no distance, for
+which the kernel would need `netem`. Frames count with their headers: of 100 Mbit/s about 95.6 carry data.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from crossover.measurement.server_statistics import Server
+from preprocess.image import CROPPED, MEAN, STD
+from workloads.workload import IMAGE, Preprocessor, Target
+
+ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
+PACKET = 1514
+QUEUE = 1 << 24  # bytes that may wait in a bucket: more than ever is in flight, so that nothing is dropped
+NEWNET = 0x40000000  # of setns(2)
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Missing(Exception):
+    """This machine cannot make such a link; the message is one line that says why."""
+
+
+def bucket(mbit: float) -> list[str]:
+    """`tbf`'s arguments. What may go out at once after a pause is a quarter of a millisecond's worth, or two packets: a
+    deeper bucket would let the first part of every request through for nothing."""
+    burst = max(2 * PACKET, round(mbit * 1e6 / 8 / 4000))
+    return ["tbf", "rate", f"{round(mbit * 1e6)}bit", "burst", f"{burst}b", "limit", f"{QUEUE}b"]
+
+
+class Link:
+    """`name` begins the names of its namespaces, and of nothing else on this machine."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def namespace(self, side: str) -> str:
+        return f"{self.name}-{side}"
+
+    def limit(self, mbit: float) -> None:
+        """Both directions."""
+        for side in ADDRESSES:
+            run("tc", "-n", self.namespace(side), "qdisc", "replace", "dev", side, "root", *bucket(mbit))
+
+    def distance(self) -> str:
+        """Empty if this kernel could add a delay, or why it cannot."""
+        try:
+            run("tc", "-n", self.namespace("client"), "qdisc", "replace", "dev", "lo", "root", "netem", "delay", "1ms")
+        except Missing as missing:
+            return str(missing)
+        return ""
+
+    def sent(self, side: str) -> int:
+        """Bytes that have left that side, headers and all."""
+        told = run("ip", "-n", self.namespace(side), "-s", "-j", "link", "show", side)
+        return json.loads(told)[0]["stats64"]["tx"]["bytes"]
+
+    @contextmanager
+    def inside(self, side: str) -> Iterator[None]:
+        """This thread, and the threads and processes that it starts meanwhile, have that side's network only."""
+        with Path("/proc/thread-self/ns/net").open() as own:
+            with Path("/run/netns", self.namespace(side)).open() as there:
+                enter(there.fileno())
+            try:
+                yield
+            finally:
+                enter(own.fileno())
+
+
+@contextmanager
+def link(name: str) -> Iterator[Link]:
+    """Both ends up; afterwards, whatever happens, nothing of it is left. Raises Missing."""
+    made = Link(name)
+    tidy(made)  # what a killed run may have left
+    try:
+        for side in ADDRESSES:
+            run("ip", "netns", "add", made.namespace(side))
+        client, server = map(made.namespace, ADDRESSES)
+        run("ip", "-n", client, "link", "add", "client", "type", "veth", "peer", "name", "server", "netns", server)
+        for side, address in ADDRESSES.items():
+            of = ("ip", "-n", made.namespace(side))
+            run(*of, "address", "add", f"{address}/30", "dev", side)
+            for device in (side, "lo"):
+                run(*of, "link", "set", device, "up")
+        made.limit(1000)
+        yield made
+    finally:
+        tidy(made)
+
+
+def missing(name: str) -> str:
+    """Empty if such a link can be made here, or why it cannot."""
+    try:
+        with link(name):
+            return ""
+    except Missing as why:
+        return str(why)
+
+
+def tidy(made: Link) -> None:
+    """A namespace takes its interfaces along."""
+    for side in ADDRESSES:
+        if Path("/run/netns", made.namespace(side)).exists():
+            run("ip", "netns", "delete", made.namespace(side))
+
+
+def run(*command: str) -> str:
+    """What it prints. Raises Missing with what it complains of."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Missing(f"{command[0]} is not installed (Debian: iproute2)") from None
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Missing(f"`{' '.join(command)}`: {why}" + ("" if os.geteuid() == 0 else " (it needs root)"))
+    return done.stdout
+
+
+def enter(namespace: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, NEWNET):
+        raise Missing(f"setns: {os.strerror(ctypes.get_errno())}")
+
+
+# A photograph as 224 x 224 x 3 bytes ------------------------------------------------------------------------------
+
+
+def pixels() -> Preprocessor:
+    """Encoded bytes -> uint8 (224, 224, 3), by the server's own graph: what it normalises, taken back in the graph."""
+    import nvidia.dali.fn as fn
+    import nvidia.dali.types as types
+    from nvidia.dali import pipeline_def
+
+    from preprocess import image_dali
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None, **image_dali.ONE_BY_ONE)
+    def graph():
+        normal = image_dali.pixels(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1))
+        mean, std = [-m / s for m, s in zip(MEAN, STD, strict=True)], [1 / s for s in STD]
+        return fn.crop_mirror_normalize(normal, dtype=types.UINT8, output_layout="HWC", mean=mean, std=std)
+
+    pipeline = image_dali.built(graph)
+
+    def preprocess(encoded: bytes) -> np.ndarray:
+        (output,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
+        return np.array(output[0])
+
+    return preprocess
+
+
+BYTES = replace(IMAGE, client=Target("resnet50_uint8", "photograph"), libraries={"dali-uint8": pixels})
+
+
+def normalising(network):
+    """The ONNX network with a cast and the normalisation before it: photograph UINT8 [batch, 224, 224, 3] -> ..."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, own = network.graph, list(network.graph.node)
+    [name] = [given.name for given in graph.input]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(
+        [
+            helper.make_node("Cast", ["photograph"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["float", "image_mean"], ["centred"]),
+            helper.make_node("Div", ["centred", "image_std"], ["normal"]),
+            helper.make_node("Transpose", ["normal"], [name], perm=[0, 3, 1, 2]),
+            *own,
+        ]
+    )
+    constants = {"image_mean": MEAN, "image_std": STD}
+    graph.initializer.extend(numpy_helper.from_array(np.float32(value), key) for key, value in constants.items())
+    shape = ["batch", CROPPED, CROPPED, 3]
+    graph.input.append(helper.make_tensor_value_info("photograph", TensorProto.UINT8, shape))
+    return network
+
+
+def serve_bytes(server: Server, network: Path) -> None:
+    """Loads `network` once more, as resnet50_uint8, into a server of the launcher's, without a file.
+
+    By gRPC, for Triton's HTTP interface does not survive a body of 136 MB; and in a process of its own, so that the
+    load generator's is left alone by gRPC's threads.
+    """
+    arguments = json.dumps([server.url, server.state, str(network)])
+    run(sys.executable, "-m", "crossover.experiments.sweep.network_link", arguments)
+
+
+def load_bytes(server: Server, network: Path) -> None:
+    import onnx
+    from tritonclient.grpc import InferenceServerClient
+
+    config = server.get("/v2/models/resnet50/config")
+    config["input"] = [{"name": "photograph", "data_type": "TYPE_UINT8", "dims": [CROPPED, CROPPED, 3]}]
+    config["name"] = BYTES.client.model
+    for output in config["output"]:
+        output.pop("label_filename", None)
+    content = normalising(onnx.load(network)).SerializeToString()
+    host, key = urlsplit(server.url).hostname, {"triton-grpc-protocol-admin-key": server.state["admin_key"]}
+    with InferenceServerClient(f"{host}:{server.state['grpc_port']}") as client:
+        client.load_model(config["name"], key, json.dumps(config), {"file:1/model.onnx": content})
+
+
+if __name__ == "__main__":
+    url, state, path = json.loads(sys.argv[1])
+    load_bytes(Server(url, state), Path(path))

@@ -1,0 +1,83 @@
+"""What one run leaves: a directory with its samples, its summary and its verdict, and a few lines in the log."""
+
+import logging
+import os
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from loadgen import interrupts
+from loadgen.client.open_loop import OpenLoop
+from loadgen.locust_plugin.live_view import Live
+from loadgen.locust_plugin.options import Settings
+from loadgen.samples import atomic_write, journal
+from loadgen.samples.sample import Sample, sentence
+from loadgen.samples.summary import summary
+from loadgen.samples.validity import Facts, Verdict, judge
+
+log = logging.getLogger("crossover")
+
+
+@dataclass
+class Meter:
+    """What this process spends from `wall` on, seconds on the monotonic clock: now, or when the schedule starts."""
+
+    wall: float = field(default_factory=time.monotonic)
+    cpu: float = field(default_factory=time.process_time)
+
+    def facts(self, loop: OpenLoop, complete: bool, closed: bool) -> Facts:
+        wall = max(time.monotonic() - self.wall, 1e-9)
+        cores = sorted(os.sched_getaffinity(0))
+        share = (time.process_time() - self.cpu) / wall / len(cores)
+        return Facts(share, loop.hub_stall, complete, closed, cores=f"{platform.node()} {cores}")
+
+
+class Report:
+    """Of the process that shows the run: the only one, or the master. `record` takes each finished sample.
+
+    The run starts `lead` seconds from now.
+    """
+
+    def __init__(self, settings: Settings, reports: str, lead: float = 0.0):
+        self.settings = settings
+        self.directory = Path(reports) / f"{stamp()}-{settings.arm.slug}"
+        self.journal = journal.Journal(self.directory / "samples.journal")
+        self._described = settings.described()
+        start = time.monotonic_ns() + round(lead * 1e9)
+        atomic_write.write_json(self.directory / "run.json", self._described)
+        self._live = Live.begin(str(settings.arm), settings.dues, settings.seconds, start)
+        log.info("%s  %s  schedule %s", settings.arm, settings.process, self._described["schedule"])
+        if self._described["trace"]:
+            log.info("%s", self._described["trace"])
+
+    def record(self, sample: Sample) -> None:
+        self._live.add(sample)
+
+    def close(self, facts: Facts) -> Verdict:
+        """Summary, verdict and Parquet file. Raises OSError if the disk is full; the journal stays."""
+        with interrupts.held():
+            return self._close(facts)
+
+    def _close(self, facts: Facts) -> Verdict:
+        self._live.end()
+        self.journal.close()
+        records, reasons = journal.read(self.journal.path)
+        result = summary(records, self.settings.seconds, reasons)
+        due = None if self.settings.schedule is None else len(self.settings.schedule)
+        verdict = judge(result, replace(facts, due=due), self.settings.percentile)
+        log.info("books: %s", sentence(result["books"]))
+        if result["latency"]["p50"] is not None:
+            figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))
+            lag = result["dispatch_lag"]["p99"]
+            log.info("latency from due, ms: %s; dispatch lag p99 %.2f ms", figures, lag)
+        for line in str(verdict).splitlines():
+            log.log(logging.INFO if verdict.valid else logging.WARNING, line)
+        atomic_write.write_json(self.directory / "summary.json", {**self._described, **result, **verdict.as_dict()})
+        log.info("samples: %s", journal.to_parquet(self.journal.path, self._described["payloads"], self._described))
+        return verdict
+
+
+def stamp() -> str:
+    return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S.%f")[:-3]

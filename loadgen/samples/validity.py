@@ -1,0 +1,193 @@
+"""VALID or INVALID: every rule a result is judged by, each with its source.
+
+A rule is a function of the summary, the facts and the percentile that is to be reported. It returns None,
+or what was measured, its limit, and what to change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
+from loadgen.samples.summary import needed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the samples cannot tell about the run."""
+
+    cpu_share: float | None  # CPU seconds of the client's processes / (wall seconds x its cores); None: not known
+    hub_stall: float  # the longest time in seconds that the loop which collects the answers was held up
+    complete: bool  # False if the run was interrupted or a process died
+    closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
+    due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
+    cores: str = ""  # machine and cores of this process: those with the same share their cores
+
+
+@dataclass(frozen=True)
+class Finding:
+    rule: str
+    measured: str
+    limit: str
+    change: str
+
+    def __str__(self) -> str:
+        return f"INVALID: {self.rule}: {self.measured} ({self.limit}); {self.change}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    findings: tuple[Finding, ...]
+
+    @property
+    def valid(self) -> bool:
+        return not self.findings
+
+    @property
+    def exit_code(self) -> int:
+        """1 if arrivals have no good answer (as Locust's for failures), 3 if only the measurement is at fault."""
+        if any(finding.rule in UNANSWERED for finding in self.findings):
+            return 1
+        return 3 if self.findings else 0
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.findings)) or "VALID"
+
+    def as_dict(self) -> dict:
+        return {"valid": self.valid, "findings": [asdict(finding) for finding in self.findings]}
+
+
+Found = tuple[str, str, str] | None
+
+
+def interrupted(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """MLPerf Inference rules, LoadGen operation: the generator waits for all queries and errors if any fails to
+    complete. A run cut short also measured less than its schedule asks for."""
+    if not facts.complete:
+        return "the run was cut short or a process died", "must run to its end", "let it finish; its log says who died"
+
+
+def books(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """Every arrival ends in exactly one status, as in MLPerf LoadGen, which accounts for each query it issued."""
+    if facts.due is not None and summary["books"]["scheduled"] != facts.due:
+        measured = f"{summary['books']['scheduled']} samples for {facts.due} arrivals"
+        return measured, "exactly one each", "keep the run's folder and report this: samples were lost or doubled"
+
+
+def errors(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """MLPerf, as above. A failure is often quicker than an answer, so percentiles of the rest say nothing."""
+    counts = {s: n for s, n in summary["books"].items() if s in STATUSES and s not in (COMPLETED, DROPPED) and n}
+    if counts:
+        said = ", ".join(f"{n} {status}" for status, n in counts.items())
+        first = next(iter(summary["reasons"]), "no reason given")
+        measured = f"{said} of {summary['books']['scheduled']}, most common reason {first!r}"
+        return measured, "none allowed", "mend the cause or lower the rate"
+
+
+def in_flight_cap(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """k6's dropped_iterations ("Dropped iterations", its documentation): arrivals that no one was free to take.
+    Above the cap the load is a closed loop, which waits for the server and hides its delays (Schroeder et al.,
+    "Open Versus Closed: A Cautionary Tale", NSDI'06)."""
+    if dropped := summary["books"][DROPPED]:
+        measured = f"{dropped} of {summary['books']['scheduled']} arrivals were never sent"
+        return measured, "none allowed", "raise --in-flight-cap or lower the rate"
+
+
+def offered_rate(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """A result holds for the load that was offered, not for the one asked for. perf_analyzer warns that it "was
+    not able to keep up" once more than 1 % of its requests go out late (DELAY_PCT_THRESHOLD); Lancet (ATC'19)
+    starts over when the throughput is 10 % off."""
+    if facts.closed or not summary["offered"]:
+        return None
+    off = abs(summary["sent_rate"] / summary["offered"] - 1)
+    if off > 0.01:
+        measured = f"fired {summary['sent_rate']:.4g}/s of {summary['offered']:.4g}/s, {off * 100:.1f} % off"
+        return measured, "at most 1 %", "use more client processes or cores, or lower the rate"
+
+
+def dispatch_lag(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """Treadmill (ISCA'16) names queueing in the client among the pitfalls of load testers: counted from the due
+    time, as wrk2 and MLPerf count, the client's lag becomes the server's latency. The limits are ours: a
+    client that is not busy fires well within 1 ms, and 2 % of the median is less than a comparison can tell apart."""
+    lag, limit = summary["dispatch_lag"]["p99"], max(1, 0.02 * (summary["latency"]["p50"] or 0))
+    if not facts.closed and lag is not None and lag > limit:
+        change = "use more client processes or a core of the client's own, or lower the rate"
+        return f"p99 {lag:.2f} ms", f"at most {limit:.2f} ms, the larger of 1 ms and 2 % of p50", change
+
+
+def cpu(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """Locust warns that "this may constrain your throughput and may even give inconsistent response time
+    measurements" above the same share (CPU_WARNING_THRESHOLD = 90)."""
+    if facts.cpu_share is not None and facts.cpu_share > 0.9:
+        return f"used {facts.cpu_share * 100:.0f} % of its cores", "at most 90 %", "give the client more cores"
+
+
+def hub_stall(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """The pacer and the workers are threads of their own, so a blocked event loop delays no request by itself. One
+    that stands still for five times what gevent's monitor reports (max_blocking_time = 0.1) has been kept from
+    its core, or keeps others from the interpreter: whatever it was, the requests may have felt it, too."""
+    if facts.hub_stall > 0.5:
+        change = "keep work off the client's event loop and other programs off its cores"
+        return f"the event loop stood still for {facts.hub_stall * 1e3:.0f} ms", "at most 500 ms", change
+
+
+def too_few_samples(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """MLPerf LoadGen's early stopping (early_stopping.cc): with fewer requests no latency limit can be shown to
+    hold for the percentile with 99 % confidence, not even if none was over it."""
+    n, enough = summary["books"][COMPLETED], needed(percentile)
+    if n < enough:
+        measured = f"p{percentile:g} of {n} completed requests"
+        return measured, f"at least {enough}", "run longer or report a lower percentile"
+
+
+def rising_latency(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """No steady state, no percentile: Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its
+    last windows within 10 % (--stability-percentage), here the growth that matters. The test is Mann and
+    Kendall's (1945, 1948), at p < 0.001 since windows of a busy queue are still somewhat alike: the false
+    alarms of simulated steady queues are counted in tests/test_validity.py."""
+    trend = summary["trend"]
+    if trend and trend["p"] < 0.001 and trend["growth"] > 0.1:
+        measured = f"by {trend['growth'] * 100:.0f} % of the median, tau {trend['tau']:.2f}, p {trend['p']:.1g}"
+        change = "lower the rate: the queue grows; if it should not, warm up first or run longer"
+        return measured, "at most 10 %, or p at least 0.001", change
+
+
+GROWN, BEHIND = 12, 0.05
+"""How much the queue may grow, in requests at Poisson arrivals, and latency per second; above both it is too much."""
+
+
+def backlog(summary: Mapping, facts: Facts, percentile: float) -> Found:
+    """A server that is offered more than it can answer: Little's law (1961), see `steady.backlog`. It tells short runs,
+    in which the trend has no windows. A busy queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its
+    arrivals and services (Kingman, 1961): the limit is for services that vary as exponential times, and the false
+    alarms of simulated queues are counted in tests/test_validity.py. A closed loop is never offered too much."""
+    found = summary["backlog"]
+    if facts.closed or not found:
+        return None
+    limit = GROWN * (1 + max(1, found["variability"])) / 2
+    if found["requests"] > limit and found["share"] > BEHIND and found["errors"] > 3:
+        measured = f"grew by {found['requests']:.0f} requests from the first half to the second, so that answers"
+        measured += f" fell behind by {found['share'] * 1e3:.0f} ms each second"
+        change = "lower the rate: more is offered than answered"
+        return measured, f"at most {limit:.0f}, or {BEHIND * 1e3:.0f} ms", change
+
+
+RULES = {
+    "interrupted": interrupted,
+    "books": books,
+    "errors": errors,
+    "in-flight cap": in_flight_cap,
+    "offered rate": offered_rate,
+    "dispatch lag": dispatch_lag,
+    "client CPU": cpu,
+    "hub stall": hub_stall,
+    "too few samples": too_few_samples,
+    "latency rises": rising_latency,
+    "backlog": backlog,
+}
+UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
+
+
+def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Verdict:
+    """Every rule on one summary, as `summary.summary` makes it; `percentile` is the highest one to be reported."""
+    found = ((name, rule(summary, facts, percentile)) for name, rule in RULES.items())
+    return Verdict(tuple(Finding(name, *finding) for name, finding in found if finding))
