@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from crossover.measurement.trial import Block
 from crossover.report import html, provenance
 from loadgen.samples import atomic_write
 from loadgen.samples.summary import rates, summary
+from loadgen.samples.validity import backlog_of_rounds
 from workloads.workload import WORKLOADS
 
 KINDS = {
@@ -44,7 +46,7 @@ def arm(name: str, own: Sequence[Block]) -> dict:
     result = summary(records, sum(block.seconds for block in own), reasons)
     result |= rates([(block.records, block.seconds) for block in own])
     del result["trend"], result["backlog"]  # of times within blocks: each block has its own
-    scheduled = max(1, len(records))
+    scheduled, findings = max(1, len(records)), find_faults(own)
     workload, first = WORKLOADS[own[0].workload], own[0]
     target = workload.client if first.placement == "client" else workload.server
     server = [block.server_cpu for block in own]
@@ -59,9 +61,23 @@ def arm(name: str, own: Sequence[Block]) -> dict:
         "steps": pooled(own),
         "stages": stages(own, target.model, workload.steps),
         "blocks": len(own),
-        "valid": all(block.valid for block in own),
-        "findings": [{**found, "round": block.round} for block in own for found in block.findings],
+        "valid": not findings,
+        "findings": findings,
     }
+
+
+def find_faults(own: Sequence[Block]) -> list[dict]:
+    """The findings of an arm's blocks, each with its round, and of all rounds together, whose `round` is None.
+
+    Several rounds are judged together for a backlog, which is then not looked for in each: one that paused once is not
+    offered too much, and rounds that are too short to tell alone are.
+    """
+    found = [{**each, "round": block.round} for block in own for each in block.findings]
+    if len(own) < 2 or own[0].facts["closed"]:
+        return found
+    together = backlog_of_rounds([block.run for block in own])
+    kept = [each for each in found if each["rule"] != "backlog"]
+    return kept + ([{**asdict(together), "round": None}] if together else [])
 
 
 def gpu(own: Sequence[Block]) -> dict:

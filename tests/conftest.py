@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Processes inherit ignored signals: Ctrl-C in a shell's background, SIGHUP under `nohup`. What the tests start must heed
+# Processes inherit ignored signals: Ctrl-C in the background of a shell, SIGHUP under `nohup`. What tests start heeds
 # both. A handler of Python's own is not inherited, so the tests themselves still outlive their terminal under `nohup`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -13,6 +13,7 @@ import numpy as np
 
 from loadgen.samples import atomic_write, journal
 from loadgen.samples.sample import COMPLETED, STATUSES
+from loadgen.samples.steady_state import Run
 from loadgen.samples.validity import UNANSWERED
 
 
@@ -75,6 +76,12 @@ class Block:
         """ms from the due time to the answer, of the completed requests."""
         records = self.records[self.records["status"] == STATUSES.index(COMPLETED)]
         return (records["done"] - records["due"]) / 1e6
+
+    @property
+    def run(self) -> Run:
+        """What `steady` judges: due times, which of them completed, the latencies of those, the schedule's length."""
+        done = self.records["status"] == STATUSES.index(COMPLETED)
+        return self.records["due"] / 1e9, done, self.latency / 1e3, self.seconds
 
     def write(self) -> None:
         kept = {key: value for key, value in asdict(self).items() if key != "path"}

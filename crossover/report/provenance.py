@@ -72,16 +72,23 @@ def banners(run: dict, blocks: Sequence[Block], summary: dict, kind: str) -> lis
     found = []
     if not (run.get("complete") and summary.get("complete", True)):
         found.append(("This run is incomplete.", "It was cut short: what follows is what was measured until then."))
-    if (invalid := [block for block in blocks if not block.valid]) and kind != "capacity":
+    arms = [arm for workload in summary["workloads"].values() for arm in workload["arms"]]
+    trusted = {arm["arm"] for arm in arms if arm["valid"]}  # a block's backlog may be chance: its rounds say so
+    invalid = [block for block in blocks if not block.valid and block.arm not in trusted]
+    if invalid and kind != "capacity":
         rules = ", ".join(dict.fromkeys(finding["rule"] for block in invalid for finding in block.findings))
-        arms = ", ".join(dict.fromkeys(block.arm for block in invalid))
+        named = ", ".join(dict.fromkeys(block.arm for block in invalid))
         count = f"{len(invalid)} of {len(blocks)} blocks {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
-        unreliable = f"Do not rely on the figures of {arms}; the table of blocks says what to change."
+        unreliable = f"Do not rely on the figures of {named}; the table of blocks says what to change."
         lost = sum(len(each["left_out"]) for each in summary["workloads"].values())
         if lost:
             rounds = "1 round whose data are" if lost == 1 else f"{lost} rounds whose data are"
             unreliable += f" The comparison leaves out {rounds} wrong."
         found.append((count, COUNTED_IN.get(kind, unreliable)))
+    for arm in arms:
+        for fault in (fault for fault in arm["findings"] if fault["round"] is None):
+            told = f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}."
+            found.append((f"{arm['arm']} is INVALID.", told[0].upper() + told[1:]))
     for one in servers(run).values():
         if shared := set(one["cores"]["client"]) & set(one["cores"]["server"]):
             what = f"Client and server share cores ({listed(sorted(shared))})."

@@ -1,10 +1,16 @@
-"""Was the system in a steady state? Two tests on the latencies of one run, for `validity.RULES`."""
+"""Was the system in a steady state? Tests of the latencies of one run or of several, for `validity`."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import kendalltau, theilslopes
 
 WINDOWS, PER_WINDOW = 20, 10  # of the trend: so many windows, none of fewer requests
 LEAST = 3  # completed requests in each half of a run, for the backlog
+BUSY = 0.9  # the load up to which arrivals explain that latency grows
+
+Run = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+"""dues, done, latencies, seconds: the arguments of `backlog`"""
 
 
 def trend(in_due_order: np.ndarray) -> dict[str, float] | None:
@@ -47,3 +53,65 @@ def backlog(dues: np.ndarray, done: np.ndarray, latencies: np.ndarray, seconds: 
         "errors": growth / float(error) if error else 0.0,
         "variability": float(gaps.var() / gaps.mean() ** 2) if gaps.any() else 0.0,
     }
+
+
+def pooled_backlog(runs: Sequence[Run]) -> dict[str, float] | None:
+    """How much longer latency grew, on average over `runs`, than their arrivals explain.
+
+    A queue grows by chance in one short run and shrinks in the next; under overload it grows in all of them. The
+    growth that arrivals explain is that of a server which is BUSY with them and takes equally long for each: it starts
+    empty, and bursts make it wait (Lindley's recursion, 1952). `requests` is the rest of the growth in requests,
+    `share` that of latency per second of the schedule. `variability` is what Kingman (1961) scales a queue by: the
+    squared coefficient of variation of services, and half that of the arrivals' gaps, as the most of what arrivals do
+    is explained. Services are read from the times between answers. None for fewer than two runs with answers in both
+    halves.
+    """
+    rate = sum(len(dues) for dues, *_ in runs) / sum(seconds for *_, seconds in runs)
+    runs = [run for run in map(sort_by_due, runs) if has_both_halves(run)]
+    if len(runs) < 2:
+        return None
+    measured = np.mean([growth(dues[done], latencies, seconds) for dues, done, latencies, seconds in runs])
+    explained = np.mean([growth(dues, waits(dues, BUSY / rate), seconds) for dues, *_, seconds in runs])
+    excess = float(measured - max(0, explained))
+    services = np.concatenate([times_between_answers(dues[done], latencies) for dues, done, latencies, _ in runs])
+    gaps = np.concatenate([np.diff(dues) for dues, *_ in runs])
+    return {
+        "runs": len(runs),
+        "requests": excess * rate,
+        "share": 2 * excess / float(np.mean([seconds for *_, seconds in runs])),
+        "variability": squared_variation(services) + squared_variation(gaps) / 2,
+    }
+
+
+def sort_by_due(run: Run) -> Run:
+    dues, done, latencies, seconds = run
+    order = np.argsort(dues, kind="stable")
+    return dues[order], done[order], latencies[np.argsort(dues[done], kind="stable")], seconds
+
+
+def has_both_halves(run: Run) -> bool:
+    dues, done, _, seconds = run
+    late = dues[done] >= seconds / 2
+    return bool(late.any() and not late.all())
+
+
+def growth(dues: np.ndarray, latencies: np.ndarray, seconds: float) -> float:
+    """The mean latency of the second half of the schedule less that of the first."""
+    late = dues >= seconds / 2
+    return float(latencies[late].mean() - latencies[~late].mean())
+
+
+def waits(dues: np.ndarray, service: float) -> np.ndarray:
+    """How long each arrival waits for one server that takes `service` seconds for every request."""
+    behind = service * np.arange(len(dues)) - dues
+    return behind - np.minimum.accumulate(behind)
+
+
+def times_between_answers(dues: np.ndarray, latencies: np.ndarray) -> np.ndarray:
+    """From the answer before, or from its due time if that is later: of one server, how long each request took."""
+    answers = np.sort(dues + latencies)
+    return answers - np.maximum(dues, np.concatenate([[-np.inf], answers[:-1]]))
+
+
+def squared_variation(values: np.ndarray) -> float:
+    return float(values.var() / values.mean() ** 2) if values.any() else 0.0

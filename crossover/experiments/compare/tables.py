@@ -63,14 +63,19 @@ def arms(name: str, workload: dict) -> str:
 def verdicts(measured: list[dict], left_out: list[dict]) -> str:
     """The arms whose figures are not to be trusted, what to change, and what the comparison leaves out."""
     lines = [
-        f"INVALID {arm['placement']} {arm['mode']} round {found['round']}: {found['rule']}: {found['measured']}"
-        for arm in measured
-        for found in arm["findings"]
+        f"INVALID {arm['placement']} {arm['mode']}{say_fault(found)}" for arm in measured for found in arm["findings"]
     ]
     for mode in dict.fromkeys(each["mode"] for each in left_out):
         turns = ", ".join(str(each["round"]) for each in left_out if each["mode"] == mode)
         lines.append(f"not compared, as an arm's data are wrong: {mode}, round {turns}")
-    return "\n".join(lines) or "every block VALID"
+    return "\n".join(lines) or "every arm VALID"
+
+
+def say_fault(found: dict) -> str:
+    """What is wrong with one round, or with all rounds together and what to change."""
+    if found["round"] is None:
+        return f": {found['rule']}: {found['measured']} ({found['limit']}); {found['change']}"
+    return f" round {found['round']}: {found['rule']}: {found['measured']}"
 
 
 def where(measured: list[dict]) -> str:
