@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from crossover.experiments.compare import run as bench
 from crossover.measurement import trial
+from crossover.measurement import unloaded_latency as alone
+from loadgen import arrivals
 from loadgen.samples import sample as samples
 from tests import blocks_on_disk
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -199,6 +203,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--arrivals", "closed:users=2,think=0"], "closed"),
         (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),
         (["--continue", "/no/such"], "nothing to continue in /no/such"),
+        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a block of 2 s (image); give more --seconds"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
         (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
@@ -207,3 +212,18 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
     refuses("bench", arguments, says, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("slowest", [0.05, 0.5, 3])
+def test_every_round_has_arrivals_where_the_rate_follows_from_what_was_measured(slowest):
+    rate, given = alone.rate({"client": slowest}), Namespace(seed=1, rounds=50, control="", modes=["async"])
+    offered = {"arrivals": f"poisson:rate={rate:g}", "seconds": bench.SHORTEST}
+    seconds = bench.lengthen(offered, rate, given)
+    counts = [len(arrivals.parse(offered["arrivals"]).schedule(seconds, 1 + turn)) for turn in range(given.rounds)]
+    assert min(counts) > 0 and np.mean(counts) == pytest.approx(max(8, 2 * rate), rel=0.15)
+
+
+def test_finding_the_load_takes_no_round_its_arrivals():
+    given = Namespace(seed=1, rounds=10)
+    chosen = bench.lengthen({"arrivals": "poisson:rate=0.3", "seconds": 4.0}, None, given)
+    assert chosen > 4 and bench.empty_round("poisson:rate=0.3", chosen, given) is None

@@ -58,7 +58,7 @@ def test_an_overload_that_no_block_tells_reaches_table_page_summary_and_exit_cod
             block.findings = [found for found in block.findings if found["rule"] != "backlog"]
             block.valid = not block.findings
             block.write()
-    assert all(block.valid for block in report.blocks.read(tmp_path))
+    assert all(block.valid for block in report.trial.read(tmp_path))
     (tmp_path / "run.json").write_text(json.dumps(blocks_on_disk.run(("image",), 6)))
     code, output, errors = again(monkeypatch, capsys, tmp_path)
     assert code == 0, errors

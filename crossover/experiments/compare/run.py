@@ -8,6 +8,7 @@ blocks come to (intervals, stages, costs) is `loadgen.report`'s, from what lies 
 """
 
 import dataclasses
+import math
 import random
 import sys
 import time
@@ -34,6 +35,8 @@ SHARE = {"image": 0.4, "audio": 0.6}  # of the time: a clip takes several times 
 NOT_YET = {"back_to_back_seconds": {"client": 0.0}}
 ENOUGH_ROUNDS = 8  # before --precision may end a workload early
 OVERHEAD = 1.0  # seconds a block takes beyond its schedule
+SHORTEST = 2.0  # seconds of a block's schedule
+EXPECTED = 8  # arrivals in a block at least, where the rate follows from what was measured
 
 
 class Bench:
@@ -149,9 +152,12 @@ class Bench:
         left = budget - (time.monotonic() - began)
         offered = self.options.offered.get(workload.name) or {
             "arrivals": self.options.arrivals or f"poisson:rate={unloaded_latency.rate(means):g}",
-            "seconds": round(max(2.0, left / self.options.rounds / len(arms) - OVERHEAD), 1),
+            "seconds": round(max(SHORTEST, left / self.options.rounds / len(arms) - OVERHEAD), 1),
             "slo_ms": self.options.slo or unloaded_latency.objective(means),
         }
+        if workload.name not in self.options.offered:
+            rate = None if self.options.arrivals else unloaded_latency.rate(means)
+            offered["seconds"] = lengthen(offered, rate, self.options)
         said = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {offered['arrivals']} for", end=" ")
         print(f"{offered['seconds']:g} s a block; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
@@ -184,6 +190,36 @@ class Bench:
 
     def precise(self, found: Iterable[list[comparison.Comparison]]) -> bool:
         return bool(found) and all(comparison.precise(each, self.options.precision) for each in found)
+
+
+def lengthen(offered: dict, rate: float | None, given) -> float:
+    """Seconds of a block in which every round has arrivals: EXPECTED on average, where the bench chose the rate.
+
+    A longer schedule begins like a shorter one, so it has their arrivals, too. Arrivals that the user chose come within
+    the time that they gave (`check_arrivals`), of which finding the load has taken some.
+    """
+    seconds = offered["seconds"] if rate is None else max(offered["seconds"], math.ceil(10 * EXPECTED / rate) / 10)
+    while empty_round(offered["arrivals"], seconds, given) is not None:
+        seconds = round(seconds * 1.25, 1)
+    return seconds
+
+
+def empty_round(spec: str, seconds: float, given) -> arrivals.Schedule | None:
+    """The first round's schedule that has no arrival."""
+    process = arrivals.parse(spec)
+    schedules = (process.schedule(seconds, given.seed + turn) for turn in range(given.rounds))
+    return next((schedule for schedule in schedules if not len(schedule)), None)
+
+
+def check_arrivals(given) -> None:
+    """Raises ValueError if a round's block would have none of the arrivals that the user chose."""
+    total, arms = sum(SHARE[name] for name in given.workloads), len(PLACEMENTS) * len(given.modes)
+    for name in given.workloads if given.arrivals else ():
+        share = given.seconds * SHARE[name] / total / given.rounds / (2 if given.control else arms)
+        seconds = max(SHORTEST, share - OVERHEAD)
+        if (empty := empty_round(given.arrivals, seconds, given)) is not None:
+            why = empty.note or "give more --seconds or a higher rate"
+            raise ValueError(f"--arrivals {given.arrivals}: none in a block of {seconds:.3g} s ({name}); {why}")
 
 
 def estimate(found: Iterable[list[comparison.Comparison]]) -> str:
@@ -229,6 +265,7 @@ def main() -> int:
     parser, given = options.parsed()
     try:
         options.check(given)
+        check_arrivals(given)
         bench = Bench(given)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
