@@ -163,7 +163,7 @@ def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(
     for slow in kinds.values():
         turns = zip(*map(latencies, slow), strict=True)
         made.append([(block("client", own, n), block("server", other, n)) for n, (own, other) in enumerate(turns)])
-    monkeypatch.setattr(crossings.blocks, "read", lambda directory: [])
+    monkeypatch.setattr(crossings.trial, "read", lambda directory: [])
     monkeypatch.setattr(crossings, "paired", lambda here, client: made.pop(0))
     [found] = crossings.evaluate(Path(), "-", {**sweep, "forms": [""], "points": asked})
     assert found["crossing"]["by"] == "mean"

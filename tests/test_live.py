@@ -155,7 +155,7 @@ import time
 import gevent
 import numpy as np
 from locust import User, events, task
-from loadgen import web
+from loadgen.locust_plugin import web_ui as web
 from loadgen.locust_plugin.live_view import Live
 from loadgen.samples.sample import COMPLETED, Sample
 

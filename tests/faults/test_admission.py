@@ -204,7 +204,7 @@ def admission(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", SimpleNamespace(MetricFamily=family))
     monkeypatch.syspath_prepend(ROOT / "backends")
     yield importlib.import_module("admission")
-    del sys.modules["admission"], sys.modules["gauges"], sys.modules["messages"]
+    del sys.modules["admission"], sys.modules["triton_metrics"], sys.modules["messages"]
 
 
 def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(admission, monkeypatch):

@@ -3,6 +3,7 @@
 With a 4xx, but where Triton's own reader of JSON stumbles: that says 500 of what it cannot parse, before any model.
 """
 
+import contextlib
 import http.client
 import json
 import socket
@@ -87,10 +88,20 @@ def test_a_body_in_a_million_pieces_is_refused(server):
         ("POST", "/v2/models/image/versions/9/infer"),
         ("POST", "/v2/models/../../etc/passwd"),
         ("DELETE", "/v2/models/image"),
-        ("POST", "/" + "v" * 8000),
     ],
 )
 def test_what_is_not_there_is_refused(server, method, path):
     connection = http.client.HTTPConnection(server.address, timeout=60)
     connection.request(method, path, asking())
     assert 400 <= connection.getresponse().status < 500
+
+
+def test_a_path_of_8000_characters_is_refused_or_hung_up_on_and_the_next_request_is_answered(server):
+    """Tritonserver 2.51 hangs up on 16,000 always, on 8,000 once in many runs of these tests, for no known reason."""
+    connection = http.client.HTTPConnection(server.address, timeout=60)
+    with contextlib.suppress(http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        connection.request("POST", "/" + "v" * 8000, asking())
+        assert 400 <= connection.getresponse().status < 500
+    following = http.client.HTTPConnection(server.address, timeout=60)
+    following.request("GET", "/v2/health/ready")
+    assert following.getresponse().status == 200

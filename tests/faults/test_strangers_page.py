@@ -120,7 +120,7 @@ def test_the_page_cannot_be_put_into_another_sites_frame(alone):
 def test_a_machines_own_dotted_name_is_its_own():
     program = """
 import socket
-from loadgen import access
+from loadgen.locust_plugin import web_access as access
 socket.gethostname = lambda: "First.lab.example"
 print([access.local(f"{name}.lab.example:8089") for name in ("first", "FIRST", "second")])
 """
