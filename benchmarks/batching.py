@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common import address
 from crossover.measurement import host
 from crossover.measurement.server_statistics import Server, Unavailable, difference
-from loadgen import address, arrivals, command, interrupts
+from loadgen import arrivals, command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import tabulated

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.null_server import LOADS
 from benchmarks.perf_analyzer import PERCENTILES
-from loadgen import address, command
+from common import address
+from loadgen import command
 from loadgen.arm import MODES, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.journal import Journal, read

@@ -21,10 +21,10 @@ import psutil
 from benchmarks import h2load, null_server, perf_analyzer, tables
 from benchmarks.client_process import Clients
 from benchmarks.tables import Run, Runs, pick
+from common import atomic_write
 from crossover.measurement import host
 from crossover.measurement.server_statistics import Unavailable
 from loadgen import command
-from loadgen.samples import atomic_write
 from serving import ROOT, Failure
 from serving.__main__ import Parser
 

@@ -11,8 +11,8 @@ import numpy as np
 from geventhttpclient.response import HTTPParseError
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
-from loadgen import address
-from loadgen.messages import one_line
+from common import address
+from common.messages import one_line
 from workloads.workload import AUDIO, IMAGE
 
 

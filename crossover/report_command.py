@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common import atomic_write
 from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import pooled, stages
 from crossover.experiments.capacity import result as capacity_result
@@ -26,7 +27,6 @@ from crossover.measurement import trial
 from crossover.measurement.run_directory import BENCH, read_blocks, read_run
 from crossover.measurement.trial import Block
 from crossover.report import html, provenance
-from loadgen.samples import atomic_write
 from loadgen.samples.summary import rates, summary
 from loadgen.samples.validity import backlog_of_rounds
 from workloads.workload import WORKLOADS

@@ -2,8 +2,9 @@
 
 import datetime
 import json
-import os
 from pathlib import Path
+
+from common import atomic_write
 
 CLASSES = 1000
 FIELD, HOP = 400, 320  # samples seen by one frame of wav2vec2, and from one frame to the next
@@ -20,21 +21,17 @@ def frames(samples):
 
 
 def write(path, content):
-    """Write bytes or text so that whoever looks sees the old file or the new one, never a part.
+    """Replace a file by these bytes or this text, as a whole, unless it holds them already; True if it was replaced.
 
-    A file that holds these bytes already is left alone. Returns whether anything was written.
+    The folder is made if it is missing. A server that looks meanwhile sees the old file or the new one.
     """
     path = Path(path)
     content = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write.replacing(path) as unfinished:
+        unfinished.write_bytes(content)
     return True
 
 

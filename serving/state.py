@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from common import atomic_write
 from serving import Failure
 
 PORTS = ("http", "grpc", "metrics")
@@ -36,17 +37,14 @@ def complete(record: dict) -> bool:
 
 
 def write(directory: Path, record: dict) -> None:
-    """The file holds the key to the restricted interfaces: only its owner may read it."""
-    part = directory / "server.json.part"
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    part.write_text(json.dumps(record, indent=2))
-    part.replace(directory / "server.json")
+    """Replace the record. It holds the key to the restricted interfaces, so only its owner may read the file."""
+    atomic_write.write(directory / "server.json", json.dumps(record, indent=2), mode=0o600)
 
 
 def forget(directory: Path) -> None:
-    for file in ("server.json", "server.json.part"):
-        (directory / file).unlink(missing_ok=True)
+    """Remove the record, and what a process that was killed while it wrote one has left of it."""
+    for file in (directory / "server.json", *directory.glob(".server.json.*.part")):
+        file.unlink(missing_ok=True)
 
 
 def held(directory: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadgen import address
+from common import address
 
 
 @pytest.mark.parametrize(

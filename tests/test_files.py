@@ -3,11 +3,14 @@
 import errno
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from loadgen.samples import atomic_write
+from common import atomic_write
 from tests.conftest import ROOT
 
 
@@ -36,7 +39,23 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, full_disk)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("run.json", b"{}")]
 
 
-def test_what_a_run_keeps_is_written_no_other_way():
-    sources = (path for folder in ("loadgen", "crossover") for path in (ROOT / folder).rglob("*.py"))
-    written = [path.name for path in sources if ".write_text(json" in path.read_text()]
-    assert written == []
+def test_a_file_for_its_owner_alone_is_so_before_anything_is_in_it(tmp_path):
+    with atomic_write.replacing(tmp_path / "server.json", 0o600) as unfinished:
+        assert unfinished.stat().st_mode & 0o777 == 0o600
+        assert unfinished.stat().st_size == 0
+    assert (tmp_path / "server.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_processes_that_write_one_file_do_not_share_its_unfinished_form(tmp_path):
+    with atomic_write.replacing(tmp_path / "model.onnx") as ours:
+        script = f"from common import atomic_write; from pathlib import Path; p = Path({str(tmp_path)!r}, 'model.onnx')"
+        subprocess.run([sys.executable, "-c", f"{script}; atomic_write.write(p, 'theirs')"], cwd=ROOT, check=True)
+        ours.write_text("ours")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("model.onnx", "ours")]
+
+
+def test_what_is_kept_is_replaced_in_one_place():
+    folders = ("loadgen", "crossover", "serving", "models", "benchmarks", "workloads")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    other_ways = re.compile(r"write_text\(json|part\.replace|\.rename\(")
+    assert [path.name for path in sources if other_ways.search(path.read_text())] == []

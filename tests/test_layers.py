@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("preprocess", "workloads", "serving", "loadgen", "crossover", "benchmarks")
+PACKAGES = ("common", "preprocess", "workloads", "serving", "loadgen", "crossover", "benchmarks")
 
 
 def imports(root, packages):

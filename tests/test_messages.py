@@ -6,9 +6,9 @@ import json
 import pytest
 from PIL import Image
 
+from common.messages import first_line, one_line
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
-from loadgen.messages import first_line, one_line
 from loadgen.samples.sample import FAILED, Sample
 from loadgen.transport import http
 from workloads.payloads import Payload

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from common import atomic_write
+from common.messages import one_line
 from crossover import report_command as report
 from crossover.experiments.compare import tables
 from crossover.measurement import host, resume
@@ -19,8 +21,6 @@ from loadgen import command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule
 from loadgen.arrivals.checks import positive
-from loadgen.messages import one_line
-from loadgen.samples import atomic_write
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from loadgen import address
-from loadgen.messages import first_line, one_line
+from common import address
+from common.messages import first_line, one_line
 
 GPU_METRIC = r"^(nv_gpu_utilization|nv_energy_consumption)\{.*\} (\S+)$"
 GPU_METRICS = ("nv_gpu_utilization", "nv_energy_consumption")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen.samples import atomic_write, journal
+from common import atomic_write
+from loadgen.samples import journal
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.steady_state import Run
 from loadgen.samples.validity import UNANSWERED

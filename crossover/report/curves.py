@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from common import atomic_write
 from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO
@@ -28,7 +29,6 @@ from crossover.report.plots import (
     short,
 )
 from loadgen.arm import PLACEMENTS
-from loadgen.samples import atomic_write
 
 COLOURS = dict(zip(LAWS, (UNIFORM, POISSON, RANDOM, INK), strict=True))
 MARKS = {"p50": "o", "tail": "^"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from common import atomic_write
 from crossover.analysis.bootstrap import least
 from crossover.experiments import catalogue
 from crossover.experiments.catalogue import svg
@@ -13,7 +14,6 @@ from crossover.measurement.trial import Block
 from crossover.report import plots
 from crossover.report.provenance import banners, listed, offered, servers
 from loadgen.arm import PLACEMENTS
-from loadgen.samples import atomic_write
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.summary import needed
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from gevent.monkey import get_original
 
+from common.messages import first_line
 from loadgen.arm import Arm
-from loadgen.messages import first_line
 from loadgen.samples.sample import DROPPED, FAILED, Sample
 from loadgen.transport.http import Connection, Request
 from workloads.payloads import Payload

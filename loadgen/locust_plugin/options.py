@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen import address, arrivals
+from common import address
+from loadgen import arrivals
 from loadgen.arm import MODES, PLACEMENTS, Arm, Mode
 from loadgen.arrivals.checks import positive
 from workloads import payloads

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from common import atomic_write
 from loadgen import interrupts
 from loadgen.client.open_loop import OpenLoop
 from loadgen.locust_plugin.live_view import Live
 from loadgen.locust_plugin.options import Settings
-from loadgen.samples import atomic_write, journal
+from loadgen.samples import journal
 from loadgen.samples.sample import Sample, sentence
 from loadgen.samples.summary import summary
 from loadgen.samples.validity import Facts, Verdict, judge

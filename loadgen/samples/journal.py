@@ -20,7 +20,7 @@ import pyarrow
 import pyarrow.parquet
 from gevent.monkey import get_original
 
-from loadgen.samples import atomic_write
+from common import atomic_write
 from loadgen.samples.sample import INSTANTS, RECORD, STATUSES, Sample
 
 PACKED = Struct("<qII" + "q" * (len(INSTANTS) + 2) + "B")

@@ -19,8 +19,8 @@ from geventhttpclient.response import HTTPParseError, HTTPSocketResponse
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
-from loadgen import address
-from loadgen.messages import LONGEST, first_line
+from common import address
+from common.messages import LONGEST, first_line
 from loadgen.samples.sample import COMPLETED, FAILED, REJECTED, TIMED_OUT
 
 Socket, getaddrinfo = get_original("socket", ["socket", "getaddrinfo"])  # Locust patches these for its own greenlets

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import atomic_write
 from crossover.analysis import bootstrap
 from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import CAMERAS
@@ -13,7 +14,6 @@ from crossover.experiments.compare.tables import ms
 from crossover.measurement.trial import Block
 from crossover.report import curves
 from loadgen.arm import PLACEMENTS
-from loadgen.samples import atomic_write
 from loadgen.samples.summary import needed
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from common import atomic_write
+from common.messages import one_line
 from crossover import report_command as report
 from crossover.analysis import comparison
 from crossover.experiments.compare import options, tables
@@ -26,8 +28,6 @@ from crossover.measurement.run_directory import BENCH, FORMAT, make_name
 from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import arrivals, command, interrupts
 from loadgen.arm import PLACEMENTS, Arm, Mode
-from loadgen.messages import one_line
-from loadgen.samples import atomic_write
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common import atomic_write
 from crossover.analysis import comparison
 from crossover.analysis.crossing_point import replicates, side, statistic, turn, turns
 from crossover.measurement import trial
 from crossover.measurement.trial import Block
 from crossover.report import curves
-from loadgen.samples import atomic_write
 
 
 def says(entry: dict) -> str:

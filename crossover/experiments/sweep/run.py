@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from common import atomic_write
+from common.messages import one_line
 from crossover import report_command as report
 from crossover.experiments.sweep import grid, network_link
 from crossover.experiments.sweep import result as sweep_result
@@ -32,8 +34,6 @@ from crossover.measurement.run_directory import FORMAT, make_name
 from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import command, interrupts
 from loadgen.arrivals.checks import positive
-from loadgen.messages import one_line
-from loadgen.samples import atomic_write
 from serving.state import name
 from workloads.workload import WORKLOADS
 
