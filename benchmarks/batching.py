@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from common import address
 from crossover.measurement import host
-from crossover.measurement.server_statistics import Server, Unavailable, difference
+from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import tabulated
 from loadgen.samples.summary import summary
 from serving import Failure
-from serving.triton_api import Rest
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import AUDIO, IMAGE
 
@@ -36,8 +35,8 @@ VARIANTS = {
 
 
 def load(server: Server, model: str, config: dict) -> None:
-    """Raises Failure if the server refuses it."""
-    Rest(address.parse(server.url).authority, server.state["admin_key"]).load(model, json.dumps(config))
+    """Load `model` again with this configuration. Raises Failure if the server refuses it."""
+    server.admin_api.load(model, json.dumps(config))
 
 
 def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:

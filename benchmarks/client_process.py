@@ -14,8 +14,8 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks import h2load, null_server, perf_analyzer
-from crossover.measurement.server_statistics import Server
 from serving import ROOT, Failure
+from serving.server import Server
 
 Watch = Callable[[psutil.Process, float, int], None]
 """Called every half second with the process, the seconds since its start and the requests answered so far."""

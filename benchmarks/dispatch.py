@@ -16,13 +16,13 @@ from pathlib import Path
 import soundfile
 
 from crossover.measurement import host
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import COMPLETED, tabulated
 from loadgen.samples.summary import summary
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import AUDIO, IMAGE, Workload
 

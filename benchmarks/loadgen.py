@@ -23,10 +23,10 @@ from benchmarks.client_process import Clients
 from benchmarks.tables import Run, Runs, pick
 from common import atomic_write
 from crossover.measurement import host
-from crossover.measurement.server_statistics import Unavailable
 from loadgen import command
 from serving import ROOT, Failure
 from serving.__main__ import Parser
+from serving.server import Unavailable
 
 EIGHT = ("--mode", "threads", "--workers", 8)
 MODERATE = 0.35  # of the lower of the two maxima: where latencies are compared
@@ -135,7 +135,7 @@ def apart() -> tuple[list[int], list[int]]:
 def run(options: argparse.Namespace, report: dict) -> None:
     rival = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
     cores = report["cores"]
-    with tempfile.TemporaryDirectory(prefix="crossover-") as folder, null_server.running(cores["server"]) as server:
+    with tempfile.TemporaryDirectory(prefix="crossover-") as folder, null_server.null_server(cores["server"]) as server:
         measure(options, Clients(server, rival, cores["client"], Path(folder)), report)
 
 

@@ -6,10 +6,15 @@ import socket
 import sys
 from pathlib import Path
 
-from serving import Failure, commands, local, state, thread_plan
+try:
+    from serving import Failure, commands, local, thread_plan
+    from serving.ports import PORTS
+except ModuleNotFoundError as missing:  # another interpreter than that of .venv
+    sys.exit(f"serving: {missing.name} is missing from this environment, {sys.prefix}; run `make env`, then use .venv")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for a Failure, 130 after a signal; bad flags exit with 2."""
     options = parse(arguments)
     for number in local.SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -24,15 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def interrupt(number, frame):
-    raise KeyboardInterrupt
-
-
 def interrupt_once(number, frame):
-    """Raise KeyboardInterrupt; later signals do nothing, for they would cut short the clean-up that follows.
+    """Raise KeyboardInterrupt; later signals do nothing, because they would cut short the clean-up that follows.
 
-    They are blocked, to the end of the process, and one that had come just before meets a handler that does nothing:
-    Python complains of it under SIG_IGN.
+    They are blocked to the end of the process. One that arrived just before meets a handler that does nothing: under
+    SIG_IGN Python would complain of it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, local.SIGNALS)
     for each in local.SIGNALS:
@@ -41,11 +42,14 @@ def interrupt_once(number, frame):
 
 
 class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage."""
+
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options of a command line (None: this process's); exits with code 2 for what makes no sense."""
     parser = Parser(prog="python -m serving", description="Start and stop the server.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="|".join(commands.COMMANDS))
     subs = {}
@@ -70,7 +74,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "--slo", type=int, metavar="MS", default=thread_plan.SLO,
             help="refuse (503) what would take longer; 0 lets queues grow without bound (default: %(default)s)",
         )  # fmt: skip
-        for number, kind in enumerate(state.PORTS):
+        for number, kind in enumerate(PORTS):
             add(f"--{kind}-port", type=port, default=8000 + number, help="default: %(default)s")
     subs["logs"].add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
     subs["logs"].add_argument("-n", "--lines", type=int, default=40, help="of the end (default: %(default)s)")
@@ -88,23 +92,25 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             options.cores = thread_plan.server_cores(options.cores)
         except ValueError as bad:
             subs[options.command].error(str(bad))
-        if len({getattr(options, f"{kind}_port") for kind in state.PORTS}) < len(state.PORTS):
+        if len({getattr(options, f"{kind}_port") for kind in PORTS}) < len(PORTS):
             subs[options.command].error("--http-port, --grpc-port and --metrics-port must differ")
     return options
 
 
 def absolute(text: str) -> Path:
+    """Return a path that stays the same in whatever folder it is used."""
     return Path(text).resolve()
 
 
 def port(text: str) -> int:
+    """Return the number of a TCP port, from 1 to 65535."""
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a number from 1 to 65535")
     return int(text)
 
 
 def address(text: str) -> str:
-    """The IPv4 address of a host name or address; Triton's servers take nothing else."""
+    """Return the IPv4 address of a host name or address; Triton's servers take nothing else."""
     try:
         return socket.gethostbyname(text)
     except OSError:

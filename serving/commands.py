@@ -1,4 +1,7 @@
-"""What the launcher does, one function per command; each returns an exit code, or None for 0."""
+"""The launcher's commands, one function each, with the parsed options; they return an exit code, or None for 0.
+
+The docstring of a command is its help text. Failure is raised where a command cannot do what was asked for.
+"""
 
 import contextlib
 import datetime
@@ -12,23 +15,23 @@ from pathlib import Path
 from serving import ROOT, Failure, docker, local, smoke_test, state
 from serving.state import ASKED
 from serving.supervisor import Supervisor
-from serving.thread_plan import describe, listed, plan
-from serving.triton_api import Rest
+from serving.thread_plan import describe, format_cores, plan
+from serving.triton_api import TritonAPI
 
-REPAIR = 60.0  # seconds that a supervisor which `up` started again has to bring back what died before it
+REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
 def up(options):
     """start the server and wait until both ensembles have answered"""
-    with state.alone(options.state):
+    with state.locked(options.state):
         record = state.read(options.state)
         if record and alive(record, options.state):
             if state.complete(record):
-                return already(record, options)
-            say("clearing what an `up` left that was killed before its end")
+                return keep_running(record, options)
+            say("clearing what is left of an `up` that was killed before its end")
         clear(record, options.state)
         engine, why = choose(options.engine)
-        record = intent(options, engine)
+        record = new_record(options, engine)
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
         began = time.monotonic()
         try:
@@ -49,7 +52,7 @@ def up(options):
 
 def down(options):
     """stop the server and leave nothing behind"""
-    with state.alone(options.state):
+    with state.locked(options.state):
         record = state.read(options.state)
         if record and record["engine"] == "local" and alive(record, options.state):
             local.drain(record)
@@ -64,21 +67,21 @@ def status(options):
         say("nothing is running" + ("; `down` clears what it left" if left else ""))
         return 1
     if not state.complete(record):
-        at_work = state.held(options.state)
+        at_work = state.is_locked(options.state)
         say("`up` is at work" if at_work else "an `up` was killed before its end; `up` or `down` clears what it left")
         return 1
     started = datetime.datetime.fromisoformat(record["started"])
     running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
     say(f"engine   {record['engine']}, running for {running}")
     summary(record)
-    rest = Rest(record["address"])
+    api = TritonAPI(record["address"])
     models = [*record["plan"], "image", "audio"]
-    unready = [model for model in models if not rest.ready(f"/v2/models/{model}/ready")]
+    unready = [model for model in models if not api.is_ready(model)]
     say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models)}")
     if record["engine"] == "local" and not local.supervisors(record["name"]):
-        say("supervisor: none, a stub that dies stays dead; `up` starts one")
-    smoke_test.sing(rest)
-    say("canary   image and audio both answer")
+        say("supervisor: none, so a stub that dies stays dead; `up` starts one")
+    smoke_test.run(api)
+    say("infers   image and audio both answer")
     return 1 if unready else 0
 
 
@@ -99,14 +102,14 @@ def logs(options):
 
 def run(options):
     """the same as up, in the foreground: a container's entrypoint"""
-    record = intent(options, "local")
+    record = new_record(options, "local")
     with contextlib.ExitStack() as cleanup:
-        with state.alone(options.state):
+        with state.locked(options.state):
             if local.alive(record["name"]):
                 raise Failure("a server runs from this state directory; run `python -m serving down` first")
             cleanup.callback(state.forget, options.state)
             cleanup.callback(local.stop, record["name"])
-            local.stop(record["name"])  # what a crash left
+            local.stop(record["name"])  # what is left of a server that crashed
             server = local.up(record, options.state, None, say)
         try:
             state.write(options.state, {**record, "pid": server.pid})
@@ -126,17 +129,17 @@ def supervise(options):
         raise Failure(f"no local server was started from {options.state}; start one with `up`")
     supervisor = Supervisor(record, say)
     supervisor.watch(record["pid"])
-    supervisor.tell(f"tritonserver ({record['pid']}) is gone; `up` clears what it left and starts it again")
+    supervisor.report(f"tritonserver ({record['pid']}) is gone; `up` clears what it left and starts it again")
     return 1
 
 
 def probe(options):
     """one inference through each ensemble; exit 1 unless both answer"""
-    rest = Rest(f"127.0.0.1:{options.http_port}")
-    if options.recent and smoke_test.sung(rest, options.recent):
-        say(f"both have answered in the last {options.recent:g} s")
+    api = TritonAPI(f"127.0.0.1:{options.http_port}")
+    if options.recent and smoke_test.recently_answered(api, options.recent):
+        say(f"image and audio have both answered in the last {options.recent:g} s")
         return
-    smoke_test.sing(rest)
+    smoke_test.run(api)
     say("image and audio both answer")
 
 
@@ -159,7 +162,7 @@ COMMANDS = {
 
 
 def clear(record: dict | None, directory: Path) -> bool:
-    """Ends what runs from this state directory, or what a crash left of it; True if there was anything."""
+    """End what runs from this state directory, or what is left of it after a crash; True if there was anything."""
     name = state.name(directory)
     stopped = local.stop(name)
     if record["engine"] == "docker" if record else docker.exists(name):
@@ -169,8 +172,8 @@ def clear(record: dict | None, directory: Path) -> bool:
     return stopped or record is not None
 
 
-def intent(options, engine: str) -> dict:
-    """The record of the server that the options ask for, before it runs."""
+def new_record(options, engine: str) -> dict:
+    """Return the record of the server that the options ask for, as it is written before the server runs."""
     near = "127.0.0.1" if options.host == "0.0.0.0" else options.host
     return {
         "name": state.name(options.state),
@@ -185,7 +188,10 @@ def intent(options, engine: str) -> dict:
 
 
 def choose(engine: str) -> tuple[str, str]:
-    """The engine, and the reason in words with how to force the other."""
+    """Return the engine, and the reason in words, which says how to force the other.
+
+    Raises Failure if the engine that was asked for is not there.
+    """
     if engine == "local":
         return engine, "--engine local was given"
     obstacle = docker.obstacle()
@@ -199,52 +205,59 @@ def choose(engine: str) -> tuple[str, str]:
 
 
 def alive(record: dict, directory: Path) -> bool:
-    return (
-        bool(docker.container(record["name"])) if record["engine"] == "docker" else local.alive(state.name(directory))
-    )
+    """True if the server of this record runs, as a container or as a process."""
+    if record["engine"] == "docker":
+        return bool(docker.container(record["name"]))
+    return local.alive(state.name(directory))
 
 
-def already(record: dict, options) -> None:
-    """Changes nothing. Raises Failure if what runs is not what is asked for, or does not answer."""
+def keep_running(record: dict, options) -> None:
+    """Check that the server that runs is the one asked for and answers, and start its supervisor if that has ended.
+
+    Raises Failure if it is another one, or does not answer, also REPAIR seconds after its supervisor was started.
+    """
     for key in ASKED:
         if record[key] != getattr(options, key):
-            asked, there = (listed(v) if key == "cores" else v for v in (getattr(options, key), record[key]))
+            values = (getattr(options, key), record[key])
+            wanted, current = map(format_cores, values) if key == "cores" else values
             flag = key.replace("_", "-")
-            raise Failure(f"already up with --{flag} {there}, not {asked}; run `python -m serving down` first")
+            raise Failure(f"already up with --{flag} {current}, not {wanted}; run `python -m serving down` first")
     if options.engine not in ("auto", record["engine"]):
         raise Failure(f"already up with --engine {record['engine']}; run `python -m serving down` first")
-    alone = record["engine"] == "local" and not local.supervisors(record["name"])
-    if alone:
+    unsupervised = record["engine"] == "local" and not local.supervisors(record["name"])
+    if unsupervised:
         local.supervise(record, options.state)
-    deadline = time.monotonic() + (REPAIR if alone else 0)
+    deadline = time.monotonic() + (REPAIR if unsupervised else 0)
     while True:
         try:
-            smoke_test.sing(Rest(record["address"]))
+            smoke_test.run(TritonAPI(record["address"]))
             break
         except Failure as failure:
             if time.monotonic() > deadline:
                 raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
             time.sleep(0.5)
-    say(f"already up and answering; {'its supervisor had ended and runs again' if alone else 'nothing was changed'}")
+    change = "its supervisor had ended and runs again" if unsupervised else "nothing was changed"
+    say(f"already up and answering; {change}")
     summary(record)
 
 
 def summary(record: dict) -> None:
+    """Print the server's addresses, cores and thread plan, and where its networks' weights come from."""
     near = record["address"].rpartition(":")[0]
     say(f"http     http://{record['address']}")
     say(f"grpc     {near}:{record['grpc_port']}")
     say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
-    say(f"cores    {listed(record['cores'])}; instances x threads: {describe(record['plan'])}")
-    rest = Rest(record["address"])
+    say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(record['plan'])}")
+    api = TritonAPI(record["address"])
     for model in record["plan"]:
-        config = json.loads(record["configs"][model]) if "configs" in record else rest.config(model)
+        config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)
         provenance = config.get("parameters", {}).get("provenance")
         if provenance:
             say(f"weights  {weights(model, json.loads(provenance['string_value']))}")
 
 
 def weights(model: str, provenance: dict) -> str:
-    """One line on where a network's weights come from; loud unless they are pretrained."""
+    """Return one line on where a network's weights come from, in capitals unless they are pretrained."""
     if provenance["weights"] == "pretrained":
         return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
     note = provenance["note"] or "its predictions mean nothing"
@@ -252,4 +265,5 @@ def weights(model: str, provenance: dict) -> str:
 
 
 def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
     print(line, flush=True)

@@ -6,14 +6,14 @@ import subprocess
 from pathlib import Path
 
 from serving import ROOT, Failure, local, model_loader, smoke_test
-from serving.thread_plan import listed
-from serving.triton_api import Rest
+from serving.thread_plan import format_cores
+from serving.triton_api import TritonAPI
 
-UP = "serving: up"  # what `run` prints once its canary has answered
+UP = "serving: up"  # what `run` prints once the smoke test has passed
 
 
-def quiet(*command, timeout: float = 60) -> str | None:
-    """What a command prints, or None if it cannot be run, fails or takes too long."""
+def output_of(*command, timeout: float = 60) -> str | None:
+    """Run a command and return what it prints, or None if it cannot be run, fails, or takes `timeout` seconds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout)
     except (OSError, subprocess.SubprocessError):
@@ -22,10 +22,10 @@ def quiet(*command, timeout: float = 60) -> str | None:
 
 
 def obstacle() -> str | None:
-    """Why a container cannot be had here, in words; None if it can."""
+    """Return in words why no container can be started here; None if one can."""
     if not shutil.which("docker"):
         return "there is no docker command here"
-    if not quiet("docker", "version", "--format", "{{.Server.Version}}", timeout=3):
+    if not output_of("docker", "version", "--format", "{{.Server.Version}}", timeout=3):
         return "no Docker engine answers"
     if not client():
         return "a Docker engine answers, but there is neither `docker compose` nor docker-compose"
@@ -33,18 +33,20 @@ def obstacle() -> str | None:
 
 
 def client() -> list[str] | None:
+    """Return the command of docker compose that works here; None if there is none."""
     for command in (["docker", "compose"], ["docker-compose"]):
-        if quiet(*command, "version"):
+        if output_of(*command, "version"):
             return command
     return None
 
 
 def has_gpu() -> bool:
-    return '"nvidia"' in (quiet("docker", "info", "--format", "{{json .Runtimes}}") or "")
+    """True if the Docker engine can hand NVIDIA GPUs to a container."""
+    return '"nvidia"' in (output_of("docker", "info", "--format", "{{json .Runtimes}}") or "")
 
 
 def compose(record: dict, arguments: list[str], output=None) -> subprocess.CompletedProcess:
-    """docker compose on this server's project, with the files and the variables that it was started with."""
+    """Run docker compose on this server's project, with the files and variables that it was started with."""
     client_cores = sorted(os.sched_getaffinity(0) - set(record["cores"]))
     variables = {
         "CROSSOVER_USER": ":".join(map(str, user())),
@@ -52,8 +54,8 @@ def compose(record: dict, arguments: list[str], output=None) -> subprocess.Compl
         "CROSSOVER_ADMIN_KEY": record["admin_key"],
         "CROSSOVER_HOST": record["host"],
         "CROSSOVER_SLO": str(record["slo"]),
-        "CROSSOVER_CORES": listed(record["cores"]),
-        "CROSSOVER_CLIENT_CORES": listed(client_cores),
+        "CROSSOVER_CORES": format_cores(record["cores"]),
+        "CROSSOVER_CLIENT_CORES": format_cores(client_cores),
         **{f"CROSSOVER_{kind.upper()}_PORT": str(record[f"{kind}_port"]) for kind in ("http", "grpc", "metrics")},
     }
     return run_compose(record["name"], arguments, variables, output, record["gpu"])
@@ -62,10 +64,13 @@ def compose(record: dict, arguments: list[str], output=None) -> subprocess.Compl
 def run_compose(
     project: str, arguments: list[str], variables: dict[str, str], output=None, gpu=False, detached=False
 ) -> subprocess.CompletedProcess:
-    """docker compose on a project; `detached`: out of reach of the terminal's Ctrl-C."""
+    """Run docker compose on a project; `detached`: in a session of its own, which Ctrl-C does not reach.
+
+    Raises Failure if there is no docker compose any more.
+    """
     command = client()
     if command is None:
-        raise Failure(f"{project} is a container, but there is no docker compose here any more; install it")
+        raise Failure(f"{project} is a container, but docker compose is not here any more; install it")
     files = ["docker-compose.yml", *(["docker-compose.gpu.yml"] if gpu else [])]
     return subprocess.run(
         [*command, "--project-name", project, *(f"--file={ROOT / file}" for file in files), *arguments],
@@ -78,23 +83,26 @@ def run_compose(
 
 
 def user() -> tuple[int, int]:
-    """Whoever calls, for they can read the repository; never root."""
+    """Return (user, group) for the container: the caller's, who can read the repository, but never root's."""
     return (os.getuid(), os.getgid()) if os.getuid() else (10001, 10001)
 
 
 def container(name: str) -> str | None:
-    """The id of the running server container of a project."""
+    """Return the id of the running server container of a project; None or "" if there is none."""
     labels = ("project=" + name, "service=server")
-    return quiet("docker", "ps", "-q", *(f"--filter=label=com.docker.compose.{label}" for label in labels))
+    return output_of("docker", "ps", "-q", *(f"--filter=label=com.docker.compose.{label}" for label in labels))
 
 
 def exists(project: str) -> bool:
-    """Whether there is a container of the project, running or not."""
-    return bool(quiet("docker", "ps", "-aq", f"--filter=label=com.docker.compose.project={project}", timeout=10))
+    """True if there is a container of the project, running or not."""
+    return bool(output_of("docker", "ps", "-aq", f"--filter=label=com.docker.compose.project={project}", timeout=10))
 
 
 def up(record: dict, state: Path, say) -> None:
-    """Build the image, start the container and wait for its canary. Whoever calls clears what a failure leaves."""
+    """Build the image, start the container, and wait until both ensembles answer.
+
+    Puts `container_pid` into the record. Raises Failure; then the caller clears what is there.
+    """
     local.check_ports(record)
     if record["weights"] == "real":
         model_loader.check()
@@ -105,13 +113,13 @@ def up(record: dict, state: Path, say) -> None:
             if compose(record, step, output).returncode:
                 raise Failure(f"docker compose {step[0]} failed; its log, {log}, ends: {local.last_error(log)}")
     follow(record["name"], say)
-    smoke_test.sing(Rest(record["address"]))
-    first = quiet("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
+    smoke_test.run(TritonAPI(record["address"]))
+    first = output_of("docker", "inspect", "--format", "{{.State.Pid}}", container(record["name"]) or "")
     record["container_pid"] = int(first) if first else None  # as this machine counts: whose CPU time to report
 
 
 def follow(name: str, say) -> None:
-    """Repeats the container's progress until it is up. Raises Failure with its last words if it stops before."""
+    """Repeat the container's progress until it is up. Raises Failure with its last line if it stops before."""
     identity = container(name)
     if not identity:
         raise Failure("the container stopped at once; try `docker compose up` to see why")
@@ -123,7 +131,7 @@ def follow(name: str, say) -> None:
             if line == UP:
                 logs.kill()
                 return
-            if line.startswith(("  loaded ", "  canary:")):
+            if line.startswith(("  loaded ", "  smoke test:")):
                 say(line)
             last = line or last
             if line.startswith("serving: "):  # it would be started again, and fail again

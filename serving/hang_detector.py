@@ -1,37 +1,38 @@
-"""Which models have requests and answer none: their stubs live, but hang.
+"""Finds models that have requests and answer none: their Python stubs live, but hang.
 
-Triton tells of the requests that wait for a model, not of those that are in it, so a hang shows by the next request.
-(A stub that is stopped as a process, by a signal, does not hang anyone: Triton fails each request to it within 1 s.)
+Triton counts the requests that wait for a model, not those that it works on, so a hang shows once another request
+comes. (A stub that is stopped by a signal hangs nobody: Triton fails each request to it within a second.)
 """
 
-import re
 import time
 
-from serving.triton_api import Rest
+from serving.triton_api import Metric, TritonAPI
 
 HUNG = 300.0  # seconds without an answer: eight merged clips of a minute each take one slow core three minutes
-WAITING = "nv_inference_pending_request_count", "crossover_kept_requests"
-ANSWERED = "nv_inference_request_success", "nv_inference_request_failure"
+WAITING = {"nv_inference_pending_request_count", "crossover_kept_requests"}
+ANSWERED = {"nv_inference_request_success", "nv_inference_request_failure"}
 
 
-class Hangs:
-    """Told by the server's metrics, read now and then."""
+class HangDetector:
+    """Compares readings of a server's metrics: call `find_hung` every few seconds."""
 
-    def __init__(self, address: str):
-        self.rest = Rest(address)
-        self.seen: dict[str, tuple[float, float]] = {}  # model -> answers so far, since when
+    def __init__(self, metrics_address: str):
+        self.api = TritonAPI(metrics_address)
+        self.progress: dict[str, tuple[float, float]] = {}  # model -> answers so far, and when that was first read
 
-    def found(self, models: list[str]) -> list[str]:
-        """Those for which requests have waited for HUNG seconds, in which they answered none. Raises Failure."""
-        page, now = self.rest.call("/metrics", timeout=5)[0].decode(), time.monotonic()
+    def find_hung(self, models: list[str]) -> list[str]:
+        """Return those models for which requests have waited for HUNG seconds without one answer.
+
+        Raises Failure if the metrics cannot be read.
+        """
+        metrics, now = self.api.metrics(), time.monotonic()
         for model in models:
-            answered = total(page, ANSWERED, model)
-            if not total(page, WAITING, model) or self.seen.get(model, (-1,))[0] != answered:
-                self.seen[model] = answered, now
-        return [model for model in models if now - self.seen[model][1] > HUNG]
+            answered = total(metrics, ANSWERED, model)
+            if not total(metrics, WAITING, model) or self.progress.get(model, (-1,))[0] != answered:
+                self.progress[model] = answered, now
+        return [model for model in models if now - self.progress[model][1] > HUNG]
 
 
-def total(page: str, names: tuple[str, ...], model: str) -> float:
-    """The sum of these metrics of a model, over its versions and their other labels."""
-    found = re.findall(rf'^(?:{"|".join(names)})\{{[^}}]*model="{model}"[^}}]*\}} (\S+)$', page, re.M)
-    return sum(map(float, found))
+def total(metrics: list[Metric], names: set[str], model: str) -> float:
+    """Sum these metrics of one model over its versions, its instances and all other labels."""
+    return sum(metric.value for metric in metrics if metric.name in names and metric.labels.get("model") == model)

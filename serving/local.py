@@ -1,7 +1,7 @@
-"""The server as a process of this machine: started, filled, stopped, and nothing of it left behind.
+"""The server as a process of this machine: it is started, filled with models, and stopped without leftovers.
 
-Everything it starts inherits CROSSOVER_SERVER=<name> in its environment, and its shared memory bears the same name:
-so `down` also finds what a killed server left (its stubs outlive it, and so does their memory).
+Everything it starts inherits CROSSOVER_SERVER=<name> in its environment, and its shared memory has the same name. So
+`down` also finds what a killed server left: its stubs and their memory outlive it.
 """
 
 import contextlib
@@ -17,16 +17,22 @@ from pathlib import Path
 
 from serving import ROOT, Failure, model_loader, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
-from serving.triton_api import Rest, Unreachable
+from serving.triton_api import TritonAPI, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
-DRAIN = 10  # seconds at most that a server is given to answer what it has accepted; less if its SLO is shorter
+DRAIN = 10  # seconds, at most, for a server to answer what it has accepted; less if its SLO is shorter
+AT_WORK = {"READY", "UNLOADING"}  # states of a model that may still answer requests
 RESTRICTED = "model-repository,shared-memory,trace,logging"
-STACK = 2**28  # bytes of each thread's: Triton 2.51 puts 16 there for every piece in which a body came
+STACK = 2**28  # bytes for each thread: Triton 2.51 puts 16 there for every piece in which a body came
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # what ends the launcher
 
 
+class Ended(Failure):
+    """tritonserver ended before it was up."""
+
+
 def check_ports(record: dict) -> None:
+    """Raise Failure, which names the port, if the server cannot listen on one of its three ports."""
     host = record["host"]
     for kind in ("http", "grpc", "metrics"):
         port = record[f"{kind}_port"]
@@ -40,10 +46,10 @@ def check_ports(record: dict) -> None:
 
 
 def flags(record: dict, steps: Path) -> list[str]:
-    """What tritonserver is told.
+    """Return tritonserver's command line, without the program.
 
-    The key to the restricted interfaces can be read here by every user of this machine: it keeps away requests from
-    the network and careless clients, not them.
+    Every user of this machine can read the key to the restricted interfaces in it: the key keeps away requests from the
+    network and careless clients, not them.
     """
     host, key = record["host"], record["admin_key"]
     return [
@@ -67,21 +73,24 @@ def flags(record: dict, steps: Path) -> list[str]:
 
 
 def metrics(record: dict) -> str:
-    """Where a model of this server finds its metrics."""
+    """Return the address (host:port) at which a model of this server finds the server's metrics."""
     host = "127.0.0.1" if record["host"] == "0.0.0.0" else record["host"]
     return f"{host}:{record['metrics_port']}"
 
 
 def start(program: tuple, record: dict, steps: Path, output) -> subprocess.Popen:
-    """Start tritonserver on the record's cores, out of reach of the terminal's Ctrl-C. No model is loaded yet."""
+    """Start tritonserver on the record's cores, in a session of its own, without any model.
+
+    `program`: command and environment, of `wheel.tritonserver`; `steps`: the folder of the models that compute.
+    """
     command, environment = program
     return spawn([*command, *flags(record, steps)], record, environment, output, prepare)
 
 
 def spawn(command: list, record: dict, environment: dict, output, prepare=lambda: None) -> subprocess.Popen:
-    """Start a process that bears the record's name and runs on its cores; `prepare` runs in it before the program.
+    """Start a process with the record's name, on its cores; `prepare` runs in it before the program.
 
-    The process bears its name only once its program runs. Until then signals wait: an exception would leave a process
+    The process has the name only once its program runs. Until then signals wait: an exception would leave a process
     that no clean-up finds.
     """
 
@@ -120,25 +129,25 @@ def prepare() -> None:
 
 
 def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None:
-    """Waits for the server's interface, loads the models and sends the canary.
+    """Wait for the server's interface, load the models, and send the smoke test; `say` gets a line per model.
 
-    Raises Failure with the server's reason, or with Unreachable if it is gone. Another server that took the port
-    meanwhile bears another name: ours is going to end then, as it cannot listen.
+    Raises Failure with the server's reason, and Ended or Unreachable if it is gone. Another server may have taken the
+    port meanwhile: it has another name, and ours is going to end, as it cannot listen.
     """
-    rest = Rest(record["address"], record["admin_key"])
-    while rest.identity() != record["name"]:
+    api = TritonAPI(record["address"], record["admin_key"])
+    while api.server_name() != record["name"]:
         if server.poll() is not None:
-            raise Unreachable(f"tritonserver exited with code {server.returncode}")
+            raise Ended(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    model_loader.load_all(rest, record["name"], steps, record["configs"], say)
-    smoke_test.sing(rest)
-    say("  canary: a photograph through image and a sound through audio, both answered")
+    model_loader.load_all(api, record["name"], steps, record["configs"], say)
+    smoke_test.run(api)
+    say("  smoke test: image answered a photograph, and audio a sound")
 
 
 def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
-    """Start the server, which writes to `log` (None: to our own output), with `configs` put into the record.
+    """Start the server, which writes to `log` (None: to our own output), and put `configs` into the record.
 
-    If it cannot come up, nothing is left.
+    Returns its process once both ensembles answer. Raises Failure with the end of the log; nothing is left then.
     """
     name = record["name"]
     program = wheel.tritonserver(state)
@@ -151,7 +160,7 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
         with log.open("a") if log else contextlib.nullcontext() as output:  # two processes append to it
             server = start(program, record, steps, output)
         fill(server, record, steps, say)
-    except Unreachable as gone:
+    except (Ended, Unreachable) as gone:
         stop(name, patience=1)
         raise Failure(f"{gone}; its log, {log}, ends: {last_error(log)}" if log else gone) from None
     except BaseException:
@@ -161,53 +170,53 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
 
 
 def supervise(record: dict, state: Path) -> None:
-    """Start the supervisor of a server that is up: a process beside it, on its cores, that writes to its log."""
+    """Start the supervisor of a server that is up: a process on the same cores, which writes to the same log."""
     with (state / "server.log").open("a") as output:
         spawn([sys.executable, "-m", "serving", "supervise", f"--state={state}"], record, dict(os.environ), output)
 
 
 def last_error(log: Path) -> str:
+    """Return the last line of a log that looks like an error, or else its last line."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["(empty)"]
     return next((line for line in reversed(lines) if re.match(r"[EF]\d{4} |error|ERROR", line)), lines[-1]).strip()
 
 
 def alive(name: str) -> bool:
+    """True if the tritonserver of this name runs."""
     return SERVER in processes(name).values()
 
 
 def supervisors(name: str) -> list[int]:
+    """Return the pids of the processes of this name that are neither tritonserver nor a stub."""
     return [pid for pid, program in processes(name).items() if program not in (SERVER, STUB)]
 
 
 def drain(record: dict) -> None:
-    """Refuses new requests from now on and waits for those in flight, as long as the SLO, DRAIN seconds at most.
+    """Refuse new requests from now on, and wait for those in flight as long as the SLO, DRAIN seconds at most.
 
     After SIGTERM alone tritonserver goes on accepting requests until its exit timeout, as long as any client keeps a
     connection open, and then drops those that are in flight. An ensemble's steps answer until the ensemble is done.
     """
-    rest = Rest(record["address"], record["admin_key"])
+    api = TritonAPI(record["address"], record["admin_key"])
     deadline = time.monotonic() + max(EXIT_TIMEOUT, min(DRAIN, record["slo"] / 1e3 or DRAIN))
     with contextlib.suppress(Failure):
         for models in (model_loader.names(model_loader.ENSEMBLES), record["plan"]):
             for model in models:
-                rest.unload(model)
-            while time.monotonic() < deadline and {rest.index().get(model) for model in models} & {
-                "READY",
-                "UNLOADING",
-            }:
+                api.unload(model)
+            while time.monotonic() < deadline and any(api.index().get(model) in AT_WORK for model in models):
                 time.sleep(0.05)
 
 
 def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
-    """Ends the server and all that bears its name, stubs and shared memory included; True if there was a process.
+    """End all processes of this name and remove their shared memory; True if there was a process.
 
-    The supervisor goes first, at once: this is no crash. The server gets SIGTERM and its exit timeout; whatever is left
+    The supervisor is killed first, as this is no crash. The server gets SIGTERM and `patience` seconds; what is left
     then, or has lost its server, is killed.
     """
     for pid in supervisors(name):
         kill(pid, signal.SIGKILL)
-    found = processes(name)
-    for pid, program in found.items():
+    running = processes(name)
+    for pid, program in running.items():
         if program == SERVER:
             kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
@@ -219,4 +228,4 @@ def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
         time.sleep(0.05)
     for segment in SHM.glob(f"{name}.*"):
         segment.unlink(missing_ok=True)
-    return bool(found)
+    return bool(running)

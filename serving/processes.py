@@ -1,4 +1,4 @@
-"""The processes of a server: all that bear its name in their environment, and among them the stubs of its models."""
+"""The processes of a server: all that have its name in their environment, and among them the stubs of its models."""
 
 import contextlib
 import os
@@ -6,44 +6,52 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 SHM = Path("/dev/shm")
-SERVER, STUB = "tritonserver", "triton_python_b"  # as /proc calls them, in 15 letters
+SERVER, STUB = "tritonserver", "triton_python_b"  # names as the kernel keeps them, cut to 15 letters
 
 
 def processes(name: str) -> dict[int, str]:
-    """The living processes that bear this name in their environment: pid -> command (zombies have none)."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"CROSSOVER_SERVER={name}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found[int(process.name)] = (process / "comm").read_text().strip()
-        except (OSError, ValueError):
-            continue  # gone meanwhile, or somebody else's
-    return found
+    """Return the living processes with CROSSOVER_SERVER=`name` in their environment: pid -> first 15 letters.
+
+    A process may end while it is looked at, or be another user's: it is left out then, as zombies are, which have no
+    environment any more.
+    """
+    living = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("CROSSOVER_SERVER") == name:
+                living[process.pid] = process.name()[:15]
+    return living
 
 
 def kill(pid: int, number: int) -> None:
+    """Send a signal to a process, unless it has ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 @dataclass(frozen=True)
 class Stub:
-    """The process of one instance of a Python model."""
+    """The process of one instance of a Python model; `segment` is its shared memory, a file's name in /dev/shm."""
 
     pid: int
     model: str
-    segment: str  # of its shared memory, a file in /dev/shm
+    segment: str
 
 
 def stubs(name: str) -> list[Stub]:
-    """The living stubs of the server that bears this name."""
-    found = []
+    """Return the living stubs of the server with this name.
+
+    Left out are stubs that end meanwhile, and those that Triton starts only to read a configuration.
+    """
+    living = []
     for pid, program in processes(name).items():
         if program == STUB:
-            with contextlib.suppress(OSError, StopIteration):  # ended meanwhile, or only there to read a configuration
-                arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            with contextlib.suppress(psutil.Error, OSError, StopIteration):
+                arguments = psutil.Process(pid).cmdline()
                 segment = next(each for each in arguments if each.startswith(f"{name}."))
                 model = next(match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each)))
-                found.append(Stub(pid, model, segment))
-    return found
+                living.append(Stub(pid, model, segment))
+    return living

@@ -1,11 +1,10 @@
-"""One real inference through each ensemble. Nothing counts as up before both have answered with sense.
+"""One real inference through each ensemble. The server does not count as up before both have given plausible answers.
 
-Triton's `/v2/health/ready` says 200 with a dead Python stub, and numpy 2 feeds the models garbage without an error;
-a photograph that comes out as a thousand finite logits cannot be had that way.
+Triton's `/v2/health/ready` says 200 with a dead Python stub, and numpy 2 feeds the models garbage without an error. A
+photograph that comes out as a thousand different finite logits shows that neither happened.
 """
 
 import io
-import json
 import math
 import struct
 import time
@@ -13,13 +12,14 @@ import wave
 from pathlib import Path
 
 from serving import Failure
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 
-JPEG = Path(__file__).with_name("canary.jpg")
+JPEG = Path(__file__).with_name("smoke_test.jpg")
+ENSEMBLES = ("image", "audio")
 
 
 def chirp(seconds: float = 0.5, rate: int = 16000) -> bytes:
-    """A WAV file (16 kHz, mono, 16 bits) of a tone that rises from 200 Hz."""
+    """Return a WAV file (mono, 16 bits, `rate` Hz) of a tone that rises from 200 Hz for so many seconds."""
     times = [n / rate for n in range(int(seconds * rate))]
     samples = [int(12000 * math.sin(2 * math.pi * (200 + 900 * t) * t)) for t in times]
     file = io.BytesIO()
@@ -29,36 +29,34 @@ def chirp(seconds: float = 0.5, rate: int = 16000) -> bytes:
     return file.getvalue()
 
 
-def sing(rest: Rest, timeout: float = 60.0) -> None:
-    """Raises Failure, naming the ensemble, unless both answer in the promised shape with finite numbers.
+def run(api: TritonAPI, timeout: float = 60.0) -> None:
+    """Send a photograph and a sound; each answer may take `timeout` seconds.
 
-    Each has `timeout` seconds.
+    Raises Failure, which names the ensemble, unless both answer finite logits of the promised shape that differ.
     """
-    check("image", rest.infer("image", JPEG.read_bytes(), timeout), [1, 1000])
-    sound = rest.infer("audio", chirp(), timeout)
+    check("image", api.infer("image", JPEG.read_bytes(), timeout), [1, 1000])
+    sound = api.infer("audio", chirp(), timeout)
     check("audio", sound, [1, 24, 32])
     if "transcript" not in sound:
         raise Failure("audio answered without a transcript")
 
 
-def sung(rest: Rest, seconds: float) -> bool:
-    """Whether all models are ready and both ensembles have answered somebody within so many seconds.
+def recently_answered(api: TritonAPI, seconds: float) -> bool:
+    """True if both ensembles have answered anybody's request within the last `seconds`.
 
-    For whoever asks often: a server that is measured is not disturbed, an idle one gets an inference now and then.
-    Raises Failure if the server is not ready.
+    A health check that asks this first sends no inference to a server that is being measured, and one now and then to a
+    server that is idle. Raises Failure if the server is not ready.
     """
-    rest.call("/v2/health/ready", timeout=10)
-    for ensemble in ("image", "audio"):
-        [statistics] = json.loads(rest.call(f"/v2/models/{ensemble}/stats", timeout=10)[0])["model_stats"]
-        if statistics["last_inference"] / 1000 < time.time() - seconds:
-            return False
-    return True
+    api.call("/v2/health/ready", timeout=10)
+    oldest = time.time() - seconds
+    return all(api.statistics(model)[model]["last_inference"] / 1000 >= oldest for model in ENSEMBLES)
 
 
-def check(ensemble: str, outputs: dict, shape: list[int]) -> None:
-    found, raw = outputs.get("logits", ([], b""))
-    if found != shape:
-        raise Failure(f"{ensemble} answered logits of shape {found}, expected {shape}")
-    logits = struct.unpack(f"<{math.prod(shape)}f", raw)
+def check(ensemble: str, outputs: dict[str, tuple[list[int], bytes]], expected: list[int]) -> None:
+    """Raise Failure unless the output `logits` (float32) has the expected shape and finite values that differ."""
+    shape, raw = outputs.get("logits", ([], b""))
+    if shape != expected:
+        raise Failure(f"{ensemble} answered logits of shape {shape}, expected {expected}")
+    logits = struct.unpack(f"<{math.prod(expected)}f", raw)
     if not all(map(math.isfinite, logits)) or min(logits) == max(logits):
-        raise Failure(f"{ensemble} answered logits that are all alike or not finite")
+        raise Failure(f"{ensemble} answered logits that are all equal or not finite")

@@ -1,4 +1,4 @@
-"""What is remembered of a server between `up` and `down`: one JSON file in the state directory."""
+"""The launcher's record of a server between `up` and `down`: one JSON file in the state directory."""
 
 import contextlib
 import fcntl
@@ -8,22 +8,22 @@ from pathlib import Path
 
 from common import atomic_write
 from serving import Failure
+from serving.ports import PORTS
 
-PORTS = ("http", "grpc", "metrics")
 ASKED = ("weights", "host", "cores", "slo", *(f"{kind}_port" for kind in PORTS))
 KEYS = {"name", "engine", *ASKED, "address", "plan", "gpu", "admin_key", "started"}
 
 
 def name(directory: Path) -> str:
-    """One word that marks everything this server leaves on the machine: processes, shared memory, containers.
+    """Return the name in everything that this server has on the machine: processes, shared memory, containers.
 
-    It follows from the state directory alone, so that what a crash left is recognised without a file.
+    It follows from the state directory alone, so that leftovers of a crash are recognised without the record.
     """
     return f"crossover-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
 
 
 def read(directory: Path) -> dict | None:
-    """The record of the server; None if there is none, or none that this version can use."""
+    """Return the record of the server; None if there is none, or none that this version can use."""
     try:
         record = json.loads((directory / "server.json").read_text())
     except (OSError, ValueError):
@@ -32,7 +32,7 @@ def read(directory: Path) -> dict | None:
 
 
 def complete(record: dict) -> bool:
-    """Whether the `up` that wrote this record came to its end."""
+    """True if the `up` that wrote this record came to its end."""
     return "pid" in record or "container_pid" in record
 
 
@@ -47,18 +47,21 @@ def forget(directory: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def held(directory: Path) -> bool:
-    """Whether an `up` or a `down` is at work on the directory now."""
+def is_locked(directory: Path) -> bool:
+    """True if an `up` or a `down` is at work on the directory now."""
     try:
-        with alone(directory):
+        with locked(directory):
             return False
     except Failure:
         return True
 
 
 @contextlib.contextmanager
-def alone(directory: Path):
-    """Holds the state directory against a second `up` or `down`. Raises Failure if it is held or cannot be written."""
+def locked(directory: Path):
+    """Lock the state directory, so that only one `up` or `down` works on it.
+
+    Raises Failure if another one does, or if the directory cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")

@@ -1,25 +1,26 @@
-"""Who gets how many threads, and how much may wait for them. The one place that decides it; everything else repeats
-what it says.
+"""Decides how many threads each model gets, and how long a request may wait for them.
 
 Two instances that each own a full thread pool are the classic way to make an ensemble lose (Triton server issue
 5969: eight of them, nine times slower than one), and ONNX Runtime's backend starts two by default. So instances
 x threads never exceeds the server's cores, for any model.
 
-A request that would not be answered within the SLO is better refused at once: whoever waits for it has gone, and it
-makes the next ones late. In a pipeline two steps can have a queue, the preprocessing and the network, so the first
-looks at both. What the SLO is in requests, a step finds from what they have cost it lately on the threads it has
-(backends/admission.py): clips and photographs differ too much for a number that could be written here.
+A request that would not be answered within the SLO is better refused at once: its client has given up by then, and
+it makes the next ones late. Two steps of a pipeline have a queue, the preprocessing and the network, so the first
+considers both. A step finds how many requests fit into the SLO from what they cost it lately on its threads
+(backends/admission.py): clips and photographs differ too much for a number written here.
 """
 
 import os
 
 AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
-SLO = 10_000  # ms: people do not wait longer (Nielsen), and the benchmarks stay below it
-NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # whose work is wasted if that one refuses
+SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1993), and benchmarks stay below it
+NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # step -> the one that its work is for
 
 
 def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
-    """Instances, threads and SLO (`slo_ms`) of each model on a server with `cores` cores; `slo` in ms, 0 for none.
+    """Return the share of each model on a server with so many cores: `instances`, `threads`, `slo_ms`, `next`.
+
+    `slo` is in ms; with 0 no model has one, and queues grow without bound. `next` is the step whose queue counts, too.
 
     A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
     Python, so it gets processes instead.
@@ -39,11 +40,12 @@ def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
 
 
 def describe(plan: dict[str, dict[str, int]]) -> str:
+    """Return each model with its instances x threads, in one line."""
     return ", ".join(f"{model} {p['instances']}x{p['threads']}" for model, p in plan.items())
 
 
 def server_cores(spec: str | None, available: set[int] | None = None) -> list[int]:
-    """The server's cores for `--cores`: `all`, a list like `0-3,6`, or (None) the upper half of those available.
+    """Return the server's cores for `--cores`: `all`, a list like `0-3,6`, or (None) the upper half of those available.
 
     The lower half is then free for a load generator on the same machine; of a single core both share it.
     Raises ValueError where the list cannot be read or names a core that this process may not use.
@@ -56,13 +58,13 @@ def server_cores(spec: str | None, available: set[int] | None = None) -> list[in
     try:
         wanted = [core for part in spec.split(",") for core in span(part, cores)]
     except ValueError:
-        out_of = listed(cores)
+        out_of = format_cores(cores)
         raise ValueError(f"--cores {spec!r}: expected 'all' or a list of cores like 0-3,6 out of {out_of}") from None
     return sorted(set(wanted))
 
 
 def span(part: str, cores: list[int]) -> list[int]:
-    """The cores of `3` or `0-3`. Raises ValueError unless all of them are among `cores`."""
+    """Return the cores of `3` or `0-3`. Raises ValueError unless all of them are among `cores`."""
     first, _, last = part.partition("-")
     start, end = cores.index(int(first)), cores.index(int(last or first))
     if end - start != int(last or first) - int(first) or end < start:
@@ -70,8 +72,8 @@ def span(part: str, cores: list[int]) -> list[int]:
     return cores[start : end + 1]
 
 
-def listed(cores: list[int]) -> str:
-    """Cores as the kernel writes them: [0, 1, 2, 3, 6] is `0-3,6`."""
+def format_cores(cores: list[int]) -> str:
+    """Return cores as the kernel writes them: `0-3,6` for [0, 1, 2, 3, 6]."""
     runs: list[list[int]] = []
     for core in cores:
         if runs and core == runs[-1][-1] + 1:

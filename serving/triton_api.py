@@ -1,69 +1,164 @@
-"""The server's HTTP interface, as far as the launcher needs it (the KServe v2 protocol with Triton's extensions)."""
+"""The one client of Triton's control interface: health, metadata, configurations, statistics, loading, metrics.
+
+HTTP is spoken by the standard library, not by tritonclient: its HTTP client imports gevent, its gRPC client costs 45 MB
+and starts threads, and the launcher, its supervisor and a process that measures want neither (the standard library
+costs 11 MB). tritonclient's gRPC client does what HTTP cannot, and is imported when that is asked for (`TritonGRPC`).
+
+The protocol is KServe v2 with Triton's extensions:
+https://github.com/triton-inference-server/server/tree/main/docs/protocol
+"""
 
 import http.client
 import json
 import urllib.error
 import urllib.request
+from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from serving import Failure
 
+LONGEST_REFUSAL = 2**16  # bytes of a refusal that are read: whoever answers there need not be Triton
+
 
 class Unreachable(Failure):
-    """Nothing answers there, or it hung up."""
+    """Nothing answers there, it hung up, or what answers is not Triton; `reason` says which, without the address."""
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"no answer from {url} ({reason})")
+        self.reason = reason
 
 
-class Rest:
-    """A server at `address` ("127.0.0.1:8000"); `key` opens the restricted interfaces."""
+class Refused(Failure):
+    """The server answered with an HTTP error: its `code`, and its own words (`reason`) in one line."""
+
+    def __init__(self, path: str, code: int, reason: str):
+        super().__init__(f"{path} answered {code}: {reason}")
+        self.code, self.reason = code, reason
+
+
+class TooSlow(Failure):
+    """The server did not do it within the time given; it may still be at it."""
+
+
+class Metric(NamedTuple):
+    """One line of a metrics page; the name of a counter is without the suffix `_total`."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class TritonAPI:
+    """A server at `address` ("127.0.0.1:8000"); `key` opens the restricted interfaces.
+
+    Every method sends one request and raises Unreachable or Refused, unless it says otherwise; timeouts are in seconds.
+    """
 
     def __init__(self, address: str, key: str = ""):
         self.address = address
         self.headers = {"admin-key": key} if key else {}
 
     def call(self, path: str, body: bytes | None = None, headers: dict | None = None, timeout: float = 60.0):
-        """Answer of one request as (bytes, headers). Raises Failure with the server's own words if it refuses."""
-        request = urllib.request.Request(f"http://{self.address}{path}", body, {**self.headers, **(headers or {})})
+        """Send one request, a POST if there is a body, and return the answer as (bytes, headers)."""
+        url = f"http://{self.address}{path}"
+        request = urllib.request.Request(url, body, {**self.headers, **(headers or {})})
         try:
-            with direct.open(request, timeout=timeout) as answer:
-                return answer.read(), answer.headers
-        except urllib.error.HTTPError as refusal:
-            raise Failure(f"{path} answered {refusal.code}: {reason(refusal.read())}") from None
-        except (OSError, http.client.HTTPException) as broken:
-            raise Unreachable(f"no answer from http://{self.address}{path} ({broken})") from None
+            try:
+                with direct.open(request, timeout=timeout) as answer:
+                    return answer.read(), answer.headers
+            except urllib.error.HTTPError as refusal:
+                raise Refused(path, refusal.code, reason(refusal.read(LONGEST_REFUSAL))) from None
+        except (OSError, ValueError, http.client.HTTPException) as broken:
+            why = getattr(broken, "reason", None) or broken
+            raise Unreachable(url, " ".join(str(why).split()) or type(broken).__name__) from None
 
-    def ready(self, path: str) -> bool:
+    def get(self, path: str, timeout: float = 60.0) -> dict:
+        """Return the JSON object at `path`. Raises Unreachable if the answer is something else."""
+        content, _ = self.call(path, timeout=timeout)
+        try:
+            answer = json.loads(content)
+        except ValueError as error:
+            raise Unreachable(f"http://{self.address}{path}", str(error)) from None
+        if not isinstance(answer, dict):
+            raise Unreachable(f"http://{self.address}{path}", "its JSON is no object")
+        return answer
+
+    def is_live(self) -> bool:
+        """True once the server answers, whether or not any model is loaded. Raises nothing."""
+        return self._answers("/v2/health/live")
+
+    def is_ready(self, model: str = "") -> bool:
+        """True if this model, or without a name the server, calls itself ready. Raises nothing.
+
+        A model whose Python stub died still does.
+        """
+        return self._answers(f"/v2/models/{model}/ready" if model else "/v2/health/ready")
+
+    def _answers(self, path: str) -> bool:
         try:
             self.call(path, timeout=5)
         except Failure:
             return False
         return True
 
-    def identity(self) -> str | None:
-        """The name that the server was started with; None while nothing answers."""
+    def server_name(self) -> str | None:
+        """Return the name that the server was started with (`--id`), or None while nothing answers."""
         try:
-            return json.loads(self.call("/v2", timeout=5)[0])["name"]
-        except (Failure, ValueError, KeyError, TypeError):
+            return self.get("/v2", timeout=5).get("name")
+        except Failure:
             return None
 
     def config(self, model: str) -> dict:
-        return json.loads(self.call(f"/v2/models/{model}/config")[0])
+        """Return the configuration that a model was loaded with, as JSON has it."""
+        return self.get(f"/v2/models/{model}/config")
+
+    def statistics(self, model: str = "", timeout: float = 10.0) -> dict[str, dict]:
+        """Return the cumulative counters of one model, or of all that are loaded: model -> counters.
+
+        Raises Unreachable if the answer holds none, as that of what is not Triton.
+        """
+        path = f"/v2/models/{model}/stats" if model else "/v2/models/stats"
+        try:
+            return {each["name"]: each for each in self.get(path, timeout)["model_stats"]}
+        except (KeyError, TypeError):
+            raise Unreachable(f"http://{self.address}{path}", "its answer has no 'model_stats'") from None
+
+    def index(self) -> dict[str, str]:
+        """Return each model's state: READY, LOADING, UNLOADING, UNAVAILABLE. Models never loaded are not in it."""
+        content, _ = self.call("/v2/repository/index", b"", timeout=10)
+        return {entry["name"]: entry["state"] for entry in json.loads(content) if "state" in entry}
 
     def load(self, model: str, config: str | None, timeout: float = 600) -> None:
-        """Load `model` with this configuration (JSON) in place of its config.pbtxt; None takes the file as it is."""
+        """Load `model` with this configuration (JSON) in place of its config.pbtxt; None takes the file as it is.
+
+        Meanwhile every connection that shares the server's thread waits: use `TritonGRPC` on a server that works.
+        """
         parameters = {} if config is None else {"config": config}
         body = json.dumps({"parameters": parameters}).encode()
         self.call(f"/v2/repository/models/{model}/load", body, timeout=timeout)
 
     def unload(self, model: str) -> None:
-        """Refuses requests to it and to the ensembles it is a step of; does not wait for those in flight."""
+        """Make the server refuse requests to a model and its ensembles; those in flight are not waited for."""
         self.call(f"/v2/repository/models/{model}/unload", b"{}", timeout=10)
 
-    def index(self) -> dict[str, str]:
-        """Each model's state: READY, UNLOADING, UNAVAILABLE, ...; none before it was first loaded."""
-        told = json.loads(self.call("/v2/repository/index", b"", timeout=10)[0])
-        return {entry["name"]: entry["state"] for entry in told if "state" in entry}
+    def metrics(self) -> list[Metric]:
+        """Return the metrics page of a server whose *metrics* address this is.
+
+        Raises Unreachable if the page is no metrics in Prometheus's text format.
+        """
+        content, _ = self.call("/metrics", timeout=10)
+        try:
+            return [
+                Metric(sample.name.removesuffix("_total"), sample.labels, sample.value)
+                for family in text_string_to_metric_families(content.decode())
+                for sample in family.samples
+            ]
+        except ValueError as error:
+            raise Unreachable(f"http://{self.address}/metrics", str(error)) from None
 
     def infer(self, model: str, encoded: bytes, timeout: float = 60.0) -> dict[str, tuple[list[int], bytes]]:
-        """Sends a file's bytes in Triton's raw-binary form; gives (shape, raw bytes) of each output."""
+        """Send a file's bytes in Triton's raw-binary form; return (shape, raw bytes) of each output."""
         headers = {"Inference-Header-Content-Length": "0"}
         body, headers = self.call(f"/v2/models/{model}/infer", encoded, headers, timeout)
         start = int(headers["Inference-Header-Content-Length"])
@@ -75,11 +170,45 @@ class Rest:
         return outputs
 
 
+class TritonGRPC:
+    """Loads and unloads models over gRPC: on a server that answers requests meanwhile, or from files of 100 MB.
+
+    Triton's HTTP server does not survive a body of 136 MB, and holds up other connections while it loads a model.
+    """
+
+    def __init__(self, address: str, key: str):
+        """`address`: host:port of the gRPC interface; `key` opens the restricted protocols."""
+        self.address, self.headers = address, {"triton-grpc-protocol-admin-key": key}
+
+    def load(self, model: str, config: str, files: dict[str, bytes] | None = None, timeout: float = 600) -> None:
+        """Load `model` with this configuration (JSON); `files` ("file:1/model.onnx" -> bytes) replace its folder.
+
+        Raises TooSlow after `timeout` seconds, and Failure with the server's words if it refuses.
+        """
+        self._ask("load_model", model, config=config, files=files, client_timeout=timeout)
+
+    def unload(self, model: str, timeout: float = 60) -> None:
+        """Make the server refuse requests to a model. Raises TooSlow, and Failure with the server's words."""
+        self._ask("unload_model", model, client_timeout=timeout)
+
+    def _ask(self, method: str, *arguments, **options) -> None:
+        import tritonclient.grpc  # costs 45 MB, which most supervisors never need
+        from tritonclient.utils import InferenceServerException
+
+        no_proxy = [("grpc.enable_http_proxy", 0)]
+        try:
+            with tritonclient.grpc.InferenceServerClient(self.address, channel_args=no_proxy) as client:
+                getattr(client, method)(*arguments, headers=self.headers, **options)
+        except InferenceServerException as refusal:
+            kind = TooSlow if refusal.status() == "StatusCode.DEADLINE_EXCEEDED" else Failure
+            raise kind(" ".join(str(refusal).split())) from None
+
+
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business in front of this server
 
 
 def reason(body: bytes) -> str:
-    """The server's words on one line, without the Python traceback that it appends after "At:"."""
+    """Return the server's words on one line, without the Python traceback that it appends after "At:"."""
     try:
         text = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):

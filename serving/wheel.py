@@ -1,9 +1,9 @@
 """The tritonserver binaries: those of the PyPI wheel on a machine without Docker, NVIDIA's own in its container.
 
-Of the wheel (nvidia-pytriton) only the binaries are used: a server, its Python backend, and one stub per Python
-minor version. Triton takes `<backend-directory>/<name>/model.py` for a backend written in Python, which is how
-`backends/` stands in for the native dali and onnxruntime backends that the wheel lacks. A backend directory is put
-together from both in the state directory.
+Only the binaries of the wheel (nvidia-pytriton) are used: a server, its Python backend, and one stub per Python minor
+version. Triton takes `<backend-directory>/<name>/model.py` for a backend written in Python. So `backends/` replaces the
+native dali and onnxruntime backends, which the wheel lacks. The launcher puts a backend directory together from both,
+in the state directory.
 """
 
 import importlib.metadata
@@ -17,15 +17,17 @@ from pathlib import Path
 
 from serving import ROOT, Failure
 
-GUARDED = "checked"  # the configurations (configs/checked.pbtxt) in which a step looks before native DALI decodes
+GUARDED = "checked"  # configurations (configs/checked.pbtxt) in which a step checks files before native DALI decodes
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
-    """The server's executable with the flags that say where its backends are, and its environment.
+    """Return the server's command with the flags for its backends, and its environment.
 
     The stub finds its packages through the `python3` that is first on PATH (it ignores PYTHONPATH) and its
     libraries through LD_LIBRARY_PATH. Thread pools other than those of the plan are held to one thread.
+
+    Raises Failure if there is no tritonserver here, or if its stub could not run.
     """
     environment = {
         **os.environ,
@@ -51,12 +53,13 @@ def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def installed() -> Path | None:
-    """The folder (site-packages) that holds the wheel, found without importing it."""
-    found = importlib.util.find_spec("pytriton")
-    return None if found is None or found.origin is None else Path(found.origin).parent.parent
+    """Return the folder (site-packages) that holds the wheel, without importing it; None if it is not installed."""
+    spec = importlib.util.find_spec("pytriton")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent.parent
 
 
 def stub(binaries: Path, minor: str = MINOR) -> Path:
+    """Return the wheel's stub for this Python minor version. Raises Failure if the wheel has none."""
     stubs = binaries / "python_backend_stubs"
     if not (stubs / minor).is_dir():
         there = ", ".join(sorted((folder.name for folder in stubs.iterdir()), key=lambda name: int(name[2:])))
@@ -65,14 +68,17 @@ def stub(binaries: Path, minor: str = MINOR) -> Path:
 
 
 def check_numpy() -> None:
-    """With numpy 2 the stub hands garbage or nothing to the models, and reports no error."""
+    """Raise Failure if numpy is 2 or newer: the stub would hand garbage or nothing to the models, without an error."""
     version = importlib.metadata.version("numpy")
     if int(version.split(".")[0]) >= 2:
         raise Failure(f"numpy {version} is installed, but the server's Python stubs need numpy < 2; run `make env`")
 
 
 def check_libraries(stub: Path, environment: dict[str, str]) -> None:
-    """Asks the loader what the stub lacks: libpythonX.Y, where the interpreter was built without a shared library."""
+    """Raise Failure if the loader misses a library of the stub.
+
+    It misses libpythonX.Y where the interpreter was built without a shared library.
+    """
     answer = subprocess.run(
         [stub],
         env={**environment, "LD_TRACE_LOADED_OBJECTS": "1"},
@@ -90,9 +96,9 @@ def check_libraries(stub: Path, environment: dict[str, str]) -> None:
 
 
 def backend_directory(binaries: Path, state: Path) -> Path:
-    """The wheel's Python backend with the right stub, and links to our twins.
+    """Make the folder of backends: the wheel's Python backend with the right stub, and links to our twins.
 
-    Triton refuses a backend library whose real path lies outside, hence the copy of that one file.
+    The library is copied, because Triton refuses one whose real path lies outside the folder.
     """
     directory = state / "backends"
     shutil.rmtree(directory, ignore_errors=True)

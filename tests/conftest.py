@@ -1,15 +1,16 @@
 """The real server, once per session: started by the launcher, with tiny networks in place of the real ones."""
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from serving.ports import PORTS, free_ports
+from serving.temporary_server import temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,23 +36,12 @@ def launch(*arguments, python=sys.executable, timeout=800, **environment) -> sub
 
 def ports() -> list[str]:
     """Flags for three ports that are free now."""
-    sockets = [socket.socket() for _ in range(3)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    numbers = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return [f"--{kind}-port={number}" for kind, number in zip(("http", "grpc", "metrics"), numbers, strict=True)]
+    return [f"--{kind}-port={number}" for kind, number in zip(PORTS, free_ports(), strict=True)]
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """What `server.json` says of it, and `state` (its directory) and `url`. Leave it as you find it."""
     state = tmp_path_factory.mktemp("server")
-    try:
-        done = launch("up", "--engine=local", "--weights=tiny", f"--state={state}", *ports())
-        assert done.returncode == 0, done.stderr
-        record = json.loads((state / "server.json").read_text())
-        yield SimpleNamespace(**record, state=state, url=f"http://{record['address']}")
-    finally:
-        launch("down", f"--state={state}")
+    with temporary_server(state, "tiny") as running:
+        yield SimpleNamespace(**running.state, state=state, url=running.url)

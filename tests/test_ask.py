@@ -6,7 +6,7 @@ import sys
 from tests.conftest import ROOT
 from workloads.payloads import CLIPS
 
-PHOTOGRAPH, SOUND = ROOT / "serving" / "canary.jpg", CLIPS / "light-16k-mono.wav"
+PHOTOGRAPH, SOUND = ROOT / "serving" / "smoke_test.jpg", CLIPS / "light-16k-mono.wav"
 
 
 def ask(*arguments) -> subprocess.CompletedProcess:

@@ -14,7 +14,7 @@ from crossover.experiments.sweep import result as crossings
 from crossover.experiments.sweep import run as sweep_run
 from crossover.experiments.sweep.grid import Place
 from crossover.experiments.sweep.site import Site
-from crossover.measurement.server_statistics import Server
+from serving.server import Server
 from serving.state import name
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start

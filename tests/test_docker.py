@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pyarrow.parquet
 import pytest
 
-from crossover.measurement.server_statistics import Server
 from serving import ROOT, Failure, docker, smoke_test
-from serving.triton_api import Rest
+from serving.server import Server
+from serving.triton_api import TritonAPI
 from tests.conftest import launch, ports
 
 obstacle = docker.obstacle()
@@ -44,7 +44,7 @@ def test_the_compose_files_say_what_is_meant(files):
 
 
 def inspect(record) -> dict:
-    return json.loads(docker.quiet("docker", "inspect", docker.container(record.name)))[0]
+    return json.loads(docker.output_of("docker", "inspect", docker.container(record.name)))[0]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def contained(tmp_path_factory):
 
 @needs_engine
 def test_both_ensembles_answer_through_the_published_port(contained):
-    smoke_test.sing(Rest(contained.address))
+    smoke_test.run(TritonAPI(contained.address))
     assert launch("status", f"--state={contained.state}").returncode == 0
 
 
@@ -93,11 +93,11 @@ def test_the_container_has_no_privileges_and_cannot_write(contained):
     assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and "no-new-privileges:true" in host["SecurityOpt"]
     assert {binding["HostIp"] for bound in host["PortBindings"].values() for binding in bound} == {"127.0.0.1"}
     script = "id -u; touch /crossover/x || touch /opt/venv/x || touch /usr/x || echo read-only"
-    user, wrote = docker.quiet("docker", "exec", docker.container(contained.name), "sh", "-c", script).split()
+    user, wrote = docker.output_of("docker", "exec", docker.container(contained.name), "sh", "-c", script).split()
     assert int(user) == (os.getuid() or 10001)
     assert wrote == "read-only"
     for process in ("1", "self"):
-        status = docker.quiet("docker", "exec", docker.container(contained.name), "cat", f"/proc/{process}/status")
+        status = docker.output_of("docker", "exec", docker.container(contained.name), "cat", f"/proc/{process}/status")
         assert re.search(r"CapEff:\s0+$", status, re.M) and re.search(r"NoNewPrivs:\s1$", status, re.M)
 
 
@@ -111,15 +111,15 @@ def test_the_key_is_not_in_the_containers_log(contained):
 def test_the_container_runs_the_plan_on_its_cores(contained):
     assert inspect(contained)["HostConfig"]["CpusetCpus"] == ",".join(map(str, contained.cores))
     for model, share in contained.plan.items():
-        groups = Rest(contained.address).config(model)["instance_group"]
+        groups = TritonAPI(contained.address).config(model)["instance_group"]
         assert sum(group["count"] for group in groups) == share["instances"]
 
 
 @needs_engine
 def test_the_restricted_interfaces_open_to_the_key_that_up_remembers(contained):
     with pytest.raises(Failure, match="restricted"):
-        Rest(contained.address).call("/v2/repository/index", b"")
-    Rest(contained.address, contained.admin_key).call("/v2/repository/index", b"")
+        TritonAPI(contained.address).call("/v2/repository/index", b"")
+    TritonAPI(contained.address, contained.admin_key).call("/v2/repository/index", b"")
 
 
 @needs_engine
@@ -127,7 +127,7 @@ def test_the_containers_cpu_time_is_counted(contained):
     server = Server.at(f"http://{contained.address}", contained.state)
     before = server.cpu_seconds()
     for _ in range(5):
-        smoke_test.sing(Rest(contained.address))
+        smoke_test.run(TritonAPI(contained.address))
     assert 0.01 < server.cpu_seconds() - before < 60
 
 
@@ -185,5 +185,5 @@ def test_down_leaves_no_container_network_or_volume(contained):
     assert launch("down", f"--state={contained.state}").stdout == "stopped\n"
     mine = f"--filter=label=com.docker.compose.project={contained.name}"
     for kind in (["container", "ls", "-a"], ["network", "ls"], ["volume", "ls"]):
-        assert docker.quiet("docker", *kind, "-q", mine) == ""
-    assert not list(contained.state.glob("server.json*"))
+        assert docker.output_of("docker", *kind, "-q", mine) == ""
+    assert not list(contained.state.glob("*server.json*"))

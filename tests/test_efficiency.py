@@ -11,8 +11,8 @@ from crossover import report_command as report
 from crossover.experiments.efficiency.result import Turn, of_workload, result
 from crossover.experiments.efficiency.run import efficiency, stage
 from crossover.experiments.efficiency.run import turn as turn_at
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen.arm import Arm, Mode
+from serving.server import Server, Unavailable
 from tests import blocks_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only

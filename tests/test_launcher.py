@@ -22,7 +22,7 @@ UP = ("up", "--engine=local", "--weights=tiny")
 def left_of(directory: Path) -> list:
     """Processes, shared memory and the state file that bear the name of this server."""
     name = state.name(directory)
-    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("server.json*")]
+    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("*server.json*")]
 
 
 def refused(done, *words) -> None:
@@ -194,10 +194,17 @@ def test_numpy_2_is_refused_because_the_stubs_would_read_garbage(tmp_path):
     refused(launch(*UP, f"--state={tmp_path}", PYTHONPATH=str(tmp_path / "site")), "numpy 2.1.0", "numpy < 2")
 
 
-def test_an_interpreter_without_the_wheel_is_told_how_to_get_it(tmp_path):
+def test_an_interpreter_of_another_environment_is_refused_with_what_it_lacks(tmp_path):
     bare = Path(sys.base_prefix) / "bin" / f"python{wheel.MINOR}"
     path = os.pathsep.join(["/usr/bin", "/bin"])
-    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "wheel", "make env")
+    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "psutil is missing", "make env")
+
+
+def test_an_environment_without_the_wheel_is_refused_with_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(wheel, "installed", lambda: None)
+    monkeypatch.setenv("PATH", os.pathsep.join(["/usr/bin", "/bin"]))
+    with pytest.raises(Failure, match="the wheel is missing from this environment; run `make env`"):
+        wheel.tritonserver(tmp_path)
 
 
 def test_a_python_that_the_wheel_has_no_stub_for_is_told_which_it_has():
@@ -231,6 +238,6 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(arguments, words):
     assert done.stderr.count("\n") == 1 and words in done.stderr
 
 
-def test_the_canarys_sound_is_a_wav_file_of_the_length_it_says():
+def test_the_smoke_tests_sound_is_a_wav_file_of_the_length_it_says():
     with wave.open(io.BytesIO(smoke_test.chirp(seconds=0.25))) as sound:
         assert (sound.getframerate(), sound.getnframes()) == (16000, 4000)

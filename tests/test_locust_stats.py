@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from serving.ports import free_ports
 from tests.conftest import ROOT
 
 SCALES = 0.0123, 0.147, 1.68, 12.3, 147, 1670  # ms
@@ -68,16 +68,10 @@ def within(seconds: float, ask):
     raise TimeoutError(f"no answer within {seconds} s")
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @contextmanager
 def locust(folder, locustfile: str, *arguments):
     """The real Locust with its web page at `url`; `output` is what it printed, once it has ended."""
-    port, master = free_port(), free_port()
+    port, master = free_ports(2)
     (folder / "locustfile.py").write_text(locustfile)
     command = [sys.executable, "-m", "locust", "-f", folder / "locustfile.py", "--web-host=127.0.0.1"]
     process = subprocess.Popen(

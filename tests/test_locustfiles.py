@@ -105,7 +105,7 @@ def test_a_wrong_flag_is_one_line_and_exit_code_two(tmp_path, arguments, says):
 def test_corrupt_payloads_become_failed_samples_that_say_why(server, tmp_path):
     folder = tmp_path / "payloads"
     folder.mkdir()
-    (folder / "cut.jpg").write_bytes((ROOT / "serving" / "canary.jpg").read_bytes()[:300])
+    (folder / "cut.jpg").write_bytes((ROOT / "serving" / "smoke_test.jpg").read_bytes()[:300])
     for placement in ("client", "server"):
         reports = tmp_path / placement
         code, output = headless(
@@ -123,7 +123,7 @@ def test_only_good_answers_have_response_times_in_locust_s_table(server, tmp_pat
     """A refusal is quick, and would make the server look so; it still counts as a request and as a failure."""
     folder = tmp_path / "payloads"
     folder.mkdir()
-    photograph = (ROOT / "serving" / "canary.jpg").read_bytes()
+    photograph = (ROOT / "serving" / "smoke_test.jpg").read_bytes()
     for number in range(3):
         (folder / f"cut-{number}.jpg").write_bytes(photograph[:300])
     (folder / "whole.jpg").write_bytes(photograph)

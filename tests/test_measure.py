@@ -10,9 +10,10 @@ import pytest
 from crossover.analysis.latency_breakdown import stages
 from crossover.measurement import trial
 from crossover.measurement.measure import measure
-from crossover.measurement.server_statistics import STAGES, Server, Unavailable, difference
+from crossover.measurement.server_statistics import STAGES, difference
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import parse
+from serving.server import Server, Unavailable
 from tests.test_openloop import PAYLOAD, WORKLOAD, good, server
 from workloads.payloads import Payload, digest
 

@@ -3,7 +3,7 @@
 import pytest
 
 from serving.model_loader import ENSEMBLES, STEPS, names
-from serving.thread_plan import NEXT, SLO, listed, plan, server_cores
+from serving.thread_plan import NEXT, SLO, format_cores, plan, server_cores
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
@@ -59,4 +59,4 @@ def test_cores_that_cannot_be_had_are_refused_with_those_that_can(spec):
 
 @pytest.mark.parametrize("text", ["0", "0-1", "0-3,6", "1,3,5-7"])
 def test_cores_are_written_as_they_are_read(text):
-    assert listed(server_cores(text, set(range(8)))) == text
+    assert format_cores(server_cores(text, set(range(8)))) == text

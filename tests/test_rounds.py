@@ -13,8 +13,8 @@ import pytest
 from crossover.analysis import bootstrap, comparison
 from crossover.experiments.compare import run as compare
 from crossover.measurement import host, retry, trial, unloaded_latency
-from crossover.measurement.server_statistics import Unavailable
 from loadgen.samples.summary import SPANS
+from serving.server import Unavailable
 from tests import blocks_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only

@@ -11,14 +11,14 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from serving import Failure, local, smoke_test
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 
 
 def test_a_photograph_and_a_sound_can_be_sent_as_the_bytes_of_a_file(server):
-    rest = Rest(server.address)
-    shape, logits = rest.infer("image", smoke_test.JPEG.read_bytes())["logits"]
+    api = TritonAPI(server.address)
+    shape, logits = api.infer("image", smoke_test.JPEG.read_bytes())["logits"]
     assert shape == [1, 1000] and len(logits) == 4000
-    sound = rest.infer("audio", smoke_test.chirp(seconds=1))
+    sound = api.infer("audio", smoke_test.chirp(seconds=1))
     assert sound["logits"][0] == [1, 49, 32]
     assert sound["transcript"][0] == [1, 1]
 
@@ -51,7 +51,7 @@ def test_the_classification_extension_names_classes_through_the_ensemble(server)
 
 def test_the_server_runs_the_plan_that_it_says_it_runs(server):
     for model, share in server.plan.items():
-        config = Rest(server.address).config(model)
+        config = TritonAPI(server.address).config(model)
         assert sum(group["count"] for group in config["instance_group"]) == share["instances"]
         threads = {"num_threads", "intra_op_thread_count"} & set(config["parameters"])
         assert [int(config["parameters"][key]["string_value"]) for key in threads] in ([share["threads"]], [])
@@ -65,7 +65,7 @@ def test_every_process_of_the_server_keeps_to_its_cores(server):
 
 @pytest.mark.parametrize("model", ["resnet50", "wav2vec2"])
 def test_any_client_can_read_where_the_weights_come_from(server, model):
-    text = Rest(server.address).config(model)["parameters"]["provenance"]["string_value"]
+    text = TritonAPI(server.address).config(model)["parameters"]["provenance"]["string_value"]
     assert json.loads(text)["weights"] == "stand-in"
 
 
@@ -80,10 +80,10 @@ RESTRICTED = {
 @pytest.mark.parametrize(("path", "body"), RESTRICTED.values(), ids=RESTRICTED)
 def test_the_restricted_interfaces_open_only_to_the_key(server, path, body):
     with pytest.raises(Failure, match="restricted"):
-        Rest(server.address).call(path, body)
+        TritonAPI(server.address).call(path, body)
     with pytest.raises(Failure, match="restricted"):
-        Rest(server.address, "guess").call(path, body)
-    Rest(server.address, server.admin_key).call(path, body)
+        TritonAPI(server.address, "guess").call(path, body)
+    TritonAPI(server.address, server.admin_key).call(path, body)
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def photographs():
     """Eight JPEGs of different sizes, so that merging them needs a ragged batch."""
-    canary = Image.open(ROOT / "serving" / "canary.jpg")
+    photograph = Image.open(ROOT / "serving" / "smoke_test.jpg")
     encoded = []
     for number in range(8):
         file = io.BytesIO()
-        canary.resize((240 + 31 * number, 400 - 23 * number)).save(file, "JPEG")
+        photograph.resize((240 + 31 * number, 400 - 23 * number)).save(file, "JPEG")
         encoded.append(np.frombuffer(file.getvalue(), np.uint8))
     return encoded
 

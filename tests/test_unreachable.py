@@ -22,7 +22,7 @@ COMMANDS = {
     ],
     "efficiency": ["-m", "loadgen.efficiency", "image", "--reports", "{out}", "--url", "{url}"],
     "study": ["-m", "loadgen.study", "image", "--reports", "{out}", "--url", "{url}"],
-    "ask": ["-m", "loadgen.ask", "serving/canary.jpg", "--url", "{url}"],
+    "ask": ["-m", "loadgen.ask", "serving/smoke_test.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
     "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
     "overload": ["-m", "benchmarks.overload", "image", "--url", "{url}"],

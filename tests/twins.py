@@ -5,7 +5,6 @@ there as `EIGHT` says, for so long that a slow machine changes nothing.
 """
 
 import contextlib
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from onnx import helper
 from tritonclient.utils import InferenceServerException
 
 from serving import local, wheel
+from serving.ports import free_ports
 
 EIGHT = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 8 ] max_queue_delay_microseconds: 100000000 }"
 
@@ -37,7 +37,7 @@ class Server:
     def __init__(self, folder):
         self.repository = folder / "models"
         self.repository.mkdir()
-        http, grpc, metrics = free_port(), free_port(), free_port()
+        http, grpc, metrics = free_ports()
         command, environment = wheel.tritonserver(folder)
         command += [f"--model-repository={self.repository}", "--model-control-mode=explicit", "--exit-timeout-secs=1"]
         command += ["--http-address=127.0.0.1", f"--http-port={http}"]
@@ -112,12 +112,6 @@ class Server:
 
 def count(batch):
     return batch["compute_infer"]["count"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def tensors(client, arrays):

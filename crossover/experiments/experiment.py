@@ -15,12 +15,12 @@ from crossover.measurement import host, resume
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Attempts
 from crossover.measurement.run_directory import FORMAT, make_name
-from crossover.measurement.server_statistics import Server, Unavailable
 from crossover.measurement.unloaded_latency import back_to_back
 from loadgen import command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule
 from loadgen.arrivals.checks import positive
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
 

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from crossover.experiments.sweep.site import launched
 from crossover.measurement import host
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import arrivals
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
+from serving.server import Server, Unavailable
+from serving.temporary_server import temporary_server
 from workloads import payloads
 from workloads.workload import WORKLOADS
 
@@ -206,7 +206,7 @@ def started(weights: str, slo: float) -> Iterator[Server]:
     """A server of the launcher's, on its cores; nothing is left of it. Raises Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="crossover-") as directory,
-        launched(Path(directory), weights, slo=f"{slo:.0f}") as server,
+        temporary_server(Path(directory), weights, slo=f"{slo:.0f}") as server,
     ):
         yield server
 

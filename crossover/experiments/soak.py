@@ -25,16 +25,16 @@ import gevent
 import numpy as np
 import psutil
 
-from crossover.experiments.sweep.site import launched
 from crossover.measurement import host
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import COMPLETED
 from serving import ROOT, Failure, local
+from serving.server import Server, Unavailable
 from serving.supervisor import stubs
-from serving.triton_api import Rest
+from serving.temporary_server import temporary_server
+from serving.triton_api import TritonAPI
 from workloads import payloads
 from workloads.workload import WORKLOADS
 
@@ -68,13 +68,13 @@ def capacity(url: str, sent: dict[str, list], seconds: float = 5, in_flight: int
 
     Raises Failure if it answers one otherwise than with 200.
     """
-    rest, end = Rest(url.rpartition("/")[2]), time.monotonic() + seconds
+    api, end = TritonAPI(url.rpartition("/")[2]), time.monotonic() + seconds
 
     def ask(worker: int) -> int:
         done = worker
         while time.monotonic() < end:
             for name, good in sent.items():
-                rest.infer(name, good[done % len(good)].encoded)
+                api.infer(name, good[done % len(good)].encoded)
             done += 1
         return done - worker
 
@@ -221,7 +221,10 @@ def told(fates: collections.Counter) -> str:
 @contextlib.contextmanager
 def own(weights: str):
     """A server of one's own. Raises Unavailable if it does not come up."""
-    with tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder, launched(Path(folder), weights) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder,
+        temporary_server(Path(folder), weights) as server,
+    ):
         yield server
         for line in (Path(folder) / "server.log").read_text().splitlines():
             if "supervisor: " in line:

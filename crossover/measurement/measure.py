@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from crossover.measurement.server_statistics import Server, Unavailable, difference
+from crossover.measurement.server_statistics import difference
 from crossover.measurement.trial import Block
 from loadgen import interrupts
 from loadgen.arm import Arm
@@ -14,6 +14,7 @@ from loadgen.client.open_loop import OpenLoop
 from loadgen.samples import journal
 from loadgen.samples.summary import summary
 from loadgen.samples.validity import Facts, judge
+from serving.server import Server, Unavailable
 from workloads import payloads
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crossover.measurement.measure import measure
-from crossover.measurement.server_statistics import Server, Unavailable
 from crossover.measurement.trial import Block
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
+from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
 ATTEMPTS = 3  # at a block: itself and two repetitions

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import Sample, tabulated
 from loadgen.samples.summary import summary
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import Workload
 

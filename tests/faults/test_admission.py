@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from serving import ROOT, Failure, hang_detector
-from serving.triton_api import Rest
+from serving.triton_api import Metric, TritonAPI
 from tests import twins
 
 SLO = 1.0  # seconds
@@ -94,13 +94,13 @@ def asker(server, metrics, slo=SLO, patch=""):
         CONFIG + BOUNDED.format(slo=slo * 1e3, metrics=metrics),
         model_py=f"{HEAD}; import admission; admission.{patch}\n{MODEL}" if patch else MODEL,
     )
-    rest = Rest(server.address)
+    api = TritonAPI(server.address)
 
     def ask(*seconds: float) -> str:
         """200, or the refusal."""
         given = np.array(seconds, np.float32).tobytes()
         try:
-            assert rest.infer(name, given)["slept"] == ([1, len(seconds)], given)
+            assert api.infer(name, given)["slept"] == ([1, len(seconds)], given)
         except Failure as refusal:
             return str(refusal).replace(name, "sleeper")
         return "200"
@@ -300,21 +300,21 @@ def test_an_instance_that_died_leaves_no_debts(server):
     assert ask(0.01) == "200"
 
 
-def page(server) -> str:
-    return Rest(server.metrics).call("/metrics")[0].decode()
+def page(server) -> list[Metric]:
+    return TritonAPI(server.metrics).metrics()
 
 
 def test_a_model_hangs_that_lets_requests_wait_and_answers_none(server, monkeypatch):
     monkeypatch.setattr(hang_detector, "HUNG", 1.0)
     for name in ("stuck", "busy"):
         server.load(name, CONFIG, model_py=MODEL)
-    rest, watch = Rest(server.address), hang_detector.Hangs(server.metrics)
+    api, detector = TritonAPI(server.address), hang_detector.HangDetector(server.metrics)
     with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(rest.infer, "stuck", np.float32(4).tobytes()) for _ in range(2)]
-        asked += [pool.submit(rest.infer, "busy", np.float32(0.1).tobytes()) for _ in range(60)]
+        asked = [pool.submit(api.infer, "stuck", np.float32(4).tobytes()) for _ in range(2)]
+        asked += [pool.submit(api.infer, "busy", np.float32(0.1).tobytes()) for _ in range(60)]
         found = []
         while not all(each.done() for each in asked):
-            found += watch.found(["stuck", "busy", "no such model"])
+            found += detector.find_hung(["stuck", "busy", "no such model"])
             time.sleep(0.1)
     assert set(found) == {"stuck"}
-    assert watch.found(["stuck", "busy"]) == []
+    assert detector.find_hung(["stuck", "busy"]) == []

@@ -19,7 +19,7 @@ from serving import Failure, commands, local, model_loader, smoke_test, state
 from serving.__main__ import parse
 from serving.processes import stubs
 from serving.supervisor import Supervisor
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 from tests.conftest import ROOT, launch, ports
 
 GUARD = 120  # seconds: against a hang
@@ -35,7 +35,7 @@ def until(true) -> None:
 
 def left_of(directory) -> list:
     name = state.name(directory)
-    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("server.json*")]
+    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("*server.json*")]
 
 
 def begin(*arguments, **options) -> subprocess.Popen:
@@ -124,11 +124,11 @@ def test_a_number_that_is_another_processs_by_now_is_not_taken_for_the_server(mo
 
 def test_a_model_that_a_killed_supervisor_had_unloaded_is_brought_back(mortal):
     mortal = unsupervised(mortal)
-    rest = Rest(mortal.address, mortal.admin_key)
-    rest.unload("resnet50")
-    until(lambda: rest.index()["resnet50"] == "UNAVAILABLE")
+    api = TritonAPI(mortal.address, mortal.admin_key)
+    api.unload("resnet50")
+    until(lambda: api.index()["resnet50"] == "UNAVAILABLE")
     assert "its supervisor had ended and runs again" in mortal.up().said
-    assert rest.ready("/v2/health/ready")
+    assert api.is_ready()
 
 
 def test_a_stub_that_died_before_anybody_watched_is_replaced_and_its_memory_removed(mortal):
@@ -167,8 +167,8 @@ def test_a_stub_that_dies_as_soon_as_it_is_loaded_is_seen_at_once(mortal, monkey
 def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeypatch):
     """Triton would wait for it for good, and so would whoever waits for Triton."""
     mortal = unsupervised(mortal)
-    rest = Rest(mortal.address, mortal.admin_key)
-    rest.unload("resnet50")
+    api = TritonAPI(mortal.address, mortal.admin_key)
+    api.unload("resnet50")
     until(lambda: not [stub for stub in stubs(mortal.name) if stub.model == "resnet50"])
     monkeypatch.setattr(model_loader, "PROMPT", 3.0)
     killing, killed = threading.Event(), []
@@ -190,7 +190,7 @@ def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeyp
     killing.set()
     killer.join()
     assert killed and "resnet50: its Python stub died as it began" in said[-1] and "`down`, then `up`" in said[-1]
-    assert rest.infer("audio", smoke_test.chirp())
+    assert api.infer("audio", smoke_test.chirp())
     assert launch("down", f"--state={mortal.state}").returncode == 0
 
 
@@ -292,7 +292,7 @@ def test_another_server_that_took_the_port_meanwhile_is_not_filled_with_our_mode
     with pytest.raises(Failure, match=r"tritonserver exited with code \d+; .*already in use"):
         local.up(record, tmp_path, tmp_path / "server.log", print)
     assert left_of(tmp_path) == []
-    smoke_test.sing(Rest(server.address))
+    smoke_test.run(TritonAPI(server.address))
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"engine": "docker"}'])

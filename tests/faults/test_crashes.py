@@ -21,14 +21,14 @@ from loadgen.samples import journal
 from loadgen.samples.sample import COMPLETED, FAILED, STATUSES, UNFINISHED
 from serving import Failure, docker, local, smoke_test
 from serving.supervisor import Supervisor, stubs
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 from tests.conftest import ROOT, launch, ports
 from workloads import payloads
 from workloads.workload import WORKLOADS
 
 GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
 DEADLINE = 5.0  # seconds of a request
-SENT = {"image": [payloads.Payload("canary.jpg", smoke_test.JPEG.read_bytes())],
+SENT = {"image": [payloads.Payload("smoke_test.jpg", smoke_test.JPEG.read_bytes())],
         "audio": [payloads.Payload("chirp.wav", smoke_test.chirp())]}  # fmt: skip
 USED_BY = {"image_preprocess": "image", "resnet50": "image",
            "audio_preprocess": "audio", "wav2vec2": "audio", "ctc_decode": "audio"}  # fmt: skip
@@ -115,9 +115,9 @@ def segments(name):
 @FEW
 def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
     before = {stub.pid: stub.model for stub in stubs(mortal.name)}
-    config = Rest(mortal.address).config(model)
+    config = TritonAPI(mortal.address).config(model)
     victim = next(pid for pid, its in before.items() if its == model)
-    rest = Rest(mortal.address)
+    api = TritonAPI(mortal.address)
     runs = [offer(mortal.url, meanwhile=lambda: os.kill(victim, signal.SIGKILL))]
     end = time.monotonic() + GUARD
     while statuses(runs[-1][USED_BY[model]]) != {COMPLETED}:
@@ -131,8 +131,8 @@ def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
     after = {stub.pid: stub.model for stub in stubs(mortal.name)}
     assert sorted(after.values()) == sorted(before.values())
     assert {pid for pid, its in before.items() if its != model} <= set(after)
-    assert Rest(mortal.address).config(model) == config
-    assert rest.ready("/v2/health/ready")
+    assert TritonAPI(mortal.address).config(model) == config
+    assert api.is_ready()
     until(lambda: segments(mortal.name) == {stub.segment for stub in stubs(mortal.name)})  # within a minute
 
 
@@ -142,13 +142,14 @@ def test_the_stubs_of_a_model_that_hangs_are_ended_and_it_comes_back(mortal, mon
     [victim] = [pid for pid, model in before.items() if model == "resnet50"]
     said = []
     hasty = Supervisor(vars(mortal), said.append)
-    monkeypatch.setattr(hasty.hangs, "found", lambda models: [model for model in models if model == "resnet50"])
+    detector = hasty.hang_detector
+    monkeypatch.setattr(detector, "find_hung", lambda models: [model for model in models if model == "resnet50"])
     hasty.adopt()
     hasty.end_hung()
-    rest = Rest(mortal.address)
+    api = TritonAPI(mortal.address)
     until(lambda: [stub for stub in stubs(mortal.name) if stub.model == "resnet50" and stub.pid != victim])
-    until(lambda: rest.ready("/v2/health/ready"))
-    smoke_test.sing(rest)
+    until(lambda: api.is_ready())
+    smoke_test.run(api)
     assert [line.split("supervisor: ")[1].split(":")[0] for line in said] == ["resnet50"]
     assert set(before) - {stub.pid for stub in stubs(mortal.name)} == {victim}
 
@@ -158,11 +159,11 @@ def test_a_model_whose_stubs_are_all_dead_refuses_at_once_and_health_says_so(mor
         if stub.model == "audio_preprocess":
             os.kill(stub.pid, signal.SIGSTOP)
             os.kill(stub.pid, signal.SIGKILL)
-    rest, seen = Rest(mortal.address), set()
+    api, seen = TritonAPI(mortal.address), set()
     end = time.monotonic() + GUARD
-    while rest.ready("/v2/health/ready"):
+    while api.is_ready():
         assert time.monotonic() < end
-    while not rest.ready("/v2/health/ready"):
+    while not api.is_ready():
         assert time.monotonic() < end
         seen |= {sample.reason for sample in offer(mortal.url, seconds=0.5)["audio"]}
     assert any("no available versions" in reason for reason in seen)
@@ -223,7 +224,7 @@ needs_engine = pytest.mark.skipif(docker.obstacle() is not None, reason=str(dock
 def inspected(name: str) -> dict:
     """`State` of the server's container, whether it runs or not; its `Restarts` too."""
     labels = [f"--filter=label=com.docker.compose.{label}" for label in (f"project={name}", "service=server")]
-    [told] = json.loads(docker.quiet("docker", "inspect", docker.quiet("docker", "ps", "-aq", *labels)))
+    [told] = json.loads(docker.output_of("docker", "inspect", docker.output_of("docker", "ps", "-aq", *labels)))
     return {**told["State"], "Restarts": told["RestartCount"]}
 
 
@@ -238,7 +239,7 @@ def until(true, seconds: float = GUARD) -> float:
 
 def refusal(address: str, model: str, encoded: bytes) -> str:
     with pytest.raises(Failure) as failure:
-        Rest(address).infer(model, encoded)
+        TritonAPI(address).infer(model, encoded)
     return str(failure.value)
 
 

@@ -27,7 +27,7 @@ from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from serving import Failure, local, model_loader, smoke_test, wheel
-from serving.triton_api import Rest, reason
+from serving.triton_api import TritonAPI, reason
 from tests.conftest import ROOT, ports
 from tests.faults import corpus
 
@@ -118,7 +118,7 @@ def unharmed(server):
     grown = memory(before)
     yield
     assert before.items() <= local.processes(server.name).items()
-    smoke_test.sing(Rest(server.address, server.admin_key))
+    smoke_test.run(TritonAPI(server.address, server.admin_key))
     grown = memory(before) - grown
     print(f"the server grew by {grown >> 20} MiB")
     assert grown < GROWTH
@@ -306,7 +306,7 @@ def test_a_nan_changes_nothing_for_those_it_is_merged_with(server, asker, model,
 
 def merges(server, model):
     """Runs of more than one request so far."""
-    [statistics] = json.loads(Rest(server.address).call(f"/v2/models/{model}/stats")[0])["model_stats"]
+    [statistics] = json.loads(TritonAPI(server.address).call(f"/v2/models/{model}/stats")[0])["model_stats"]
     return sum(batch["compute_infer"]["count"] for batch in statistics["batch_stats"] if int(batch["batch_size"]) > 1)
 
 
@@ -330,16 +330,16 @@ def test_the_ensemble_with_a_check_before_dali_gives_the_same_answers_and_refuse
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        rest = Rest(f"127.0.0.1:{option.partition('=')[2]}")
-        while not rest.ready("/v2/models/image/ready"):
+        api = TritonAPI(f"127.0.0.1:{option.partition('=')[2]}")
+        while not api.is_ready("image"):
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.1)
         for name, file in corpus.good()["image"].items():
-            ((shape, _),) = rest.infer("image", file).values()
+            ((shape, _),) = api.infer("image", file).values()
             assert shape == [1, 1000], name
             with pytest.raises(Failure, match="400: in ensemble 'image', input 'encoded': cannot decode"):
-                rest.infer("image", file[: len(file) * 9 // 10])
-        (statistics,) = json.loads(rest.call("/v2/models/image_preprocess/stats")[0])["model_stats"]
+                api.infer("image", file[: len(file) * 9 // 10])
+        (statistics,) = json.loads(api.call("/v2/models/image_preprocess/stats")[0])["model_stats"]
         assert statistics["inference_stats"]["fail"]["count"] == 0
     finally:
         process.terminate()

@@ -16,7 +16,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples.sample import COMPLETED, RECORD, REJECTED, STATUSES
 from serving import Failure, smoke_test
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 from tests.conftest import launch, ports
 from workloads import payloads
 from workloads.workload import AUDIO, IMAGE, Target, Workload
@@ -71,7 +71,7 @@ def calm(server, seconds=60):
     end = time.monotonic() + seconds
     while True:
         try:
-            return smoke_test.sing(Rest(server.address))
+            return smoke_test.run(TritonAPI(server.address))
         except Failure as refusal:
             assert "is overloaded" in str(refusal) and time.monotonic() < end
             time.sleep(0.05)
@@ -94,13 +94,13 @@ def test_a_flood_is_refused_in_one_line_and_leaves_nothing_behind(strict, name):
 
 
 def test_who_is_answered_in_a_flood_gets_the_answer_to_his_own_question(strict):
-    rest, photographs = Rest(strict.address), payloads.photographs((320, 640))
-    alone = [rest.infer("image", each.encoded)["logits"][1] for each in photographs]
+    api, photographs = TritonAPI(strict.address), payloads.photographs((320, 640))
+    alone = [api.infer("image", each.encoded)["logits"][1] for each in photographs]
     answered = [0] * len(photographs)
 
     def ask(index):
         try:
-            answer = rest.infer("image", photographs[index].encoded)["logits"][1]
+            answer = api.infer("image", photographs[index].encoded)["logits"][1]
         except Failure as refusal:
             assert "answered 503" in str(refusal)
             return

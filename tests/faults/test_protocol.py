@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from serving import smoke_test
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 
 ENCODED = {"name": "encoded", "datatype": "UINT8", "shape": [1, 3], "data": [1, 2, 3]}
 
@@ -52,7 +52,7 @@ REQUESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def unharmed(server):
     yield
-    smoke_test.sing(Rest(server.address))
+    smoke_test.run(TritonAPI(server.address))
 
 
 @pytest.mark.parametrize("model", ["image", "audio", "image_preprocess", "audio_preprocess"])

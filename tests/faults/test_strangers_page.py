@@ -15,14 +15,15 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from serving.ports import free_ports
 from tests.conftest import ROOT
-from tests.test_locust_stats import free_port, python, within
+from tests.test_locust_stats import python, within
 
 
 @contextlib.contextmanager
 def page(folder: Path, *arguments, **environment):
     """The real Locust with our image file; what it printed is in `output` once it has ended."""
-    port, master = free_port(), free_port()
+    port, master = free_ports(2)
     command = [
         sys.executable,
         "-m",

@@ -13,7 +13,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serving import local, smoke_test
-from serving.triton_api import Rest
+from serving.triton_api import TritonAPI
 from tests.conftest import launch
 
 RESTRICTED = [
@@ -59,7 +59,7 @@ def test_http_refuses_without_the_key_and_changes_nothing(server, method, path):
         status, told = ask(server, method, path, key)
         assert (status, "restricted" in told) == (403, True), key
         assert server.admin_key not in told
-    assert Rest(server.address).ready("/v2/models/image/ready")
+    assert TritonAPI(server.address).is_ready("image")
 
 
 @pytest.mark.parametrize(("method", "path"), RESTRICTED, ids=map(" ".join, RESTRICTED))
@@ -74,25 +74,25 @@ def test_health_metadata_configuration_and_statistics_are_open_on_purpose(server
 
 
 def test_inference_and_metrics_are_open_on_purpose(server):
-    smoke_test.sing(Rest(server.address))
-    metrics = Rest(f"127.0.0.1:{server.metrics_port}").call("/metrics")[0]
+    smoke_test.run(TritonAPI(server.address))
+    metrics = TritonAPI(f"127.0.0.1:{server.metrics_port}").call("/metrics")[0]
     assert b"nv_inference_count" in metrics and server.admin_key.encode() not in metrics
 
 
 def test_the_key_really_opens_what_it_guards(server):
-    rest = Rest(server.address, server.admin_key)
+    api = TritonAPI(server.address, server.admin_key)
     for path, names in (("/v2/logging", ("log_info", "log_verbose_level")), ("/v2/trace/setting", ("trace_rate",))):
-        before = json.loads(rest.call(path)[0])
-        rest.call(path, json.dumps({name: before[name] for name in names}).encode())
-        assert json.loads(rest.call(path)[0]) == before
+        before = json.loads(api.call(path)[0])
+        api.call(path, json.dumps({name: before[name] for name in names}).encode())
+        assert json.loads(api.call(path)[0]) == before
     region = local.SHM / f"{server.name}.strangers"
     region.write_bytes(bytes(4096))
     try:
         place = {"key": f"/{region.name}", "offset": 0, "byte_size": 4096}
-        rest.call("/v2/systemsharedmemory/region/strangers/register", json.dumps(place).encode())
-        assert "strangers" in str(rest.call("/v2/systemsharedmemory/status")[0])
-        rest.call("/v2/systemsharedmemory/region/strangers/unregister", b"")
-        assert json.loads(rest.call("/v2/systemsharedmemory/status")[0]) == []
+        api.call("/v2/systemsharedmemory/region/strangers/register", json.dumps(place).encode())
+        assert "strangers" in str(api.call("/v2/systemsharedmemory/status")[0])
+        api.call("/v2/systemsharedmemory/region/strangers/unregister", b"")
+        assert json.loads(api.call("/v2/systemsharedmemory/status")[0]) == []
     finally:
         region.unlink()
 
@@ -139,7 +139,7 @@ def test_no_method_gets_round_the_restriction(server, method):
     for path in ("/v2/logging", "/v2/repository/index", "/v2/repository/models/image/unload"):
         answer = raw(server, f"{method} {path} HTTP/1.1\r\nHOSTConnection: close\r\nContent-Length: 0\r\n\r\n")
         assert b" 200 " not in answer.split(b"\r\n")[0] and not SECRETS.search(answer)
-    assert Rest(server.address).ready("/v2/models/image/ready")
+    assert TritonAPI(server.address).is_ready("image")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_no_method_gets_round_the_restriction(server, method):
 )  # fmt: skip
 def test_no_form_of_a_request_gets_round_the_restriction(server, request_):
     assert not SECRETS.search(raw(server, request_))
-    assert Rest(server.address).ready("/v2/health/live")
+    assert TritonAPI(server.address).is_live()
 
 
 METHODS = {method.name: method for method in service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}

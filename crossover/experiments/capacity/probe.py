@@ -16,13 +16,13 @@ from crossover.experiments.experiment import exactly
 from crossover.measurement import resume, trial
 from crossover.measurement.measure import measure
 from crossover.measurement.retry import Attempts
-from crossover.measurement.server_statistics import Server
 from crossover.measurement.trial import Block
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Poisson, Schedule
 from loadgen.client.open_loop import OpenLoop
 from loadgen.samples import journal
 from loadgen.samples.sample import FAILED, STATUSES, UNFINISHED
+from serving.server import Server
 from workloads import payloads
 
 TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide

@@ -25,9 +25,9 @@ from crossover.measurement import host, resume, trial, unloaded_latency
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Attempts
 from crossover.measurement.run_directory import BENCH, FORMAT, make_name
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import arrivals, command, interrupts
 from loadgen.arm import PLACEMENTS, Arm, Mode
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
 

@@ -21,11 +21,12 @@ from tritonclient.utils import np_to_triton_dtype
 
 from crossover.experiments.efficiency.result import Turn, result
 from crossover.experiments.experiment import Experiment, checked, conducted, flags
-from crossover.measurement.server_statistics import Server, Unavailable, difference
+from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import undisturbed
 from loadgen.samples.sample import COMPLETED
 from loadgen.transport import http
+from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import WORKLOADS
 

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from crossover.measurement.server_statistics import Server
 from preprocess.image import CROPPED, MEAN, STD
+from serving.server import Server
+from serving.triton_api import TritonGRPC
 from workloads.workload import IMAGE, Preprocessor, Target
 
 ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
@@ -197,7 +198,6 @@ def serve_bytes(server: Server, network: Path) -> None:
 
 def load_bytes(server: Server, network: Path) -> None:
     import onnx
-    from tritonclient.grpc import InferenceServerClient
 
     config = server.get("/v2/models/resnet50/config")
     config["input"] = [{"name": "photograph", "data_type": "TYPE_UINT8", "dims": [CROPPED, CROPPED, 3]}]
@@ -205,9 +205,9 @@ def load_bytes(server: Server, network: Path) -> None:
     for output in config["output"]:
         output.pop("label_filename", None)
     content = normalising(onnx.load(network)).SerializeToString()
-    host, key = urlsplit(server.url).hostname, {"triton-grpc-protocol-admin-key": server.state["admin_key"]}
-    with InferenceServerClient(f"{host}:{server.state['grpc_port']}") as client:
-        client.load_model(config["name"], key, json.dumps(config), {"file:1/model.onnx": content})
+    address = f"{urlsplit(server.url).hostname}:{server.state['grpc_port']}"
+    grpc = TritonGRPC(address, server.state["admin_key"])
+    grpc.load(config["name"], json.dumps(config), {"file:1/model.onnx": content})
 
 
 if __name__ == "__main__":

@@ -26,15 +26,16 @@ from crossover.experiments.sweep import grid, network_link
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import Sweeping
-from crossover.experiments.sweep.site import Site, behind, launched
+from crossover.experiments.sweep.site import Site, server_behind_link
 from crossover.measurement import compatibility, host, resume, trial
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Attempts
 from crossover.measurement.run_directory import FORMAT, make_name
-from crossover.measurement.server_statistics import Server, Unavailable
 from loadgen import command, interrupts
 from loadgen.arrivals.checks import positive
+from serving.server import Server, Unavailable
 from serving.state import name
+from serving.temporary_server import temporary_server
 from workloads.workload import WORKLOADS
 
 ASKED = ("sweeps", "workloads", "weights", "seconds", "url")  # what makes it this experiment and no other
@@ -162,14 +163,14 @@ class Crossover:
         print(f"\nstarting a server with {weights} weights{' behind a link' * place.linked} ...", flush=True)
         host.pin(self.available)  # the server inherits it
         if not place.linked:
-            with launched(state, weights, engine, cores, slo=UNBOUNDED) as server:
+            with temporary_server(state, weights, engine, cores, slo=UNBOUNDED) as server:
                 yield Site(weights, server)
             return
         as_bytes = any("UINT8 tensor" in sweep.forms for sweep in self.sweeps)
         with network_link.link(name(state)) as link:
             if why := link.distance():
                 self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
-            with behind(link, state, weights, cores, as_bytes, UNBOUNDED) as server:
+            with server_behind_link(link, state, weights, cores, as_bytes, UNBOUNDED) as server:
                 yield Site(weights, server, link)
 
     def sweeping(self, weights: str, sweep: Sweep, place: Place) -> Sweeping:

@@ -1,0 +1,138 @@
+"""A Triton server that runs, anyone's: what it is, what its models did, what it cost."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from common import address
+from common.messages import first_line, one_line
+from serving import Failure, state
+from serving.triton_api import Refused, TritonAPI, Unreachable
+
+GPU_UTILISATION, GPU_ENERGY = "nv_gpu_utilization", "nv_energy_consumption"
+TIMEOUT = 10  # seconds for one answer
+
+
+class Unavailable(Failure):
+    """The server cannot be asked; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Triton server at `url`; `state` is the launcher's record of it if it runs on this machine, else {}."""
+
+    url: str
+    state: dict
+
+    @classmethod
+    def at(cls, url: str, state_directory: Path) -> "Server":
+        """Return the server at `url`, with the record in `state_directory` if that has the same HTTP port.
+
+        Raises ValueError for what is no URL, in one line without a secret.
+        """
+        server = address.parse(url)
+        record = state.read(state_directory) or {}
+        return cls(server.url, record if server.port == record.get("http_port") else {})
+
+    @property
+    def api(self) -> TritonAPI:
+        """The part of its control interface that is open to everybody."""
+        return TritonAPI(address.parse(self.url).authority)
+
+    @property
+    def admin_api(self) -> TritonAPI:
+        """Its whole control interface, as the launcher that started it has the key. Raises KeyError without a record.
+
+        Apart from `api`, so that the key is sent only where it is needed: `url` may be another machine's.
+        """
+        return TritonAPI(address.parse(self.url).authority, self.state["admin_key"])
+
+    @property
+    def cores(self) -> list[int]:
+        """The numbers of the cores that the launcher gave it; empty if that is not known."""
+        return self.state.get("cores", [])
+
+    def get(self, path: str) -> dict:
+        """Return the JSON object at `path`. Raises Unavailable if there is none, with the server's words if any."""
+        try:
+            return self.api.get(path, TIMEOUT)
+        except Refused as refusal:
+            raise Unavailable(f"{self.url}{path}: HTTP {refusal.code}: {first_line(refusal.reason)}") from None
+        except Unreachable as broken:
+            why = one_line(broken.reason)
+            raise Unavailable(f"no Triton server answers at {self.url}{path} ({why}); is `make up` done?") from None
+
+    def field(self, path: str, name: str):
+        """Return one field of the object at `path`. Raises Unavailable if it is missing: then this is not Triton."""
+        answer = self.get(path)
+        if name not in answer:
+            raise Unavailable(f"no Triton server answers at {self.url}{path}: its answer has no {name!r}")
+        return answer[name]
+
+    def require(self, models: Iterable[str]) -> None:
+        """Raise Unavailable if the server does not answer, or if one of these models is not ready there."""
+        self.field("/v2", "version")
+        statistics = self.statistics()
+        if missing := [model for model in models if model not in statistics]:
+            there = ", ".join(sorted(statistics)) or "none"
+            raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; is `make up` done?")
+
+    def facts(self, models: tuple[str, ...]) -> dict:
+        """Return URL and version, and each model's instances, parameters and provenance. Raises Unavailable."""
+        facts = {"url": self.url, "version": self.field("/v2", "version"), "models": {}}
+        for model in models:
+            config = self.get(f"/v2/models/{model}/config")
+            parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+            provenance = parameters.pop("provenance", None)
+            facts["models"][model] = {
+                "instances": sum(group["count"] for group in config.get("instance_group", [])),
+                "parameters": parameters,
+                **({"provenance": json.loads(provenance)} if provenance else {}),
+            }
+        return facts
+
+    def statistics(self) -> dict[str, dict]:
+        """Return each model's counters since it was loaded. Raises Unavailable."""
+        return {model["name"]: model for model in self.field("/v2/models/stats", "model_stats")}
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the server answers. Raises Unavailable if it does not within that time."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.statistics()
+                return
+            except Unavailable:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU seconds used so far by the server and its stubs; None if they are not on this machine.
+
+        In a container the launcher and its supervisor count, too: `container_pid` is the container's first process.
+        """
+        try:
+            root = psutil.Process(self.state.get("pid") or self.state["container_pid"])
+            family = [root, *root.children(recursive=True)]
+            return sum(sum(process.cpu_times()[:2]) for process in family)
+        except (KeyError, TypeError, psutil.Error):
+            return None
+
+    def gpu(self) -> dict | None:
+        """Return joules spent so far by all GPUs and their mean utilisation now (0 to 1); None without a GPU.
+
+        Only a server whose metrics port is known, the launcher's, can be asked.
+        """
+        try:
+            metrics = address.Address(address.parse(self.url).host, self.state["metrics_port"])
+            samples = TritonAPI(metrics.authority).metrics()
+        except (KeyError, ValueError, Failure):
+            return None
+        energy = [sample.value for sample in samples if sample.name == GPU_ENERGY]
+        used = [sample.value for sample in samples if sample.name == GPU_UTILISATION]
+        return {"energy_joules": sum(energy), "utilisation": sum(used) / len(used)} if used and energy else None
