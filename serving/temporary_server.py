@@ -81,6 +81,7 @@ def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int]) -> 
 
 def link_models(models: dict[str, tuple[Path, Path]], repository: Path) -> Path:
     """Make a model repository of links to these files, and return its path."""
+    repository.mkdir()
     for name, (config, code) in models.items():
         version = repository / name / "1"
         version.mkdir(parents=True)

@@ -210,7 +210,7 @@ direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy
 def reason(body: bytes) -> str:
     """Return the server's words on one line, without the Python traceback that it appends after "At:"."""
     try:
-        text = json.loads(body)["error"]
+        text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         text = body.decode(errors="replace")
     return " ".join(text.split("\n\nAt:")[0].split()) or "no reason given"
