@@ -1,4 +1,4 @@
-"""What the settings of Triton's dynamic batcher cost: latency of the client arm, async, per variant of one network.
+"""Measures what settings of Triton's dynamic batcher cost: latency of the async client arm, for each variant.
 
     make up && python -m benchmarks.batching        # two minutes; the server is left with its own settings
 
@@ -40,6 +40,10 @@ def load(server: Server, model: str, config: dict) -> None:
 
 
 def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
+    """Offer an arm Poisson arrivals at `rate`/s, and return the columns: latency, batch size, queue, compute (ms).
+
+    Raises Unavailable if a request was not answered.
+    """
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed=3)
     sent = payloads.load(arm.workload)
     order = payloads.order(len(sent), len(schedule), seed=3)
@@ -59,12 +63,13 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
 
 
 def main() -> int:
+    """Print the tables of both networks; returns 2 without a server of the launcher's, 1 if one fails."""
     argparse.ArgumentParser(prog="python -m benchmarks.batching", description=__doc__.splitlines()[0]).parse_args()
     server = Server.at("localhost:8000", Path(".run"))
     try:
         server.require((*IMAGE.models, *AUDIO.models))
         if not server.state:
-            raise Unavailable(f"{server.url} is not the launcher's of .run, so its models cannot be loaded anew")
+            raise Unavailable(f"{server.url} was not started from .run, so its models cannot be reloaded")
     except Unavailable as error:
         print(error, file=sys.stderr)
         return 2
@@ -77,25 +82,28 @@ def main() -> int:
 
 
 def tables(server: Server) -> None:
-    """Raises Failure, Unavailable; the server's own settings are back even then, if it lives."""
+    """Print a table for each network, and give the server its own settings back, whatever happens.
+
+    Raises Failure, Unavailable.
+    """
     host.pin(host.others(server.cores))
     for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
         model = workload.client.model
-        own = server.get(f"/v2/models/{model}/config")
+        original = server.get(f"/v2/models/{model}/config")
         head = f"{model}, poisson:rate={rate}, ms"
         print(f"\n{head:<40} {'p50':>7} {'mean':>7} {'p95':>7} {'batch':>6} {'queue':>7} {'compute':>8}")
         naive = Arm(workload, "client", Mode("sequential"))
         print(f"{'sequential client':<40}", offer(server, naive, rate), flush=True)
         try:
             for name, batching in VARIANTS.items():
-                config = {key: value for key, value in own.items() if key != "dynamic_batching"}
+                config = {key: value for key, value in original.items() if key != "dynamic_batching"}
                 if batching is not None:
                     config["dynamic_batching"] = batching
                 load(server, model, config)
                 print(f"{name:<40}", offer(server, Arm(workload, "client", Mode("async")), rate), flush=True)
         finally:
             with interrupts.held():
-                load(server, model, own)
+                load(server, model, original)
 
 
 if __name__ == "__main__":

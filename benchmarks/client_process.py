@@ -1,4 +1,8 @@
-"""Runs of both clients, each a process of its own on the client's cores, with what it cost them and the server."""
+"""Runs each client as a process of its own on the client's cores, and measures what that cost client and server.
+
+A run's figures are a dict: `rate` (requests/s), `latency` (ms by percentile), `cpu_ms` (of the client, per request),
+`rss_mb`, and what `add_costs` adds.
+"""
 
 import json
 import os
@@ -18,61 +22,73 @@ from serving import ROOT, Failure
 from serving.server import Server
 
 Watch = Callable[[psutil.Process, float, int], None]
-"""Called every half second with the process, the seconds since its start and the requests answered so far."""
+"""A function called every half second with the process, the seconds since its start, and the requests answered."""
 
 
-class Done(NamedTuple):
-    """A process that has ended: what it printed and used, and what the server and all others did meanwhile."""
+class FinishedProcess(NamedTuple):
+    """A client that has ended: what it printed and used, and what the server and other processes did meanwhile."""
 
     output: str
     usage: resource.struct_rusage
-    requests: int
-    server_seconds: float
-    other_cores: float
+    requests: int  # that the server answered
+    server_seconds: float  # of CPU
+    other_cores: float  # CPU seconds per second of all other processes
 
 
 @dataclass(frozen=True)
 class Clients:
+    """The three clients, with the server that they load and the cores that each of them gets.
+
+    `folder` is for their files. Every method runs one client once with one of `null_server.LOADS` and returns the run's
+    figures; it raises Failure if the client fails or if a request does.
+    """
+
     server: Server
-    rival: perf_analyzer.PerfAnalyzer
+    perf_analyzer: perf_analyzer.PerfAnalyzer
     cores: list[int]
     folder: Path
 
-    def ours(self, load: str, *how: object, watch: Watch | None = None) -> dict:
-        command = [sys.executable, "-m", "benchmarks.crossover_client", self.server.url, load, *map(str, how)]
-        environment = {**os.environ, "TMPDIR": str(self.folder)}  # nothing stays, should it be killed
+    def run_crossover(self, load: str, *flags: object, watch: Watch | None = None) -> dict:
+        """Run our client with these flags of `benchmarks.crossover_client`."""
+        command = [sys.executable, "-m", "benchmarks.crossover_client", self.server.url, load, *map(str, flags)]
+        environment = {**os.environ, "TMPDIR": str(self.folder)}  # removed with the folder, also if it is killed
         done = self.run(load, command, environment, watch)
-        found = json.loads(done.output)
-        if found["errors"]:
-            raise Failure(f"{found['errors']} of {found['requests']} requests failed: {found['reasons'][0]}")
-        return priced(found, done)
+        figures = json.loads(done.output)
+        if figures["errors"]:
+            raise Failure(f"{figures['errors']} of {figures['requests']} requests failed: {figures['reasons'][0]}")
+        return add_costs(figures, done)
 
-    def theirs(self, load: str, how: list[str], seconds: float) -> dict:
-        """Its report, which counts requests within its windows only, and the cost of all that the server counted."""
+    def run_perf_analyzer(self, load: str, flags: list[str], seconds: float) -> dict:
+        """Run perf_analyzer with these flags, which say how it loads.
+
+        It reports the requests within its windows only; the cost is that of all requests that the server counted.
+        """
         report, content = self.folder / "report.csv", self.folder / load
         report.unlink(missing_ok=True)
         content.mkdir(exist_ok=True)
         (content / "bytes").write_bytes(null_server.LOADS[load].content())
-        command = self.rival.command(self.server.url, null_server.LOADS[load], content, report, how, seconds)
-        done = self.run(load, command, self.rival.environment)
+        command = self.perf_analyzer.command(
+            self.server.url, null_server.LOADS[load], content, report, flags, seconds
+        )
+        done = self.run(load, command, self.perf_analyzer.environment)
         if not report.exists():
             raise Failure(f"perf_analyzer reported nothing: {perf_analyzer.last_line(done.output)}")
         cpu = (done.usage.ru_utime + done.usage.ru_stime) / done.requests
-        found = {"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **perf_analyzer.read(report)}
-        return priced(found, done)
+        figures = {"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **perf_analyzer.read(report)}
+        return add_costs(figures, done)
 
-    def third(self, load: str, rate: float, seconds: float) -> dict:
-        """h2load's log of requests at constant intervals, and what they cost."""
+    def run_h2load(self, load: str, rate: float, seconds: float) -> dict:
+        """Run h2load at `rate` requests/s, at constant intervals."""
         command = h2load.command(self.server.url, null_server.LOADS[load], self.folder, rate, seconds)
         done = self.run(load, command, dict(os.environ))
         cpu = (done.usage.ru_utime + done.usage.ru_stime) / done.requests
-        found = h2load.read(h2load.log(self.folder), seconds)
-        return priced({"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **found}, done)
+        figures = h2load.read(h2load.log(self.folder), seconds)
+        return add_costs({"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **figures}, done)
 
-    def run(self, load: str, command: list[str], environment: dict, watch: Watch | None = None) -> Done:
-        """Raises Failure if it fails or if nothing was answered."""
-        answered, cpu = self.answered(load), self.server.cpu_seconds()
-        began, others = time.monotonic(), foreign(self.server)
+    def run(self, load: str, command: list[str], environment: dict, watch: Watch | None = None) -> FinishedProcess:
+        """Run a command to its end. Raises Failure if it fails, or if the server answered nothing to it."""
+        answered, cpu = self.count_answers(load), self.server.cpu_seconds()
+        began, others = time.monotonic(), other_cpu_seconds(self.server)
         output = self.folder / "output"
         with output.open("w") as file:
             process = subprocess.Popen(
@@ -89,32 +105,37 @@ class Clients:
                 if process.returncode is None:
                     process.kill()
                     process.wait()
-        said = output.read_text(errors="replace")
+        printed = output.read_text(errors="replace")
         if process.returncode:
             name = Path(command[0]).name
-            raise Failure(f"{name} exited with code {process.returncode}: {perf_analyzer.last_line(said)}")
-        requests = self.answered(load) - answered
+            raise Failure(f"{name} exited with code {process.returncode}: {perf_analyzer.last_line(printed)}")
+        requests = self.count_answers(load) - answered
         if not requests:
-            raise Failure(f"no request was answered: {perf_analyzer.last_line(said)}")
-        others = max(0.0, foreign(self.server) - others) / (time.monotonic() - began)
-        return Done(said, usage, requests, self.server.cpu_seconds() - cpu, others)
+            raise Failure(f"no request was answered: {perf_analyzer.last_line(printed)}")
+        others = max(0.0, other_cpu_seconds(self.server) - others) / (time.monotonic() - began)
+        return FinishedProcess(printed, usage, requests, self.server.cpu_seconds() - cpu, others)
 
     def wait(self, process: subprocess.Popen, load: str, answered: int, watch: Watch | None) -> resource.struct_rusage:
+        """Wait for the end of a process and return what it used; call `watch`, if given, twice a second."""
         began = time.monotonic()
         while True:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG if watch else 0)
             if ended:
                 process.returncode = os.waitstatus_to_exitcode(status)
                 return usage
-            watch(psutil.Process(process.pid), time.monotonic() - began, self.answered(load) - answered)
+            watch(psutil.Process(process.pid), time.monotonic() - began, self.count_answers(load) - answered)
             time.sleep(0.5)
 
-    def answered(self, load: str) -> int:
+    def count_answers(self, load: str) -> int:
+        """Return how many requests of this kind the server has answered since its start."""
         return self.server.statistics()[load]["inference_stats"]["success"]["count"]
 
 
-def priced(figures: dict, done: Done) -> dict:
-    """`busy`: percent of a core that each side needs at the run's rate, and that others took from both."""
+def add_costs(figures: dict, done: FinishedProcess) -> dict:
+    """Add `server_cpu_ms` (per request) and `busy` to a run's figures.
+
+    `busy`: percent of a core that `client` and `server` need at the run's rate, and that all `others` took meanwhile.
+    """
     server_ms = done.server_seconds / done.requests * 1e3
     busy = {
         "client": figures["cpu_ms"] * figures["rate"] / 10,
@@ -124,8 +145,8 @@ def priced(figures: dict, done: Done) -> dict:
     return {**figures, "server_cpu_ms": server_ms, "busy": busy}
 
 
-def foreign(server: Server) -> float:
-    """CPU seconds spent on this machine so far by everything but the server, this process and its children."""
+def other_cpu_seconds(server: Server) -> float:
+    """Return the CPU seconds of this machine so far, without the server, this process and its ended children."""
     times = psutil.cpu_times()
     busy = sum(times[:8]) - times.idle - times.iowait  # what follows is guests' time, counted before
     return busy - sum(psutil.Process().cpu_times()[:4]) - (server.cpu_seconds() or 0.0)

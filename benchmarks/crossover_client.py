@@ -1,4 +1,4 @@
-"""Our side of `benchmarks.loadgen`: one run in a process of its own, whose CPU time and memory are nobody else's.
+"""Our client in `benchmarks.loadgen`: one run in a process of its own, so that its CPU time and memory are the run's.
 
     python -m benchmarks.crossover_client http://localhost:8000 tensor --mode async --rate 100 --seconds 10
 
@@ -25,11 +25,15 @@ from loadgen.samples.journal import Journal, read
 from loadgen.samples.sample import COMPLETED, STATUSES
 from workloads.payloads import Payload
 
-WARM = 0.1  # of a run: connections are opened, and the figures leave it out
+WARM = 0.1  # of a run's answers, while connections are opened, are left out of the figures
 
 
 def report(records: np.ndarray, cpu_seconds: float) -> dict:
-    """`latency` from sending to receiving, as perf_analyzer counts it, and `due` from the due time; both in ms."""
+    """Return the figures of a run's records (samples.RECORD), as a dict.
+
+    `rate` in answers/s; `latency` (ms, from sending to receiving, as perf_analyzer counts it) and `due` (ms, from the
+    due time) by percentile, without the first WARM of the answers; `cpu_ms` per request; `requests` and `errors`.
+    """
     good = np.sort(records[records["status"] == STATUSES.index(COMPLETED)], order="done")
     kept = good[round(WARM * len(good)) :]
     return {
@@ -44,10 +48,12 @@ def report(records: np.ndarray, cpu_seconds: float) -> dict:
 
 
 def percentiles(ns: np.ndarray) -> dict[str, float]:
+    """Return PERCENTILES of durations in ns, in ms; 0 without durations."""
     return {name: float(np.percentile(ns, int(name[1:]))) / 1e6 if len(ns) else 0.0 for name in PERCENTILES}
 
 
 def main() -> int:
+    """Run once and print the figures as JSON; returns 1 if nothing was answered."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crossover_client", description=__doc__.splitlines()[0])
     parser.add_argument("url")
     parser.add_argument("load", choices=LOADS)
@@ -55,7 +61,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rate", type=float, help="constant arrivals per second")
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--backlog", type=int, help="that many arrivals at once instead: workers never wait for one")
+    parser.add_argument("--backlog", type=int, help="so many arrivals, all due at the start, instead")
     options = parser.parse_args()
     if not (options.rate or options.backlog):
         parser.error("give --rate or --backlog")
@@ -66,22 +72,22 @@ def main() -> int:
     load = LOADS[options.load]
     count = options.backlog or round(options.rate * options.seconds)
     dues = np.zeros(count) if options.backlog else np.arange(count) / options.rate
-    sent = [Payload(load.name, load.content())]
+    payloads = [Payload(load.name, load.content())]
     arm = Arm(load.workload(), "client", Mode(options.mode, options.workers))
     with tempfile.TemporaryDirectory(prefix="crossover-") as folder:
         journal = Journal(Path(folder) / "samples.journal")
         loop = OpenLoop(arm, options.url, lambda sample: None, journal=journal)
         began = time.process_time()
-        loop.run(dues, np.zeros(count, np.uint32), sent)
+        loop.run(dues, np.zeros(count, np.uint32), payloads)
         spent = time.process_time() - began
         journal.close()
         records, reasons = read(journal.path)
-    found = report(records, spent)
-    if found["errors"] == found["requests"]:
+    figures = report(records, spent)
+    if figures["errors"] == figures["requests"]:
         why = next(iter(reasons[1:]), "no arrival was due")
-        print(f"none of {found['requests']} requests was answered: {why}", file=sys.stderr)
+        print(f"none of {figures['requests']} requests was answered: {why}", file=sys.stderr)
         return 1
-    print(json.dumps({**found, "reasons": reasons[1:]}))
+    print(json.dumps({**figures, "reasons": reasons[1:]}))
     return 0
 
 

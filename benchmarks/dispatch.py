@@ -1,10 +1,10 @@
-"""How late the dispatcher is: at 100/s and 1,000/s, for both placements, preprocessing included.
+"""Measures dispatch lag: how late requests are handed to a worker, at 100/s and 1,000/s, for both placements.
 
     make up ENGINE=local WEIGHTS=tiny && .venv/bin/python -m benchmarks.dispatch
 
 The client is pinned to the cores that the server does not have. At 1,000/s the payloads are small (a photograph of
-64x64, 0.1 s of speech), as one core cannot preprocess larger ones that often; whether the server keeps up is another
-matter, and shown: what it does not answer in time is dropped at the cap, which the dispatcher must not feel.
+64x64, 0.1 s of speech), because one core cannot preprocess larger ones that often. The table also shows whether the
+server keeps up: requests beyond the limit in flight are dropped, which must not delay the dispatcher.
 """
 
 import argparse
@@ -28,18 +28,23 @@ from workloads.workload import AUDIO, IMAGE, Workload
 
 
 def small(workload: Workload) -> list[payloads.Payload]:
+    """Return payloads that one core can preprocess 1,000 times a second."""
     if workload is IMAGE:
         return payloads.photographs(widths=(64,))
-    cut = []
+    clips = []
     for clip in payloads.load(AUDIO):
         sound, rate = soundfile.read(io.BytesIO(clip.encoded))
         file = io.BytesIO()
         soundfile.write(file, sound[: rate // 10], rate, format="WAV")
-        cut.append(payloads.Payload(clip.name, file.getvalue()))
-    return cut
+        clips.append(payloads.Payload(clip.name, file.getvalue()))
+    return clips
 
 
 def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
+    """Offer an arm Poisson arrivals at `rate`/s, and return its row of the table; times in ms.
+
+    Raises Unavailable if no request was answered.
+    """
     sent = small(arm.workload) if rate > 100 else payloads.load(arm.workload)
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed)
     order = payloads.order(len(sent), len(schedule), seed)
@@ -62,6 +67,7 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
 
 
 def main() -> int:
+    """Check the options and the server, and print the table; returns 1 if an arm got no answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__.partition("\n")[0])
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--seconds", type=float, default=20)
@@ -82,7 +88,7 @@ def main() -> int:
 
 
 def table(server: Server, options: argparse.Namespace) -> None:
-    """Print a line for every arm, rate and repetition. Raises Unavailable at the first that nothing was answered of."""
+    """Print a row for every arm, rate and repetition. Raises Unavailable at the first arm that got no answer."""
     cores = host.others(server.cores)
     host.pin(cores)
     print(f"{host.cpu_model()}; client cores {cores}, server cores {server.cores}")

@@ -1,6 +1,7 @@
-"""nghttp2's h2load, a third client that nobody here wrote: what it sends, and its log of every request.
+"""nghttp2's h2load as an independent reference: its command line, and its log of every request.
 
-It is taken where it is installed (Debian: nghttp2-client). Its log has microseconds from sending to the whole answer.
+It takes part where it is installed (Debian: nghttp2-client). Its log has microseconds from sending to the whole answer.
+https://nghttp2.org/documentation/h2load.1.html
 """
 
 import json
@@ -13,15 +14,19 @@ from benchmarks.null_server import Load
 from benchmarks.perf_analyzer import PERCENTILES
 from serving import Failure
 
-WARM = 0.1  # of a run: left out, as of ours
+WARM = 0.1  # of a run's answers are left out, as in `crossover_client`
 
 
-def installed() -> bool:
+def is_installed() -> bool:
+    """True if h2load is on PATH."""
     return shutil.which("h2load") is not None
 
 
 def command(url: str, load: Load, folder: Path, rate: float, seconds: float) -> list[str]:
-    """One HTTP/1.1 connection with constant arrivals; `folder` is where the request and the log are written."""
+    """Return the command for `rate` requests/s at constant intervals over one HTTP/1.1 connection.
+
+    Writes the request's body into `folder`, where the log will be, too.
+    """
     content = load.content()
     shape = [1, *(len(content) if side == -1 else side for side in load.shape)]
     datatype = {"float32": "FP32", "uint8": "UINT8"}[load.dtype]
@@ -39,11 +44,15 @@ def command(url: str, load: Load, folder: Path, rate: float, seconds: float) -> 
 
 
 def log(folder: Path) -> Path:
+    """Return the path of h2load's log."""
     return folder / "h2load.tsv"
 
 
 def read(path: Path, seconds: float) -> dict:
-    """Rate (requests/s) and latency (ms, from sending to receiving) of its log. Raises Failure if it holds none."""
+    """Return `rate` (requests/s) and `latency` (ms, from sending to receiving) from a log of a run of `seconds`.
+
+    Raises Failure if a request failed, or if there was none.
+    """
     rows = np.loadtxt(path, ndmin=2)  # start, HTTP status, microseconds
     good = rows[rows[:, 1] == 200, 2] / 1e3 if len(rows) else rows
     if len(good) < len(rows) or not len(good):

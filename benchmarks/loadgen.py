@@ -3,7 +3,7 @@
     python -m benchmarks.loadgen                              # ten minutes
     python -m benchmarks.loadgen --parts memory --minutes 60  # an hour
 
-Client and server get one core each. Every run is a process of its own; the clients take turns, in random order.
+Client and server get one core each. Every run is a process of its own; the clients run in turns, in random order.
 """
 
 import argparse
@@ -35,7 +35,8 @@ READINGS = 12  # of the memory part
 PARTS = ("latency", "curve", "memory")
 
 
-def in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: random.Random) -> Runs:
+def run_in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: random.Random) -> Runs:
+    """Run every subject `repetitions` times, each turn in an order that the dice choose; client -> its runs."""
     runs: Runs = {subject: [] for subject in subjects}
     for _ in range(repetitions):
         for subject in dice.sample(list(subjects), len(subjects)):
@@ -44,38 +45,42 @@ def in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: ran
 
 
 def maximum(clients: Clients, load: str, seconds: float, turns: tuple) -> Runs:
-    """Eight in flight without a pause: ours has eight workers that always find the next arrival due."""
-    backlog = round(clients.ours(load, *EIGHT, "--backlog", 400)["rate"] * seconds)
-    return in_turns(
+    """Measure the maximum rate of each client with eight requests in flight, for about `seconds` a run.
+
+    perf_analyzer has a mode for that. Ours gets a schedule whose arrivals are all due at the start, so that its eight
+    workers never wait; a short run before shows how many it needs. `turns`: repetitions and dice.
+    """
+    backlog = round(clients.run_crossover(load, *EIGHT, "--backlog", 400)["rate"] * seconds)
+    return run_in_turns(
         {
-            "pa --sync": lambda: clients.theirs(load, perf_analyzer.closed(8, "sync"), seconds),
-            "pa --async": lambda: clients.theirs(load, perf_analyzer.closed(8, "async"), seconds),
-            "threads:8": lambda: clients.ours(load, *EIGHT, "--backlog", backlog),
+            "pa --sync": lambda: clients.run_perf_analyzer(load, perf_analyzer.closed(8, "sync"), seconds),
+            "pa --async": lambda: clients.run_perf_analyzer(load, perf_analyzer.closed(8, "async"), seconds),
+            "threads:8": lambda: clients.run_crossover(load, *EIGHT, "--backlog", backlog),
         },
         *turns,
     )
 
 
 def latency(clients: Clients, load: str, rate: float, seconds: float, turns: tuple) -> Runs:
-    """Arrivals at constant intervals, at a rate that every client carries easily."""
+    """Measure latency at `rate` requests/s at constant intervals, which every client can offer easily."""
     offered = ("--rate", rate, "--seconds", seconds)
-    third = {"h2load": lambda: clients.third(load, rate, seconds)} if h2load.installed() else {}
-    return in_turns(
+    h2load_too = {"h2load": lambda: clients.run_h2load(load, rate, seconds)} if h2load.is_installed() else {}
+    return run_in_turns(
         {
-            "pa --async": lambda: clients.theirs(load, perf_analyzer.constant(rate), seconds),
-            **third,
-            "async:1": lambda: clients.ours(load, "--mode", "async", *offered),
-            "threads:8": lambda: clients.ours(load, *EIGHT, *offered),
+            "pa --async": lambda: clients.run_perf_analyzer(load, perf_analyzer.constant(rate), seconds),
+            **h2load_too,
+            "async:1": lambda: clients.run_crossover(load, "--mode", "async", *offered),
+            "threads:8": lambda: clients.run_crossover(load, *EIGHT, *offered),
         },
         *turns,
     )
 
 
 def curve(clients: Clients, load: str, highest: float, seconds: float) -> list[Run]:
-    """Our CPU and memory from SLOWEST to the highest rate, doubling."""
+    """Measure our client's CPU and memory from SLOWEST to the highest rate (requests/s), doubling; print each point."""
     points, rate = [], SLOWEST
     while rate < highest:
-        run = clients.ours(load, "--mode", "async", "--rate", rate, "--seconds", max(seconds, 20 / rate))
+        run = clients.run_crossover(load, "--mode", "async", "--rate", rate, "--seconds", max(seconds, 20 / rate))
         points.append({"offered": rate, **run})
         print(tables.point(load, rate, run), flush=True)
         rate *= 2
@@ -83,7 +88,10 @@ def curve(clients: Clients, load: str, highest: float, seconds: float) -> list[R
 
 
 def memory(clients: Clients, load: str, rate: float, minutes: float) -> list[dict]:
-    """Our CPU and memory in one long run, read from outside; the first reading is where CPU counts from."""
+    """Read our client's CPU and memory READINGS times during one long run, and print them.
+
+    CPU is counted from the first reading on, so that imports are left out.
+    """
     readings: list[dict] = []
 
     def watch(process: psutil.Process, elapsed: float, requests: int) -> None:
@@ -96,18 +104,19 @@ def memory(clients: Clients, load: str, rate: float, minutes: float) -> list[dic
             each = (cpu - last["cpu_seconds"]) / max(1, requests - last["requests"]) * 1e3
             print(f"{elapsed / 60:>7.2f} {requests:>9} {each:>7.3f} {rss:>6.1f}", flush=True)
 
-    clients.ours(load, "--mode", "async", "--rate", rate, "--seconds", minutes * 60, watch=watch)
+    clients.run_crossover(load, "--mode", "async", "--rate", rate, "--seconds", minutes * 60, watch=watch)
     return readings
 
 
 def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None:
+    """Run all parts, print their tables, and put what was measured into the report, also if one is interrupted."""
     turns, seconds, share = (options.repetitions, random.Random(options.seed)), options.seconds, f"{MODERATE:.0%}"
     highest, moderate = {}, {}
     tables.head("max", f"eight in flight without a pause, {options.repetitions} turns of {seconds:g} s")
     for load in options.payloads:
         report["max"][load] = runs = maximum(clients, load, seconds, turns)
         print(tables.maxima(load, runs), flush=True)
-        rates = {client: median(pick(own, "rate")) for client, own in runs.items()}
+        rates = {client: median(pick(each, "rate")) for client, each in runs.items()}
         highest[load] = rates.pop("threads:8")
         moderate[load] = max(1, round(MODERATE * min(highest[load], max(rates.values()))))
     if "latency" in options.parts:
@@ -126,20 +135,22 @@ def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None
         report["memory"][load] = memory(clients, load, rate, minutes)
 
 
-def apart() -> tuple[list[int], list[int]]:
-    """A core for the client and one for the server; the same where there is only one."""
+def split_cores() -> tuple[list[int], list[int]]:
+    """Return a core for the client and one for the server, as lists; the same core where there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[:1], cores[-1:]
 
 
 def run(options: argparse.Namespace, report: dict) -> None:
-    rival = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
+    """Fetch perf_analyzer, start the server, and measure. Raises Failure, Unavailable."""
+    reference = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
     cores = report["cores"]
     with tempfile.TemporaryDirectory(prefix="crossover-") as folder, null_server.null_server(cores["server"]) as server:
-        measure(options, Clients(server, rival, cores["client"], Path(folder)), report)
+        measure(options, Clients(server, reference, cores["client"], Path(folder)), report)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Return the options of a command line (None: this process's); exits with code 2 for values out of range."""
     parser = Parser(prog="python -m benchmarks.loadgen", description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--payloads", nargs="+", choices=null_server.LOADS, default=list(null_server.LOADS), help="default: all")
@@ -158,14 +169,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark and return its exit code; what was measured is written, whatever ended it."""
     options = parse(arguments)
-    client, server = apart()
+    client, server = split_cores()
     report = {"machine": host.describe(), "cores": {"client": client, "server": server}, "max": {}}
     report |= {part: {} for part in PARTS}
     about = report["machine"]
     print(f"{about['cpu']}, {about['cores']} cores: client on core {client[0]}, server on core {server[0]}")
     if client == server:
-        print("!! one core for both: what the client takes is missing to the server")
+        print("!! client and server share one core: what one uses, the other lacks")
     print(tables.LEGEND)
     code = 0
     try:

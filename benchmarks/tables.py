@@ -1,4 +1,7 @@
-"""The tables of `benchmarks.loadgen`: medians over the turns, and ratios turn by turn."""
+"""The tables of `benchmarks.loadgen`: medians over the turns, and ratios turn by turn.
+
+A run is the dict of figures that `client_process` makes; a figure inside it is named by its path of keys.
+"""
 
 from collections.abc import Callable
 from statistics import median
@@ -10,8 +13,8 @@ pa      perf_analyzer: --sync has a thread for each request in flight, --async h
 h2load  nghttp2's client, in C, with one connection; where it is installed
 rate    answered requests per second
 cpu     CPU ms per request of the client process, user and system; with perf_analyzer's start, without ours (imports)
-busy    percent of its core that the client needs at that rate, srv: the server with its backend; who is near 100 limits
-oth     percent of a core that other processes took meanwhile, in the worst turn: above 5 do not trust the line
+busy    percent of its core that the client needs at that rate; srv: the server; near 100 it is the bottleneck
+oth     percent of a core that other processes took in the worst turn: above 5 do not trust the line
 p50 ..  ms from sending to receiving, as perf_analyzer counts it; due: from the due time
 ratio   ours over perf_analyzer's better figure, turn by turn: median (lowest-highest)
 rss     MB of the client process"""
@@ -33,72 +36,83 @@ COLUMNS = {
 
 Run = dict
 Runs = dict[str, list[Run]]
-"""By client; perf_analyzer's begin with `pa`."""
+"""Client -> its runs, one per turn; the names of perf_analyzer's begin with `pa`."""
 
 
 def head(part: str, title: str) -> None:
+    """Print the title and the column names of one part's table."""
     print(f"\n{part}: {title}\n{COLUMNS[part]}", flush=True)
 
 
 def maxima(load: str, runs: Runs) -> str:
+    """Return the rows of one payload's maximum rates; ours with the ratios to perf_analyzer's better mode."""
     lines = []
-    for client, own in runs.items():
+    for client, turns in runs.items():
         compared = ""
         if not client.startswith("pa "):
-            rate, cpu = ratios(own, rivals(runs), max, "rate"), ratios(own, rivals(runs), min, "cpu_ms")
+            rate, cpu = ratios(turns, rivals(runs), max, "rate"), ratios(turns, rivals(runs), min, "cpu_ms")
             compared = f"  rate {spread(rate, '.2f')}, cpu {spread(cpu, '.2f')}"
-        cpu_ms = median(pick(own, "cpu_ms"))
+        cpu_ms = median(pick(turns, "cpu_ms"))
         lines.append(
-            f"{load:<7} {client:<10} {spread(pick(own, 'rate'), '.0f'):>18} {cpu_ms:>7.3f} {busy(own)}{compared}"
+            f"{load:<7} {client:<10} {spread(pick(turns, 'rate'), '.0f'):>18} {cpu_ms:>7.3f} {busy(turns)}{compared}"
         )
     return "\n".join(lines)
 
 
 def latencies(load: str, runs: Runs) -> str:
+    """Return the rows of one payload's latencies; ours also from the due time, with a row of ratios below."""
     lines = []
-    for client, own in runs.items():
-        line = f"{load:<7} {client:<10} {median(pick(own, 'rate')):>7.0f} {median(pick(own, 'cpu_ms')):>7.3f}"
-        line = f"{line} {others(own):>4.0f} {percentiles(own, 'latency')}"
-        if not own[0].get("due"):  # not one of ours
+    for client, turns in runs.items():
+        line = f"{load:<7} {client:<10} {median(pick(turns, 'rate')):>7.0f} {median(pick(turns, 'cpu_ms')):>7.3f}"
+        line = f"{line} {others(turns):>4.0f} {percentiles(turns, 'latency')}"
+        if not turns[0].get("due"):  # not one of ours
             lines.append(line)
             continue
-        each = (spread(ratios(own, rivals(runs), min, "latency", name), ".2f") for name in PERCENTILES)
-        lines += [f"{line}       {percentiles(own, 'due')}", f"{'':<7} {'  ratio':<10} {'  '.join(each)}"]
+        each = (spread(ratios(turns, rivals(runs), min, "latency", name), ".2f") for name in PERCENTILES)
+        lines += [f"{line}       {percentiles(turns, 'due')}", f"{'':<7} {'  ratio':<10} {'  '.join(each)}"]
     return "\n".join(lines)
 
 
 def point(load: str, offered: float, run: Run) -> str:
+    """Return the row of one point of the curve; `offered` in requests/s."""
     cost = f"{run['rate']:>7.0f} {run['cpu_ms']:>7.3f} {busy([run])} {run['rss_mb']:>6.0f}"
     return f"{load:<7} {offered:>8.0f} {cost} {run['latency']['p50']:>7.3f}"
 
 
 def busy(runs: list[Run]) -> str:
+    """Return the columns busy, srv and oth: median percent of a core, the last the worst."""
     client, server = (median(pick(runs, "busy", side)) for side in ("client", "server"))
     return f"{client:>5.0f} {server:>4.0f} {others(runs):>4.0f}"
 
 
 def others(runs: list[Run]) -> float:
+    """Return the percent of a core that other processes took in the worst turn."""
     return max(pick(runs, "busy", "others"))
 
 
 def percentiles(runs: list[Run], kind: str) -> str:
+    """Return the median of each percentile in ms; `kind` is "latency" or "due"."""
     return " ".join(f"{median(pick(runs, kind, name)):>7.3f}" for name in PERCENTILES)
 
 
 def spread(values: list[float], form: str) -> str:
+    """Return `median (lowest-highest)`, each number in this format."""
     return f"{median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
 def pick(runs: list[Run], *path: str) -> list[float]:
+    """Return one figure of every run, e.g. `pick(runs, "latency", "p50")`."""
     for key in path:
         runs = [run[key] for run in runs]
     return runs
 
 
 def rivals(runs: Runs) -> list[list[Run]]:
-    return [own for client, own in runs.items() if client.startswith("pa ")]
+    """Return the runs of perf_analyzer's modes, a list of turns for each mode."""
+    return [each for client, each in runs.items() if client.startswith("pa ")]
 
 
 def ratios(ours: list[Run], theirs: list[list[Run]], best: Callable, *path: str) -> list[float]:
+    """Return, turn by turn, our figure over the better one of the others; `best` is min or max, whichever is better."""
     turns = zip(*(pick(runs, *path) for runs in theirs), strict=True)
-    return [own / best(turn) for own, turn in zip(pick(ours, *path), turns, strict=True)]
+    return [figure / best(turn) for figure, turn in zip(pick(ours, *path), turns, strict=True)]

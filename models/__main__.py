@@ -1,8 +1,8 @@
-"""Export ResNet-50 and wav2vec2-base to ONNX, with their labels, their vocabulary and where they come from.
+"""Export ResNet-50 and wav2vec2-base to ONNX, with their labels, their vocabulary and their provenance.
 
 The weights are those of the Hugging Face hub. Where it cannot be reached within seconds, the same
-architectures get seeded random weights: latency is valid then, predictions are not. What is
-there already stays.
+architectures get seeded random weights: latency is valid then, predictions are not. Networks that
+are there already, with the weights asked for, are kept.
 """
 
 import argparse
@@ -24,6 +24,10 @@ FLAGS = {"resnet50": "--image-checkpoint", "wav2vec2": "--audio-checkpoint"}
 
 
 def arguments(argv=None):
+    """Return the options of a command line; `checkpoints`: network -> Path, id of the hub, or None.
+
+    Exits with code 2, in one line, for options that contradict each other or name no checkpoint.
+    """
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__.splitlines()[0])
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message}\n")
     parser.add_argument("--weights", choices=["auto", "pretrained", "random"], default="auto",
@@ -33,7 +37,7 @@ def arguments(argv=None):
     parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("model_repository"),
                         help="the folder of the artefacts (default: model_repository)")
-    parser.add_argument("--force", action="store_true", help="export again what is there already")
+    parser.add_argument("--force", action="store_true", help="export networks again that are there already")
     options = parser.parse_args(argv)
     options.checkpoints = {network: getattr(options, network) for network in FLAGS}
     if options.weights == "random" and any(options.checkpoints.values()):
@@ -47,7 +51,7 @@ def arguments(argv=None):
 
 
 def present(output, network):
-    """The provenance of a network whose files are all there, else None. A stand-in counts for nothing."""
+    """Return the provenance of a network whose files are all there; None for a part of them or a stand-in."""
     beside = output / network / "provenance.json"
     if not beside.is_file() or not all((output / file).is_file() for file in artefacts.FILES[network]):
         return None
@@ -56,7 +60,7 @@ def present(output, network):
 
 
 def fits(origin, given, weights, seed):
-    """Whether what is there is what is asked for."""
+    """True if the network with the provenance `origin` is the one that the options ask for."""
     if isinstance(given, Path):
         return (origin["source"], origin["revision"]) == (str(given), checkpoint.fingerprint(given))
     if given:
@@ -65,7 +69,10 @@ def fits(origin, given, weights, seed):
 
 
 def choose(network, given, weights):
-    """The checkpoint to export, or None for random weights, and then why."""
+    """Return (checkpoint, None), or (None, the reason in words) for random weights.
+
+    Raises Refused where pretrained weights are required and cannot be reached, or do not fit the network.
+    """
     if isinstance(given, Path):
         checkpoint.check(network, given)
         return given, None
@@ -80,6 +87,7 @@ def choose(network, given, weights):
 
 
 def warn(networks, seed, why):
+    """Print in a frame that these networks get random weights, and why."""
     lines = [
         f"RANDOM WEIGHTS, seed {seed}: {', '.join(networks)}", why,
         "Latency is valid: same architecture, same cost. Predictions are not.",
@@ -91,14 +99,18 @@ def warn(networks, seed, why):
 
 
 def export(python, network, source, seed, output):
-    """Export into a folder of its own, then move the files in, the provenance last: it stands for all."""
+    """Export into a temporary folder, then move the files to `output`, the provenance last.
+
+    So a provenance file shows that all the others are there. `python` is that of the throwaway environment. Raises
+    Refused if the export fails.
+    """
     with tempfile.TemporaryDirectory(dir=python.parents[1]) as stage:
         command = [python, "-m", "models.export", network, "--seed", str(seed), "--output", stage]
         command += ["--checkpoint", str(source)] if source else []
         done = subprocess.run(command, env={
             **os.environ, "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "TMPDIR": stage})
         if done.returncode:
-            raise Refused(f"{network} was not exported; what was in {output} stays")
+            raise Refused(f"{network} was not exported; the files in {output} are unchanged")
         beside = f"{network}/provenance.json"
         (output / beside).unlink(missing_ok=True)
         for file in (*artefacts.FILES[network], beside):
@@ -106,6 +118,7 @@ def export(python, network, source, seed, output):
 
 
 def run(options):
+    """Export the networks that are not there already. Raises Refused before any export if one cannot be had."""
     asked = []
     for network, given in options.checkpoints.items():
         origin = present(options.output, network)
@@ -113,7 +126,7 @@ def run(options):
             print(f"{network}: already there, {origin['weights']} weights, {origin['source']}, {origin['date']}")
         else:
             asked.append(network)
-    with ThreadPoolExecutor() as pool:  # a silent network is waited for once
+    with ThreadPoolExecutor() as pool:  # both wait for a silent hub at the same time
         chosen = list(pool.map(lambda name: choose(name, options.checkpoints[name], options.weights), asked))
     reasons = {network: why for network, (_, why) in zip(asked, chosen, strict=True) if why}
     if reasons:
@@ -125,13 +138,14 @@ def run(options):
 
 
 def main(argv=None):
+    """Run the command line; exits with code 1 and one line for Refused, 130 after Ctrl-C."""
     options = arguments(argv)
     try:
         run(options)
     except Refused as refusal:
         sys.exit(str(refusal))
     except KeyboardInterrupt:
-        print("stopped; nothing half-written is left", file=sys.stderr)
+        print("interrupted; no incomplete file is left", file=sys.stderr)
         sys.exit(130)
 
 

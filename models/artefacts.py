@@ -1,4 +1,4 @@
-"""What lies in a model repository beside its committed files, and how it is written there."""
+"""The files that the export adds to a model repository: their paths, their texts, and writing them."""
 
 import datetime
 import json
@@ -16,7 +16,7 @@ FILES = {"resnet50": (RESNET, LABELS), "wav2vec2": (WAV2VEC2, VOCAB)}
 
 
 def frames(samples):
-    """The number of logit vectors that wav2vec2 gives for a clip of that many samples."""
+    """Return the number of logit vectors that wav2vec2 gives for a clip of so many samples (at 16 kHz)."""
     return (samples - FIELD) // HOP + 1
 
 
@@ -36,7 +36,7 @@ def write(path, content):
 
 
 def provenance(model, *, weights, source, opset, revision=None, seed=None, note="", **more):
-    """Where a network comes from, as the text of its provenance.json.
+    """Return the text of a network's provenance.json, which says where its weights come from.
 
     `weights` is "pretrained", "random" or "stand-in". Reports repeat it: predictions mean
     something for "pretrained" only.
@@ -48,10 +48,10 @@ def provenance(model, *, weights, source, opset, revision=None, seed=None, note=
 
 
 def lines(names):
-    """The text of labels.txt: one class per line, in the order of the logits."""
+    """Return the text of labels.txt: one class per line, in the order of the logits."""
     return "".join(f"{name}\n" for name in names)
 
 
 def vocabulary(tokens):
-    """The text of vocab.json: each token with its id, as the checkpoints on the hub spell it."""
+    """Return the text of vocab.json: each token with its id, as the checkpoints on the hub spell it."""
     return json.dumps({token: number for number, token in enumerate(tokens)}, indent=0) + "\n"

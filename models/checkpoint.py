@@ -1,7 +1,7 @@
 """A checkpoint: a directory with config.json and model.safetensors, as the Hugging Face hub has them.
 
-Everything that can be said about one without torch is said here, within seconds, before an
-environment with torch is made.
+This module checks all that can be checked without torch, within seconds, before an environment with
+torch is made.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ DEFAULT = {"resnet50": "microsoft/resnet-50", "wav2vec2": "facebook/wav2vec2-bas
 
 
 class Refused(Exception):
-    """What was asked for cannot be had; the message is one line and says what to do."""
+    """The request cannot be met; the message is one line and says what to do."""
 
 
 def locate(given):
-    """Which of the two a checkpoint's name is: the `Path` of a directory, or the hub's "owner/name"."""
+    """Return the `Path` of a directory, or the hub's "owner/name" as it is. Raises Refused if it is neither."""
     if Path(given).expanduser().is_dir():
         return Path(given).expanduser().resolve()
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", given):
@@ -32,13 +32,13 @@ def locate(given):
 
 
 def hub_problem(name):
-    """Why the hub cannot give this checkpoint, in words, or None."""
-    found = reach.problem(f"{HUB}/{name}/resolve/main/config.json")
-    return found and f"{HUB}/{name}: {found}"
+    """Return in words why the hub does not give this checkpoint, or None if it does."""
+    problem = reach.problem(f"{HUB}/{name}/resolve/main/config.json")
+    return problem and f"{HUB}/{name}: {problem}"
 
 
 def fingerprint(directory):
-    """The revision of a checkpoint in a directory: a digest of its weights."""
+    """Return the revision of a checkpoint in a directory: a digest of its weights."""
     with (Path(directory) / "model.safetensors").open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -47,8 +47,11 @@ def fingerprint(directory):
 
 
 def check(network, directory):
-    """Raise `Refused` unless the checkpoint has the files, the inputs and the outputs that the models
-    around this network were written for. Defaults are those of the configuration classes in transformers."""
+    """Raise `Refused` unless the checkpoint fits the models that come before and after this network.
+
+    Its files, inputs and outputs are compared. Where a configuration lacks a field, the default is that of the
+    configuration class in transformers.
+    """
     directory = Path(directory)
     for name in ("config.json", "model.safetensors"):
         if not (directory / name).is_file():
@@ -65,7 +68,7 @@ def check(network, directory):
         strides = config.get("conv_stride", [5, 2, 2, 2, 2, 2, 2])
         field = 1 + sum((kernel - 1) * math.prod(strides[:n]) for n, kernel in enumerate(kernels))
         tokens(directory)
-        heard = read(directory / "preprocessor_config.json", default={})
+        preprocessor = read(directory / "preprocessor_config.json", default={})
         facts = {
             "model_type": (config.get("model_type"), "wav2vec2"),
             "vocab_size": (config.get("vocab_size", 32), len(artefacts.VOCABULARY)),
@@ -74,8 +77,8 @@ def check(network, directory):
             "add_adapter": (config.get("add_adapter", False), False),
             "receptive field and hop": ((field, math.prod(strides)), (artefacts.FIELD, artefacts.HOP)),
             "id of the blank": (config.get("pad_token_id", 0), 0),
-            "sampling_rate": (heard.get("sampling_rate", 16000), 16000),
-            "do_normalize": (heard.get("do_normalize", True), True),
+            "sampling_rate": (preprocessor.get("sampling_rate", 16000), 16000),
+            "do_normalize": (preprocessor.get("do_normalize", True), True),
         }
     for fact, (given, expected) in facts.items():
         if given != expected:
@@ -84,13 +87,16 @@ def check(network, directory):
 
 
 def labels(directory):
-    """The names of the classes, in the order of the logits."""
+    """Return the names of the classes, in the order of the logits."""
     names = read(Path(directory) / "config.json")["id2label"]
     return [" ".join(names[str(number)].split()) for number in range(len(names))]
 
 
 def tokens(directory):
-    """The tokens in the order of the logits, or None where the checkpoint has no vocab.json."""
+    """Return the tokens in the order of the logits, or None if the checkpoint has no vocab.json.
+
+    Raises Refused unless each id occurs once.
+    """
     numbers = read(Path(directory) / "vocab.json", default=None)
     if numbers is None:
         return None
@@ -101,7 +107,7 @@ def tokens(directory):
 
 
 def read(path, **default):
-    """The JSON of a file, or `default` where it does not exist."""
+    """Return the JSON of a file, or `default` if the file does not exist. Raises Refused if it is no JSON."""
     if default and not path.exists():
         return default["default"]
     try:

@@ -1,6 +1,6 @@
-"""The throwaway environment with torch in it: made, used for one export, removed.
+"""Makes a temporary environment with torch for one export, and removes it.
 
-Neither the server nor the load generator imports torch; it would be the largest thing in their
+Neither the server nor the load generator imports torch; it would be the largest part of their
 environment by far.
 """
 
@@ -19,14 +19,15 @@ from models.progress import phase
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-ROOM = 3  # GiB
+ROOM = 3  # GiB that the environment and the export need
 
 
 @contextmanager
 def throwaway():
-    """Give the path of a Python that has torch, transformers and onnx; remove it, however the block ends.
+    """Yield the path of a Python with torch, transformers and onnx; remove it when the block ends, however it ends.
 
-    Signals are not heard while it is being removed: a second Ctrl-C would leave a gigabyte behind.
+    Signals are ignored while it is being removed: a second Ctrl-C would leave a gigabyte. Raises Refused if there is no
+    room, or if the packages cannot be installed.
     """
     directory = Path(tempfile.mkdtemp(prefix="crossover-export-"))
     try:
@@ -42,13 +43,14 @@ def throwaway():
         torch(python)
         yield python
     finally:
-        heard = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         shutil.rmtree(directory, ignore_errors=True)
-        for number, handler in heard.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def create(directory):
+    """Make a virtual environment. Raises Refused where this Python has no ensurepip."""
     try:
         venv.create(directory, with_pip=True, symlinks=True)
     except subprocess.CalledProcessError as error:
@@ -57,8 +59,10 @@ def create(directory):
 
 
 def torch(python):
-    """Install the CPU build, from PyTorch's index or from wherever else pip looks; failing that PyPI's
-    build, which on Linux is the CUDA one and brings its libraries along."""
+    """Install torch: the CPU build, from PyTorch's index if that answers or from pip's own, or else PyPI's build.
+
+    On Linux, PyPI's build is the one for CUDA, with its libraries.
+    """
     index = [] if reach.problem(f"{TORCH_CPU_INDEX}/torch/") else ["--index-url", TORCH_CPU_INDEX]
     try:
         with phase("environment: torch, CPU build (190 MB)"):

@@ -1,4 +1,4 @@
-"""Export one network to ONNX. Runs in the throwaway environment: the one file that imports torch.
+"""Export one network to ONNX, in the throwaway environment: this is the one file that imports torch.
 
     python -m models.export resnet50 --output STAGE [--checkpoint DIR_OR_HUB_ID] [--seed 0]
 """
@@ -30,7 +30,7 @@ RANDOM = "random weights: latency is valid, predictions are not"
 
 @dataclass(frozen=True)
 class Network:
-    """What the export must know of a network: its classes in transformers, its tensors, its neighbours."""
+    """What the export needs to know of a network: its classes in transformers, its tensors, the files beside it."""
 
     architecture: type
     configuration: transformers.PretrainedConfig  # that of the checkpoint on the hub, for random weights
@@ -54,18 +54,22 @@ class Logits(torch.nn.Module):
 
 
 def labels(source):
+    """Return labels.txt of a checkpoint, or of random weights (None): file -> text."""
     names = checkpoint.labels(source) if source else [f"class {n:03}" for n in range(artefacts.CLASSES)]
     return {artefacts.LABELS: artefacts.lines(names)}
 
 
 def vocabulary(source):
-    """Without a vocab.json it is the standard one, that of every wav2vec2 fine-tuned on LibriSpeech."""
+    """Return vocab.json of a checkpoint: file -> text.
+
+    Without one it is the vocabulary of every wav2vec2 that was fine-tuned on LibriSpeech.
+    """
     tokens = source and checkpoint.tokens(source)
     return {artefacts.VOCAB: artefacts.vocabulary(tokens or artefacts.VOCABULARY)}
 
 
 def settle(network, seed):
-    """Give the batch norms of a random network statistics of their own, from noise of several grains.
+    """Set the statistics of a random network's batch norms from noise of several grains.
 
     With the initial ones (mean 0, variance 1) the signal doubles in every block.
     """
@@ -98,26 +102,26 @@ NETWORKS = {
 
 
 def fetch(name):
-    """Download a checkpoint from the hub: its directory, and the revision that it is."""
+    """Download a checkpoint from the hub, and return (directory, revision). Raises Refused if that fails."""
     if not sys.stderr.isatty():
         huggingface_hub.utils.disable_progress_bars()
     try:
         revision = huggingface_hub.HfApi().model_info(name).sha
         directory = huggingface_hub.snapshot_download(
             name, revision=revision, allow_patterns=["*.json", "model.safetensors"])
-    except Exception as error:  # whatever the hub, its client or the network come up with
+    except Exception as error:  # the hub, its client and the network raise many kinds
         raise Refused(f"{name} cannot be downloaded: {first_line(error)}; "
                       "try again, or use --weights random") from error
     return Path(directory), revision
 
 
 def load(network, source):
-    """The network of a checkpoint directory, every weight of it accounted for."""
+    """Return the network of a checkpoint directory. Raises Refused if a weight is missing or of another shape."""
     try:
         model, loading = network.architecture.from_pretrained(
             source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
             output_loading_info=True, ignore_mismatched_sizes=True)
-    except Exception as error:  # whatever transformers, safetensors or torch make of a bad file
+    except Exception as error:  # transformers, safetensors and torch raise many kinds
         raise Refused(f"{source} cannot be loaded: {first_line(error)}") from error
     training = "wav2vec2.masked_spec_embed", ".num_batches_tracked"  # not used in inference
     missing = [name for name in loading["missing_keys"] if not name.endswith(training)]
@@ -131,11 +135,12 @@ def load(network, source):
 
 
 def first_line(error):
+    """Return the first line of an exception's message, or its name if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def initialise(network, seed):
-    """The same architecture with seeded random weights."""
+    """Return the same architecture with seeded random weights."""
     torch.manual_seed(seed)
     model = network.architecture(network.configuration)
     network.settle(model, seed)
@@ -143,9 +148,9 @@ def initialise(network, seed):
 
 
 def export(network, model, path):
-    """Write one ONNX file: every dimension that varies named, nothing in it about this machine.
+    """Write one ONNX file, in which dimensions that vary have names and nothing is about this machine.
 
-    torch wants two frames at least where a length may vary; `check` shows that one is right, too.
+    torch wants at least two frames where a length may vary; `check` shows that one frame works, too.
     """
     shortest = {"batch": 1, "samples": artefacts.FIELD + artefacts.HOP}
     dynamic = {axis: torch.export.Dim(name, min=shortest[name]) for axis, name in network.dimensions.items()}
@@ -165,9 +170,9 @@ def export(network, model, path):
 
 
 def check(network, model, path):
-    """The largest |difference| of logits between torch and ONNX Runtime, over batch sizes and lengths.
+    """Return the largest |difference| of logits between torch and ONNX Runtime, over batch sizes and lengths.
 
-    Raises `Refused` above the tolerance, and where the network gives the same answer to everything.
+    Raises `Refused` above TOLERANCE, and if the network gives every input the same answer.
     """
     session = onnxruntime.InferenceSession(path)
     random = torch.Generator().manual_seed(1)
@@ -191,7 +196,10 @@ def check(network, model, path):
 
 
 def run(name, given, seed, output):
-    """Write the network and what belongs beside it into the empty artefact tree `output`."""
+    """Write the network, its provenance and the files beside it into the empty folder `output`.
+
+    `given`: the directory of a checkpoint, an id of the hub, or None for random weights with this seed. Raises Refused.
+    """
     network, source, revision = NETWORKS[name], given, None
     if isinstance(given, str):
         print(f"{name}: downloading {given}", flush=True)
@@ -220,6 +228,7 @@ def run(name, given, seed, output):
 
 
 def main():
+    """Run the command line; exits with code 1 and one line for Refused."""
     parser = argparse.ArgumentParser(prog="python -m models.export")
     parser.add_argument("network", choices=NETWORKS)
     parser.add_argument("--checkpoint", type=checkpoint.locate)

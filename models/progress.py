@@ -1,4 +1,4 @@
-"""One line per phase of a long command: what is being done, and how long it took."""
+"""Prints one line per phase of a long command: its name, its seconds, its result."""
 
 import time
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 def phase(what):
     """Print `what`, run the block, then print its result and the seconds it took on the same line.
 
-    The block is given a function that sets the result's words.
+    The block gets a function that sets the text of the result.
     """
     began, result = time.monotonic(), []
     print(f"{what:<52}", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Whether an address on the network answers, decided within seconds."""
+"""Finds out within seconds whether a URL answers."""
 
 import threading
 import urllib.error
@@ -6,23 +6,23 @@ import urllib.request
 
 
 def problem(url, seconds=5):
-    """Why `url` cannot be had, in words, or None if it can.
+    """Return in words why `url` gives no answer, or None if it does.
 
     One HEAD request, no retries, in a thread of its own: the resolver of a machine without a
     network takes far longer to give up than a socket's timeout.
     """
-    found = [f"no answer within {seconds} s"]
+    reason = [f"no answer within {seconds} s"]
 
     def ask():
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
-            found[0] = None
+            reason[0] = None
         except urllib.error.HTTPError as error:
-            found[0] = f"it answers {error.code}"
+            reason[0] = f"it answers {error.code}"
         except (OSError, ValueError) as error:
-            found[0] = str(getattr(error, "reason", error))
+            reason[0] = str(getattr(error, "reason", error))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)
-    return found[0]
+    return reason[0]

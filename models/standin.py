@@ -18,9 +18,11 @@ NOTE = "stand-in: neither its latency nor its predictions are those of the real 
 
 
 def resnet50():
-    """pixels [batch, 3, 224, 224] -> logits [batch, 1000]: 32 x 32 patches, seen through four weighted
-    means, mixed by one matrix. Each pixel has a weight of its own, and photographs half a grey
-    level apart keep their best classes, for the weights are far from zero on average."""
+    """Return a network: pixels [batch, 3, 224, 224] -> logits [batch, 1000].
+
+    Four weighted means of each 32 x 32 patch are mixed by one matrix. Each pixel has a weight of its own. The weights
+    are far from zero on average, so that photographs half a grey level apart keep their best classes.
+    """
     random = np.random.default_rng(SEED)
     mean = random.normal(size=(4, 3, 1, 1)) + random.normal(scale=0.5, size=(4, 3, 32, 32))
     return network(
@@ -37,8 +39,9 @@ def resnet50():
 
 
 def wav2vec2():
-    """waveform [batch, samples] -> logits [batch, frames, 32]: normalised over time, then one
-    convolution with the receptive field and the hop of the real network.
+    """Return a network: waveform [batch, samples] -> logits [batch, frames, 32].
+
+    It normalises over time, and has one convolution with the receptive field and the hop of the real network.
 
     The normalisation is there because the real one has it (GroupNorm without an attention
     mask): a clip that was padded to be batched gets other logits than alone.
@@ -60,7 +63,7 @@ def wav2vec2():
 
 
 def network(name, nodes, weights, inputs, outputs):
-    """A checked ONNX model; floating-point weights become FP32, as are all inputs and outputs."""
+    """Return a checked ONNX model; floating-point weights become FP32, as are all inputs and outputs."""
     def tensors(shapes):
         return [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items()]
 
@@ -75,7 +78,7 @@ def network(name, nodes, weights, inputs, outputs):
 
 
 def build(directory):
-    """Write the whole artefact tree into `directory` and return its path. What is there and the same stays."""
+    """Write the whole artefact tree into `directory` and return its path. Files that are the same stay untouched."""
     directory = Path(directory)
     for model, path in ((resnet50(), artefacts.RESNET), (wav2vec2(), artefacts.WAV2VEC2)):
         name = model.graph.name

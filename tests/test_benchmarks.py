@@ -139,23 +139,23 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(arguments, words, capsys):
 
 def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, capsys):
     def missing(cache):
-        raise Failure("perf_analyzer cannot be had from the package index: no network")
+        raise Failure("perf_analyzer cannot be downloaded from the package index: no network")
 
     monkeypatch.setattr(perf_analyzer, "fetch", missing)
     assert loadgen.main(["--reports", str(tmp_path)]) == 1
-    said = "bench-loadgen: perf_analyzer cannot be had from the package index: no network\n"
+    said = "bench-loadgen: perf_analyzer cannot be downloaded from the package index: no network\n"
     assert capsys.readouterr().err == said
     assert not list(tmp_path.iterdir())
 
 
 def test_the_sinks_answer_our_requests_and_those_of_h2load(tmp_path):
-    client, cores = loadgen.apart()
-    with null_server.running(cores) as server:
-        clients, third = Clients(server, None, client, tmp_path), h2load.installed()
+    client, cores = loadgen.split_cores()
+    with null_server.null_server(cores) as server:
+        clients, third = Clients(server, None, client, tmp_path), h2load.is_installed()
         for name in null_server.LOADS:
-            assert clients.ours(name, "--rate", 50, "--seconds", 0.4)["requests"] == 20
+            assert clients.run_crossover(name, "--rate", 50, "--seconds", 0.4)["requests"] == 20
             if third:
-                assert clients.third(name, 50, 1)["latency"]["p50"] > 0
+                assert clients.run_h2load(name, 50, 1)["latency"]["p50"] > 0
         asked = {name: model["inference_stats"]["success"]["count"] for name, model in server.statistics().items()}
     assert set(asked) == {"jpeg", "small", "tensor"}
     assert all(count > 20 if third else count == 20 for count in asked.values())

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks import null_server
-from benchmarks.loadgen import apart
+from benchmarks.loadgen import split_cores
 from tests.conftest import ROOT
 
 COMMANDS = {
@@ -69,7 +69,7 @@ def test_at_a_closed_port(command, tmp_path):
 @pytest.fixture(scope="module")
 def without_models():
     """A real Triton with other models."""
-    with null_server.running(apart()[1]) as server:
+    with null_server.null_server(split_cores()[1]) as server:
         yield server.url
 
 
