@@ -1,21 +1,22 @@
 """Refuses at once (503) what a Python model could not answer in time, instead of letting it queue without bound.
 
-Triton's own bound, a queue policy, cannot be had at a reasonable price: with one, the dynamic batcher is not woken when
-an instance becomes free but by the next arrival that finds the queue not full, or after 500 ms (README, "Batching").
-So its queue has no policy, and the model bounds it. As long as little waits, `execute` is what it always was: it
-returns a batch's answers. While a batch runs, it looks 20 times a second at how many requests wait behind it (the
-gauge nv_inference_pending_request_count). Are they too many, it leaves the batch to a thread and returns, so that
-Triton hands it the others: it queues what can still be answered in time, and refuses the rest. Once all is answered it
-is as before. How long a request will take follows from its tensor's size and what such have cost lately; a file's size
-tells nothing, so files are only counted. What waited too long after all, behind work that took longer than it used to,
-is refused when its turn comes: nobody waits for it any more.
+Triton's own bound, a queue policy, costs too much: with one, the dynamic batcher is not woken when an instance becomes
+free but by the next arrival that finds the queue not full, or after 500 ms (README, "Batching"). So Triton's queue has
+no policy, and the model bounds it. As long as few requests wait, `execute` returns a batch's answers, as in any other
+model. While a batch runs, `execute` reads 20 times a second how many requests wait behind it (the gauge
+nv_inference_pending_request_count). If these are too many, it leaves the batch to a thread and returns, so that Triton
+hands over the others: `execute` queues those that can still be answered in time, and refuses the rest. Once all are
+answered, `execute` returns answers again. How long a request will take follows from its tensor's size and from what
+such sizes have cost lately; the size of a file says nothing about its cost, so files are only counted. A request that
+waited longer than the SLO after all, behind work that took longer than before, is refused when its turn comes: its
+client has given up.
 
-How many requests that is follows from the SLO and the measured rate; memory is bounded by their bytes. A refusal names
-the bound that acted.
+How many requests are queued follows from the SLO and the measured rate; their bytes are bounded, too. A refusal names
+the bound that was reached.
 
-In that second state Triton's statistics count a request as computed when it was handed over, and if the stub dies,
-the requests that it had queued get no answer at all. Should the thread fail for a reason that nobody foresaw, it takes
-the stub with it: a dead stub is noticed and brought back, one that answers nobody is not for minutes.
+While requests are queued in the model, Triton's statistics count a request as computed when it was handed over, and if
+the stub dies, its queued requests get no answer at all. If the thread fails for an unforeseen reason, it ends the stub:
+a dead stub is noticed and reloaded at once, one that answers nobody only after minutes.
 """
 
 import functools
@@ -33,10 +34,10 @@ from triton_metrics import Gauges, Metrics
 
 POLL_INTERVAL = 0.05  # seconds between two looks, and so how long a refusal may take
 BUSY_AGE, IDLE_AGE = 0.1, 0.25  # seconds until the next look at a following step, and at one that had nothing to do
-PAGE_LAG = 0.05  # seconds until what was forwarded shows in a page; nobody is refused for what an older one lacks
-PIPELINE_SHARE = 0.7  # of the SLO: the work, its own and the next step's, that a first step lets wait
-OWN_SHARE = 0.875  # of the SLO: the work of its own that any step queues; more, lest much of a first step's be lost
-NICER_BY = 5  # is the thread that computes: what receives, refuses and forwards gets the core at once
+PAGE_LAG = 0.05  # seconds until a forwarded request shows in a page; before that, no request is refused for its lack
+PIPELINE_SHARE = 0.7  # of the SLO: the work, its own and the next step's, that a first step queues
+OWN_SHARE = 0.875  # of the SLO: its own work that any step queues; more, so that little of a first step's is lost
+NICER_BY = 5  # niceness of the thread that computes: threads that receive, refuse and forward get the core at once
 UNMEASURED = 128  # requests that an instance queues before its first batch has shown how long one takes
 MAX_QUEUED_BYTES = 2**28  # beyond a first request: a server takes bodies of any size
 REQUEST_BYTES = 2**14  # what Triton and the stub need for a request, beside its tensors
@@ -48,15 +49,15 @@ GAUGES = {
     COST: "Running mean of a request's share of a batch",
 }
 WEIGHT = 0.25  # of the newest batch in running means
-OUTLIER = 4  # times what a unit has cost lately: more counts as so much, lest one slow file refuse all that follow
+OUTLIER = 4  # times a unit's mean cost: a higher cost counts as this, so that one slow file does not refuse all others
 
 
 def admitting(model):
-    """Decorate a TritonPythonModel, so that it refuses what it could not answer in time.
+    """Decorate a TritonPythonModel, so that it refuses requests that it could not answer in time.
 
-    The launcher says what it needs in the config's parameters: `slo_ms`, in which a request is to be answered
-    (without it nothing changes), `metrics`, host:port of the server's, and `next`, the step after it that will have to
-    answer the same requests: what that one would refuse is refused before any work goes into it.
+    The launcher sets the config's parameters: `slo_ms`, the time in which a request is to be answered (without it
+    nothing changes); `metrics`, the host:port of the server's metrics; and `next`, the step after this one, which has
+    to answer the same requests: those that it would refuse are refused here, before any work is done for them.
     """
 
     class Admitting(model):
@@ -82,7 +83,10 @@ def admitting(model):
 
 
 class Admission:
-    """Around `compute`, which gives a response per request; for an instance that Triton calls from one thread."""
+    """Admits requests to `compute`, which returns a response per request; Triton calls an instance from one thread.
+
+    `config` is the model's, `instance` its name in the metrics, `parameters` those of the config as texts.
+    """
 
     def __init__(self, compute, config, instance, parameters):
         self.compute, self.name, self.slo = compute, config["name"], float(parameters["slo_ms"]) / 1e3
@@ -97,7 +101,7 @@ class Admission:
         self.files = all(tensor["data_type"] == "TYPE_UINT8" for tensor in config["input"])
         self.seconds_per_unit, self.mean_units, self.mean_bytes = 0.0, 1.0, 0.0  # running means, the latter per request
         self.next_is_idle = True
-        self.forwarded_at = deque()  # when the next step was given what its page does not show yet
+        self.forwarded_at = deque()  # when requests were forwarded that the page does not show yet
         self.feeds_next, self.page_time = True, 0.0  # whether our answers go there, as the page of that time shows
         self.waiting, self.closed = deque(), False
         self.queued_requests, self.queued_units, self.queued_bytes = 0, 0, 0  # without an answer yet
@@ -106,9 +110,10 @@ class Admission:
         self.worker.start()
 
     def max_requests(self, wanted=1):
-        """How many, of so many, may be here so that we and then the next step, after what it has, answer them in time.
+        """Return how many requests may be queued here so that the next step, after its own, answers them in time.
 
-        The other instances of our model, which do as we do, have their share of it.
+        `wanted`: how many there would be; the page is read again if it would refuse some of them. The other instances
+        of this model have an equal share.
         """
         if not self.following:
             return math.inf
@@ -119,12 +124,12 @@ class Admission:
         return limit
 
     def _max_by_page(self, at, page, forwarded=None):
-        """By what the page of that time shows, and what was forwarded since."""
+        """Return that number from the page read at time `at`, and from the requests forwarded since."""
         cost, arrived = page[COST, self.following], 0
         while self.forwarded_at and self.forwarded_at[0] < at:
             arrived += self.forwarded_at.popleft() < at - PAGE_LAG
         seconds = page[SECONDS, self.following] + cost * page[PENDING, self.following]
-        if arrived and at > self.page_time:  # answers of ours that clients asked for themselves do not go there
+        if arrived and at > self.page_time:  # clients may ask for this step alone: their answers are not forwarded
             self.feeds_next = seconds > 0 or arrived * cost <= 2 * (at - self.page_time)
         self.page_time = at
         if forwarded is None:
@@ -136,6 +141,7 @@ class Admission:
         return max(least, int((allowed - seconds) / both / self.instances)) if cost else math.inf
 
     def __call__(self, requests):
+        """Return the responses to these requests, or None if they are sent by the thread instead."""
         limit = self.max_requests(self.queued_requests + len(requests))
         with self.changed:
             busy = self.queued_requests > 0
@@ -162,8 +168,10 @@ class Admission:
         return batch.responses
 
     def exceeded(self, units, size, limit=math.inf):
-        """The bound that one more request of so many units and bytes would exceed, in words; none for a first one,
-        which may be larger than all that is allowed, unless the next step has too much."""
+        """Return in words the bound that one more request of so many units and bytes would exceed, or None.
+
+        A first request may be larger than all bounds, unless the next step has too much to do.
+        """
         if self.queued_requests >= limit:
             return f"with {self.following}, the next step, it would not answer a request within {self.slo:g} s"
         if not self.queued_requests:
@@ -178,7 +186,7 @@ class Admission:
         return None
 
     def _is_crowded(self):
-        """Whether, if what waits for us in Triton's queue is of the usual size, a bound would refuse some of it."""
+        """True if a bound would refuse some of the requests in Triton's queue, if these are of mean size."""
         pending = self.metrics.read(0.9 * POLL_INTERVAL)[1][PENDING, self.name] / self.instances
         if pending and not self.seconds_per_unit:
             return self.queued_requests + pending > UNMEASURED
@@ -188,11 +196,12 @@ class Admission:
         return (pending and (late or large)) or wanted > self.max_requests(wanted)
 
     def refusal(self, bound):
+        """Return the response (503) that names the bound."""
         error = pb.TritonError(f"{self.name} is overloaded: {bound}", pb.TritonError.UNAVAILABLE)
         return pb.InferenceResponse(error=error)
 
     def close(self):
-        """Answer what is queued, then end."""
+        """Answer the queued requests, then end the thread."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
@@ -200,6 +209,7 @@ class Admission:
         self.gauges.close()
 
     def _run(self):
+        """Compute batch after batch, with lower priority; ends the process for an unforeseen error."""
         try:
             nice = os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, nice))
@@ -210,6 +220,7 @@ class Admission:
             os._exit(1)
 
     def _step(self):
+        """Refuse the batches that waited too long, and compute the oldest ones that can be merged."""
         batches, late = self._next()
         for batch in late:
             self._remove([batch])
@@ -231,7 +242,7 @@ class Admission:
             batch.answer([next(answers) for _ in batch.requests])
 
     def _remove(self, batches, seconds=None):
-        """These are about to be answered, after so many seconds of work for all, or without any."""
+        """Take batches out of the count; `seconds` of work for all of them update the running means."""
         requests = [request for batch in batches for request in batch.requests]
         units, size = sum(map(self._units, requests)), sum(map(self._bytes, requests))
         with self.changed:
@@ -247,16 +258,18 @@ class Admission:
             self._publish()
 
     def _add(self, requests, units, size):
+        """Count so many more requests, units and bytes as queued."""
         self.queued_requests += requests
         self.queued_units += units
         self.queued_bytes += size
 
     def _publish(self):
+        """Set the gauges that the step before this one reads."""
         cost = self.mean_units * self.seconds_per_unit
         self.gauges.set(self.queued_requests, self.queued_units * self.seconds_per_unit, cost)
 
     def _next(self):
-        """(the oldest batch, with those that wait and can be merged with it; those that waited too long before it)."""
+        """Wait for work; return (the oldest batch and those that can be merged with it, those that waited too long)."""
         with self.changed:
             self.changed.wait_for(lambda: self.waiting or self.closed)
             late, before = [], time.monotonic() - self.slo
@@ -274,20 +287,22 @@ class Admission:
             return taken, late
 
     def _rows(self, batch):
+        """Return how many samples a batch has."""
         if batch.rows is None:
             batch.rows = sum(len(request.inputs()[0].as_numpy()) for request in batch.requests)
         return batch.rows
 
     def _units(self, request):
-        """Units of work: elements of a tensor, or files."""
+        """Return a request's units of work: elements of its tensor, or files."""
         tensor = request.inputs()[0].as_numpy()
         return max(1, len(tensor) if self.files else tensor.size)
 
     def _bytes(self, request):
+        """Return the memory that a request takes."""
         return REQUEST_BYTES + sum(tensor.as_numpy().nbytes for tensor in request.inputs())
 
     def _kind(self, batch):
-        """What Triton's batcher looks at: inputs that may not be ragged are merged if they are of one shape."""
+        """Return what must be equal in merged batches, as for Triton's batcher: shapes, unless they may be ragged."""
         if self.ragged:
             return None
         if batch.kind is None:
@@ -296,25 +311,27 @@ class Admission:
 
 
 class Batch:
-    """Requests that came together. Their responses are returned by `execute`, unless it has left before (`detached`):
-    then they are sent one by one. `queued_behind`: others were here when they came.
+    """Requests that came together, `queued_behind` others or not.
+
+    `execute` returns their responses, unless it returned before (`detached`): then they are sent one by one.
     """
 
     def __init__(self, requests, queued_behind, detached):
         self.requests, self.responses = requests, None
         self.queued_behind, self.detached = queued_behind, detached
-        self.rows, self.kind = None, None  # of the merged tensors, once somebody asked
+        self.rows, self.kind = None, None  # of the merged tensors, once they are asked for
         self.arrived_at = time.monotonic()
         self.done, self.lock = threading.Event(), threading.Lock()
 
     def detach(self):
-        """From now on responses are sent one by one. False if they are there already: then return them."""
+        """Have responses sent one by one from now on; False if they are there already, to be returned instead."""
         with self.lock:
             if self.responses is None:
                 self.detached = True
             return self.detached
 
     def answer(self, responses):
+        """Send the responses, or hand them to the waiting `execute`."""
         with self.lock:
             self.responses = responses
         if self.detached:
@@ -324,4 +341,5 @@ class Batch:
 
 
 def send(request, response):
+    """Send one response on its own, as a decoupled model does."""
     request.get_response_sender().send(response, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

@@ -1,39 +1,39 @@
-"""A bad request fails alone, whatever it was merged with: what both twins do with the requests that come together."""
+"""Answers requests that came together, so that a bad one fails alone, whatever it was merged with."""
 
 import triton_python_backend_utils as pb
 from messages import one_line
 
 
-def isolated(requests, accept, answer, refuse):
-    """One response per request: all in one run, or, should that fail, one by one, so that only bad ones do.
+def answer_isolated(requests, accept, answer, refuse):
+    """Return one response per request: from one run for all or, if that fails, from one run for each.
 
-    `accept(request)` gives what `answer(accepted)` takes a list of, and answers with a list of responses; each may
-    raise, and `refuse(error)` makes the response then. What is not accepted is refused before, and the others still
-    go together.
+    `accept(request)` returns an input, `answer(inputs)` a list of responses. Either may raise; `refuse(error)` makes
+    the response then. Requests that are not accepted are refused before the run, and the others still go together.
     """
-    responses, good = [], []
+    responses, accepted = [], []
     for index, request in enumerate(requests):
         try:
-            good.append((index, accept(request)))
+            accepted.append((index, accept(request)))
             responses.append(None)
         except Exception as error:
             responses.append(refuse(error))
-    for index, response in _answered(good, answer, refuse):
+    for index, response in _answer_together_or_alone(accepted, answer, refuse):
         responses[index] = response
     return responses
 
 
-def _answered(good, answer, refuse):
-    if len(good) > 1:
+def _answer_together_or_alone(accepted, answer, refuse):
+    """Return (index, response) pairs for (index, input) pairs."""
+    if len(accepted) > 1:
         try:
-            answers = answer([accepted for _, accepted in good])
-            return [(index, response) for (index, _), response in zip(good, answers, strict=True)]
+            answers = answer([each for _, each in accepted])
+            return [(index, response) for (index, _), response in zip(accepted, answers, strict=True)]
         except Exception as error:
-            pb.Logger.log_verbose(f"{len(good)} merged requests failed, each goes alone: {one_line(error)}")
-    found = []
-    for index, accepted in good:
+            pb.Logger.log_verbose(f"{len(accepted)} merged requests failed, each goes alone: {one_line(error)}")
+    responses = []
+    for index, each in accepted:
         try:
-            found.append((index, answer([accepted])[0]))
+            responses.append((index, answer([each])[0]))
         except Exception as error:
-            found.append((index, refuse(error)))
-    return found
+            responses.append((index, refuse(error)))
+    return responses

@@ -1,4 +1,4 @@
-"""What a library's exception says, fit for a client: one line, without addresses of objects or paths."""
+"""Makes an exception's message fit for a client: one line, without addresses of objects or paths."""
 
 import re
 
@@ -8,7 +8,7 @@ FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+@-]+/)+")  # of an absolute path; the 
 
 
 def one_line(error):
-    """The message of an exception, or a text; the exception's name if nothing is left of it."""
+    """Return the message of an exception, or a text, in one line; the exception's name if nothing is left."""
     text = OBJECT.sub("", str(error))
     text = FOLDERS.sub("", ADDRESS.sub("", text))
     return " ".join(text.split()) or type(error).__name__

@@ -1,4 +1,8 @@
-"""The server's metrics: read by a model that has to decide by them many times a second, and written for others."""
+"""Reads the server's metrics for a model that decides by them 20 times a second, and publishes a model's own.
+
+A regular expression reads the page of 144 lines in 0.05 ms; prometheus_client's parser takes 6 ms, too much for 20
+times a second in every stub.
+"""
 
 import collections
 import http.client
@@ -8,11 +12,14 @@ import time
 
 PUBLISH_AFTER = 0.02  # seconds from a change until the server gets it
 NOTABLE = 0.05  # of a value: a smaller change is not sent
-STALE = 0.2  # seconds: nobody decides by an older page, where it says that there is something to decide
+STALE = 0.2  # seconds: no decision is based on an older page, unless that shows an idle server
 
 
 class Metrics:
-    """The server's metrics of these names that are given per model, over a connection that stays open (0.3 ms)."""
+    """Caches the metrics page; one reading takes 0.3 ms over a connection that stays open.
+
+    `address`: host:port of the metrics; `names`: the metrics to keep, which have a label `model`.
+    """
 
     def __init__(self, address, names):
         self.connection = http.client.HTTPConnection(address, timeout=1)
@@ -40,14 +47,16 @@ class Metrics:
         return self.page
 
     def _refresh_when_asked(self):
+        """Read the page in the background, whenever `read` asks for it."""
         while self.refresh.wait():
             self.refresh.clear()
             self._fetch(0)
 
     def _fetch(self, age):
+        """Read the page if it is older than `age`; a page that cannot be read counts as empty."""
         with self.lock:
             if time.monotonic() - self.page[0] < age:
-                return  # another thread has, meanwhile
+                return  # another thread has read it meanwhile
             began, sums = time.monotonic(), collections.Counter()
             try:
                 self.connection.request("GET", "/metrics")
@@ -59,14 +68,14 @@ class Metrics:
 
 
 class Gauges:
-    """Gauges of one instance. The server gets a change a little later, and one that was undone meanwhile never.
+    """Publishes the gauges of one instance, PUBLISH_AFTER a change; a change undone before that is not sent.
 
     Each value is a message that a thread of tritonserver answers, through a lock in shared memory: a stub that is
-    killed in the middle of one can end tritonserver (boost's lock_exception). So there are as few as possible.
+    killed in the middle of one can end tritonserver (boost's lock_exception). So as few as possible are sent.
     """
 
     def __init__(self, gauges, values):
-        """`gauges`: pb.Metric objects; `values`: what they are at first, sent at once."""
+        """`gauges`: pb.Metric objects; `values`: their first values, which are sent at once."""
         self.gauges, self.values, self.sent_values = gauges, values, [None] * len(gauges)
         self.changed, self.closed = threading.Event(), False
         self._send_changes()
@@ -74,11 +83,13 @@ class Gauges:
         self.thread.start()
 
     def set(self, *values):
+        """Take new values, in the order of the gauges."""
         if values != self.values:
             self.values = values
             self.changed.set()
 
     def close(self):
+        """End the thread that sends."""
         self.closed = True
         self.changed.set()
         self.thread.join()
@@ -91,6 +102,7 @@ class Gauges:
             self._send_changes()
 
     def _send_changes(self):
+        """Send the values that changed by more than NOTABLE, or became zero."""
         for index, value in enumerate(self.values):
             sent = self.sent_values[index]
             if sent is None or abs(value - sent) > NOTABLE * sent or (not value and sent):

@@ -16,7 +16,7 @@ those in another form. No library gets a file as it came: ``image_file`` rebuild
 
 from importlib import import_module
 
-from preprocess.limits import told
+from preprocess.limits import one_line
 
 RESIZED, CROPPED = 256, 224
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of RGB in 0..255
@@ -37,7 +37,7 @@ def span(side, shorter):
 
 
 def refusal(encoded, reason):
-    return ValueError(f"cannot decode {len(encoded)} bytes as JPEG, PNG or WebP: {told(reason)}")
+    return ValueError(f"cannot decode {len(encoded)} bytes as JPEG, PNG or WebP: {one_line(reason)}")
 
 
 def _factory(library):

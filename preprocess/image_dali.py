@@ -7,7 +7,7 @@ from nvidia.dali import math, pipeline_def
 
 from preprocess.image import CROPPED, MEAN, STD, refusal, span
 from preprocess.image_reencode import prepare
-from preprocess.limits import MAX_PIXELS, told
+from preprocess.limits import MAX_PIXELS, one_line
 
 
 def pixels(encoded, device="cpu"):
@@ -82,6 +82,6 @@ def built(graph):
 
 def _reason(error):
     """What DALI says it encountered, in one line, without its stack and its advice, and of data in the user's words."""
-    text = told(error).partition("encountered:")[2] or told(error)
+    text = one_line(error).partition("encountered:")[2] or one_line(error)
     text = text.partition("C++ context")[0].partition("Current pipeline")[0].strip(" :")
     return "its data are damaged or end too early" if text.startswith(DAMAGED) else text

@@ -43,6 +43,6 @@ MAX_JOINED = 100
 """Sounds that are joined in one FLAC or Ogg file: each one costs a decoder of its own, whatever its length."""
 
 
-def told(error):
-    """What an exception says, in one line; its name if it says nothing."""
+def one_line(error):
+    """Return the message of an exception in one line, or its name if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

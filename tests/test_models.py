@@ -257,7 +257,7 @@ def test_a_stopped_export_leaves_no_environment_and_no_model(tmp_path):
         time.sleep(0.02)
     export.send_signal(signal.SIGTERM)
     _, said = export.communicate()
-    assert (export.returncode, said) == (130, b"stopped; nothing half-written is left\n")
+    assert (export.returncode, said) == (130, b"interrupted; no incomplete file is left\n")
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (tmp_path / "out").exists()
 

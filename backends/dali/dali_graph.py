@@ -1,4 +1,4 @@
-"""What there is to know of a DALI graph before it runs: where it is, what goes in, whether the config fits it."""
+"""Reads a DALI graph before it runs: finds its file, lists its inputs, compares it with the config."""
 
 import importlib.util
 import re
@@ -27,22 +27,22 @@ DAMAGED = "the image's data are damaged or end too early"
 
 
 def load(folder, filename):
-    """(graph, PREPARE, SHARE), found as the native backend finds it: the file that the config names, else `dali.py`.
+    """Return (graph, PREPARE, SHARE), from the file that the config names, else from `dali.py`, as the native backend.
 
     A Python file may have two dicts of input name -> function of one sample (an array), which the native backend
-    ignores. `PREPARE` returns what the graph shall see of that sample, or raises what shall be answered. `SHARE`
-    tells what part of a run that takes up, so that no run holds more than 1 of prepared samples, or one sample.
+    ignores. `PREPARE` returns what the graph gets of that sample, or raises what is answered. `SHARE` returns the part
+    of a run that the prepared sample takes up: a run holds samples up to a sum of 1, or one sample.
     Raises FileNotFoundError if neither file is there.
     """
     paths = [folder / (filename or "model.dali"), folder / "dali.py"]
     for path in paths:
         if path.exists():
-            return autoserialized(path) if path.suffix == ".py" else (path.read_bytes(), {}, {})
+            return serialize(path) if path.suffix == ".py" else (path.read_bytes(), {}, {})
     raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
 
 
-def autoserialized(path):
-    """The one `@autoserialize` pipeline of a Python file, by the function that the native backend runs, too."""
+def serialize(path):
+    """Return the one `@autoserialize` pipeline of a Python file, serialised by DALI's function, and its two dicts."""
     spec = importlib.util.spec_from_file_location("autoserialize_mod", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -52,7 +52,10 @@ def autoserialized(path):
 
 
 def num_threads(parameters):
-    """The parameter of that name as an option of a pipeline, which without it keeps those it was serialised with."""
+    """Return the config's number of threads as an option of the pipeline; {} leaves it as it was serialised.
+
+    Raises ValueError for what is no number.
+    """
     if "num_threads" not in parameters:
         return {}
     given = parameters["num_threads"]["string_value"]
@@ -62,18 +65,18 @@ def num_threads(parameters):
 
 
 def check(config, serialized, pipeline):
-    """Raises ValueError, naming both sides, where config and pipeline differ in what the pipeline declares."""
-    found = sources(serialized)
+    """Raise ValueError, which names both sides, where the config differs from what the pipeline declares."""
+    declared = sources(serialized)
     inputs = {tensor["name"]: tensor for tensor in config["input"]}
     outputs = config["output"]
-    if inputs.keys() != found.keys():
-        raise ValueError(f"config has inputs {sorted(inputs)}, the pipeline has {sorted(found)}")
+    if inputs.keys() != declared.keys():
+        raise ValueError(f"config has inputs {sorted(inputs)}, the pipeline has {sorted(declared)}")
     if len(outputs) != pipeline.num_outputs:
         names = [tensor["name"] for tensor in outputs]
         raise ValueError(f"config has {len(outputs)} outputs {names}, the pipeline has {pipeline.num_outputs}")
     results = zip(pipeline.output_dtype(), pipeline.output_ndim(), strict=True)
-    pairs = [("input", tensor, found[name]) for name, tensor in inputs.items()]
-    pairs += [("output", tensor, declared) for tensor, declared in zip(outputs, results, strict=True)]
+    pairs = [("input", tensor, declared[name]) for name, tensor in inputs.items()]
+    pairs += [("output", tensor, result) for tensor, result in zip(outputs, results, strict=True)]
     for kind, tensor, (dtype, ndim) in pairs:
         ours = (tensor["data_type"], len(tensor["dims"]) - (0 if config["max_batch_size"] else 1))
         theirs = (TRITON_TYPES.get(dtype, ours[0]), ours[1] if ndim is None else ndim)
@@ -85,23 +88,26 @@ def check(config, serialized, pipeline):
 
 
 def sources(serialized):
-    """External sources of a serialised pipeline: name -> (dtype or None, ndim or None).
+    """Return the external sources of a serialised pipeline: name -> (dtype or None, ndim or None).
 
     DALI's Python interface does not list them, so this reads the protobuf (dali/pipeline/dali.proto): in a
     PipelineDef op = 5; in an OpDef name = 1, args = 4, inst_name = 5; in an Argument name = 1, ints = 4.
     """
-    found = {}
+    declared = {}
     for number, operator in fields(serialized):
         if number == 5 and (1, b"ExternalSource") in (parts := list(fields(operator))):
             arguments = [dict(fields(value)) for number, value in parts if number == 4]
             integers = {argument[1]: argument[4] for argument in arguments if 4 in argument}
             dtype = types.DALIDataType(integers[b"dtype"]) if b"dtype" in integers else None
-            found[dict(parts)[5].decode()] = (dtype, integers.get(b"ndim"))
-    return found
+            declared[dict(parts)[5].decode()] = (dtype, integers.get(b"ndim"))
+    return declared
 
 
 def fields(message):
-    """(number, integer or bytes) of each field of a protobuf message without fixed-width fields, as these are."""
+    """Yield (number, integer or bytes) of each field of a protobuf message that has no fixed-width fields.
+
+    https://protobuf.dev/programming-guides/encoding
+    """
     at = 0
     while at < len(message):
         key, at = varint(message, at)
@@ -112,6 +118,7 @@ def fields(message):
 
 
 def varint(message, at):
+    """Return (the base-128 varint at this offset, the offset behind it)."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -121,7 +128,7 @@ def varint(message, at):
 
 
 def reason(error):
-    """What DALI says in one line: what it encountered, and in which operator; no tracebacks."""
+    """Return DALI's error in one line: what it encountered, and in which operator; without tracebacks."""
     text = str(error)
     operator = re.search(r"operator `(?:nvidia\.dali\.)?([\w.]+)`", text)
     text = text.split("encountered:")[-1].split("Current pipeline object")[0].split("C++ context")[0]

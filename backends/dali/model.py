@@ -1,8 +1,7 @@
 """Twin of Triton's native `dali` backend, in Python: the same config.pbtxt, the same `dali.py` or `model.dali`.
 
-It is for servers that have only the Python backend. Two things it does better than the native one: it needs
-no driver, and a bad sample fails its own request and no other. One thing only it does: the steps in Python that a
-`dali.py` may name for what no graph can do (`dali_graph.load`).
+It is for servers that have only the Python backend. Unlike the native one it needs no driver, a bad sample fails its
+own request and no other, and a `dali.py` may name steps in Python for what no graph can do (`dali_graph.load`).
 """
 
 import json
@@ -17,17 +16,20 @@ from nvidia.dali import Pipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
-from error_isolation import isolated
+from error_isolation import answer_isolated
 from messages import one_line
 
 
 @admitting
 class TritonPythonModel:
-    """Inputs are lists of samples, which may differ in shape: between requests if the config allows it
-    (`allow_ragged_batch`). The samples that one request gets back must be of one shape.
+    """Runs a DALI graph on lists of samples.
+
+    Samples may differ in shape between requests if the config allows it (`allow_ragged_batch`). Those that one request
+    gets back must be of one shape.
     """
 
     def initialize(self, args):
+        """Load the graph and build the pipeline. Raises where config and graph do not fit each other."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"], args["model_version"])
         self.inputs = [tensor["name"] for tensor in config["input"]]
@@ -48,26 +50,26 @@ class TritonPythonModel:
         check(config, self.serialized, self.pipeline)
 
     def build(self):
-        """A fresh pipeline, in a few milliseconds: DALI's are unusable after the first error."""
+        """Return a new pipeline, within a few milliseconds: a DALI pipeline cannot be used after an error."""
         return Pipeline.deserialize(self.serialized, **self.options)
 
     def execute(self, requests):
-        """One response per request; what `PREPARE` refuses costs no run."""
-        return isolated(requests, self.prepared, self.answer, self.refusal)
+        """Return one response per request; those that `PREPARE` refuses cost no run."""
+        return answer_isolated(requests, self.prepare_samples, self.answer, self.refusal)
 
-    def prepared(self, request):
-        """Input name -> prepared samples."""
+    def prepare_samples(self, request):
+        """Return a request's input: name -> prepared samples."""
         inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
 
     def refusal(self, error):
-        """DALI's errors at run time come from the samples, so they are the client's (400)."""
+        """Return the response to an error: DALI's errors at run time come from the samples, so it is a 400."""
         names = " or ".join(f"'{name}'" for name in self.inputs)
         message = f"input {names}: {one_line(reason(error))}"
         return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
 
     def answer(self, batches):
-        """One response per batch, a batch being what `prepared` gives for a request."""
+        """Return one response per batch; a batch is what `prepare_samples` returns for a request."""
         rows = {name: [row for batch in batches for row in batch[name]] for name in self.inputs}
         parts = self.parts(rows)
         outputs = [self.run({name: rows[name][part] for name in rows}, copy=len(parts) > 1) for part in parts]
@@ -77,7 +79,7 @@ class TritonPythonModel:
         return [self.response(merged, span) for span in spans]
 
     def parts(self, rows):
-        """The samples of each run, as slices, in order."""
+        """Return which samples go into each run, as slices, in order."""
         if len(rows[self.inputs[0]]) == 1:
             return [slice(None)]
         starts, load = [0], 0.0
@@ -90,7 +92,7 @@ class TritonPythonModel:
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
     def run(self, inputs, copy):
-        """Per output, something to index by sample: DALI's own buffers, valid until the next run, or copies."""
+        """Run the pipeline; per output, return the samples: DALI's own buffers, valid until the next run, or copies."""
         try:
             for name, samples in inputs.items():
                 self.pipeline.feed_input(name, samples)
@@ -101,9 +103,10 @@ class TritonPythonModel:
         return [[np.array(output[i]) for i in range(len(output))] for output in outputs] if copy else outputs
 
     def response(self, outputs, span):
-        """The samples of one request, copied, since DALI reuses its buffers; Triton drops what nobody asked for.
+        """Return the response with the samples of one request, copied, as DALI reuses its buffers.
 
-        As in the native backend, the config's n-th output is the pipeline's n-th, whatever their names.
+        As in the native backend, the config's n-th output is the pipeline's n-th, whatever their names. Triton drops
+        outputs that nobody asked for.
         """
         arrays = [np.stack([np.asarray(output[index]) for index in span]) for output in outputs]
         return pb.InferenceResponse([pb.Tensor(*pair) for pair in zip(self.outputs, arrays, strict=True)])

@@ -1,8 +1,7 @@
 """Twin of Triton's native `onnxruntime` backend, in Python: the same config.pbtxt, the same `model.onnx`.
 
-It is for servers that have only the Python backend, and runs on the CPU. Two things it does better than the
-native one: a request that the network refuses fails alone, whatever it was merged with, and what is not worth running
-is refused before (`onnx_limits`).
+It is for servers that have only the Python backend, and runs on the CPU. Unlike with the native one, a request that the
+network refuses fails alone, whatever it was merged with, and requests beyond limits are refused before (`onnx_limits`).
 """
 
 import json
@@ -18,7 +17,7 @@ from onnx_signature import check, complete
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
-from error_isolation import isolated
+from error_isolation import answer_isolated
 from messages import one_line
 
 PROVIDERS = ["CPUExecutionProvider"]
@@ -26,17 +25,18 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 @admitting
 class TritonPythonModel:
-    """Tensors are [batch, ...] if max_batch_size > 0; else exactly the network's."""
+    """Runs an ONNX network; tensors are [batch, ...] if max_batch_size > 0, else exactly the network's."""
 
     @staticmethod
     def auto_complete_config(config):
-        """Fills in inputs, outputs and max_batch_size, if the config leaves inputs or outputs out."""
+        """Fill in inputs, outputs and max_batch_size, if the config leaves inputs or outputs out."""
         if not (config.as_dict()["input"] and config.as_dict()["output"]):
             session = ort.InferenceSession(model_file(stub_model_path()), providers=PROVIDERS)
             complete(config.as_dict(), session)
         return config
 
     def initialize(self, args):
+        """Load the network. Raises ValueError where the config does not fit it."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"], args["model_version"])
         path = folder / (config["default_model_filename"] or "model.onnx")
@@ -47,20 +47,20 @@ class TritonPythonModel:
         check(config, self.session, path.name)
 
     def execute(self, requests):
-        """One response per request; what the limits refuse costs no run."""
-        return isolated(requests, self.accepted, self.answer, refusal)
+        """Return one response per request; those that the limits refuse cost no run."""
+        return answer_isolated(requests, self.accept, self.answer, refusal)
 
-    def accepted(self, request):
-        """(input name -> array, outputs asked for)."""
+    def accept(self, request):
+        """Return (input name -> array, names of the outputs asked for). Raises ValueError beyond the limits."""
         feed = {tensor.name(): array(tensor) for tensor in request.inputs()}
         self.limits.check(feed, self.batched)
         return feed, request.requested_output_names()
 
     def answer(self, pairs):
-        """One run, of the outputs that anyone asked for; each request gets views of its own rows."""
+        """Run the network once for all; return a response per pair of `accept`, with views of its own rows."""
         feeds = [feed for feed, _ in pairs]
         names = sorted(set().union(*(wanted for _, wanted in pairs)))
-        outputs = dict(zip(names, self.run(names, merged(feeds)), strict=True))
+        outputs = dict(zip(names, self.run(names, merge(feeds)), strict=True))
         if not self.batched:
             return [response(outputs)]
         ends = np.cumsum([len(next(iter(feed.values()))) for feed in feeds]).tolist()
@@ -71,6 +71,7 @@ class TritonPythonModel:
         return [response({name: output[span] for name, output in outputs.items()}) for span in spans]
 
     def run(self, names, feed):
+        """Return the outputs of these names, from several runs if the limits allow fewer rows than there are."""
         rows = self.limits.rows(feed) if self.batched else None
         if not rows or (count := len(next(iter(feed.values())))) <= rows:
             return self.session.run(names, feed, self.run_options)
@@ -83,12 +84,12 @@ class TritonPythonModel:
 
 
 def refusal(error):
-    """What a network refuses while it runs is due to what it was given, so it is the client's (400)."""
+    """Return the response to an error: what a network refuses at run time is due to its input, so it is a 400."""
     return pb.InferenceResponse(error=pb.TritonError(one_line(error), pb.TritonError.INVALID_ARG))
 
 
 def array(tensor):
-    """A view of the request's memory. ONNX Runtime wants text where Triton has bytes."""
+    """Return a tensor as a view of the request's memory; bytes become text, as ONNX Runtime wants it."""
     values = tensor.as_numpy()
     if values.dtype != object:
         return values
@@ -97,8 +98,8 @@ def array(tensor):
     return texts
 
 
-def merged(feeds):
-    """The requests' tensors in one batch; ValueError if they differ in shape or in their optional inputs."""
+def merge(feeds):
+    """Return the requests' tensors in one batch. Raises ValueError if shapes or optional inputs differ."""
     first, *others = feeds
     if any(feed.keys() != first.keys() for feed in others):
         raise ValueError("the requests have different inputs")
@@ -106,14 +107,15 @@ def merged(feeds):
 
 
 def response(outputs):
+    """Return the response with these outputs: name -> array."""
     return pb.InferenceResponse([pb.Tensor(name, output) for name, output in outputs.items()])
 
 
 def model_file(path):
-    """A model too large for one file may be a directory that holds `model.onnx`."""
+    """Return the path of a network; one that is too large for one file may be a directory with `model.onnx`."""
     return str(path / "model.onnx" if path.is_dir() else path)
 
 
 def stub_model_path():
-    """The model's path, which Triton does not tell auto_complete_config: the stub's first argument."""
+    """Return the model's path: the stub's first argument, as auto_complete_config does not get it."""
     return Path(Path("/proc/self/cmdline").read_bytes().split(b"\0")[1].decode())

@@ -1,4 +1,4 @@
-"""What the twin refuses before the network sees it, by parameters of the config that the native backend ignores."""
+"""Refuses input before the network sees it, by parameters of the config that the native backend ignores."""
 
 import numpy as np
 from onnx_options import parameter, switch
@@ -7,7 +7,7 @@ from onnx_options import parameter, switch
 class Limits:
     """`min_elements` and `max_elements` of one sample of any input, and whether floats must be `finite`.
 
-    A run holds no more than `max_elements` either, or one sample: of larger batches, rows follow each other.
+    A run holds no more than `max_elements` either, or one sample; larger batches are split.
     """
 
     def __init__(self, parameters):
@@ -16,7 +16,7 @@ class Limits:
         self.finite = parameter(parameters, "finite", False, switch)
 
     def check(self, feed, batched):
-        """Raises ValueError, naming the input, for a dict of name -> array that is beyond them."""
+        """Raise ValueError, which names the input, if one of the arrays (name -> array) is beyond the limits."""
         for name, array in feed.items():
             count = per_sample(array, batched)
             if count < self.least or (self.most and count > self.most):
@@ -26,12 +26,13 @@ class Limits:
                 raise ValueError(f"input '{name}' has values that are not finite: NaN or infinity")
 
     def rows(self, feed):
-        """How many samples go in one run; None for all of them. Of the inputs the largest sample decides."""
+        """Return how many samples go into one run, by the input with the largest samples; None for all of them."""
         largest = max(per_sample(array, True) for array in feed.values())
         return max(1, self.most // max(largest, 1)) if self.most else None
 
 
 def per_sample(array, batched):
+    """Return how many elements one sample of this array has."""
     return array[0].size if batched else array.size
 
 

@@ -16,7 +16,7 @@ SESSION_SWITCHES = (
 
 
 def options(config):
-    """Session options; the one default that is not the native backend's is that threads do not spin.
+    """Return the session options; one default is not the native backend's: threads do not spin.
 
     ONNX Runtime's threads spin while they wait for work. With two threads that takes 1.7 times the CPU for the
     same run, from the other steps on the same cores; `session.intra_op.allow_spinning` = "1" turns it on.
@@ -37,6 +37,7 @@ def options(config):
 
 
 def run_options(parameters):
+    """Return the options of a run: whether it gives memory back afterwards."""
     run = ort.RunOptions()
     if shrink := parameter(parameters, "memory.enable_memory_arena_shrinkage", "", str):
         run.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
@@ -44,7 +45,10 @@ def run_options(parameters):
 
 
 def parameter(parameters, key, default, read):
-    """The parameter's value, read by a function whose docstring says what it expects; or the default."""
+    """Return a parameter's value, parsed by `read`, or the default.
+
+    Raises ValueError, which repeats the docstring of `read`: that says what is expected.
+    """
     if key not in parameters:
         return default
     given = parameters[key]["string_value"]

@@ -1,4 +1,4 @@
-"""A network's tensors and the config's: whether they fit, and what the config leaves out."""
+"""Compares a network's tensors with the config's, and fills in those that the config leaves out."""
 
 TRITON_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -19,7 +19,7 @@ DEFAULT_MAX_BATCH_SIZE = 4  # that of Triton; a Python-based backend is not told
 
 
 def check(config, session, file):
-    """Raises ValueError, naming both sides, where config and network differ by the native backend's rules.
+    """Raise ValueError, which names both sides, where config and network differ by the native backend's rules.
 
     If there is batching the network's first axis must be free. Its other free axes accept any dims in inputs,
     but must be -1 in outputs. Every input needs a place in the config, an output does not.
@@ -46,6 +46,7 @@ def check(config, session, file):
 
 
 def fits(tensor, data_type, shape, max_batch_size, exact):
+    """True if a tensor of the config has this type and shape; unless `exact`, its sizes may be fixed ones."""
     dims = [int(size) for size in tensor.get("reshape", {}).get("shape", tensor["dims"])]
     ours = [-1, *dims] if max_batch_size else dims
     theirs = [size if isinstance(size, int) else -1 for size in shape]
@@ -55,16 +56,17 @@ def fits(tensor, data_type, shape, max_batch_size, exact):
 
 
 def text(data_type, shape):
+    """Return a type and a shape in words, e.g. `FP32 [?,3,224,224]`."""
     return f"{data_type.removeprefix('TYPE_')} [{','.join('?' if size is None else str(size) for size in shape)}]"
 
 
 def tensors(nodes):
-    """name -> (Triton's type, shape); what is not a tensor (sequences, maps) keeps ONNX's name for it."""
+    """Return name -> (Triton's type, shape); what is no tensor (sequences, maps) keeps ONNX's type name."""
     return {node.name: (TRITON_TYPES.get(node.type, node.type), node.shape) for node in nodes}
 
 
 def complete(config, session):
-    """Fills in what the native backend does: batching if every first axis is free, and the missing tensors."""
+    """Fill in what the native backend does: batching if every first axis is free, and the missing tensors."""
     found = {"input": tensors(session.get_inputs()), "output": tensors(session.get_outputs())}
     shapes = [shape for kind in found.values() for _, shape in kind.values()]
     if all(shape and not isinstance(shape[0], int) for shape in shapes):
@@ -79,7 +81,7 @@ def complete(config, session):
 
 
 def entry(name, data_type, shape, batched):
-    """One tensor of a config; a scalar per sample has dims [1] there and no axis in the network."""
+    """Return one tensor of a config; a scalar per sample has dims [1] there and no axis in the network."""
     dims = [size if isinstance(size, int) else -1 for size in (shape[1:] if batched else shape)]
     scalar = {"reshape": {"shape": []}} if batched and not dims else {}
     return {"name": name, "data_type": data_type, "dims": dims or [1], **scalar}

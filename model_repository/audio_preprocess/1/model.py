@@ -9,7 +9,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "backends")]  # the stub ignores PYTHONPAT
 from admission import admitting
 
 from preprocess.audio import waveform
-from preprocess.limits import told
+from preprocess.limits import one_line
 
 
 @admitting
@@ -29,5 +29,5 @@ class TritonPythonModel:
             waveforms = np.stack([waveform(clip.tobytes()) for clip in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL
-            return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {told(error)}", code))
+            return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {one_line(error)}", code))
         return pb.InferenceResponse([pb.Tensor("waveform", waveforms)])

@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
 from preprocess.image_reencode import prepare
-from preprocess.limits import told
+from preprocess.limits import one_line
 
 
 class TritonPythonModel:
@@ -26,7 +26,7 @@ class TritonPythonModel:
         try:
             files = [prepare(file) for file in encoded]
         except Exception as error:
-            message = f"input 'encoded': {told(error)}"
+            message = f"input 'encoded': {one_line(error)}"
             return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
         longest = max(map(len, files))
         rows = [np.frombuffer(file.ljust(longest, b"\0"), np.uint8) for file in files]
