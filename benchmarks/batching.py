@@ -2,7 +2,9 @@
 
     make up && python -m benchmarks.batching        # two minutes; the server is left with its own settings
 
-Each variant is loaded over the running model through the repository API, so it needs the launcher's local server.
+Each variant of one network is loaded over the running model, so this needs the launcher's local server. The table
+begins with a sequential client, whose requests are never batched. How queue policies delay the batcher is in README,
+"Batching".
 """
 
 import argparse

@@ -53,7 +53,10 @@ def percentiles(ns: np.ndarray) -> dict[str, float]:
 
 
 def main() -> int:
-    """Run once and print the figures as JSON; returns 1 if nothing was answered."""
+    """Run once and print the figures as JSON; returns 1 if nothing was answered.
+
+    Samples go to a journal in a temporary folder, as in a run with Locust: their cost is part of the figures.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crossover_client", description=__doc__.splitlines()[0])
     parser.add_argument("url")
     parser.add_argument("load", choices=LOADS)

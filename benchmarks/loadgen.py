@@ -1,4 +1,4 @@
-"""The load generator's own performance, beside perf_analyzer's, against the same server: `make bench-loadgen`.
+"""Measures the load generator beside perf_analyzer and h2load, against the same server: `make bench-loadgen`.
 
     python -m benchmarks.loadgen                              # ten minutes
     python -m benchmarks.loadgen --parts memory --minutes 60  # an hour
@@ -62,7 +62,10 @@ def maximum(clients: Clients, load: str, seconds: float, turns: tuple) -> Runs:
 
 
 def latency(clients: Clients, load: str, rate: float, seconds: float, turns: tuple) -> Runs:
-    """Measure latency at `rate` requests/s at constant intervals, which every client can offer easily."""
+    """Measure latency at `rate` requests/s at constant intervals, which every client can offer easily.
+
+    Each run takes `seconds`; `turns`: repetitions and dice. h2load takes part where it is installed.
+    """
     offered = ("--rate", rate, "--seconds", seconds)
     h2load_too = {"h2load": lambda: clients.run_h2load(load, rate, seconds)} if h2load.is_installed() else {}
     return run_in_turns(
@@ -77,7 +80,10 @@ def latency(clients: Clients, load: str, rate: float, seconds: float, turns: tup
 
 
 def curve(clients: Clients, load: str, highest: float, seconds: float) -> list[Run]:
-    """Measure our client's CPU and memory from SLOWEST to the highest rate (requests/s), doubling; print each point."""
+    """Measure our client's CPU and memory from SLOWEST to the highest rate (requests/s), doubling; print each point.
+
+    A point takes `seconds`, or longer at low rates, for 20 requests at least.
+    """
     points, rate = [], SLOWEST
     while rate < highest:
         run = clients.run_crossover(load, "--mode", "async", "--rate", rate, "--seconds", max(seconds, 20 / rate))
@@ -109,7 +115,10 @@ def memory(clients: Clients, load: str, rate: float, minutes: float) -> list[dic
 
 
 def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None:
-    """Run all parts, print their tables, and put what was measured into the report, also if one is interrupted."""
+    """Run all parts, print their tables, and put what was measured into the report, also if one is interrupted.
+
+    The maximum rates come first: the other parts take their rates from them.
+    """
     turns, seconds, share = (options.repetitions, random.Random(options.seed)), options.seconds, f"{MODERATE:.0%}"
     highest, moderate = {}, {}
     tables.head("max", f"eight in flight without a pause, {options.repetitions} turns of {seconds:g} s")

@@ -60,7 +60,11 @@ def present(output, network):
 
 
 def fits(origin, given, weights, seed):
-    """True if the network with the provenance `origin` is the one that the options ask for."""
+    """True if the network with the provenance `origin` is the one that the options ask for.
+
+    A checkpoint in a directory is compared by its path and its weights, one of the hub by its id, random weights by
+    their seed.
+    """
     if isinstance(given, Path):
         return (origin["source"], origin["revision"]) == (str(given), checkpoint.fingerprint(given))
     if given:
@@ -69,7 +73,10 @@ def fits(origin, given, weights, seed):
 
 
 def choose(network, given, weights):
-    """Return (checkpoint, None), or (None, the reason in words) for random weights.
+    """Decide where a network's weights come from.
+
+    `given`: a directory, an id of the hub, or None; `weights`: "auto", "pretrained" or "random". Returns (checkpoint,
+    None), or (None, the reason in words) for random weights.
 
     Raises Refused where pretrained weights are required and cannot be reached, or do not fit the network.
     """

@@ -43,7 +43,7 @@ class Network:
 
 
 class Logits(torch.nn.Module):
-    """A network of transformers as a function from one tensor to one tensor."""
+    """A network of transformers as a function from one tensor to its logits, which is what the export wants."""
 
     def __init__(self, network):
         super().__init__()
@@ -54,7 +54,10 @@ class Logits(torch.nn.Module):
 
 
 def labels(source):
-    """Return labels.txt of a checkpoint, or of random weights (None): file -> text."""
+    """Return labels.txt of a checkpoint, or of random weights (None): file -> text.
+
+    Classes of random weights are named by their number.
+    """
     names = checkpoint.labels(source) if source else [f"class {n:03}" for n in range(artefacts.CLASSES)]
     return {artefacts.LABELS: artefacts.lines(names)}
 
@@ -71,7 +74,7 @@ def vocabulary(source):
 def settle(network, seed):
     """Set the statistics of a random network's batch norms from noise of several grains.
 
-    With the initial ones (mean 0, variance 1) the signal doubles in every block.
+    With the initial statistics (mean 0, variance 1) the signal doubles in every block. `seed` is that of the noise.
     """
     random = torch.Generator().manual_seed(seed)
     for norm in network.modules():
@@ -116,7 +119,11 @@ def fetch(name):
 
 
 def load(network, source):
-    """Return the network of a checkpoint directory. Raises Refused if a weight is missing or of another shape."""
+    """Return the network of a checkpoint directory, in float32.
+
+    Raises Refused if a weight is missing or of another shape: transformers would replace it by random numbers and only
+    warn.
+    """
     try:
         model, loading = network.architecture.from_pretrained(
             source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
@@ -140,7 +147,7 @@ def first_line(error):
 
 
 def initialise(network, seed):
-    """Return the same architecture with seeded random weights."""
+    """Return the same architecture with seeded random weights, and batch norms that fit them."""
     torch.manual_seed(seed)
     model = network.architecture(network.configuration)
     network.settle(model, seed)

@@ -162,7 +162,10 @@ COMMANDS = {
 
 
 def clear(record: dict | None, directory: Path) -> bool:
-    """End what runs from this state directory, or what is left of it after a crash; True if there was anything."""
+    """End what runs from this state directory, or what is left of it after a crash; True if there was anything.
+
+    Without a record it looks for processes and containers by the name that follows from the directory.
+    """
     name = state.name(directory)
     stopped = local.stop(name)
     if record["engine"] == "docker" if record else docker.exists(name):
@@ -173,7 +176,11 @@ def clear(record: dict | None, directory: Path) -> bool:
 
 
 def new_record(options, engine: str) -> dict:
-    """Return the record of the server that the options ask for, as it is written before the server runs."""
+    """Return the record of the server that the options ask for, as it is written before the server runs.
+
+    The engine adds to it: `configs` and `pid` of a local server, `container_pid` of a container. The key to the
+    restricted interfaces is that of CROSSOVER_ADMIN_KEY, or a new one.
+    """
     near = "127.0.0.1" if options.host == "0.0.0.0" else options.host
     return {
         "name": state.name(options.state),
@@ -242,7 +249,10 @@ def keep_running(record: dict, options) -> None:
 
 
 def summary(record: dict) -> None:
-    """Print the server's addresses, cores and thread plan, and where its networks' weights come from."""
+    """Print the server's addresses, cores and thread plan, and where its networks' weights come from.
+
+    The weights are in the record of a local server; a container is asked for them.
+    """
     near = record["address"].rpartition(":")[0]
     say(f"http     http://{record['address']}")
     say(f"grpc     {near}:{record['grpc_port']}")
@@ -257,7 +267,10 @@ def summary(record: dict) -> None:
 
 
 def weights(model: str, provenance: dict) -> str:
-    """Return one line on where a network's weights come from, in capitals unless they are pretrained."""
+    """Return one line on where a network's weights come from, in capitals unless they are pretrained.
+
+    `provenance` is the content of the model's provenance.json, from its configuration.
+    """
     if provenance["weights"] == "pretrained":
         return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
     note = provenance["note"] or "its predictions mean nothing"

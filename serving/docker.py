@@ -1,4 +1,8 @@
-"""The server in a container, through docker compose. The container runs `python -m serving run`, the same launcher."""
+"""The server in a container, by docker compose. The container runs the same launcher: `python -m serving run`.
+
+The image holds an environment only; the repository is mounted into the container. Which variables the compose files
+read is in `compose`.
+"""
 
 import os
 import shutil
@@ -46,7 +50,10 @@ def has_gpu() -> bool:
 
 
 def compose(record: dict, arguments: list[str], output=None) -> subprocess.CompletedProcess:
-    """Run docker compose on this server's project, with the files and variables that it was started with."""
+    """Run docker compose on this server's project, with the files and variables that it was started with.
+
+    `output`: where it prints, or None for our own output. Raises Failure if there is no docker compose any more.
+    """
     client_cores = sorted(os.sched_getaffinity(0) - set(record["cores"]))
     variables = {
         "CROSSOVER_USER": ":".join(map(str, user())),

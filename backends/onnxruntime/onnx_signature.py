@@ -66,7 +66,10 @@ def tensors(nodes):
 
 
 def complete(config, session):
-    """Fill in what the native backend does: batching if every first axis is free, and the missing tensors."""
+    """Fill in what the native backend does: batching if every first axis is free, and the missing tensors.
+
+    Changes `config`. Raises ValueError if it asks for batches that the network cannot take.
+    """
     found = {"input": tensors(session.get_inputs()), "output": tensors(session.get_outputs())}
     shapes = [shape for kind in found.values() for _, shape in kind.values()]
     if all(shape and not isinstance(shape[0], int) for shape in shapes):
@@ -81,7 +84,10 @@ def complete(config, session):
 
 
 def entry(name, data_type, shape, batched):
-    """Return one tensor of a config; a scalar per sample has dims [1] there and no axis in the network."""
+    """Return one tensor of a config, from a network's type and shape.
+
+    A scalar per sample has dims [1] there and no axis in the network, hence the reshape.
+    """
     dims = [size if isinstance(size, int) else -1 for size in (shape[1:] if batched else shape)]
     scalar = {"reshape": {"shape": []}} if batched and not dims else {}
     return {"name": name, "data_type": data_type, "dims": dims or [1], **scalar}
