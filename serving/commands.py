@@ -15,7 +15,7 @@ from pathlib import Path
 from serving import ROOT, Failure, docker, local, smoke_test, state
 from serving.state import ASKED
 from serving.supervisor import Supervisor
-from serving.thread_plan import describe, format_cores, plan
+from serving.thread_plan import describe, format_cores, plan_threads
 from serving.triton_api import TritonAPI
 
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
@@ -187,7 +187,7 @@ def new_record(options, engine: str) -> dict:
         "engine": engine,
         **{key: getattr(options, key) for key in ASKED},
         "address": f"{near}:{options.http_port}",
-        "plan": plan(len(options.cores), options.slo),
+        "plan": plan_threads(len(options.cores), options.slo),
         "gpu": engine == "docker" and docker.has_gpu(),
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

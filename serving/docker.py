@@ -31,12 +31,12 @@ def obstacle() -> str | None:
         return "there is no docker command here"
     if not output_of("docker", "version", "--format", "{{.Server.Version}}", timeout=3):
         return "no Docker engine answers"
-    if not client():
+    if not compose_command():
         return "a Docker engine answers, but there is neither `docker compose` nor docker-compose"
     return None
 
 
-def client() -> list[str] | None:
+def compose_command() -> list[str] | None:
     """Return the command of docker compose that works here; None if there is none."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if output_of(*command, "version"):
@@ -75,7 +75,7 @@ def run_compose(
 
     Raises Failure if there is no docker compose any more.
     """
-    command = client()
+    command = compose_command()
     if command is None:
         raise Failure(f"{project} is a container, but docker compose is not here any more; install it")
     files = ["docker-compose.yml", *(["docker-compose.gpu.yml"] if gpu else [])]

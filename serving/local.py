@@ -72,7 +72,7 @@ def flags(record: dict, steps: Path) -> list[str]:
     ]
 
 
-def metrics(record: dict) -> str:
+def metrics_address(record: dict) -> str:
     """Return the address (host:port) at which a model of this server finds the server's metrics."""
     host = "127.0.0.1" if record["host"] == "0.0.0.0" else record["host"]
     return f"{host}:{record['metrics_port']}"
@@ -153,7 +153,7 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     program = wheel.tritonserver(state)
     check_ports(record)
     steps = model_loader.steps(record["weights"], state)
-    record["configs"] = model_loader.configurations(steps, record["plan"], metrics(record))
+    record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record))
     try:
         if log:
             log.unlink(missing_ok=True)

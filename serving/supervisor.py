@@ -55,7 +55,7 @@ class Supervisor:
         self.broken: dict[str, float] = {}  # models to be reloaded -> when that was noticed
         self.unseen = set(record["plan"])  # models that this supervisor has not seen ready yet
         self.configs = {model: json.loads(config) for model, config in record["configs"].items()}
-        self.hang_detector = HangDetector(local.metrics(record))
+        self.hang_detector = HangDetector(local.metrics_address(record))
         self.grace = max(RESCAN, record["slo"] / 1e3)  # seconds for an old stub to answer what it has accepted
 
     def watch(self, server: int) -> None:

@@ -17,7 +17,7 @@ SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1
 NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # step -> the one that its work is for
 
 
-def plan(cores: int, slo: int = SLO) -> dict[str, dict]:
+def plan_threads(cores: int, slo: int = SLO) -> dict[str, dict]:
     """Return the share of each model on a server with so many cores: `instances`, `threads`, `slo_ms`, `next`.
 
     `slo` is in ms; with 0 no model has one, and queues grow without bound. `next` is the step whose queue counts, too.

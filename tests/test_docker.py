@@ -20,7 +20,7 @@ from tests.conftest import launch, ports
 
 obstacle = docker.obstacle()
 needs_engine = pytest.mark.skipif(obstacle is not None, reason=str(obstacle))
-COMPOSE = docker.client()
+COMPOSE = docker.compose_command()
 
 
 @pytest.mark.skipif(COMPOSE is None, reason="neither `docker compose` nor docker-compose is installed")

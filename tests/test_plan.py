@@ -3,17 +3,17 @@
 import pytest
 
 from serving.model_loader import ENSEMBLES, STEPS, names
-from serving.thread_plan import NEXT, SLO, format_cores, plan, server_cores
+from serving.thread_plan import NEXT, SLO, format_cores, plan_threads, server_cores
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
 def test_no_model_gets_more_threads_than_the_server_has_cores(cores):
-    for share in plan(cores).values():
+    for share in plan_threads(cores).values():
         assert 1 <= share["instances"] * share["threads"] <= cores
 
 
 def test_the_plan_names_every_model_that_computes():
-    assert sorted(plan(1)) == names(STEPS)
+    assert sorted(plan_threads(1)) == names(STEPS)
 
 
 def test_only_a_server_with_native_backends_has_the_step_that_looks_before_dali():
@@ -22,7 +22,7 @@ def test_only_a_server_with_native_backends_has_the_step_that_looks_before_dali(
 
 
 def test_the_two_steps_of_a_pipeline_that_can_have_a_queue_have_one_slo():
-    shares = plan(2, slo=3000)
+    shares = plan_threads(2, slo=3000)
     for first, network in NEXT.items():
         assert shares[first]["next"] == network
         assert shares[first]["slo_ms"] == shares[network]["slo_ms"] == 3000
@@ -30,8 +30,8 @@ def test_the_two_steps_of_a_pipeline_that_can_have_a_queue_have_one_slo():
 
 
 def test_without_an_slo_nothing_is_bounded_and_with_one_no_thread_is_moved():
-    assert not any({"slo_ms", "next"} & share.keys() for share in plan(4, slo=0).values())
-    bounded, free = plan(4, SLO), plan(4, 0)
+    assert not any({"slo_ms", "next"} & share.keys() for share in plan_threads(4, slo=0).values())
+    bounded, free = plan_threads(4, SLO), plan_threads(4, 0)
     assert all(bounded[model].items() >= free[model].items() for model in free)
 
 

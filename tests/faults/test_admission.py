@@ -284,19 +284,19 @@ def test_an_instance_that_died_leaves_no_debts(server):
     here, so that Triton itself answers for the stub that dies."""
     ask = asker(server, server.metrics)
     assert ask(0.01) == "200"
-    owed = "crossover_kept_seconds", "crossover_kept_requests"
+    gauges = "crossover_kept_seconds", "crossover_kept_requests"
     name = ask.model
     processes = [each for each in psutil.Process(server.process.pid).children() if each.status() != "zombie"]
     [stub] = [process for process in processes if f"{name}_0" in " ".join(process.cmdline())]
     with ThreadPoolExecutor(1) as pool:
         dying = pool.submit(ask, 60)
-        while not hang_detector.total(page(server), owed, name):
+        while not hang_detector.total(page(server), gauges, name):
             time.sleep(0.05)
         stub.kill()
         assert "is not healthy" in dying.result() or "refused" in dying.result()
     server.http.unload_model(name)
     server.http.load_model(name)
-    assert hang_detector.total(page(server), owed, name) == 0
+    assert hang_detector.total(page(server), gauges, name) == 0
     assert ask(0.01) == "200"
 
 
