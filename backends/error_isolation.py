@@ -23,7 +23,7 @@ def answer_isolated(requests, accept, answer, refuse):
 
 
 def _answer_together_or_alone(accepted, answer, refuse):
-    """Return (index, response) pairs for (index, input) pairs."""
+    """Return (index, response) pairs for (index, input) pairs: from one run, or from one run for each if that fails."""
     if len(accepted) > 1:
         try:
             answers = answer([each for _, each in accepted])

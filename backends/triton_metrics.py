@@ -83,7 +83,10 @@ class Gauges:
         self.thread.start()
 
     def set(self, *values):
-        """Take new values, in the order of the gauges."""
+        """Take new values, in the order of the gauges.
+
+        They are sent in the background, and only where they changed notably.
+        """
         if values != self.values:
             self.values = values
             self.changed.set()

@@ -37,7 +37,10 @@ VARIANTS = {
 
 
 def load(server: Server, model: str, config: dict) -> None:
-    """Load `model` again with this configuration. Raises Failure if the server refuses it."""
+    """Load `model` again with this configuration, as the server's HTTP interface gives it.
+
+    Raises Failure if the server refuses it.
+    """
     server.admin_api.load(model, json.dumps(config))
 
 

@@ -1,5 +1,8 @@
 """Runs each client as a process of its own on the client's cores, and measures what that cost client and server.
 
+CPU time and memory of a client are what the kernel counted for its process (getrusage(2), by wait4). Those of the
+server are read before and after, and divided by the requests that the server counted meanwhile.
+
 A run's figures are a dict: `rate` (requests/s), `latency` (ms by percentile), `cpu_ms` (of the client, per request),
 `rss_mb`, and what `add_costs` adds.
 """
@@ -49,7 +52,10 @@ class Clients:
     folder: Path
 
     def run_crossover(self, load: str, *flags: object, watch: Watch | None = None) -> dict:
-        """Run our client with these flags of `benchmarks.crossover_client`."""
+        """Run our client with these flags of `benchmarks.crossover_client`.
+
+        `watch` is called twice a second, if it is given.
+        """
         command = [sys.executable, "-m", "benchmarks.crossover_client", self.server.url, load, *map(str, flags)]
         environment = {**os.environ, "TMPDIR": str(self.folder)}  # removed with the folder, also if it is killed
         done = self.run(load, command, environment, watch)
@@ -78,7 +84,10 @@ class Clients:
         return add_costs(figures, done)
 
     def run_h2load(self, load: str, rate: float, seconds: float) -> dict:
-        """Run h2load at `rate` requests/s, at constant intervals."""
+        """Run h2load at `rate` requests/s, at constant intervals, for `seconds`.
+
+        Its log has every request; the cost is that of all requests that the server counted.
+        """
         command = h2load.command(self.server.url, null_server.LOADS[load], self.folder, rate, seconds)
         done = self.run(load, command, dict(os.environ))
         cpu = (done.usage.ru_utime + done.usage.ru_stime) / done.requests
@@ -86,7 +95,10 @@ class Clients:
         return add_costs({"cpu_ms": cpu * 1e3, "rss_mb": done.usage.ru_maxrss / 1024, **figures}, done)
 
     def run(self, load: str, command: list[str], environment: dict, watch: Watch | None = None) -> FinishedProcess:
-        """Run a command to its end. Raises Failure if it fails, or if the server answered nothing to it."""
+        """Run a command to its end on the client's cores; kill it if we are interrupted.
+
+        Raises Failure with its last line if it fails, or if the server answered nothing to it.
+        """
         answered, cpu = self.count_answers(load), self.server.cpu_seconds()
         began, others = time.monotonic(), other_cpu_seconds(self.server)
         output = self.folder / "output"

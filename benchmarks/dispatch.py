@@ -91,7 +91,11 @@ def main() -> int:
 
 
 def table(server: Server, options: argparse.Namespace) -> None:
-    """Print a row for every arm, rate and repetition. Raises Unavailable at the first arm that got no answer."""
+    """Print a row for every arm, rate and repetition: lag in ms, and what became of the requests.
+
+    `fired off`: the rate at which requests were handed to a worker, relative to the rate offered. `stall`: the longest
+    time in ms for which gevent's hub stood still. Raises Unavailable at the first arm that got no answer.
+    """
     cores = host.others(server.cores)
     host.pin(cores)
     print(f"{host.cpu_model()}; client cores {cores}, server cores {server.cores}")

@@ -3,6 +3,9 @@
     python -m benchmarks.loadgen                              # ten minutes
     python -m benchmarks.loadgen --parts memory --minutes 60  # an hour
 
+It first finds each client's maximum rate for each payload, then compares latencies at a moderate rate that both offer
+easily, then measures our CPU and memory over rates and over time. Everything lies in reports/<time>/bench-loadgen.json.
+
 Client and server get one core each. Every run is a process of its own; the clients run in turns, in random order.
 """
 
@@ -36,7 +39,10 @@ PARTS = ("latency", "curve", "memory")
 
 
 def run_in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: random.Random) -> Runs:
-    """Run every subject `repetitions` times, each turn in an order that the dice choose; client -> its runs."""
+    """Run every subject `repetitions` times, each turn in an order that the dice choose; return client -> its runs.
+
+    Turns make the ratios within a turn robust: what disturbs the machine for a while meets all clients.
+    """
     runs: Runs = {subject: [] for subject in subjects}
     for _ in range(repetitions):
         for subject in dice.sample(list(subjects), len(subjects)):
@@ -96,7 +102,8 @@ def curve(clients: Clients, load: str, highest: float, seconds: float) -> list[R
 def memory(clients: Clients, load: str, rate: float, minutes: float) -> list[dict]:
     """Read our client's CPU and memory READINGS times during one long run, and print them.
 
-    CPU is counted from the first reading on, so that imports are left out.
+    CPU is counted from the first reading on, so that imports are left out. `rate` in requests/s; the rows have minutes,
+    requests, CPU ms per request since the row before, and MB.
     """
     readings: list[dict] = []
 
@@ -178,7 +185,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark and return its exit code; what was measured is written, whatever ended it."""
+    """Run the benchmark; what was measured is written, whatever ended it.
+
+    Returns 0, 1 if a client or the server failed, or 130 after Ctrl-C or SIGTERM.
+    """
     options = parse(arguments)
     client, server = split_cores()
     report = {"machine": host.describe(), "cores": {"client": client, "server": server}, "max": {}}

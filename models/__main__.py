@@ -51,7 +51,10 @@ def arguments(argv=None):
 
 
 def present(output, network):
-    """Return the provenance of a network whose files are all there; None for a part of them or a stand-in."""
+    """Return the provenance of a network whose files are all there; None for a part of them or a stand-in.
+
+    `output` is the folder of the artefacts; the provenance is the content of its provenance.json.
+    """
     beside = output / network / "provenance.json"
     if not beside.is_file() or not all((output / file).is_file() for file in artefacts.FILES[network]):
         return None
@@ -125,7 +128,10 @@ def export(python, network, source, seed, output):
 
 
 def run(options):
-    """Export the networks that are not there already. Raises Refused before any export if one cannot be had."""
+    """Export the networks that are not there already, with the weights that the options ask for.
+
+    Raises Refused before any export if one of them cannot be had.
+    """
     asked = []
     for network, given in options.checkpoints.items():
         origin = present(options.output, network)

@@ -38,7 +38,10 @@ def hub_problem(name):
 
 
 def fingerprint(directory):
-    """Return the revision of a checkpoint in a directory: a digest of its weights."""
+    """Return the revision of a checkpoint in a directory: `sha256:` and 16 digits of its weights' digest.
+
+    The weights are read in pieces of 1 MB, as they may be larger than memory.
+    """
     with (Path(directory) / "model.safetensors").open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):

@@ -30,7 +30,10 @@ RANDOM = "random weights: latency is valid, predictions are not"
 
 @dataclass(frozen=True)
 class Network:
-    """What the export needs to know of a network: its classes in transformers, its tensors, the files beside it."""
+    """What the export needs to know of a network: its classes in transformers, its tensors, the files beside it.
+
+    `settle(network, seed)` prepares random weights for inference; a checkpoint is loaded without it.
+    """
 
     architecture: type
     configuration: transformers.PretrainedConfig  # that of the checkpoint on the hub, for random weights
@@ -142,7 +145,7 @@ def load(network, source):
 
 
 def first_line(error):
-    """Return the first line of an exception's message, or its name if it has none."""
+    """Return the first line of an exception's message, or the exception's name if it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -204,6 +207,8 @@ def check(network, model, path):
 
 def run(name, given, seed, output):
     """Write the network, its provenance and the files beside it into the empty folder `output`.
+
+    Prints a line per phase: loading, exporting, checking.
 
     `given`: the directory of a checkpoint, an id of the hub, or None for random weights with this seed. Raises Refused.
     """

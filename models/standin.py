@@ -63,7 +63,10 @@ def wav2vec2():
 
 
 def network(name, nodes, weights, inputs, outputs):
-    """Return a checked ONNX model; floating-point weights become FP32, as are all inputs and outputs."""
+    """Return a checked ONNX model; floating-point weights become FP32, as are all inputs and outputs.
+
+    `weights`: name -> array; `inputs` and `outputs`: name -> shape, in which a text is the name of a free dimension.
+    """
     def tensors(shapes):
         return [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items()]
 

@@ -65,7 +65,11 @@ def num_threads(parameters):
 
 
 def check(config, serialized, pipeline):
-    """Raise ValueError, which names both sides, where the config differs from what the pipeline declares."""
+    """Raise ValueError, which names both sides, where the config differs from what the pipeline declares.
+
+    Compared are names of inputs, the number of outputs, and types and numbers of dimensions where the pipeline declares
+    them. `serialized` is what `pipeline` was made of.
+    """
     declared = sources(serialized)
     inputs = {tensor["name"]: tensor for tensor in config["input"]}
     outputs = config["output"]
@@ -128,7 +132,10 @@ def varint(message, at):
 
 
 def reason(error):
-    """Return DALI's error in one line: what it encountered, and in which operator; without tracebacks."""
+    """Return DALI's error in one line: what it encountered, and in which operator; without tracebacks.
+
+    Codes of nvImageCodec become words, as they mean nothing to a client.
+    """
     text = str(error)
     operator = re.search(r"operator `(?:nvidia\.dali\.)?([\w.]+)`", text)
     text = text.split("encountered:")[-1].split("Current pipeline object")[0].split("C++ context")[0]

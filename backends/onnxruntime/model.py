@@ -107,7 +107,7 @@ def merge(feeds):
 
 
 def response(outputs):
-    """Return the response with these outputs: name -> array."""
+    """Return the response with these outputs: name -> array, in the type that the network gave."""
     return pb.InferenceResponse([pb.Tensor(name, output) for name, output in outputs.items()])
 
 

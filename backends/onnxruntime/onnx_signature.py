@@ -56,7 +56,7 @@ def fits(tensor, data_type, shape, max_batch_size, exact):
 
 
 def text(data_type, shape):
-    """Return a type and a shape in words, e.g. `FP32 [?,3,224,224]`."""
+    """Return a type and a shape in one text, e.g. `FP32 [?,3,224,224]`."""
     return f"{data_type.removeprefix('TYPE_')} [{','.join('?' if size is None else str(size) for size in shape)}]"
 
 
