@@ -19,6 +19,7 @@ from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import tabulated
 from loadgen.samples.summary import summary
 from serving import Failure
@@ -52,9 +53,9 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed=3)
     sent = payloads.load(arm.workload)
     order = payloads.order(len(sent), len(schedule), seed=3)
-    OpenLoop(arm, server.url, lambda sample: None).run(np.zeros(3), order[:3], sent)  # warm-up
+    OpenLoop(arm, server.url, lambda sample: None).run(Plan(np.zeros(3), order[:3], sent))  # warm-up
     samples, before = [], server.statistics()
-    OpenLoop(arm, server.url, samples.append).run(schedule.times, order, sent)
+    OpenLoop(arm, server.url, samples.append).run(Plan(schedule.times, order, sent))
     records, reasons = tabulated(samples)
     result = summary(records, seconds, reasons)
     if result["errors"]:

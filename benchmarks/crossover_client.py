@@ -21,6 +21,7 @@ from common import address
 from loadgen import command
 from loadgen.arm import MODES, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.journal import Journal, read
 from loadgen.samples.sample import COMPLETED, STATUSES
 from workloads.payloads import Payload
@@ -81,7 +82,7 @@ def main() -> int:
         journal = Journal(Path(folder) / "samples.journal")
         loop = OpenLoop(arm, options.url, lambda sample: None, journal=journal)
         began = time.process_time()
-        loop.run(dues, np.zeros(count, np.uint32), payloads)
+        loop.run(Plan(dues, np.zeros(count, np.uint32), payloads))
         spent = time.process_time() - began
         journal.close()
         records, reasons = read(journal.path)

@@ -20,6 +20,7 @@ from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import positive
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, tabulated
 from loadgen.samples.summary import summary
 from serving.server import Server, Unavailable
@@ -51,10 +52,10 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
     sent = small(arm.workload) if rate > 100 else payloads.load(arm.workload)
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed)
     order = payloads.order(len(sent), len(schedule), seed)
-    OpenLoop(arm, url, lambda sample: None).run(schedule.times[:20], order, sent)  # warm-up
+    OpenLoop(arm, url, lambda sample: None).run(Plan(schedule.times[:20], order, sent))  # warm-up
     samples = []
     loop, cpu = OpenLoop(arm, url, samples.append, timeout=10), time.process_time()
-    loop.run(schedule.times, order, sent)
+    loop.run(Plan(schedule.times, order, sent))
     cpu = time.process_time() - cpu
     records, reasons = tabulated(samples)
     result = summary(records, seconds, reasons)

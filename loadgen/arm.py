@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen import clock
-from loadgen.transport import http
 from workloads.workload import Preprocessor, Target, Workload
 
 PLACEMENTS = ("client", "server")
@@ -76,8 +75,10 @@ class Arm:
         preprocess = as_it_is if self.placement == "server" else self.workload.libraries[self.chosen]()
         return slowed(preprocess, self.delay) if self.delay else preprocess
 
-    def request(self, tensor: np.ndarray) -> http.Request:
-        return http.request(self.target.model, self.target.input, tensor, self.target.outputs)
+    @property
+    def sends_payloads_unchanged(self) -> bool:
+        """Whether this arm's clients have nothing to compute."""
+        return self.placement == "server" and not self.delay
 
     @property
     def slug(self) -> str:

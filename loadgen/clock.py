@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from gevent.monkey import get_original
+from loadgen.real_threads import sleep  # gevent's would wake a greenlet, at the event loop's next millisecond
 
-sleep = get_original("time", "sleep")  # Locust's own would wake a greenlet, at the event loop's next millisecond
 PR_SET_TIMERSLACK = 29  # prctl(2)
 NAP = 0.1  # seconds: the longest that somebody who no longer wants to wait has to
 

@@ -19,7 +19,7 @@ from crossover.measurement.run_directory import FORMAT
 from crossover.report import html
 from loadgen import arrivals
 from loadgen.arm import PLACEMENTS
-from loadgen.samples import journal
+from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.samples.summary import summary
 from loadgen.samples.validity import Facts, judge
@@ -80,7 +80,7 @@ def block(directory: Path, workload: str, placement: str, round: int, seconds: f
     book, reasons = journal.read(path)
     result = summary(book, seconds, reasons)
     facts = Facts(cpu_share=0.1, hub_stall=0.01, complete=True, due=len(schedule))
-    journal.to_parquet(path, [f"{workload}-a", f"{workload}-b"])
+    parquet.to_parquet(path, [f"{workload}-a", f"{workload}-b"])
     made = trial.Block(
         workload=workload,
         arm=f"{workload} {placement} async:1",

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from loadgen.samples import journal
+from loadgen.samples import journal, parquet
 from loadgen.samples import sample as samples
 from loadgen.samples.sample import RECORD, STATUSES, Sample
 
@@ -67,17 +67,17 @@ def test_an_empty_journal_is_no_error(tmp_path):
     written(tmp_path / "samples.journal", []).close()
     records, reasons = journal.read(tmp_path / "samples.journal")
     assert (len(records), reasons) == (0, [""])
-    parquet = journal.to_parquet(tmp_path / "samples.journal")
-    assert len(journal.load(parquet)[0]) == 0
+    stored = parquet.to_parquet(tmp_path / "samples.journal")
+    assert len(parquet.load(stored)[0]) == 0
 
 
 @pytest.mark.parametrize("rows", [5, 65_536])
 def test_parquet_holds_the_same_and_replaces_the_journal(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(journal, "ROWS", rows)
+    monkeypatch.setattr(parquet, "ROWS", rows)
     path = tmp_path / "samples.journal"
     written(path, several()).close()
-    parquet = journal.to_parquet(path, ["a", "b", "c"], {"arm": "x"})
-    *read, payloads = journal.load(parquet)
+    stored = parquet.to_parquet(path, ["a", "b", "c"], {"arm": "x"})
+    *read, payloads = parquet.load(stored)
     assert same(read, several())
     assert payloads == ["a", "b", "c"]
     assert [file.name for file in tmp_path.iterdir()] == ["samples.parquet"]
@@ -85,8 +85,8 @@ def test_parquet_holds_the_same_and_replaces_the_journal(tmp_path, monkeypatch, 
 
 def test_the_parquet_file_says_what_its_columns_mean_in_words_that_any_reader_shows(tmp_path):
     written(tmp_path / "samples.journal", several()).close()
-    stored = pyarrow.parquet.read_table(journal.to_parquet(tmp_path / "samples.journal", ["a", "b", "c"]))
-    assert stored.column_names == list(journal.DOCUMENTED)
+    stored = pyarrow.parquet.read_table(parquet.to_parquet(tmp_path / "samples.journal", ["a", "b", "c"]))
+    assert stored.column_names == list(parquet.COLUMNS)
     assert set(stored.column_names) == set(RECORD.names)
     row = stored.to_pylist()[7]
     assert (row["payload"], row["status"], row["reason"]) == ("b", STATUSES[1], "reason, 3\u00e9")
@@ -95,9 +95,9 @@ def test_the_parquet_file_says_what_its_columns_mean_in_words_that_any_reader_sh
 def test_a_journal_that_cannot_be_converted_stays(tmp_path, monkeypatch):
     path = tmp_path / "samples.journal"
     written(path, several()).close()
-    monkeypatch.setattr(journal, "table", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(parquet, "make_table", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
-        journal.to_parquet(path)
+        parquet.to_parquet(path)
     assert same(journal.read(path), several())
     assert not list(tmp_path.glob("*.part"))
 

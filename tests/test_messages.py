@@ -47,5 +47,6 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
         "client preprocessing: cannot identify image file <_io.BytesIO object>",
     )
     body = json.dumps({"error": str(no_image())}).encode()
-    answers = [http.outcome(code, None, text, ()) for code in (400, 503) for text in (body, str(no_image()).encode())]
+    texts = body, str(no_image()).encode()
+    answers = [http.judge_answer(code, None, text, ()) for code in (400, 503) for text in texts]
     assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)

@@ -12,6 +12,7 @@ from gevent.pywsgi import WSGIServer
 
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Workers
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
 from workloads.payloads import Payload
@@ -49,8 +50,8 @@ def good(start, seconds: float = 0):
 
 def offer(url, dues, mode="async", workers=1, cap=512, timeout=5.0, placement="client", payload=PAYLOAD):
     record = []
-    loop = OpenLoop(Arm(WORKLOAD, placement, Mode(mode, workers, cap)), url, record.append, timeout)
-    loop.run(np.array(dues), np.zeros(len(dues), int), [payload])
+    loop = OpenLoop(Arm(WORKLOAD, placement, Mode(mode, workers, cap)), url, record.append, timeout, sleep=gevent.sleep)
+    loop.run(Plan(np.array(dues), np.zeros(len(dues), int), [payload]))
     return sorted(record, key=lambda sample: sample.index)
 
 
@@ -131,8 +132,8 @@ def test_preprocessing_runs_in_as_many_real_threads_as_there_are_workers():
     workload = Workload("toy", Target("m", "x"), Target("m", "x"), ("m",), {"numpy": lambda: slow}, (".bin",))
     record = []
     with server(good) as url:
-        loop = OpenLoop(Arm(workload, "client", Mode("async", 3)), url, record.append)
-        loop.run(np.zeros(3), np.zeros(3, int), [PAYLOAD])
+        loop = OpenLoop(Arm(workload, "client", Mode("async", 3)), url, record.append, sleep=gevent.sleep)
+        loop.run(Plan(np.zeros(3), np.zeros(3, int), [PAYLOAD]))
     assert len(seen) == 3
     assert threading.get_native_id() not in seen
     assert {s.status for s in record} == {COMPLETED}
@@ -179,10 +180,10 @@ def test_input_that_the_client_cannot_preprocess_fails_alone_with_the_reason():
 
 def test_an_interrupted_run_still_has_a_sample_for_every_due_time():
     record = []
-    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60)
+    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60, sleep=gevent.sleep)
     with server(lambda start: good(start, 3600)) as url:
         loop.url = url
-        running = gevent.spawn(loop.run, np.array([0.0, 0.1, 3600.0]), np.zeros(3, int), [PAYLOAD])
+        running = gevent.spawn(loop.run, Plan(np.array([0.0, 0.1, 3600.0]), np.zeros(3, int), [PAYLOAD]))
         while loop.fired < 2:
             gevent.sleep(0.01)
         running.kill()
@@ -200,10 +201,10 @@ def test_what_the_end_of_a_run_cuts_off_is_unfinished_and_has_not_failed(monkeyp
 
     monkeypatch.setattr(Workers, "close", close_and_wait)
     record = []
-    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60)
+    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60, sleep=gevent.sleep)
     with server(lambda start: good(start, 3600)) as url:
         loop.url = url
-        running = gevent.spawn(loop.run, np.array([0.0] * 20 + [3600.0]), np.zeros(21, int), [PAYLOAD])
+        running = gevent.spawn(loop.run, Plan(np.array([0.0] * 20 + [3600.0]), np.zeros(21, int), [PAYLOAD]))
         while loop.fired < 20 or not all(s.sent for s in list(loop._open.values())):
             gevent.sleep(0.01)
         running.kill()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from loadgen.samples.early_stopping import early_stopping, needed
 from loadgen.samples.sample import DROPPED, RECORD, STATUSES, TIMED_OUT, UNFINISHED
 from loadgen.samples.steady_state import trend
-from loadgen.samples.summary import early_stopping, needed, rates, summary
+from loadgen.samples.summary import rates, summary
 
 MS = 1_000_000
 REASONS = ("", "refused", "too late", "3 requests were in flight", "bad shape", "reset", "odd")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from loadgen.samples.sample import COMPLETED, FAILED, TIMED_OUT
 from loadgen.transport import http
+from loadgen.transport.message import COMPLETED, FAILED, TIMED_OUT, Outcome, Request
 
 JSON = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape":[1],"data":[1]}]}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON)
-REQUEST = http.request("m", "x", np.arange(4, dtype=np.float32), ("logits",))
+REQUEST = Request("m", "x", np.arange(4, dtype=np.float32), ("logits",))
+SIZE = 16 + http.write_head("m", "x", "<f4", (4,), ("logits",))[1]
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def saying(*pieces: bytes, pause: float = 0, linger: float = 0):
 def post(url, timeout=2.0, request=REQUEST):
     connection = http.Connection(url, timeout)
     try:
-        return connection.post(request, ("logits",))
+        return connection.post(request)
     finally:
         connection.close()
 
@@ -74,7 +75,7 @@ def post(url, timeout=2.0, request=REQUEST):
 def test_a_good_answer_is_completed_even_in_single_bytes():
     whole = HEAD + JSON
     with server(saying(*(whole[i : i + 1] for i in range(len(whole))))) as url:
-        assert post(url) == http.Outcome(COMPLETED, "", len(JSON))
+        assert post(url) == Outcome(COMPLETED, "", SIZE, len(JSON))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_server_that_dribbles_does_not_get_more_than_the_deadline():
 
 
 def test_a_server_that_does_not_read_times_out_the_sender():
-    large = http.request("m", "x", np.zeros(40_000_000, np.uint8), ("logits",))
+    large = Request("m", "x", np.zeros(40_000_000, np.uint8), ("logits",))
     with server(lambda connection: time.sleep(3)) as url:
         assert post(url, timeout=0.4, request=large).status == TIMED_OUT
 
@@ -134,7 +135,7 @@ def test_a_connection_that_the_server_closed_between_requests_is_made_anew_and_n
     with server(once, once) as url:
         connection = http.Connection(url, 2)
         for _ in range(2):
-            assert connection.post(REQUEST, ("logits",)).status == COMPLETED
+            assert connection.post(REQUEST).status == COMPLETED
             time.sleep(0.1)
         connection.close()
     assert len(seen) == 2
@@ -147,7 +148,7 @@ def test_one_connection_serves_many_requests():
 
     with server(often) as url:
         connection = http.Connection(url, 2)
-        assert {connection.post(REQUEST, ("logits",)).status for _ in range(20)} == {COMPLETED}
+        assert {connection.post(REQUEST).status for _ in range(20)} == {COMPLETED}
         connection.close()
 
 
@@ -161,7 +162,7 @@ def test_the_bytes_on_the_wire_are_those_that_tritonclient_would_send(tensor):
 
     for view in (tensor, np.asfortranarray(tensor), np.repeat(tensor, 2, axis=0)[::2]):
         with server(once) as url:
-            assert post(url, request=http.request("m", "x", view, ("logits",))).status == COMPLETED
+            assert post(url, request=Request("m", "x", view, ("logits",))).status == COMPLETED
     own = InferInput("x", [1, *tensor.shape], {"f": "FP32", "u": "UINT8"}[tensor.dtype.kind])
     own.set_data_from_numpy(tensor[None])
     body, size = InferenceServerClient.generate_request_body([own], outputs=[InferRequestedOutput("logits")])
@@ -177,13 +178,13 @@ def test_closing_from_another_thread_wakes_the_one_that_waits():
         connection = http.Connection(url, 60)
         threading.Timer(0.2, connection.close).start()
         begun = time.monotonic()
-        assert connection.post(REQUEST, ("logits",)).status == FAILED
+        assert connection.post(REQUEST).status == FAILED
         assert time.monotonic() - begun < 8
 
 
 def test_an_answer_shorter_than_its_header_says_is_no_answer():
     header = b'{"outputs":[{"name":"logits","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
     n = len(header)
-    outcome = http.outcome(200, str(n), header + b"1234", ("logits",))
+    outcome = http.judge_answer(200, str(n).encode(), header + b"1234", ("logits",))
     assert (outcome.status, outcome.reason) == (FAILED, f"the answer has {n + 4} bytes, its header says {n + 8}")
-    assert http.outcome(200, str(len(header)), header + b"12345678", ("logits",)).status == COMPLETED
+    assert http.judge_answer(200, str(len(header)).encode(), header + b"12345678", ("logits",)).status == COMPLETED

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from crossover.experiments.capacity.search import ALLOWED
 from loadgen.arrivals import Arrivals, Gamma, Video
-from loadgen.samples.summary import needed
+from loadgen.samples.early_stopping import needed
 
 CAMERAS = 16
 CVS = (0, 1, 2, 4)

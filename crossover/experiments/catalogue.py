@@ -12,7 +12,7 @@ from crossover.experiments.sweep import result as sweep_result
 from crossover.report import curves
 from crossover.report.plots import VARIABLES
 from loadgen.arm import PLACEMENTS
-from loadgen.samples.summary import needed
+from loadgen.samples.early_stopping import needed
 
 SENTENCES: dict[str, Callable] = {
     "capacity": capacity_result.sentences,

@@ -24,6 +24,7 @@ from crossover.measurement import host
 from loadgen import arrivals
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
 from serving.server import Server, Unavailable
 from serving.temporary_server import temporary_server
@@ -86,7 +87,9 @@ def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float, every: bo
     Raises Unavailable if not one was answered, or not `every` one: of that there are no figures.
     """
     samples, sent = [], payloads.load(arm.workload)
-    OpenLoop(arm, server.url, samples.append, timeout).run(times, payloads.order(len(sent), len(times), 1), sent)
+    OpenLoop(arm, server.url, samples.append, timeout).run(
+        Plan(times, payloads.order(len(sent), len(times), 1), sent)
+    )
     records, reasons = tabulated(samples)
     failed = records[records["status"] != STATUSES.index(COMPLETED)]
     if len(failed) == len(records) or (every and len(failed)):

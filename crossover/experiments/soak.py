@@ -29,6 +29,7 @@ from crossover.measurement import host
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED
 from serving import ROOT, Failure, local
 from serving.server import Server, Unavailable
@@ -38,6 +39,7 @@ from serving.triton_api import TritonAPI
 from workloads import payloads
 from workloads.workload import WORKLOADS
 
+gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # main handles Ctrl-C, no traceback
 BAD = 0.2  # of the requests carry a damaged file
 KILL = 60.0  # seconds between two killed stubs, the first after half of that
 TIMEOUT = 10.0  # seconds of a request
@@ -164,8 +166,9 @@ class Soak:
         for number, (name, workload) in enumerate(WORKLOADS.items()):
             dues = arrivals.parse(f"poisson:rate={self.rate}").schedule(seconds, seed + number).times
             sent, order = mixed(good[name], len(dues), seed + number)
-            loop = OpenLoop(Arm(workload, "server", Mode("async")), server.url, self.recorder(name), TIMEOUT)
-            self.runs.append((loop, dues, order, sent))
+            arm = Arm(workload, "server", Mode("async"))
+            loop = OpenLoop(arm, server.url, self.recorder(name), TIMEOUT, sleep=gevent.sleep)
+            self.runs.append((loop, Plan(dues, order, sent)))
 
     def recorder(self, name: str):
         return lambda sample: self.minute.add(name, sample)
@@ -174,7 +177,7 @@ class Soak:
         """To the end, or until Ctrl-C; what is on its way then counts as unfinished.
 
         Raises Unavailable if the server answers nothing in the end."""
-        running = [gevent.spawn(loop.run, dues, order, sent) for loop, dues, order, sent in self.runs]
+        running = [gevent.spawn(loop.run, plan) for loop, plan in self.runs]
         self.began = time.monotonic()
         others = [gevent.spawn(self.report), *([gevent.spawn(self.hurt)] if self.kills else [])]
         try:

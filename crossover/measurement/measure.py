@@ -2,16 +2,18 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from crossover.measurement.server_statistics import difference
 from crossover.measurement.trial import Block
-from loadgen import interrupts
+from loadgen import interrupts, real_threads
 from loadgen.arm import Arm
 from loadgen.arrivals import Schedule
 from loadgen.client.open_loop import OpenLoop
-from loadgen.samples import journal
+from loadgen.client.plan import Plan
+from loadgen.samples import journal, parquet
 from loadgen.samples.summary import summary
 from loadgen.samples.validity import Facts, judge
 from serving.server import Server, Unavailable
@@ -29,9 +31,11 @@ def measure(
     attempt: int = 1,
     percentile: float = 50,
     timeout: float = 30.0,
+    sleep: Callable[[float], object] = real_threads.sleep,
 ) -> Block:
     """Run it and write it down as `path`.parquet and `path`.json; `cores` are the client's, `turn` the round's number.
 
+    `sleep` waits while the load goes on, and ends it by raising an exception; see `Loop`.
     The payloads' order follows from the schedule's seed. The verdict vouches for latency's `percentile`. If it is
     interrupted, the block is written, too, as incomplete, before the exception goes on.
     Raises Unavailable where the server is gone before anything was sent, OSError where the disk is full.
@@ -40,11 +44,11 @@ def measure(
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
     before = server.statistics()
     kept = journal.Journal(path.with_suffix(".journal"))
-    loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept)
+    loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept, sleep)
     gpu, server_cpu, wall = server.gpu(), server.cpu_seconds(), time.monotonic()
     complete = False
     try:
-        loop.run(schedule.times, order, sent)
+        loop.run(Plan(schedule.times, order, sent))
         complete = True
     finally:
         with interrupts.held():
@@ -63,7 +67,7 @@ def measure(
             result = summary(records, schedule.seconds, reasons)
             facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
             del records  # a map of the file that goes now
-            journal.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
+            parquet.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
             block = Block(
                 workload=arm.workload.name,
                 arm=str(arm),

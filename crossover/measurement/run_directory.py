@@ -6,11 +6,9 @@ from pathlib import Path
 
 from crossover.measurement import trial
 from crossover.measurement.trial import Block
+from loadgen.samples.sample import FORMAT
 
 BENCH = "bench"
-FORMAT = 2
-"""Of run.json. 1 did not say which experiment it belongs to."""
-
 
 def make_name(kind: str = BENCH) -> str:
     """The time now, and the experiment unless it is bench."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common import atomic_write
-from loadgen.samples import journal
+from loadgen.samples import parquet
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.steady_state import Run
 from loadgen.samples.validity import UNANSWERED
@@ -49,7 +49,7 @@ class Block:
     @cached_property
     def told(self) -> tuple[np.ndarray, list[str], list[str]]:
         """(records, texts of their reasons, names of payloads)."""
-        return journal.load(self.path.with_suffix(".parquet"))
+        return parquet.load(self.path.with_suffix(".parquet"))
 
     @property
     def records(self) -> np.ndarray:

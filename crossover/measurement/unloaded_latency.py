@@ -4,6 +4,7 @@ import numpy as np
 
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import Sample, tabulated
 from loadgen.samples.summary import summary
 from serving.server import Server, Unavailable
@@ -23,7 +24,7 @@ def back_to_back(server: Server, workload: Workload, library: str, sent: list[pa
         arm = Arm(workload, placement, Mode("sequential"), library)
         for _ in ("warm-up", "measured"):
             samples: list[Sample] = []
-            OpenLoop(arm, server.url, samples.append).run(np.zeros(len(sent)), order, sent)
+            OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(sent)), order, sent))
         records, reasons = tabulated(samples)
         found = summary(records, 1, reasons)
         if found["errors"]:

@@ -14,8 +14,8 @@ from crossover.measurement.trial import Block
 from crossover.report import plots
 from crossover.report.provenance import banners, listed, offered, servers
 from loadgen.arm import PLACEMENTS
+from loadgen.samples.early_stopping import needed
 from loadgen.samples.sample import STATUSES
-from loadgen.samples.summary import needed
 
 NAME = "report.html"
 P99_NEEDS = needed(99)

@@ -5,64 +5,64 @@ seen. A request is due when its user sends it.
 """
 
 import itertools
-import time
-from collections.abc import Sequence
 
-import numpy as np
-
-from loadgen.client.open_loop import OpenLoop, Over, undisturbed
-from loadgen.client.worker_threads import Client, start_thread
-from loadgen.interrupts import held
+from loadgen.client.loop import Loop, Over
+from loadgen.client.plan import Plan
+from loadgen.client.worker_threads import Client
+from loadgen.real_threads import start_thread
 from loadgen.samples.sample import Sample
 from loadgen.transport.http import Connection
-from workloads.payloads import Payload
+from workloads.workload import Preprocessor
 
 
-class ClosedLoop(OpenLoop):
-    """Each user is a thread that does everything itself, so the arm's mode plays no part."""
+class ClosedLoop(Loop):
+    """An arm that `users` ask for `seconds`; each thinks for `think` seconds between an answer and the next request.
 
-    def run(
-        self,
-        users: int,
-        think: float,
-        seconds: float,
-        order: np.ndarray,
-        payloads: Sequence[Payload],
-        start: int | None = None,
-        indices: range | None = None,
-    ) -> None:
-        """`users` and `think` (seconds) as in `arrivals.Closed`; requests are numbered by `indices`, an endless range
-        if need be. Requests that are in flight after `seconds` are waited for."""
-        client = Client(self.arm, self._now)
-        numbers = iter(itertools.count() if indices is None else indices)
-        threads = [(client, self.arm.preprocessor(), Connection(self.url, self.timeout)) for _ in range(users)]
-        self._at_work = users
+    Each user is a thread that does everything itself, so the arm's mode plays no part. Of several processes each has
+    its share of the users, by the plan's stripes. Requests that are in flight after `seconds` are waited for.
+    """
+
+    def __init__(self, users: int, think: float, seconds: float, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.users, self.think, self.seconds = users, think, seconds
+
+    def _prepare(self, plan: Plan) -> None:
+        self._client = Client(self.arm, self._now)
+        self._numbers = itertools.count(plan.first, plan.stride)
+        self._connections = [
+            Connection(self.url, self.timeout) for _ in range(plan.first, self.users, plan.stride)
+        ]
+        self._preprocessors = [self.arm.preprocessor() for _ in self._connections]
+        self._users_at_work = len(self._connections)
+
+    def _start_threads(self, plan: Plan) -> None:
+        for preprocess, connection in zip(self._preprocessors, self._connections, strict=True):
+            start_thread(self._use, (plan, preprocess, connection))
+
+    def _is_complete(self) -> bool:
+        return not self._users_at_work and not self._open
+
+    def _last_due(self, plan: Plan) -> float:
+        return self.seconds
+
+    def _close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def _use(self, plan: Plan, preprocess: Preprocessor, connection: Connection) -> None:
+        """Send one request after the other, as the thread of one user, until the time is over."""
+        end = round(self.seconds * 1e9)
         try:
-            with undisturbed():
-                self._start = time.monotonic_ns() if start is None else start
-                for each in threads:
-                    start_thread(self._use, (*each, think, seconds, numbers, order, payloads))
-                end = self._start / 1e9 + seconds + self.timeout + 1
-                self._collect(lambda: not self._at_work and not self._open, end)
-        finally:
-            with held():
-                self._over = True
-                for _, _, connection in threads:
-                    connection.close()
-                self._give_up()
-
-    def _use(self, client, preprocess, connection, think, seconds, numbers, order, payloads) -> None:
-        try:
-            self._until(0)
-            while (now := self._now()) < seconds * 1e9:
-                index = next(numbers)
-                payload = int(order[index % len(order)])
-                sample = self._open[index] = Sample(index, payload, due=now, fired=now)
-                if request := client.prepare(preprocess, sample, payloads[payload]):
-                    client.exchange(connection, sample, request)
+            self._sleep_until(0)
+            while (now := self._now()) < end:
+                index = next(self._numbers)
+                number = plan.payload_number(index)
+                sample = self._open[index] = Sample(index, number, due=now, fired=now)
+                if request := self._client.prepare(preprocess, sample, plan.payloads[number]):
+                    self._client.exchange(connection, sample, request)
                 self._finish(sample)
-                self._until(min(self._now() + round(think * 1e9), round(seconds * 1e9)))
+                self._sleep_until(min(self._now() + round(self.think * 1e9), end))
         except Over:
             pass
         with self._lock:
-            self._at_work -= 1
+            self._users_at_work -= 1

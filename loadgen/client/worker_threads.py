@@ -1,63 +1,67 @@
 """The client's OS threads: they preprocess, send, and wait for the answer.
 
-Real ones with real queues, also under Locust, whose monkey-patching turns the standard library's into greenlets: a
-slow image in one of them holds up neither the pacer nor the web page.
+They are real threads with real queues, also under Locust (see `loadgen/real_threads.py`): a slow image in one of them
+holds up neither the pacer nor the web page.
 """
 
-from _queue import SimpleQueue  # gevent patches the one in `queue`
 from collections.abc import Callable
 
-from gevent.monkey import get_original
+import numpy as np
 
 from common.messages import first_line
 from loadgen.arm import Arm
+from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import DROPPED, FAILED, Sample
-from loadgen.transport.http import Connection, Request
+from loadgen.transport.http import Connection
+from loadgen.transport.message import Request
 from workloads.payloads import Payload
 from workloads.workload import Preprocessor
 
-start_thread, allocate_lock = get_original("_thread", ["start_new_thread", "allocate_lock"])
-
 
 class Client:
-    """What one request takes of a thread. `now` gives the run's time in ns."""
+    """The two steps of a request, which note their instants in its sample; `now` gives the run's time in ns."""
 
     def __init__(self, arm: Arm, now: Callable[[], int]):
         self.arm, self._now = arm, now
 
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
-        sample.began = self._now()
+        """Turn a payload into a request. Return None if that failed; the sample then says why."""
+        sample.began, target = self._now(), self.arm.target
         try:
-            request = self.arm.request(preprocess(payload.encoded))
+            tensor = np.asarray(preprocess(payload.encoded), order="C")
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
         sample.prepared = self._now()
-        sample.bytes_up = request.size
-        return request
+        return Request(target.model, target.input, tensor, target.outputs)
 
     def exchange(self, connection: Connection, sample: Sample, request: Request) -> None:
+        """Send the request, wait for its outcome, and note it."""
         sample.sent = self._now()
-        outcome = connection.post(request, self.arm.target.outputs)
+        outcome = connection.post(request)
         sample.done = self._now()
-        sample.status, sample.reason, sample.bytes_down = outcome.status, outcome.reason, outcome.bytes_down
+        sample.bytes_up, sample.bytes_down = outcome.bytes_up, outcome.bytes_down
+        sample.status, sample.reason = outcome.status, outcome.reason
 
 
 class Workers:
-    """`put` hands a sample and its payload to the arm's workers; `finish(sample)` is called in one of their threads.
+    """The threads of an arm. `put` hands them a sample and its payload; one of them calls `finish(sample)` at its end.
 
-    Preprocessors are made here, so that no request pays for an import or for building a graph.
+    Modes sequential and threads have as many threads as workers, and each does the whole of a request. In mode async
+    the workers only preprocess, and a sender, one thread with a connection of its own, takes each request from there;
+    senders are started as they are needed, up to the cap. Preprocessors are made here, so that no request pays for an
+    import or for building a graph.
     """
 
     def __init__(self, client: Client, url: str, timeout: float, finish: Callable[[Sample], None]):
         self._client, self._mode, self._url, self._timeout, self._finish = client, client.arm.mode, url, timeout, finish
-        self._jobs, self._ready, self._lock = SimpleQueue(), SimpleQueue(), allocate_lock()
+        self._jobs, self._ready, self._lock = SimpleQueue(), SimpleQueue(), Lock()
         self._in_flight = self._senders = self._idle = 0
         self._closed = False
         self._connections: list[Connection] = []
         self._async, self._direct = self._mode.name == "async", False
-        if self._async and client.arm.placement == "server" and not client.arm.delay:
-            self._direct, self._preparing = True, []  # nothing to preprocess: each sender builds its own request
+        if self._async and client.arm.sends_payloads_unchanged:
+            self._direct, self._preparing = True, []  # each sender makes its own requests
             return
         self._preparing = [client.arm.preprocessor() for _ in range(self._mode.workers)]
         work = self._prepare_only if self._async else self._prepare_and_exchange
@@ -65,7 +69,7 @@ class Workers:
             start_thread(work, (preprocess,))
 
     def put(self, sample: Sample, payload: Payload) -> None:
-        """Never waits. In mode async an arrival above the cap is dropped here, and counted."""
+        """Hand an arrival over without waiting. In mode async one above the cap is dropped here, and counted."""
         if self._async:
             with self._lock:
                 self._in_flight += (free := self._in_flight < self._mode.cap)
@@ -75,12 +79,12 @@ class Workers:
                 return
         if self._direct:
             self._ready.put((sample, payload))
-            self._staff()
+            self._add_sender_if_needed()
         else:
             self._jobs.put((sample, payload))
 
     def close(self) -> None:
-        """End the threads; those that wait for an answer give up."""
+        """End the threads, and wake those that wait for an answer by closing their connections."""
         self._closed = True
         for _ in self._preparing:
             self._jobs.put(None)
@@ -91,7 +95,8 @@ class Workers:
                 connection.close()
 
     def _prepare_and_exchange(self, preprocess: Preprocessor) -> None:
-        connection = self._connection()
+        """Do whole requests, one after the other, as a worker's thread of modes sequential and threads."""
+        connection = self._connect()
         while (job := self._jobs.get()) and not self._closed:
             sample, payload = job
             if request := self._client.prepare(preprocess, sample, payload):
@@ -99,16 +104,17 @@ class Workers:
             self._finish(sample)
 
     def _prepare_only(self, preprocess: Preprocessor) -> None:
+        """Preprocess, and hand the requests to the senders, as a worker's thread of mode async."""
         while (job := self._jobs.get()) and not self._closed:
             sample, payload = job
             if request := self._client.prepare(preprocess, sample, payload):
                 self._ready.put((sample, request))
-                self._staff()
+                self._add_sender_if_needed()
             else:
-                self._over(sample)
+                self._finish_in_flight(sample)
 
-    def _staff(self) -> None:
-        """One more sender if none is free: a thread and a connection for each request in flight."""
+    def _add_sender_if_needed(self) -> None:
+        """Start another sender if none is free: each request in flight has a thread and a connection."""
         with self._lock:
             self._idle -= 1
             if self._idle < 0:
@@ -117,23 +123,25 @@ class Workers:
                 start_thread(self._send_only, ())
 
     def _send_only(self) -> None:
-        connection, preprocess = self._connection(), self._client.arm.preprocessor() if self._direct else None
+        """Send requests and wait for their answers, as a sender's thread of mode async."""
+        connection, preprocess = self._connect(), self._client.arm.preprocessor() if self._direct else None
         while (job := self._ready.get()) and not self._closed:
             sample, request = job
             if preprocess:
                 request = self._client.prepare(preprocess, sample, request)
             if request:
                 self._client.exchange(connection, sample, request)
-            self._over(sample)
+            self._finish_in_flight(sample)
             with self._lock:
                 self._idle += 1
 
-    def _over(self, sample: Sample) -> None:
+    def _finish_in_flight(self, sample: Sample) -> None:
         with self._lock:
             self._in_flight -= 1
         self._finish(sample)
 
-    def _connection(self) -> Connection:
+    def _connect(self) -> Connection:
+        """Make a connection that `close` will close."""
         connection = Connection(self._url, self._timeout)
         with self._lock:
             self._connections.append(connection)

@@ -15,7 +15,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from loadgen.client.open_loop import ENDED, never_fired
+from loadgen.client.loop import ENDED
 from loadgen.locust_plugin.run_recorder import Report
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
@@ -168,8 +168,9 @@ class Master:
             return
         missing = np.flatnonzero(~self._seen)
         lost = np.isin(missing % max(1, len(self._workers)), dead)
+        plan = settings.plan()
         for indices, reason in ((missing[lost], "its worker died"), (missing[~lost], ENDED)):
-            report.journal.extend(never_fired(settings.dues, settings.order(), indices), reason)
+            report.journal.extend(plan.make_unsent_records(indices), reason)
 
 
 def busiest(workers: list[Facts]) -> float | None:

@@ -8,6 +8,8 @@ from common import address
 from loadgen import arrivals
 from loadgen.arm import MODES, PLACEMENTS, Arm, Mode
 from loadgen.arrivals.checks import positive
+from loadgen.client.plan import Plan
+from loadgen.samples.sample import FORMAT
 from workloads import payloads
 from workloads.workload import Workload
 
@@ -78,8 +80,13 @@ class Settings:
         n = 100_000 if self.schedule is None else len(self.schedule)
         return payloads.order(len(self.payloads), n, self.seed)
 
+    def plan(self) -> Plan:
+        """What this run sends, all of it."""
+        return Plan(np.empty(0) if self.dues is None else self.dues, self.order(), self.payloads)
+
     def described(self) -> dict:
         return {
+            "format": FORMAT,
             "arm": str(self.arm),
             "arrivals": str(self.process),
             "seconds": self.seconds,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from common import atomic_write
 from loadgen import interrupts
-from loadgen.client.open_loop import OpenLoop
+from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import Live
 from loadgen.locust_plugin.options import Settings
-from loadgen.samples import journal
+from loadgen.samples import journal, parquet
 from loadgen.samples.sample import Sample, sentence
 from loadgen.samples.summary import summary
 from loadgen.samples.validity import Facts, Verdict, judge
@@ -28,7 +28,7 @@ class Meter:
     wall: float = field(default_factory=time.monotonic)
     cpu: float = field(default_factory=time.process_time)
 
-    def facts(self, loop: OpenLoop, complete: bool, closed: bool) -> Facts:
+    def facts(self, loop: Loop, complete: bool, closed: bool) -> Facts:
         wall = max(time.monotonic() - self.wall, 1e-9)
         cores = sorted(os.sched_getaffinity(0))
         share = (time.process_time() - self.cpu) / wall / len(cores)
@@ -76,7 +76,7 @@ class Report:
         for line in str(verdict).splitlines():
             log.log(logging.INFO if verdict.valid else logging.WARNING, line)
         atomic_write.write_json(self.directory / "summary.json", {**self._described, **result, **verdict.as_dict()})
-        log.info("samples: %s", journal.to_parquet(self.journal.path, self._described["payloads"], self._described))
+        log.info("samples: %s", parquet.to_parquet(self.journal.path, self._described["payloads"], self._described))
         return verdict
 
 

@@ -18,6 +18,7 @@ from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, WorkerRunner
 
 from loadgen import command, interrupts
 
+gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # who catches Ctrl-C says so, not the hub
 log = logging.getLogger("crossover")
 GRACE = 5.0  # seconds in which a worker that was signalled waits for its master, which may end the run for all
 

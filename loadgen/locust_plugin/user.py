@@ -7,6 +7,7 @@ for the one user and ends the run when every arrival has its sample.
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -112,19 +113,18 @@ class OpenLoopUser(User):
 
     def run_loop(self, settings: Settings, record, journal: Journal, share: distributed.Share | None = None):
         """Offer it all, or this process's share of it."""
-        index, count, start = (share.index, share.count, share.start) if share else (0, 1, None)
         host = self.environment.host or self.host
-        closed = settings.schedule is None
-        self.meter = Meter(start / 1e9) if start else Meter()
-        self.loop = (ClosedLoop if closed else OpenLoop)(settings.arm, host, record, settings.timeout, journal)
-        if closed:
-            users = len(range(index, int(settings.process.users), count))
-            numbers = range(index, sys.maxsize, count)
-            order = settings.order()
-            self.loop.run(users, settings.process.think, settings.seconds, order, settings.payloads, start, numbers)
+        client = settings.arm, host, record, settings.timeout, journal, gevent.sleep
+        plan = settings.plan()
+        if share:
+            plan = replace(plan, start=share.start, first=share.index, stride=share.count)
+        self.meter = Meter(plan.start / 1e9) if plan.start else Meter()
+        if settings.schedule is None:
+            process = settings.process
+            self.loop = ClosedLoop(int(process.users), process.think, settings.seconds, *client)
         else:
-            mine = range(index, len(settings.schedule), count)
-            self.loop.run(settings.dues, settings.order(), settings.payloads, start, mine)
+            self.loop = OpenLoop(*client)
+        self.loop.run(plan)
         return self.facts(True)
 
     def facts(self, complete: bool):

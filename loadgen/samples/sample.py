@@ -3,6 +3,8 @@
 Instants are monotonic nanoseconds from the start of the run. Latency is counted from the *due* time,
 as MLPerf LoadGen and wrk2 do, so a late dispatch or a full queue is charged to the system and not
 forgotten; the service time, counted from when a worker took the request up, is shown beside it.
+
+Samples lie above `arrivals` and `transport`, whose outcomes they keep, and below `client`, which makes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,28 +12,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COMPLETED, FAILED, REJECTED, TIMED_OUT, DROPPED, UNFINISHED = STATUSES = (
-    "completed",  # answered, and the answer holds the outputs that were asked for
-    "failed",  # refused, broken, or answered with something else
-    "rejected",  # the server said 503: its queue was full
-    "timed out",  # no answer within the deadline
-    "dropped",  # never sent: the cap on requests in flight was reached
-    "unfinished",  # still waiting or in flight when the run ended
-)
+from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT
+
+DROPPED = "dropped"  # never sent: the cap on requests in flight was reached
+UNFINISHED = "unfinished"  # still waiting or in flight when the run ended
+STATUSES = (COMPLETED, FAILED, REJECTED, TIMED_OUT, DROPPED, UNFINISHED)
+FORMAT = 3
+"""The version of the files that a run leaves: samples, summary.json, run.json. Before 3, an instant that never came was
+0 in the samples' file, whose rows were in no order, and the rates went by two clocks."""
 
 
 @dataclass(slots=True)
 class Sample:
-    """One arrival. An instant that was never reached is 0."""
+    """One arrival. An instant that never came is 0."""
 
     index: int  # in the schedule of the whole run, however many processes share it
     payload: int  # which of the run's payloads
     due: int
     fired: int = 0  # the pacer handed it over
     began: int = 0  # a worker took it up
-    prepared: int = 0  # preprocessed and serialised
+    prepared: int = 0  # preprocessed
     sent: int = 0  # about to be written to the socket
-    done: int = 0  # the whole answer is here
+    done: int = 0  # the whole answer is here, or none will come
     status: str = UNFINISHED
     bytes_up: int = 0
     bytes_down: int = 0
@@ -39,7 +41,7 @@ class Sample:
 
     @property
     def latency(self) -> float:
-        """Seconds from the due time to the answer."""
+        """Seconds from the due time to the outcome."""
         return (self.done - self.due) / 1e9
 
 
@@ -53,7 +55,7 @@ RECORD = np.dtype(
 
 
 def tabulated(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
-    """(records, texts of their reasons) of samples in memory."""
+    """Return samples that are in memory as (records, texts of their reasons)."""
     reasons = list(dict.fromkeys(["", *(sample.reason for sample in samples)]))
     records = np.zeros(len(samples), RECORD)
     for name in RECORD.names:
@@ -64,10 +66,11 @@ def tabulated(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
 
 
 def books(records: np.ndarray) -> dict[str, int]:
-    """How many arrivals ended in each status, plus `scheduled`; every status is named, also at zero."""
+    """Count the arrivals that ended in each status, and all of them as `scheduled`; a status without any is 0."""
     counts = np.bincount(records["status"], minlength=len(STATUSES)).tolist()
     return {"scheduled": len(records), **dict(zip(STATUSES, counts, strict=True))}
 
 
 def sentence(balance: Mapping[str, int]) -> str:
+    """Write what `books` counts as one line, a sum."""
     return f"scheduled {balance['scheduled']} = " + " + ".join(f"{s} {balance[s]}" for s in STATUSES)

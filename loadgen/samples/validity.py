@@ -7,9 +7,9 @@ or what was measured, its limit, and what to change.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from loadgen.samples.early_stopping import needed
 from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
 from loadgen.samples.steady_state import Run, pooled_backlog
-from loadgen.samples.summary import needed
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples import journal
 from loadgen.samples.sample import COMPLETED, FAILED, STATUSES, UNFINISHED
 from serving import Failure, docker, local, smoke_test
@@ -60,8 +61,9 @@ def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=None) -> dic
     told, running = {name: [] for name in WORKLOADS}, []
     count = round(seconds * rate)
     for name, record in told.items():
-        loop = OpenLoop(Arm(WORKLOADS[name], "server", Mode("async")), url, record.append, DEADLINE)
-        running.append(gevent.spawn(loop.run, np.arange(count) / rate, np.zeros(count, int), SENT[name]))
+        loop = OpenLoop(Arm(WORKLOADS[name], "server", Mode("async")), url, record.append, DEADLINE, sleep=gevent.sleep)
+        plan = Plan(np.arange(count) / rate, np.zeros(count, int), SENT[name])
+        running.append(gevent.spawn(loop.run, plan))
 
     def act():
         while not all(COMPLETED in statuses(record) for record in told.values()):
@@ -202,8 +204,9 @@ def test_down_lets_requests_in_flight_finish_and_refuses_new_ones(mortal):
     photograph = payloads.photographs(widths=(1920,))[:1]
     dues = np.concatenate([np.zeros(40), np.arange(1, 5, 0.1)])  # a backlog, and then more
     record, downs = [], []
-    loop = OpenLoop(Arm(WORKLOADS["image"], "server", Mode("async")), mortal.url, record.append, 30)
-    running = gevent.spawn(loop.run, dues, np.zeros(len(dues), int), photograph)
+    arm = Arm(WORKLOADS["image"], "server", Mode("async"))
+    loop = OpenLoop(arm, mortal.url, record.append, 30, sleep=gevent.sleep)
+    running = gevent.spawn(loop.run, Plan(dues, np.zeros(len(dues), int), photograph))
     gevent.spawn_later(0.3, lambda: downs.append(launching("down", f"--state={mortal.state}")))
     running.get()
     assert downs[0].wait(GUARD) == 0

@@ -14,6 +14,7 @@ import pytest
 from crossover.experiments.overload import CALM, FACTORS, Overload, figures, overloads
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, RECORD, REJECTED, STATUSES
 from serving import Failure, smoke_test
 from serving.triton_api import TritonAPI
@@ -55,7 +56,7 @@ ARMS = {
 def offered(url, arm, dues, sent):
     samples = []
     order = payloads.order(len(sent), len(dues), 1)
-    OpenLoop(arm, url, samples.append, 60).run(np.array(dues, float), order, sent)
+    OpenLoop(arm, url, samples.append, 60).run(Plan(np.array(dues, float), order, sent))
     return samples
 
 

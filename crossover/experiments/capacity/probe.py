@@ -1,11 +1,10 @@
 """One arm under probes: each a block of Poisson arrivals, given up as soon as it cannot pass any more."""
 
+import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import gevent
 import numpy as np
 
 from crossover.experiments.burst_shapes import burst, bursts
@@ -17,14 +16,17 @@ from crossover.measurement import resume, trial
 from crossover.measurement.measure import measure
 from crossover.measurement.retry import Attempts
 from crossover.measurement.trial import Block
+from loadgen import real_threads
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Poisson, Schedule
 from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
 from loadgen.samples import journal
 from loadgen.samples.sample import FAILED, STATUSES, UNFINISHED
 from serving.server import Server
 from workloads import payloads
 
+CHECK = 0.5  # seconds between two looks whether a probe is hopeless
 TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide
 ANSWER = 120.0  # seconds for an overloaded server to work off what it has
 
@@ -33,17 +35,19 @@ class Hopeless(Exception):
     """What is under way cannot pass any more."""
 
 
-@contextmanager
-def until(hopeless: Callable[[], bool]):
-    """What is done in here is ended, as by Ctrl-C, as soon as it is hopeless; looked after twice a second."""
-    doing = gevent.getcurrent()
-    timer = gevent.get_hub().loop.timer(0.5, 0.5)
-    timer.start(lambda: hopeless() and doing.throw(Hopeless()))
-    try:
-        yield
-    finally:
-        timer.stop()
-        timer.close()
+def abort_when(hopeless: Callable[[], bool]) -> Callable[[float], None]:
+    """Return a `sleep` for a load that ends it, as Ctrl-C does, once `hopeless()` is true: checked twice a second."""
+    check = time.monotonic() + CHECK
+
+    def sleep(seconds: float) -> None:
+        nonlocal check
+        real_threads.sleep(seconds)
+        if time.monotonic() >= check:
+            if hopeless():
+                raise Hopeless
+            check = time.monotonic() + CHECK
+
+    return sleep
 
 
 def finished(path: Path, slo: float) -> np.ndarray:
@@ -105,11 +109,12 @@ class Probing:
     def offered(self, schedule: Schedule, path: Path, most: float, attempt: int) -> Block:
         kept = path.with_suffix(".journal")
         self.settle()
+        sleep = abort_when(lambda: finished(kept, self.slo).sum() > most)
         try:
-            with until(lambda: finished(kept, self.slo).sum() > most):
-                return measure(
-                    self.server, self.arm, schedule, self.sent, path, self.cores, self.blocks, attempt, self.percentile
-                )
+            return measure(
+                self.server, self.arm, schedule, self.sent, path, self.cores, self.blocks, attempt, self.percentile,
+                sleep=sleep,
+            )  # fmt: skip
         except Hopeless:
             return trial.at(path.with_suffix(".json"))
 
@@ -121,7 +126,9 @@ class Probing:
     def settle(self) -> None:
         """Wait until the server has worked off what was asked before: it answers a request, then another at once."""
         one = Arm(self.arm.workload, self.arm.placement, Mode("sequential"), self.arm.library)
-        OpenLoop(one, self.server.url, lambda sample: None, ANSWER).run(np.zeros(2), np.zeros(2, int), self.sent)
+        OpenLoop(one, self.server.url, lambda sample: None, ANSWER).run(
+            Plan(np.zeros(2), np.zeros(2, int), self.sent)
+        )
 
     def bursts(self, most: float, load: float) -> list[dict]:
         """The same load in every shape."""

@@ -8,7 +8,7 @@ from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.compare import tables
 from crossover.measurement.trial import Block
-from loadgen.samples.summary import needed
+from loadgen.samples.early_stopping import needed
 
 APART = 1.1  # a search ends with its limits 5 % apart, and finds a few per cent more or less when it is run again
 

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import binom
 
 from crossover.measurement.trial import Block
+from loadgen.samples.early_stopping import CONFIDENCE, early_stopping, needed
 from loadgen.samples.sample import COMPLETED, STATUSES, UNFINISHED
-from loadgen.samples.summary import CONFIDENCE, early_stopping, needed
 
 ALLOWED = 2  # requests of a probe that may be over the SLO: of none, one hiccup of the machine would decide
 LASTING = 50  # times the SLO: so long a probe lasts at least, however few requests that takes

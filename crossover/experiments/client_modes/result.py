@@ -14,7 +14,7 @@ from crossover.experiments.compare.tables import ms
 from crossover.measurement.trial import Block
 from crossover.report import curves
 from loadgen.arm import PLACEMENTS
-from loadgen.samples.summary import needed
+from loadgen.samples.early_stopping import needed
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
 CONFIDENCE = 0.95

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from crossover.analysis import comparison
-from loadgen.samples.summary import needed
+from loadgen.samples.early_stopping import needed
 
 P99_NEEDS = needed(99)
 GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)

@@ -23,9 +23,10 @@ from crossover.experiments.efficiency.result import Turn, result
 from crossover.experiments.experiment import Experiment, checked, conducted, flags
 from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
-from loadgen.client.open_loop import undisturbed
+from loadgen.client.loop import pause_gc
 from loadgen.samples.sample import COMPLETED
-from loadgen.transport import http
+from loadgen.transport.http import Connection
+from loadgen.transport.message import Request
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import WORKLOADS
@@ -61,8 +62,7 @@ class Stage:
     """An ensemble or a step, and what it is asked: one request per payload, ready to be sent."""
 
     name: str
-    requests: list[http.Request]
-    outputs: tuple[str, ...]
+    requests: list[Request]
     steps: tuple[str, ...]  # that work on them
 
 
@@ -91,7 +91,7 @@ def input_of(config: dict) -> str:
 
 
 def stage(model: str, name: str, tensors: list[np.ndarray], outputs: tuple[str, ...], steps: tuple[str, ...]) -> Stage:
-    return Stage(model, [http.request(model, name, tensor, outputs) for tensor in tensors], outputs, steps)
+    return Stage(model, [Request(model, name, np.ascontiguousarray(tensor), outputs) for tensor in tensors], steps)
 
 
 def answer(client: InferenceServerClient, model: str, name: str, tensor: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def answer(client: InferenceServerClient, model: str, name: str, tensor: np.ndar
 def turn(server: Server, stage: Stage, order: Sequence[int]) -> Turn:
     """Send the requests in this order, as fast as CLIENTS can. Raises Unavailable if one is not answered."""
     before = server.statistics()
-    with undisturbed():
+    with pause_gc():
         idle, cpu, began = idle_seconds(server.cores), server.cpu_seconds(), time.monotonic()
         if cpu is None:
             raise Unavailable("no server of this machine's launcher: its CPU time is unknown; give --state and --url")
@@ -132,9 +132,9 @@ def closed_loop(url: str, stage: Stage, order: Sequence[int]) -> None:
     pending, failed = iter([stage.requests[number] for number in order]), []
 
     def client() -> None:
-        connection = http.Connection(url, TIMEOUT)
+        connection = Connection(url, TIMEOUT)
         for request in pending:
-            outcome = connection.post(request, stage.outputs)
+            outcome = connection.post(request)
             if outcome.status != COMPLETED:
                 failed.append(f"{stage.name}: {outcome.status}: {outcome.reason}")
             if failed:

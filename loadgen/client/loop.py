@@ -1,0 +1,179 @@
+"""What the open and the closed loop have in common: one life of a run, and exactly one sample for each arrival."""
+
+import dataclasses
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from loadgen import real_threads
+from loadgen.arm import Arm
+from loadgen.client.plan import Plan
+from loadgen.clock import sleep_until
+from loadgen.interrupts import held
+from loadgen.samples.journal import Journal
+from loadgen.samples.sample import FAILED, UNFINISHED, Sample
+
+ENDED = "the run ended first"
+POLL = 0.05  # seconds between two collections of what has finished
+SWITCH_INTERVAL = 0.0002  # seconds after which a thread that computes in Python lets the pacer have its turn
+
+
+@contextmanager
+def pause_gc():
+    """Keep the interpreter from holding up its threads: nothing imported so far is looked through by the garbage
+    collector, which takes a tenth of a second, and a computing thread gives way after 0.2 ms instead of 5.
+
+    See gc.freeze and sys.setswitchinterval.
+    """
+    switch_interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(switch_interval)
+
+
+class Over(Exception):
+    """The run has ended before the instant that a thread slept for."""
+
+
+class Loop:
+    """An arm that is driven against the server at `url`; the subclasses decide when it sends.
+
+    `record` is called once for each arrival that was fired, in the order in which they finish, within POLL seconds, by
+    the thread that called `run`; the journal, if there is one, is written at once by the thread that finished the
+    request. `timeout` is the deadline of one request in seconds from when it is sent; the end of a run waits as long
+    for requests in flight. `sleep(seconds)` waits between two collections: where greenlets must run meanwhile it is
+    gevent's, and an exception that it raises ends the run as Ctrl-C does.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        url: str,
+        record: Callable[[Sample], None],
+        timeout: float = 30.0,
+        journal: Journal | None = None,
+        sleep: Callable[[float], object] = real_threads.sleep,
+    ):
+        self.arm, self.url, self.record, self.timeout, self.journal = arm, url, record, timeout, journal
+        self.hub_stall = 0.0
+        """The longest time in seconds that a collection was late: something kept the calling thread, under Locust its
+        event loop, from running."""
+        self.cpu = 0.0
+        """CPU seconds of this process from the start of the schedule to the last answer."""
+        self._sleep = sleep
+        self._open: dict[int, Sample] = {}
+        self._finished: real_threads.SimpleQueue[Sample] = real_threads.SimpleQueue()
+        self._failure: Exception | None = None
+        self._over = False
+        self._lock = real_threads.Lock()
+
+    def run(self, plan: Plan) -> None:
+        """Carry the plan out. Return when every arrival has its sample.
+
+        If the run is interrupted (a stopped test, Ctrl-C), arrivals without an answer are recorded as unfinished, and
+        those that were never fired go only into the journal, before the exception goes on. Raises OSError if the
+        journal does.
+        """
+        self._prepare(plan)
+        try:
+            with pause_gc():
+                cpu = time.process_time()
+                self._start = time.monotonic_ns() if plan.start is None else plan.start
+                self._start_threads(plan)
+                try:
+                    self._collect(self._start / 1e9 + self._last_due(plan) + self.timeout + 1)
+                finally:
+                    self.cpu = time.process_time() - cpu
+        finally:
+            with held():
+                self._over = True
+                self._close()
+                self._give_up()
+                self._write_unsent(plan)
+
+    def _prepare(self, plan: Plan) -> None:
+        """Make what no request shall pay for: preprocessors and connections."""
+        raise NotImplementedError
+
+    def _start_threads(self, plan: Plan) -> None:
+        """Start to send; the run's clock has begun."""
+        raise NotImplementedError
+
+    def _is_complete(self) -> bool:
+        """Return whether nothing more will be fired and everything that was fired has finished."""
+        raise NotImplementedError
+
+    def _last_due(self, plan: Plan) -> float:
+        """Return when the last arrival may be due, in seconds from the start."""
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """End the threads, and wake those that wait for an answer."""
+        raise NotImplementedError
+
+    def _write_unsent(self, plan: Plan) -> None:
+        """Write the arrivals that were never fired into the journal, if there is a schedule."""
+
+    def _now(self) -> int:
+        return time.monotonic_ns() - self._start
+
+    def _sleep_until(self, instant: int) -> None:
+        """Sleep until that many ns after the start. Raises Over if the run ends before."""
+        if not sleep_until(self._start + instant, lambda: self._over):
+            raise Over
+
+    def _finish(self, sample: Sample) -> None:
+        """Record each sample once; ignore what arrives after the run gave it up, and what fails as its end closes the
+        connections."""
+        if (self._over and sample.status == FAILED) or self._open.pop(sample.index, None) is None:
+            return
+        try:
+            if self.journal and not self._failure:
+                self.journal.write(sample)
+        except OSError as error:
+            self._failure = error
+        self._finished.put(sample)
+
+    def _collect(self, end: float) -> None:
+        """Hand finished samples on until the run is complete or `end`, in seconds of the monotonic clock, has come.
+
+        Raises what a thread failed with: OSError of the journal, RuntimeError where no more threads can be started.
+        """
+        last = time.monotonic()
+        while not self._is_complete() and time.monotonic() < end and not self._failure:
+            self._sleep(POLL)
+            now = time.monotonic()
+            self.hub_stall = max(self.hub_stall, now - last - POLL)
+            last = now
+            self._hand_on()
+        self._hand_on()
+        if self._failure:
+            raise self._failure
+
+    def _hand_on(self) -> None:
+        for sample in self._take_finished():
+            self.record(sample)
+
+    def _take_finished(self) -> Iterator[Sample]:
+        while True:
+            try:
+                yield self._finished.get_nowait()
+            except real_threads.Empty:
+                return
+
+    def _give_up(self) -> None:
+        """Record a copy of each sample that was fired and has no answer: a thread may still write to the original."""
+        for index, sample in list(self._open.items()):
+            if self._open.pop(index, None) is not None:
+                unfinished = dataclasses.replace(sample, status=UNFINISHED, reason=ENDED, done=0)
+                if self.journal and not self._failure:
+                    self.journal.write(unfinished)
+                self.record(unfinished)
+        self._hand_on()

@@ -1,0 +1,49 @@
+"""What a run sends, and which part of it is this process's: the one argument of `OpenLoop.run` and `ClosedLoop.run`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadgen.samples.sample import RECORD, STATUSES, UNFINISHED
+from workloads.payloads import Payload
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Due times x payloads, striped over processes.
+
+    `dues` are the instants of all the run's arrivals in seconds from its start, ascending; a closed loop has none.
+    `order` says which of the `payloads` each arrival sends; a closed loop goes round and round in it. This process
+    offers arrivals `first`, `first + stride`, and so on. `start` is the run's start on the monotonic clock in ns;
+    None: as soon as the client's threads are ready.
+    """
+
+    dues: np.ndarray
+    order: np.ndarray
+    payloads: Sequence[Payload]
+    start: int | None = None
+    first: int = 0
+    stride: int = 1
+
+    @property
+    def indices(self) -> range:
+        """The arrivals of the schedule that are this process's."""
+        return range(self.first, len(self.dues), self.stride)
+
+    def due(self, index: int) -> int:
+        """Return when that arrival is due, in ns from the start."""
+        return round(self.dues[index] * 1e9)
+
+    def payload_number(self, index: int) -> int:
+        """Return which of the payloads that arrival sends."""
+        return int(self.order[index % len(self.order)])
+
+    def make_unsent_records(self, indices: Sequence[int]) -> np.ndarray:
+        """Return the records (of dtype RECORD) of arrivals that were never fired: they are unfinished."""
+        records = np.zeros(len(indices), RECORD)
+        chosen = np.asarray(indices, dtype=np.int64)
+        records["index"], records["payload"] = chosen, self.order[chosen]
+        records["due"] = np.round(self.dues[chosen] * 1e9)
+        records["status"] = STATUSES.index(UNFINISHED)
+        return records

@@ -1,0 +1,124 @@
+"""A run's samples as a Parquet file, which any tool of data analysis reads: made from the journal when the run ends.
+
+    python -m loadgen.journal reports/*/samples.journal      # Parquet from what an ended process left behind
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from common import atomic_write
+from loadgen.samples import journal
+from loadgen.samples.sample import FORMAT, INSTANTS, RECORD, STATUSES
+
+ROWS = 65_536  # of a row group, and in memory at once
+COLUMNS = {
+    "index": "position in the schedule of the whole run; the rows are in this order",
+    "payload": "name of what was sent",
+    "status": "completed, failed, rejected, timed out, dropped or unfinished (loadgen/samples/sample.py)",
+    "reason": "why it was not completed, in one line; else empty",
+    "due": "ns from the start of the run: when the schedule wanted it sent",
+    "fired": "ns: when the pacer handed it over; null if never, as for the instants that follow",
+    "began": "ns: when a worker took it up",
+    "prepared": "ns: when it was preprocessed",
+    "sent": "ns: just before it was written to the socket",
+    "done": "ns: when the whole answer was there, or it was known that none would come",
+    "bytes_up": "bytes of the request's body; 0 if it was never finished",
+    "bytes_down": "bytes of the answer's body",
+}
+"""The columns of the file; each carries its line as metadata, under `doc`."""
+NULLABLE = INSTANTS[1:]
+"""The instants that may never come; a sample is always due."""
+
+
+def make_schema(description: dict) -> pyarrow.Schema:
+    """Return the file's schema, with FORMAT and `description` in its metadata."""
+    words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    types = dict.fromkeys(("payload", "status", "reason"), words)
+    fields = [
+        pyarrow.field(name, types.get(name, pyarrow.int64()), nullable=name in NULLABLE, metadata={"doc": doc})
+        for name, doc in COLUMNS.items()
+    ]
+    return pyarrow.schema(fields, {"crossover": json.dumps(description), "crossover_format": str(FORMAT)})
+
+
+def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | None = None) -> Path:
+    """Rewrite the journal at `path` as `<name>.parquet` beside it, and remove it when that is whole.
+
+    `payloads` are the names that the records count in; the file's metadata hold `description` as JSON under
+    `crossover`. Not more than ROWS samples are in memory at once, and 16 bytes for each of the others. Return the
+    file's path. Raises OSError if the disk is full; the journal then stays.
+    """
+    records, reasons = journal.read(path)
+    unnamed = range(len(payloads), int(records["payload"].max()) + 1 if len(records) else 0)
+    dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": reasons}
+    order = np.argsort(records["index"], kind="stable")
+    target, schema = path.with_suffix(".parquet"), make_schema(description or {})
+    with (
+        atomic_write.replacing(target) as unfinished,
+        pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, len(records), ROWS):
+            writer.write_table(make_table(records[order[start : start + ROWS]], dictionaries, schema))
+    journal.remove(path)
+    return target
+
+
+def make_table(records: np.ndarray, dictionaries: dict[str, list[str]], schema: pyarrow.Schema) -> pyarrow.Table:
+    """Return records as a table: numbers become the words of `dictionaries`, instants that never came become null."""
+    columns = []
+    for name in COLUMNS:
+        values = np.ascontiguousarray(records[name])
+        if name in dictionaries:
+            words = pyarrow.array(dictionaries[name], pyarrow.string())
+            columns.append(pyarrow.DictionaryArray.from_arrays(values.astype(np.int32), words))
+        else:
+            columns.append(pyarrow.array(values, mask=values == 0 if name in NULLABLE else None))
+    return pyarrow.Table.from_arrays(columns, schema=schema)
+
+
+def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
+    """Read a file of `to_parquet`: (records, texts of their reasons, names of payloads).
+
+    An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format.
+    """
+    stored = pyarrow.parquet.read_table(path).unify_dictionaries()
+    metadata = stored.schema.metadata or {}
+    version = metadata.get(b"crossover_format", b"2").decode() if b"crossover" in metadata else "unknown"
+    if version != str(FORMAT):
+        raise ValueError(f"{path} has samples of format {version}; this version reads format {FORMAT}")
+    records = np.empty(len(stored), RECORD)
+    words = {}
+    for name in COLUMNS:
+        column = stored.column(name).combine_chunks()
+        if isinstance(column, pyarrow.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
+        if isinstance(column, pyarrow.DictionaryArray):
+            words[name] = column.dictionary.to_pylist()
+            column = column.indices
+        records[name] = column.fill_null(0).to_numpy(zero_copy_only=False)
+    codes = np.array([STATUSES.index(word) for word in words["status"]] or [0], "u1")
+    records["status"] = codes[records["status"]]
+    return records, words["reason"], words["payload"]
+
+
+def main() -> int:
+    """Convert the journals that the command line names; return 1 if one of them cannot be converted."""
+    parser = argparse.ArgumentParser(prog="python -m loadgen.journal", description="Journals to Parquet files.")
+    parser.add_argument("journals", nargs="+", type=Path)
+    code = 0
+    for path in parser.parse_args().journals:
+        try:
+            run = path.with_name("run.json")
+            description = json.loads(run.read_text()) if run.exists() else {}
+            print(to_parquet(path, description.get("payloads", ()), description))
+        except (OSError, ValueError) as error:
+            print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            code = 1
+    return code

@@ -1,0 +1,39 @@
+"""What a client gives to a transport, and what it gets back.
+
+A transport is a module with a class `Connection(url, timeout)`: one connection for one thread, which any thread may
+`close`. Its only other method is `post(request) -> Outcome`: send the request and wait for the whole answer, at most
+`timeout` seconds. It raises nothing for what a server or a network does; that becomes an Outcome.
+
+Transports lie at the bottom of the load generator, beside `arrivals`: they know neither samples nor clients.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+COMPLETED, FAILED, REJECTED, TIMED_OUT = "completed", "failed", "rejected", "timed out"
+"""How a request ends: with the outputs asked for; with an error or another answer; with the server's 503, because its
+queue was full; without an answer within the deadline."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One inference on a model with one input: `tensor` has the shape of one item, without a batch dimension.
+
+    `outputs` are the names of the tensors that the answer must hold.
+    """
+
+    model: str
+    input: str
+    tensor: np.ndarray
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request ended: a status, one line that says why it was not completed, and the bytes of both bodies."""
+
+    status: str
+    reason: str = ""
+    bytes_up: int = 0
+    bytes_down: int = 0
