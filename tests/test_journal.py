@@ -11,7 +11,7 @@ import pytest
 
 from loadgen.samples import journal, parquet
 from loadgen.samples import sample as samples
-from loadgen.samples.sample import RECORD, STATUSES, Sample
+from loadgen.samples.sample import COMPLETED, INSTANTS, RECORD, STATUSES, Sample
 
 
 def several(n: int = 12) -> list[Sample]:
@@ -90,6 +90,42 @@ def test_the_parquet_file_says_what_its_columns_mean_in_words_that_any_reader_sh
     assert set(stored.column_names) == set(RECORD.names)
     row = stored.to_pylist()[7]
     assert (row["payload"], row["status"], row["reason"]) == ("b", STATUSES[1], "reason, 3\u00e9")
+
+
+def test_an_instant_that_never_came_is_null_so_that_nobody_counts_with_it(tmp_path):
+    waiting = Sample(0, 0, due=70_000_000, fired=70_000_001)
+    sent = Sample(1, 0, 80_000_000, 80_000_001, 80_000_002, 80_000_003, 80_000_004)
+    done = Sample(2, 0, 0, 1, 2, 3, 4, 5_000_000, COMPLETED)
+    written(tmp_path / "samples.journal", [waiting, sent, done]).close()
+    stored = parquet.to_parquet(tmp_path / "samples.journal")
+    rows = pyarrow.parquet.read_table(stored).to_pylist()
+    assert [rows[0][name] for name in INSTANTS] == [70_000_000, 70_000_001, None, None, None, None]
+    assert (rows[1]["sent"], rows[1]["done"]) == (80_000_004, None)
+    assert rows[2]["due"] == 0
+    naive = [row["done"] - row["due"] for row in rows if row["done"] is not None]
+    assert naive == [5_000_000]
+    *read, _ = parquet.load(stored)
+    assert same(read, [waiting, sent, done])  # in memory it is 0
+
+
+@pytest.mark.parametrize("rows", [5, 65_536])
+def test_the_rows_are_in_the_order_of_the_schedule_whatever_finished_first(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(parquet, "ROWS", rows)
+    shuffled = several()[7:] + several()[:7][::-1]
+    written(tmp_path / "samples.journal", shuffled).close()
+    *read, _ = parquet.load(parquet.to_parquet(tmp_path / "samples.journal"))
+    assert same(read, several())
+
+
+def test_a_file_of_another_format_is_refused_with_both_numbers(tmp_path):
+    written(tmp_path / "samples.journal", several()).close()
+    stored = parquet.to_parquet(tmp_path / "samples.journal")
+    table = pyarrow.parquet.read_table(stored)
+    old, newer, foreign = {"crossover": "{}"}, {"crossover": "{}", "crossover_format": "9"}, {}
+    for metadata, version in ((old, "2"), (newer, "9"), (foreign, "unknown")):
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), stored)
+        with pytest.raises(ValueError, match=f"samples of format {version}.*; this version reads format 3$"):
+            parquet.load(stored)
 
 
 def test_a_journal_that_cannot_be_converted_stays(tmp_path, monkeypatch):

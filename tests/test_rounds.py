@@ -203,10 +203,13 @@ def test_what_is_no_bench_or_damaged_is_one_line(world, conduct):
     for spoil, says in (
         (lambda: block.write_text(block.read_text()[:100]), f"{block} is no block"),
         (lambda: rewrite(directory, kind="capacity"), f"{directory} is of capacity, not of bench"),
-        (lambda: rewrite(directory, kind="bench", format=1), f"{directory} was made on"),
+        (lambda: rewrite(directory, kind="bench", format=2), f"{directory} was made on"),
         (lambda: (directory / "run.json").write_text('{"seed": 1'), "run.json is damaged"),
-        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": ""}'), "writes format 1"),
-        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": "", "format": 2}'), "is damaged"),
+        (
+            lambda: (directory / "run.json").write_text('{"machine": {"revision": "v7-3"}, "created": ""}'),
+            "by v7-3, which writes format 1; this version reads format 3",
+        ),
+        (lambda: (directory / "run.json").write_text('{"machine": {}, "created": "", "format": 3}'), "is damaged"),
         (lambda: (directory / "run.json").write_text("[]"), "is damaged"),
     ):
         spoil()

@@ -121,6 +121,18 @@ def test_several_runs_are_charged_with_the_tail_of_each():
     assert rates([(late, 10), (punctual, 10)])["sent_rate"] == pytest.approx(2000 / (11 + 10), rel=1e-3)
 
 
+def test_requests_fired_and_answered_go_by_one_clock():
+    """Where every arrival is fired and answered at once, both rates are the same, also after the schedule's end."""
+    records = run(np.zeros(1000))
+    for name in ("fired", "done"):
+        records[name] = records["due"] + 3_000_000_000
+    result = summary(records, 10)
+    assert result["sent_rate"] == result["achieved"] == pytest.approx(1000 / 12.99, rel=1e-6)
+    early = records[:500]  # nothing was due in the second half, so what is late is in time for the schedule's end
+    result = summary(early, 10)
+    assert result["sent_rate"] == result["achieved"] == result["offered"] == 50
+
+
 def test_a_reason_without_a_text_is_an_error():
     with pytest.raises(ValueError):
         summary(end(steady(10), 3, TIMED_OUT, 7), 1, REASONS)

@@ -26,8 +26,9 @@ def read_run(directory: Path) -> dict:
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
     if written != FORMAT:
-        made = f"{directory} was made on {created} by a version that writes format {written}"
-        raise ValueError(f"{made}; this one reads format {FORMAT}")
+        version = run.get("machine", {}).get("revision") or "an unknown version"
+        made = f"{directory} was made on {created} by {version}, which writes format {written}"
+        raise ValueError(f"{made}; this version reads format {FORMAT}")
     if lacks:
         raise ValueError(f"{directory / 'run.json'} is damaged: it lacks {', '.join(lacks)}")
     return run
