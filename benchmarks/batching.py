@@ -20,8 +20,8 @@ from loadgen import arrivals, command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import tabulated
-from loadgen.samples.summary import summary
+from loadgen.samples.sample import tabulate
+from loadgen.samples.summary import summarise
 from serving import Failure
 from serving.server import Server, Unavailable
 from workloads import payloads
@@ -56,8 +56,8 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     OpenLoop(arm, server.url, lambda sample: None).run(Plan(np.zeros(3), order[:3], sent))  # warm-up
     samples, before = [], server.statistics()
     OpenLoop(arm, server.url, samples.append).run(Plan(schedule.times, order, sent))
-    records, reasons = tabulated(samples)
-    result = summary(records, seconds, reasons)
+    records, reasons = tabulate(samples)
+    result = summarise(records, seconds, reasons)
     if result["errors"]:
         reason = next(iter(result["reasons"]), "no reason given")
         raise Unavailable(f"{arm}: {result['errors']} of {len(records)} requests were not answered: {reason}")
@@ -108,7 +108,7 @@ def tables(server: Server) -> None:
                 load(server, model, config)
                 print(f"{name:<40}", offer(server, Arm(workload, "client", Mode("async")), rate), flush=True)
         finally:
-            with interrupts.held():
+            with interrupts.defer_interrupts():
                 load(server, model, original)
 
 

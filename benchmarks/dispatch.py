@@ -21,8 +21,8 @@ from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import COMPLETED, tabulated
-from loadgen.samples.summary import summary
+from loadgen.samples.sample import COMPLETED, tabulate
+from loadgen.samples.summary import summarise
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import AUDIO, IMAGE, Workload
@@ -57,8 +57,8 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
     loop, cpu = OpenLoop(arm, url, samples.append, timeout=10), time.process_time()
     loop.run(Plan(schedule.times, order, sent))
     cpu = time.process_time() - cpu
-    records, reasons = tabulated(samples)
-    result = summary(records, seconds, reasons)
+    records, reasons = tabulate(samples)
+    result = summarise(records, seconds, reasons)
     lag, books = result["dispatch_lag"], result["books"]
     if not books[COMPLETED]:
         reason = next(iter(result["reasons"]), "no arrival was due")

@@ -1,16 +1,16 @@
 """The address of a server, as users give it: `localhost:8000`, `http://triton`, `[::1]:8000`.
 
-This is the only place that reads one, so that every command refuses the same addresses: HTTP is spoken in clear text,
-without credentials, and Triton's protocol has its paths at the root.
+This is the only place that reads an address, so that every command refuses the same ones. HTTP is spoken in clear text
+and without credentials, and Triton's protocol has its paths at the root; an address that asks for more is refused.
 """
 
 import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-PORT = 8000  # Triton's, where none is given
+PORT = 8000  # Triton's default
 EXAMPLE = "expected http://HOST:PORT, e.g. http://localhost:8000"
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -24,19 +24,20 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """`host:port` as in a URL, with an IPv6 address in brackets."""
+        """Host and port as in a URL: `host:port`, with an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
+        """The whole address, without a path."""
         return f"http://{self.authority}"
 
 
 def parse(text: str) -> Address:
     """Read an address; the scheme and the port may be missing.
 
-    Raises ValueError with one line that never repeats what may be a secret: of what stands before an `@`, or behind the
-    port, nothing.
+    Raises ValueError with one line that says what is wrong. It never repeats what may be a secret: neither what stands
+    before an `@` nor what follows the port.
     """
     text = text.strip()
     if "@" in text:
@@ -48,7 +49,7 @@ def parse(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     scheme, rest = (scheme.lower(), rest) if separator else ("http", text)
     if scheme != "http":
-        raise ValueError(scheme_refused(scheme))
+        raise ValueError(explain_refusal(scheme))
     try:
         parts = urlsplit(f"http://{rest}")
     except ValueError:  # brackets that do not match, characters that normalise to others
@@ -59,21 +60,21 @@ def parse(text: str) -> Address:
         )
     if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
         raise ValueError("an IPv6 address goes into brackets, e.g. http://[::1]:8000")
-    return Address(host(parts.hostname), port(parts))
+    return Address(normalise_host(parts.hostname), read_port(parts))
 
 
-def scheme_refused(scheme: str) -> str:
-    """Return why this scheme is refused; one that is not well known may be a secret, and is not repeated."""
+def explain_refusal(scheme: str) -> str:
+    """Say in one line why a scheme other than http is refused; an unknown one may be a secret and is not named."""
     if scheme == "https":
         return "https is not supported yet, and the load would be sent in clear text: give http://HOST:PORT, or a proxy"
     known = scheme if scheme in ("ftp", "ws", "wss", "grpc", "grpcs", "tcp", "unix", "file") else "this scheme"
     return f"{known} is not supported; {EXAMPLE}"
 
 
-def host(name: str | None) -> str:
+def normalise_host(name: str | None) -> str:
     """Return a host's name as DNS takes it: `bücher.example` becomes `xn--bcher-kva.example`.
 
-    An IPv6 address is returned in its shortest form. Raises ValueError for what names no host.
+    Raises ValueError if it is no name of a host and no IP address.
     """
     try:
         if ":" in (name or ""):
@@ -86,8 +87,8 @@ def host(name: str | None) -> str:
     return ascii_name
 
 
-def port(parts) -> int:
-    """Return the port of a URL split by `urlsplit`, or PORT without one. Raises ValueError if it is none."""
+def read_port(parts: SplitResult) -> int:
+    """Return the port of a split URL, PORT if it has none. Raises ValueError if it is no number from 1 to 65535."""
     try:
         number = PORT if parts.port is None else parts.port
     except ValueError:

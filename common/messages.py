@@ -1,20 +1,20 @@
-"""Makes texts of exceptions and of servers fit to be shown: one line, without addresses in memory."""
+"""Texts of exceptions and of servers, made fit to be shown: in one line, without addresses in memory."""
 
 import re
 
-LONGEST = 200  # characters of a reason: one is kept with every sample
+LONGEST = 200  # characters of a reason, of which every sample has one
 
 
 def one_line(error: object) -> str:
-    """Return the whole text in one line.
+    """Return the whole text of an error, or of anything else, in one line.
 
-    `<_io.BytesIO object at 0x7f3a...>` becomes `<_io.BytesIO object>`: with the address in memory, the same failure
-    would have another reason each time.
+    `<_io.BytesIO object at 0x7f3a...>` becomes `<_io.BytesIO object>`: an address helps no reader, and with it the same
+    failure would have another reason each time.
     """
     return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).split())
 
 
 def first_line(text: object) -> str:
-    """Return the first line that is not empty, cut to LONGEST: the reason that is kept with a sample."""
+    """Return a sample's reason: the first line that is not empty, cut to LONGEST characters; "" if there is none."""
     lines = str(text).strip().splitlines()
     return one_line(lines[0])[:LONGEST] if lines else ""

@@ -27,8 +27,8 @@ from crossover.measurement import trial
 from crossover.measurement.run_directory import BENCH, read_blocks, read_run
 from crossover.measurement.trial import Block
 from crossover.report import html, provenance
-from loadgen.samples.summary import rates, summary
-from loadgen.samples.validity import backlog_of_rounds
+from loadgen.samples.summary import compute_rates, summarise
+from loadgen.samples.validity import check_backlog_of_rounds
 from workloads.workload import WORKLOADS
 
 KINDS = {
@@ -43,8 +43,8 @@ KINDS = {
 def arm(name: str, own: Sequence[Block]) -> dict:
     """One arm's figures over all its blocks."""
     records, reasons = trial.pooled(own)
-    result = summary(records, sum(block.seconds for block in own), reasons)
-    result |= rates([(block.records, block.seconds) for block in own])
+    result = summarise(records, sum(block.seconds for block in own), reasons)
+    result |= compute_rates([(block.records, block.seconds) for block in own])
     del result["trend"], result["backlog"]  # of times within blocks: each block has its own
     scheduled, findings = max(1, len(records)), find_faults(own)
     workload, first = WORKLOADS[own[0].workload], own[0]
@@ -75,7 +75,7 @@ def find_faults(own: Sequence[Block]) -> list[dict]:
     found = [{**each, "round": block.round} for block in own for each in block.findings]
     if len(own) < 2 or own[0].facts["closed"]:
         return found
-    together = backlog_of_rounds([block.run for block in own])
+    together = check_backlog_of_rounds([block.run for block in own])
     kept = [each for each in found if each["rule"] != "backlog"]
     return kept + ([{**asdict(together), "round": None}] if together else [])
 

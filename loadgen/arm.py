@@ -1,4 +1,4 @@
-"""Where and how a request is prepared: an arm is a placement x a client mode, as data.
+"""What is compared: an arm is a workload x a placement of its preprocessing x a client mode, as data.
 
     client arm:  bytes -> preprocess (client CPU) -> tensor -> [ resnet50 | wav2vec2 ] -> logits
     server arm:  bytes ------------------------------------> [ ensemble: preprocess -> model ] -> logits
@@ -18,10 +18,12 @@ PLACEMENTS = ("client", "server")
 class Mode:
     """How a client works off its arrivals.
 
-    `threads` with N workers: each preprocesses, sends, and waits for its answer before it takes the next.
-    `sequential` is the same with one worker, the naive baseline: the next request starts when the previous
-    is answered. `async` with W workers: they only preprocess, and any number of requests up to `cap` is in
-    flight; an arrival above it is dropped and counted. Time spent waiting counts from the due time in all.
+    In mode `threads` each worker preprocesses, sends, and waits for its answer before it takes the next arrival. Mode
+    `sequential` is the same with one worker, the naive baseline: the next request starts when the previous one is
+    answered. In mode `async` the workers only preprocess, and up to `cap` requests are in flight; an arrival above the
+    cap is dropped and counted. In all modes the time that an arrival waits counts from its due time.
+
+    Raises ValueError for an unknown mode, and for workers or a cap that it cannot have.
     """
 
     name: str
@@ -45,14 +47,16 @@ MODES = ("sequential", "threads", "async")
 
 @dataclass(frozen=True)
 class Arm:
+    """One of the ways of asking that are compared. Raises ValueError for a placement or a library that is not known."""
+
     workload: Workload
     placement: str
     mode: Mode
     library: str = ""
     control: str = ""
-    """Set for the second of two equal arms, in a comparison whose outcome is known."""
+    """What the second of two equal arms is called, in a comparison whose outcome is known; else empty."""
     delay: float = 0.0
-    """Seconds that its preprocessing takes longer than it would: a difference to be found."""
+    """Seconds that preprocessing is made to take longer: a difference that the comparison must find."""
 
     def __post_init__(self):
         if self.placement not in PLACEMENTS:
@@ -63,17 +67,18 @@ class Arm:
 
     @property
     def target(self) -> Target:
+        """The model that is asked, with its input and outputs."""
         return self.workload.client if self.placement == "client" else self.workload.server
 
     @property
     def chosen(self) -> str:
-        """The client's library: the workload's first, if none is given."""
+        """The library that the client preprocesses with: the workload's first, if the arm names none."""
         return self.library or next(iter(self.workload.libraries))
 
     def preprocessor(self) -> Preprocessor:
-        """What turns a file's bytes into the tensor to send; make one per thread."""
-        preprocess = as_it_is if self.placement == "server" else self.workload.libraries[self.chosen]()
-        return slowed(preprocess, self.delay) if self.delay else preprocess
+        """Make the function that turns a payload's bytes into the tensor to send; each thread needs one of its own."""
+        preprocess = view_bytes if self.placement == "server" else self.workload.libraries[self.chosen]()
+        return add_delay(preprocess, self.delay) if self.delay else preprocess
 
     @property
     def sends_payloads_unchanged(self) -> bool:
@@ -82,19 +87,23 @@ class Arm:
 
     @property
     def slug(self) -> str:
+        """The arm's name as part of a file's name."""
         return str(self).replace(" ", "-").replace(":", "")
 
     def __str__(self) -> str:
         return f"{self.workload.name} {self.placement} {self.mode}" + (f" {self.control}" if self.control else "")
 
 
-def as_it_is(encoded: bytes) -> np.ndarray:
+def view_bytes(encoded: bytes) -> np.ndarray:
+    """Return a file's bytes as a tensor (UINT8, one dimension), without copying them."""
     return np.frombuffer(encoded, np.uint8)
 
 
-def slowed(preprocess: Preprocessor, seconds: float) -> Preprocessor:
-    def slower(encoded: bytes) -> np.ndarray:
+def add_delay(preprocess: Preprocessor, seconds: float) -> Preprocessor:
+    """Return a preprocessor that sleeps for so long first."""
+
+    def preprocess_late(encoded: bytes) -> np.ndarray:
         clock.sleep(seconds)
         return preprocess(encoded)
 
-    return slower
+    return preprocess_late

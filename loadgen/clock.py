@@ -10,14 +10,15 @@ from collections.abc import Callable
 from loadgen.real_threads import sleep  # gevent's would wake a greenlet, at the event loop's next millisecond
 
 PR_SET_TIMERSLACK = 29  # prctl(2)
-NAP = 0.1  # seconds: the longest that somebody who no longer wants to wait has to
+NAP = 0.1  # seconds: the longest that a sleep goes on after `over` has become true
 
 
-def prompt() -> None:
-    """Have the calling thread woken on time: without the kernel's 50 us of timer slack, and, where the process may
-    (root, CAP_SYS_NICE, an rtprio limit), before other threads of its core (SCHED_FIFO, sched(7)).
+def prioritise_thread() -> None:
+    """Have the calling thread woken on time.
 
-    Threads that it starts do not inherit the priority.
+    The kernel then wakes it without its usual 50 us of timer slack (PR_SET_TIMERSLACK of prctl(2)). Where the process
+    may (root, CAP_SYS_NICE, an rtprio limit), it also wakes before other threads of its core (SCHED_FIFO of sched(7)).
+    Threads that it starts do not inherit the priority. On other systems than Linux nothing happens.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)
@@ -26,7 +27,10 @@ def prompt() -> None:
 
 
 def sleep_until(ns: int, over: Callable[[], bool] = lambda: False) -> bool:
-    """Return at the instant `ns` (time.monotonic_ns), never before; at once if it has passed. False if it is over."""
+    """Sleep until the instant `ns` of time.monotonic_ns, never less; return True at once if it has passed.
+
+    Return False as soon as `over()` is true, which is asked every NAP seconds.
+    """
     while not over():
         wait = ns - time.monotonic_ns()
         if wait <= 0:

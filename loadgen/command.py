@@ -1,4 +1,4 @@
-"""How every command of ours starts and ends, beside what its own `main` does."""
+"""How every command starts and ends, apart from what its own `main` does."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from loadgen import interrupts
 
-INTERRUPTED = 130  # the exit code, whichever signal it was
+INTERRUPTED = 130  # the exit code after Ctrl-C, SIGTERM or SIGHUP
 
 
 class Output:
-    """A stream whose reader may go, as that of `| head` does: what is written from then on is dropped.
+    """A text stream that drops what is written once its reader has gone, as in `... | head`.
 
-    So a measurement goes on to its end and its report, whoever reads what it prints.
+    So a measurement goes on to its end and its report, whether or not anything reads what it prints.
     """
 
     def __init__(self, stream):
@@ -22,6 +22,7 @@ class Output:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Write the text, or drop it. Return its length in characters."""
         try:
             return self.stream.write(text)
         except BrokenPipeError:
@@ -29,18 +30,23 @@ class Output:
             return len(text)
 
     def flush(self) -> None:
+        """Flush the stream, unless its reader has gone."""
         try:
             self.stream.flush()
         except BrokenPipeError:
             self.drop()
 
     def drop(self) -> None:
+        """Send everything from now on, and what is still buffered, to /dev/null."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def run(main: Callable[[], int | None]) -> int:
-    """The exit code of `main`, in a process that Ctrl-C, SIGTERM and SIGHUP end alike."""
-    interrupts.heed()
+    """Run `main` in a process that Ctrl-C, SIGTERM and SIGHUP end alike, and return the exit code.
+
+    It is what `main` returns (None is 0), or INTERRUPTED with one line on standard error.
+    """
+    interrupts.install()
     sys.stdout, sys.stderr = Output(sys.stdout), Output(sys.stderr)
     try:
         code = main() or 0

@@ -21,7 +21,7 @@ from loadgen import arrivals
 from loadgen.arm import PLACEMENTS
 from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
-from loadgen.samples.summary import summary
+from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
 from workloads.workload import WORKLOADS
 
@@ -78,7 +78,7 @@ def block(directory: Path, workload: str, placement: str, round: int, seconds: f
         kept.write(sample)
     kept.close()
     book, reasons = journal.read(path)
-    result = summary(book, seconds, reasons)
+    result = summarise(book, seconds, reasons)
     facts = Facts(cpu_share=0.1, hub_stall=0.01, complete=True, due=len(schedule))
     parquet.to_parquet(path, [f"{workload}-a", f"{workload}-b"])
     made = trial.Block(

@@ -56,7 +56,7 @@ def test_the_books_of_every_arm_balance_and_agree_with_its_samples(finished):
             books = dict(arm["books"])
             assert books.pop("scheduled") == sum(books.values()) == books["completed"]
             own = [block.records for block in measured if block.arm == arm["arm"]]
-            assert samples.books(np.concatenate(own)) == arm["books"]
+            assert samples.count_outcomes(np.concatenate(own)) == arm["books"]
 
 
 def test_the_stages_of_an_arm_add_up_to_its_mean_latency(finished):

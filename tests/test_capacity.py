@@ -28,7 +28,7 @@ from crossover.measurement import trial
 from crossover.measurement.retry import Attempts
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
-from loadgen.samples.early_stopping import early_stopping, needed
+from loadgen.samples.early_stopping import lowest_passing_limit, required_requests
 from loadgen.samples.validity import RULES
 from tests.blocks_on_disk import block
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -141,7 +141,7 @@ def test_a_probe_outlasts_what_an_overload_needs_to_show():
 @pytest.mark.parametrize("n", [30, 81, 165, 459, 838, 2000])
 def test_passing_is_mlperfs_early_stopping_estimate_below_the_slo(n, percentile):
     latencies = np.sort(np.random.default_rng(n).exponential(1, n))
-    bound = early_stopping(latencies, percentile)
+    bound = lowest_passing_limit(latencies, percentile)
     assert (allowed(n, percentile) < 0) == (bound is None)
     if bound is not None:
         assert (latencies > bound).sum() == allowed(n, percentile)
@@ -150,8 +150,8 @@ def test_passing_is_mlperfs_early_stopping_estimate_below_the_slo(n, percentile)
 def test_as_many_may_be_over_as_the_number_of_requests_was_made_for():
     for percentile in (90, 95, 99):
         for over in (0, 1, 2, 5):
-            assert allowed(needed(percentile, over), percentile) == over
-            assert allowed(needed(percentile, over) - 1, percentile) == over - 1
+            assert allowed(required_requests(percentile, over), percentile) == over
+            assert allowed(required_requests(percentile, over) - 1, percentile) == over - 1
 
 
 @pytest.mark.parametrize(

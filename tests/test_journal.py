@@ -33,7 +33,7 @@ def written(path, kept: list[Sample]):
 
 def same(read, kept: list[Sample]) -> bool:
     records, reasons = read
-    expected, texts = samples.tabulated(kept)
+    expected, texts = samples.tabulate(kept)
     numbers = [name for name in RECORD.names if name != "reason"]
     return np.array_equal(records[numbers], expected[numbers]) and [reasons[i] for i in records["reason"]] == [
         texts[i] for i in expected["reason"]

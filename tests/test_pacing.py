@@ -4,7 +4,7 @@ import threading
 import time
 
 from loadgen.client.open_loop import pace
-from loadgen.clock import prompt, sleep_until
+from loadgen.clock import prioritise_thread, sleep_until
 
 MS = 1_000_000
 
@@ -64,7 +64,7 @@ def test_a_prompt_thread_still_sleeps():
     woken = []
 
     def wake():
-        prompt()
+        prioritise_thread()
         woken.append(sleep_until(time.monotonic_ns() + 5 * MS))
 
     thread = threading.Thread(target=wake)

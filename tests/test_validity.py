@@ -9,10 +9,9 @@ import pytest
 
 from loadgen.locust_plugin.distributed import busiest
 from loadgen.samples.sample import STATUSES
-from loadgen.samples.steady_state import backlog, trend
-from loadgen.samples.summary import summary
-from loadgen.samples.validity import RULES, Facts, Verdict, backlog_of_rounds, judge, rising_latency
-from loadgen.samples.validity import backlog as backlog_grows
+from loadgen.samples.steady_state import estimate_backlog, find_trend
+from loadgen.samples.summary import summarise
+from loadgen.samples.validity import RULES, Facts, Validity, check_backlog, check_backlog_of_rounds, check_trend, judge
 from tests.test_summary import MS, REASONS, end, run, steady
 
 FINE = Facts(cpu_share=0.3, hub_stall=0.01, complete=True)
@@ -20,10 +19,10 @@ N, SECONDS = 2000, 20
 
 
 def good() -> dict:
-    return summary(steady(N), SECONDS, REASONS)
+    return summarise(steady(N), SECONDS, REASONS)
 
 
-def rules(verdict: Verdict) -> list[str]:
+def rules(verdict: Validity) -> list[str]:
     return [finding.rule for finding in verdict.findings]
 
 
@@ -34,7 +33,7 @@ def test_a_good_run_is_valid():
 
 
 def perturbed(records=None, seconds=SECONDS, **facts) -> tuple[dict, Facts]:
-    return summary(steady(N) if records is None else records, seconds, REASONS), replace(FINE, **facts)
+    return summarise(steady(N) if records is None else records, seconds, REASONS), replace(FINE, **facts)
 
 
 def lagging(ms: float, first: int) -> np.ndarray:
@@ -110,7 +109,7 @@ def test_a_pacer_that_never_catches_up_misses_the_rate_and_lags():
 
 
 def test_a_slow_answer_allows_the_dispatch_two_percent_of_it():
-    result = summary(lagging(1.3, N), SECONDS, REASONS)
+    result = summarise(lagging(1.3, N), SECONDS, REASONS)
     assert rules(judge(result, FINE)) == ["dispatch lag"]
     slow = copy.deepcopy(result)
     slow["latency"]["p50"] = 66
@@ -119,19 +118,19 @@ def test_a_slow_answer_allows_the_dispatch_two_percent_of_it():
 
 @pytest.mark.parametrize(("percentile", "enough"), [(50, 7), (95, 90), (99, 459), (99.9, 4603)])
 def test_a_higher_percentile_needs_more_requests(percentile, enough):
-    one_short, exactly = (summary(steady(n), n / 100, REASONS) for n in (enough - 1, enough))
+    one_short, exactly = (summarise(steady(n), n / 100, REASONS) for n in (enough - 1, enough))
     assert rules(judge(one_short, FINE, percentile)) == ["too few samples"]
     assert judge(exactly, FINE, percentile).valid
 
 
 def test_an_empty_run_is_invalid_but_nothing_went_unanswered():
-    verdict = judge(summary(steady(0), 10), FINE)
+    verdict = judge(summarise(steady(0), 10), FINE)
     assert (rules(verdict), verdict.exit_code) == (["too few samples"], 3)
 
 
 def test_every_finding_is_one_line_that_says_what_was_wrong_its_limit_and_what_to_change():
     records = end(end(lagging(2, N), slice(0, 3), "timed out", 2), slice(3, 5), "dropped", 3)
-    verdict = judge(summary(records, SECONDS, REASONS), replace(FINE, cpu_share=1.0))
+    verdict = judge(summarise(records, SECONDS, REASONS), replace(FINE, cpu_share=1.0))
     first, *rest = str(verdict).splitlines()
     assert first == (
         "INVALID: errors: 3 timed out of 2000, most common reason 'too late' (none allowed); "
@@ -162,8 +161,8 @@ def queue(seed: int, n: int, load: float, deterministic: bool) -> np.ndarray:
 
 
 def alarms(n: int, load: float, deterministic: bool, runs: int = 200) -> int:
-    tried = (trend(queue(seed, n, load, deterministic)) for seed in range(runs))
-    return sum(rising_latency({"trend": result}, FINE, 99) is not None for result in tried)
+    tried = (find_trend(queue(seed, n, load, deterministic)) for seed in range(runs))
+    return sum(check_trend({"trend": result}, FINE, 99) is not None for result in tried)
 
 
 @pytest.mark.parametrize("deterministic", [True, False], ids=["M/D/1", "M/M/1"])
@@ -189,11 +188,11 @@ def short_block(seed: int, n: int, load: float, service: str) -> dict:
     for due, takes in zip(dues, services, strict=True):
         free = max(free, due) + takes
         latencies.append(free - due)
-    return {"backlog": backlog(dues, np.ones(len(dues), bool), np.array(latencies), length)}
+    return {"backlog": estimate_backlog(dues, np.ones(len(dues), bool), np.array(latencies), length)}
 
 
 def backlogs(n: int, load: float, service: str, runs: int) -> float:
-    return sum(backlog_grows(short_block(seed, n, load, service), FINE, 99) is not None for seed in range(runs)) / runs
+    return sum(check_backlog(short_block(seed, n, load, service), FINE, 99) is not None for seed in range(runs)) / runs
 
 
 @pytest.mark.parametrize("service", ["D", "E4", "M"])
@@ -210,7 +209,8 @@ def test_an_overload_in_a_short_block_is_found(n, load, found, service):
 
 def test_a_server_whose_answers_all_take_long_is_not_behind():
     dues = np.linspace(0, 2, 200, endpoint=False)  # 100/s, each answered 0.9 s later by one of many instances
-    assert backlog_grows({"backlog": backlog(dues, np.ones(200, bool), np.full(200, 0.9), 2)}, FINE, 99) is None
+    growth = estimate_backlog(dues, np.ones(200, bool), np.full(200, 0.9), 2)
+    assert check_backlog({"backlog": growth}, FINE, 99) is None
 
 
 SERVICES = {"D": np.inf, "E4": 4, "M": 1}  # the shape of their gamma law
@@ -244,7 +244,7 @@ def draw_rounds(seed: int, k: int, n: int, load: float, arrivals: str, service: 
 
 
 def invalid_arms(*law, arms: int = 300, pause: float = 0) -> float:
-    return sum(backlog_of_rounds(draw_rounds(seed, *law, pause)) is not None for seed in range(arms)) / arms
+    return sum(check_backlog_of_rounds(draw_rounds(seed, *law, pause)) is not None for seed in range(arms)) / arms
 
 
 @pytest.mark.parametrize("service", ["D", "E4", "M"])
@@ -280,20 +280,20 @@ def test_one_pause_in_one_of_several_rounds_is_no_overload(n):
 def test_rounds_without_answers_in_both_halves_are_not_judged():
     dues, done, latencies, seconds = draw_round(np.random.default_rng(1), 30, 1.5, "1", "D")
     nothing = dues, ~done, latencies[:0], seconds
-    assert backlog_of_rounds([nothing, nothing]) is None
-    assert backlog_of_rounds([(dues, done, latencies, seconds), nothing]) is None  # one is not several
-    assert backlog_of_rounds([(dues[:0], done[:0], latencies[:0], seconds)] * 3) is None
+    assert check_backlog_of_rounds([nothing, nothing]) is None
+    assert check_backlog_of_rounds([(dues, done, latencies, seconds), nothing]) is None  # one is not several
+    assert check_backlog_of_rounds([(dues[:0], done[:0], latencies[:0], seconds)] * 3) is None
 
 
 def test_the_order_of_the_records_is_of_no_matter():
     runs = draw_rounds(1, 3, 30, 1.5, "M", "M")
     mixed = [(dues[::-1], done[::-1], latencies[::-1], seconds) for dues, done, latencies, seconds in runs]
-    assert backlog_of_rounds(runs) == backlog_of_rounds(mixed) is not None
+    assert check_backlog_of_rounds(runs) == check_backlog_of_rounds(mixed) is not None
 
 
 def test_latency_that_creeps_up_without_a_queue_is_found():
     creeping = queue(1, 5000, 0.3, True) * np.linspace(1, 1.2, 5000)
-    assert rising_latency({"trend": trend(creeping)}, FINE, 99)
+    assert check_trend({"trend": find_trend(creeping)}, FINE, 99)
 
 
 def test_processes_on_the_same_cores_add_up_and_those_on_others_do_not():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from crossover.experiments.capacity.search import ALLOWED
 from loadgen.arrivals import Arrivals, Gamma, Video
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 
 CAMERAS = 16
 CVS = (0, 1, 2, 4)
@@ -18,4 +18,4 @@ def bursts() -> dict[str, tuple[Callable[[float], Arrivals], float]]:
 
 def burst(percentile: float) -> int:
     """Requests of a block of the burstiness table: whole frames of the cameras."""
-    return CAMERAS * -(-needed(percentile, ALLOWED) // CAMERAS)
+    return CAMERAS * -(-required_requests(percentile, ALLOWED) // CAMERAS)

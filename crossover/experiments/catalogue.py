@@ -12,7 +12,7 @@ from crossover.experiments.sweep import result as sweep_result
 from crossover.report import curves
 from crossover.report.plots import VARIABLES
 from loadgen.arm import PLACEMENTS
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 
 SENTENCES: dict[str, Callable] = {
     "capacity": capacity_result.sentences,
@@ -59,7 +59,7 @@ def shapes(rows: Sequence[dict]) -> list[dict]:
     found: dict[tuple, dict] = {}
     for row in rows:
         cells = found.setdefault((row["arm"], row["load"]), {})
-        cells[row["arrivals"]] = {**row, "few": row["requests"] < needed(99)}
+        cells[row["arrivals"]] = {**row, "few": row["requests"] < required_requests(99)}
     return [{"arm": arm, "load": load, "cells": cells} for (arm, load), cells in found.items()]
 
 

@@ -152,7 +152,7 @@ def conducted(experiment: Experiment) -> int:
     if not experiment.directory:
         return code
     try:
-        with interrupts.held():
+        with interrupts.defer_interrupts():
             print("\n" + report.text(experiment.directory, report.write(experiment.directory)))
             minutes = (time.monotonic() - began) / 60
             print(f"\nafter {minutes:.1f} min: {experiment.directory}, with {experiment.kind}.json and report.html")

@@ -25,7 +25,15 @@ from loadgen import arrivals
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, books, sentence, tabulated
+from loadgen.samples.sample import (
+    COMPLETED,
+    REJECTED,
+    STATUSES,
+    TIMED_OUT,
+    count_outcomes,
+    format_counts,
+    tabulate,
+)
 from serving.server import Server, Unavailable
 from serving.temporary_server import temporary_server
 from workloads import payloads
@@ -90,7 +98,7 @@ def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float, every: bo
     OpenLoop(arm, server.url, samples.append, timeout).run(
         Plan(times, payloads.order(len(sent), len(times), 1), sent)
     )
-    records, reasons = tabulated(samples)
+    records, reasons = tabulate(samples)
     failed = records[records["status"] != STATUSES.index(COMPLETED)]
     if len(failed) == len(records) or (every and len(failed)):
         reason = reasons[failed["reason"][0]] if len(failed) else "no arrival was due"
@@ -180,7 +188,7 @@ def measured(server: Server, arm: Arm, most: float, options) -> None:
             with memory(server) as held:
                 records = offer(server, arm, overload.times, 3 * options.slo / 1e3)
             rows[overload.name] = figures(records, overload, options.slo) | {"rss": max(held, default=None)}
-            ledgers.append(f"  {arm.placement} {overload.name}: {sentence(books(records))}")
+            ledgers.append(f"  {arm.placement} {overload.name}: {format_counts(count_outcomes(records))}")
             offer(server, Arm(arm.workload, arm.placement, Mode("sequential")), np.zeros(2), 600)  # its backlog is done
     finally:
         if rows:

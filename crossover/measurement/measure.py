@@ -14,7 +14,7 @@ from loadgen.arrivals import Schedule
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples import journal, parquet
-from loadgen.samples.summary import summary
+from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
 from serving.server import Server, Unavailable
 from workloads import payloads
@@ -51,7 +51,7 @@ def measure(
         loop.run(Plan(schedule.times, order, sent))
         complete = True
     finally:
-        with interrupts.held():
+        with interrupts.defer_interrupts():
             cpu, wall = loop.cpu, time.monotonic() - wall
             spent = risen(server_cpu, server.cpu_seconds())
             steps = {}
@@ -64,7 +64,7 @@ def measure(
             kept.close()
             names = [payload.name for payload in sent]
             records, reasons = journal.read(kept.path)
-            result = summary(records, schedule.seconds, reasons)
+            result = summarise(records, schedule.seconds, reasons)
             facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
             del records  # a map of the file that goes now
             parquet.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})

@@ -5,8 +5,8 @@ import numpy as np
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import Sample, tabulated
-from loadgen.samples.summary import summary
+from loadgen.samples.sample import Sample, tabulate
+from loadgen.samples.summary import summarise
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import Workload
@@ -25,8 +25,8 @@ def back_to_back(server: Server, workload: Workload, library: str, sent: list[pa
         for _ in ("warm-up", "measured"):
             samples: list[Sample] = []
             OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(sent)), order, sent))
-        records, reasons = tabulated(samples)
-        found = summary(records, 1, reasons)
+        records, reasons = tabulate(samples)
+        found = summarise(records, 1, reasons)
         if found["errors"]:
             raise Unavailable(f"{arm}: {found['errors']} of {len(sent)} requests failed: {found['reasons']}")
         means[placement] = found["service"]["mean"] / 1e3

@@ -14,11 +14,11 @@ from crossover.measurement.trial import Block
 from crossover.report import plots
 from crossover.report.provenance import banners, listed, offered, servers
 from loadgen.arm import PLACEMENTS
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 from loadgen.samples.sample import STATUSES
 
 NAME = "report.html"
-P99_NEEDS = needed(99)
+P99_NEEDS = required_requests(99)
 
 
 def write(directory: Path, run: dict, blocks: Sequence[Block], summary: dict) -> Path:

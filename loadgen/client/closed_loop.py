@@ -23,6 +23,7 @@ class ClosedLoop(Loop):
     """
 
     def __init__(self, users: int, think: float, seconds: float, *arguments, **options):
+        """Take the users' number and habits; the other arguments are `Loop`'s."""
         super().__init__(*arguments, **options)
         self.users, self.think, self.seconds = users, think, seconds
 

@@ -11,7 +11,7 @@ from loadgen import real_threads
 from loadgen.arm import Arm
 from loadgen.client.plan import Plan
 from loadgen.clock import sleep_until
-from loadgen.interrupts import held
+from loadgen.interrupts import defer_interrupts
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import FAILED, UNFINISHED, Sample
 
@@ -92,7 +92,7 @@ class Loop:
                 finally:
                     self.cpu = time.process_time() - cpu
         finally:
-            with held():
+            with defer_interrupts():
                 self._over = True
                 self._close()
                 self._give_up()

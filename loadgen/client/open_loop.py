@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from loadgen.client.loop import ENDED, Loop, Over
 from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client, Workers
-from loadgen.clock import prompt
+from loadgen.clock import prioritise_thread
 from loadgen.real_threads import start_thread
 from loadgen.samples.sample import Sample
 
@@ -65,7 +65,7 @@ class OpenLoop(Loop):
             sample.fired = self._now()
             self._workers.put(sample, plan.payloads[number])
 
-        prompt()
+        prioritise_thread()
         try:
             pace(map(plan.due, indices), fire, self._sleep_until)
         except Over:

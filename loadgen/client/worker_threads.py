@@ -25,7 +25,10 @@ class Client:
         self.arm, self._now = arm, now
 
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
-        """Turn a payload into a request. Return None if that failed; the sample then says why."""
+        """Preprocess a payload into a request.
+
+        Return None if that failed: the sample then has the status failed and the library's message as its reason.
+        """
         sample.began, target = self._now(), self.arm.target
         try:
             tensor = np.asarray(preprocess(payload.encoded), order="C")
@@ -36,7 +39,7 @@ class Client:
         return Request(target.model, target.input, tensor, target.outputs)
 
     def exchange(self, connection: Connection, sample: Sample, request: Request) -> None:
-        """Send the request, wait for its outcome, and note it."""
+        """Send the request, wait for its outcome, and note it in the sample. This takes as long as the answer does."""
         sample.sent = self._now()
         outcome = connection.post(request)
         sample.done = self._now()
@@ -54,6 +57,7 @@ class Workers:
     """
 
     def __init__(self, client: Client, url: str, timeout: float, finish: Callable[[Sample], None]):
+        """Start the threads of the workers. `timeout` is the deadline of a request in seconds."""
         self._client, self._mode, self._url, self._timeout, self._finish = client, client.arm.mode, url, timeout, finish
         self._jobs, self._ready, self._lock = SimpleQueue(), SimpleQueue(), Lock()
         self._in_flight = self._senders = self._idle = 0
@@ -136,6 +140,7 @@ class Workers:
                 self._idle += 1
 
     def _finish_in_flight(self, sample: Sample) -> None:
+        """Let another request be in flight in place of this one, and finish it."""
         with self._lock:
             self._in_flight -= 1
         self._finish(sample)

@@ -19,7 +19,7 @@ from loadgen.client.loop import ENDED
 from loadgen.locust_plugin.run_recorder import Report
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
-from loadgen.samples.validity import Facts, Verdict
+from loadgen.samples.validity import Facts, Validity
 
 log = logging.getLogger("crossover")
 INTERVAL = 0.5  # seconds between two shipments
@@ -135,7 +135,7 @@ class Master:
             self._waiting_for.discard(msg.node_id)
             self._facts.append(Facts(**msg.data))
 
-    def stop(self, patience: float = 5.0) -> Verdict | None:
+    def stop(self, patience: float = 5.0) -> Validity | None:
         """Close the report, once. Workers that still offer load are stopped, and those that live get `patience` seconds
         to send their last samples."""
         if self._report is None:

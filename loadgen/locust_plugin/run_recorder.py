@@ -14,9 +14,9 @@ from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import Live
 from loadgen.locust_plugin.options import Settings
 from loadgen.samples import journal, parquet
-from loadgen.samples.sample import Sample, sentence
-from loadgen.samples.summary import summary
-from loadgen.samples.validity import Facts, Verdict, judge
+from loadgen.samples.sample import Sample, format_counts
+from loadgen.samples.summary import summarise
+from loadgen.samples.validity import Facts, Validity, judge
 
 log = logging.getLogger("crossover")
 
@@ -56,19 +56,19 @@ class Report:
     def record(self, sample: Sample) -> None:
         self._live.add(sample)
 
-    def close(self, facts: Facts) -> Verdict:
+    def close(self, facts: Facts) -> Validity:
         """Summary, verdict and Parquet file. Raises OSError if the disk is full; the journal stays."""
-        with interrupts.held():
+        with interrupts.defer_interrupts():
             return self._close(facts)
 
-    def _close(self, facts: Facts) -> Verdict:
+    def _close(self, facts: Facts) -> Validity:
         self._live.end()
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
-        result = summary(records, self.settings.seconds, reasons)
+        result = summarise(records, self.settings.seconds, reasons)
         due = None if self.settings.schedule is None else len(self.settings.schedule)
         verdict = judge(result, replace(facts, due=due), self.settings.percentile)
-        log.info("books: %s", sentence(result["books"]))
+        log.info("books: %s", format_counts(result["books"]))
         if result["latency"]["p50"] is not None:
             figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))
             lag = result["dispatch_lag"]["p99"]

@@ -79,7 +79,7 @@ class Ending:
 def install(stop_run: Callable[[], None]) -> None:
     """In the process that imports the locustfile; those that it forks inherit it."""
     ending, install_handler = Ending(stop_run), gevent.signal_handler
-    interrupts.heed(ending)
+    interrupts.install(ending)
 
     def install_others(number: int, *arguments, **options):
         return None if number == signal.SIGTERM else install_handler(number, *arguments, **options)

@@ -9,7 +9,7 @@ from scipy.stats import binom, nbinom
 CONFIDENCE = 0.99  # LoadGen's, in results.cc
 
 
-def needed(percentile: float, over: int = 0) -> int:
+def required_requests(percentile: float, over: int = 0) -> int:
     """Return how many requests show that the percentile is no higher than a limit, when `over` of them were.
 
     The smallest n with P[Bin(n, 1 - p) <= over] <= 1 - CONFIDENCE: what LoadGen's MinPassingQueriesFinder returns, plus
@@ -19,7 +19,7 @@ def needed(percentile: float, over: int = 0) -> int:
     return over + 1 + int(nbinom.ppf(CONFIDENCE, over + 1, 1 - percentile / 100))
 
 
-def early_stopping(ascending: np.ndarray, percentile: float) -> float | None:
+def lowest_passing_limit(ascending: np.ndarray, percentile: float) -> float | None:
     """Return the lowest latency limit at which LoadGen's Server scenario passes these requests; None if none does.
 
     `ascending` are latencies in any unit, sorted. With n requests and t the most that may be over, the limit is the

@@ -54,7 +54,7 @@ RECORD = np.dtype(
 """A sample in numbers: `status` counts in STATUSES, `reason` in a list of texts whose first is empty."""
 
 
-def tabulated(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
+def tabulate(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
     """Return samples that are in memory as (records, texts of their reasons)."""
     reasons = list(dict.fromkeys(["", *(sample.reason for sample in samples)]))
     records = np.zeros(len(samples), RECORD)
@@ -65,12 +65,12 @@ def tabulated(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
     return records, reasons
 
 
-def books(records: np.ndarray) -> dict[str, int]:
+def count_outcomes(records: np.ndarray) -> dict[str, int]:
     """Count the arrivals that ended in each status, and all of them as `scheduled`; a status without any is 0."""
     counts = np.bincount(records["status"], minlength=len(STATUSES)).tolist()
     return {"scheduled": len(records), **dict(zip(STATUSES, counts, strict=True))}
 
 
-def sentence(balance: Mapping[str, int]) -> str:
-    """Write what `books` counts as one line, a sum."""
-    return f"scheduled {balance['scheduled']} = " + " + ".join(f"{s} {balance[s]}" for s in STATUSES)
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Write what `count_outcomes` returns as one line, a sum."""
+    return f"scheduled {counts['scheduled']} = " + " + ".join(f"{s} {counts[s]}" for s in STATUSES)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen.samples.early_stopping import early_stopping
-from loadgen.samples.sample import COMPLETED, STATUSES, books
-from loadgen.samples.steady_state import backlog, trend
+from loadgen.samples.early_stopping import lowest_passing_limit
+from loadgen.samples.sample import COMPLETED, STATUSES, count_outcomes
+from loadgen.samples.steady_state import estimate_backlog, find_trend
 
 PERCENTILES = (50, 90, 95, 99, 99.9)
 
@@ -20,7 +20,7 @@ SPANS = {
 }
 
 
-def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",)) -> dict:
+def summarise(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",)) -> dict:
     """Return the figures of one run or arm, from an array of `sample.RECORD` in any order.
 
     `seconds` is the length of the schedule, `reasons` are the texts that the records count in. Times are in
@@ -29,22 +29,22 @@ def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",))
     """
     done = records["status"] == STATUSES.index(COMPLETED)
     fired = records["fired"] > 0
-    counts = books(records)
+    counts = count_outcomes(records)
     per_reason = np.bincount(records["reason"], minlength=len(reasons)).tolist()
     frequent = Counter({text: n for text, n in zip(reasons, per_reason, strict=True) if text and n}).most_common(5)
     result = {
         "books": counts,
-        **rates([(records, seconds)]),
+        **compute_rates([(records, seconds)]),
         "errors": len(records) - counts[COMPLETED],
         "reasons": dict(frequent),
     }
     for name, (begin, end) in SPANS.items():
         times = milliseconds(records, begin, end, done)
         if name == "latency":
-            result["trend"] = trend(times[np.argsort(records["due"][done], kind="stable")])
-            result["backlog"] = backlog(records["due"] / 1e9, done, times / 1e3, seconds)
+            result["trend"] = find_trend(times[np.argsort(records["due"][done], kind="stable")])
+            result["backlog"] = estimate_backlog(records["due"] / 1e9, done, times / 1e3, seconds)
             times.sort()
-            result["early_stopping"] = {f"p{q:g}": early_stopping(times, q) for q in PERCENTILES}
+            result["early_stopping"] = {f"p{q:g}": lowest_passing_limit(times, q) for q in PERCENTILES}
         result[name] = spread(times)
     result["dispatch_lag"] = spread(milliseconds(records, "due", "fired", fired))
     for name in ("bytes_up", "bytes_down"):
@@ -52,7 +52,7 @@ def summary(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",))
     return result
 
 
-def rates(runs: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
+def compute_rates(runs: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
     """Return requests per second over one run or several, each given as (records, seconds of its schedule).
 
     `offered` counts the arrivals, `sent_rate` those that were fired and `achieved` those that completed. All go by one

@@ -1,23 +1,23 @@
-"""VALID or INVALID: every rule a result is judged by, each with its source.
+"""VALID or INVALID: the rules by which a measurement is judged, each with its source.
 
-A rule is a function of the summary, the facts and the percentile that is to be reported. It returns None,
-or what was measured, its limit, and what to change.
+A rule is a function of the summary (of `summary.summarise`), the facts, and the percentile that is to be reported. It
+returns None if the measurement keeps it; otherwise what was measured, its limit, and what to change, in words.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
-from loadgen.samples.steady_state import Run, pooled_backlog
+from loadgen.samples.steady_state import Run, pool_backlogs
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the samples cannot tell about the run."""
+    """What the judge has to know of a run beside its samples."""
 
     cpu_share: float | None  # CPU seconds of the client's processes / (wall seconds x its cores); None: not known
-    hub_stall: float  # the longest time in seconds that the loop which collects the answers was held up
+    hub_stall: float  # the longest time in seconds that the collection of the samples was late; see `client.loop`
     complete: bool  # False if the run was interrupted or a process died
     closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
     due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
@@ -26,6 +26,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
+    """A rule that a measurement broke, in words."""
+
+    """A rule that a measurement broke, in words."""
+
     rule: str
     measured: str
     limit: str
@@ -36,16 +40,22 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Validity:
+    """Whether a measurement is valid: it is if there are no findings."""
+
+    """Whether a measurement is valid: it is if there are no findings."""
+
     findings: tuple[Finding, ...]
 
     @property
     def valid(self) -> bool:
+        """Whether every rule is kept."""
+        """Whether every rule is kept."""
         return not self.findings
 
     @property
     def exit_code(self) -> int:
-        """1 if arrivals have no good answer (as Locust's for failures), 3 if only the measurement is at fault."""
+        """Of a command: 1 if arrivals have no good answer (as Locust's for failures), 3 if another rule is broken."""
         if any(finding.rule in UNANSWERED for finding in self.findings):
             return 1
         return 3 if self.findings else 0
@@ -54,37 +64,39 @@ class Verdict:
         return "\n".join(map(str, self.findings)) or "VALID"
 
     def as_dict(self) -> dict:
+        """Return `valid` and `findings` as summary.json holds them."""
+        """Return `valid` and `findings` as summary.json holds them."""
         return {"valid": self.valid, "findings": [asdict(finding) for finding in self.findings]}
 
 
-Found = tuple[str, str, str] | None
+Violation = tuple[str, str, str] | None  # what was measured, its limit, what to change
 
 
-def interrupted(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_completeness(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """MLPerf Inference rules, LoadGen operation: the generator waits for all queries and errors if any fails to
     complete. A run cut short also measured less than its schedule asks for."""
     if not facts.complete:
         return "the run was cut short or a process died", "must run to its end", "let it finish; its log says who died"
 
 
-def books(summary: Mapping, facts: Facts, percentile: float) -> Found:
-    """Every arrival ends in exactly one status, as in MLPerf LoadGen, which accounts for each query it issued."""
+def check_accounting(summary: Mapping, facts: Facts, percentile: float) -> Violation:
+    """Every arrival ends in exactly one status, as in MLPerf LoadGen, which accounts for each query that it issued."""
     if facts.due is not None and summary["books"]["scheduled"] != facts.due:
         measured = f"{summary['books']['scheduled']} samples for {facts.due} arrivals"
         return measured, "exactly one each", "keep the run's folder and report this: samples were lost or doubled"
 
 
-def errors(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_errors(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """MLPerf, as above. A failure is often quicker than an answer, so percentiles of the rest say nothing."""
     counts = {s: n for s, n in summary["books"].items() if s in STATUSES and s not in (COMPLETED, DROPPED) and n}
     if counts:
-        said = ", ".join(f"{n} {status}" for status, n in counts.items())
+        failures = ", ".join(f"{n} {status}" for status, n in counts.items())
         first = next(iter(summary["reasons"]), "no reason given")
-        measured = f"{said} of {summary['books']['scheduled']}, most common reason {first!r}"
+        measured = f"{failures} of {summary['books']['scheduled']}, most common reason {first!r}"
         return measured, "none allowed", "mend the cause or lower the rate"
 
 
-def in_flight_cap(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_in_flight_cap(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """k6's dropped_iterations ("Dropped iterations", its documentation): arrivals that no one was free to take.
     Above the cap the load is a closed loop, which waits for the server and hides its delays (Schroeder et al.,
     "Open Versus Closed: A Cautionary Tale", NSDI'06)."""
@@ -93,7 +105,7 @@ def in_flight_cap(summary: Mapping, facts: Facts, percentile: float) -> Found:
         return measured, "none allowed", "raise --in-flight-cap or lower the rate"
 
 
-def offered_rate(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_offered_rate(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """A result holds for the load that was offered, not for the one asked for. perf_analyzer warns that it "was
     not able to keep up" once more than 1 % of its requests go out late (DELAY_PCT_THRESHOLD); Lancet (ATC'19)
     starts over when the throughput is 10 % off."""
@@ -105,7 +117,7 @@ def offered_rate(summary: Mapping, facts: Facts, percentile: float) -> Found:
         return measured, "at most 1 %", "use more client processes or cores, or lower the rate"
 
 
-def dispatch_lag(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_dispatch_lag(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """Treadmill (ISCA'16) names queueing in the client among the pitfalls of load testers: counted from the due
     time, as wrk2 and MLPerf count, the client's lag becomes the server's latency. The limits are ours: a
     client that is not busy fires well within 1 ms, and 2 % of the median is less than a comparison can tell apart."""
@@ -115,32 +127,33 @@ def dispatch_lag(summary: Mapping, facts: Facts, percentile: float) -> Found:
         return f"p99 {lag:.2f} ms", f"at most {limit:.2f} ms, the larger of 1 ms and 2 % of p50", change
 
 
-def cpu(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_cpu(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """Locust warns that "this may constrain your throughput and may even give inconsistent response time
     measurements" above the same share (CPU_WARNING_THRESHOLD = 90)."""
     if facts.cpu_share is not None and facts.cpu_share > 0.9:
         return f"used {facts.cpu_share * 100:.0f} % of its cores", "at most 90 %", "give the client more cores"
 
 
-def hub_stall(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_hub_stall(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """The pacer and the workers are threads of their own, so a blocked event loop delays no request by itself. One
     that stands still for five times what gevent's monitor reports (max_blocking_time = 0.1) has been kept from
-    its core, or keeps others from the interpreter: whatever it was, the requests may have felt it, too."""
+    its core, or keeps others from the interpreter: whatever it was, it may have delayed requests, too. Outside Locust
+    the thread that collects the samples takes the event loop's place."""
     if facts.hub_stall > 0.5:
         change = "keep work off the client's event loop and other programs off its cores"
         return f"the event loop stood still for {facts.hub_stall * 1e3:.0f} ms", "at most 500 ms", change
 
 
-def too_few_samples(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_sample_count(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """MLPerf LoadGen's early stopping (early_stopping.cc): with fewer requests no latency limit can be shown to
     hold for the percentile with 99 % confidence, not even if none was over it."""
-    n, enough = summary["books"][COMPLETED], needed(percentile)
+    n, enough = summary["books"][COMPLETED], required_requests(percentile)
     if n < enough:
         measured = f"p{percentile:g} of {n} completed requests"
         return measured, f"at least {enough}", "run longer or report a lower percentile"
 
 
-def rising_latency(summary: Mapping, facts: Facts, percentile: float) -> Found:
+def check_trend(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """No steady state, no percentile: Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its
     last windows within 10 % (--stability-percentage), here the growth that matters. The test is Mann and
     Kendall's (1945, 1948), at p < 0.001 since windows of a busy queue are still somewhat alike: the false
@@ -152,33 +165,37 @@ def rising_latency(summary: Mapping, facts: Facts, percentile: float) -> Found:
         return measured, "at most 10 %, or p at least 0.001", change
 
 
-GROWN, BEHIND = 12, 0.05
-"""How much the queue may grow, in requests at Poisson arrivals, and latency per second; above both it is too much."""
+MAX_GROWTH, MAX_SHARE = 12, 0.05
+"""By how many requests the queue may grow at Poisson arrivals, and latency by how many seconds per second of the
+schedule; a run breaks the rule if it is above both."""
 
 
-def backlog(summary: Mapping, facts: Facts, percentile: float) -> Found:
-    """A server that is offered more than it can answer: Little's law (1961), see `steady.backlog`. It tells short runs,
-    in which the trend has no windows. A busy queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its
-    arrivals and services (Kingman, 1961): the limit is for services that vary as exponential times, and the false
-    alarms of simulated queues are counted in tests/test_validity.py. A closed loop is never offered too much."""
-    found = summary["backlog"]
-    if facts.closed or not found:
+def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violation:
+    """A server that is offered more than it can answer: Little's law (1961), see `steady_state.estimate_backlog`. The
+    rule also judges runs that are too short for the trend's windows. A busy queue grows by chance, too, in proportion
+    to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit is for services that vary as exponential
+    times, and the false alarms of simulated queues are counted in tests/test_validity.py. A closed loop is never
+    offered too much."""
+    growth = summary["backlog"]
+    if facts.closed or not growth:
         return None
-    limit = GROWN * (1 + max(1, found["variability"])) / 2
-    if found["requests"] > limit and found["share"] > BEHIND and found["errors"] > 3:
-        measured = f"grew by {found['requests']:.0f} requests from the first half to the second, so that answers"
-        measured += f" fell behind by {found['share'] * 1e3:.0f} ms each second"
+    limit = MAX_GROWTH * (1 + max(1, growth["variability"])) / 2
+    if growth["requests"] > limit and growth["share"] > MAX_SHARE and growth["errors"] > 3:
+        measured = f"grew by {growth['requests']:.0f} requests from the first half to the second, so that answers"
+        measured += f" fell behind by {growth['share'] * 1e3:.0f} ms each second"
         change = "lower the rate: more is offered than answered"
-        return measured, f"at most {limit:.0f}, or {BEHIND * 1e3:.0f} ms", change
+        return measured, f"at most {limit:.0f}, or {MAX_SHARE * 1e3:.0f} ms", change
 
 
-GROWN_TOGETHER, BEHIND_TOGETHER = 4, 0.1
-"""As GROWN and BEHIND, of the rounds of an arm together: requests by the root of the rounds, at a variability of 1."""
+MAX_GROWTH_TOGETHER, MAX_SHARE_TOGETHER = 4, 0.1
+"""The same for the rounds of an arm together: requests at a variability of 1, over the root of the number of rounds."""
 
 
-def backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
-    """Is an arm offered more than it can answer? The growth of latency averaged over its rounds, see
-    `steady.pooled_backlog`, which tells what no single block can: chance is as small as the root of the rounds.
+def check_backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
+    """Judge whether an arm is offered more than it can answer, by the growth of latency averaged over its rounds.
+
+    `steady_state.pool_backlogs` estimates it. The rounds show together what no single one can: chance becomes smaller
+    with the root of their number. Return None if the arm keeps the rule or has too few answers.
 
     How many of 100 simulated arms are INVALID, with n arrivals expected in each of k rounds (M/M/1: Poisson arrivals,
     exponential services; E4: services that vary half as much; D: constant). tests/test_validity.py counts some again.
@@ -196,35 +213,37 @@ def backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
     bursts as long as a sixth of a block (on-off arrivals) 2 to 4 of 100 healthy arms of two rounds are INVALID at 0.7,
     below 1 from four rounds on.
     """
-    found = pooled_backlog(runs)
-    if not found:
+    growth = pool_backlogs(runs)
+    if not growth:
         return None
-    limit = GROWN_TOGETHER * found["variability"] / found["runs"] ** 0.5
-    if found["requests"] <= limit or found["share"] <= BEHIND_TOGETHER:
+    limit = MAX_GROWTH_TOGETHER * growth["variability"] / growth["runs"] ** 0.5
+    if growth["requests"] <= limit or growth["share"] <= MAX_SHARE_TOGETHER:
         return None
-    measured = f"over {found['runs']} rounds latency grew by {found['share'] * 1e3:.0f} ms each second, or by"
-    measured += f" {found['requests']:.1f} requests from the first half to the second, beyond what arrivals explain"
+    measured = f"over {growth['runs']} rounds latency grew by {growth['share'] * 1e3:.0f} ms each second, or by"
+    measured += f" {growth['requests']:.1f} requests from the first half to the second, beyond what arrivals explain"
     change = "lower the rate: more is offered than answered"
-    return Finding("backlog", measured, f"at most {BEHIND_TOGETHER * 1e3:.0f} ms, or {limit:.1f} requests", change)
+    return Finding("backlog", measured, f"at most {MAX_SHARE_TOGETHER * 1e3:.0f} ms, or {limit:.1f} requests", change)
 
 
 RULES = {
-    "interrupted": interrupted,
-    "books": books,
-    "errors": errors,
-    "in-flight cap": in_flight_cap,
-    "offered rate": offered_rate,
-    "dispatch lag": dispatch_lag,
-    "client CPU": cpu,
-    "hub stall": hub_stall,
-    "too few samples": too_few_samples,
-    "latency rises": rising_latency,
-    "backlog": backlog,
+    "interrupted": check_completeness,
+    "books": check_accounting,
+    "errors": check_errors,
+    "in-flight cap": check_in_flight_cap,
+    "offered rate": check_offered_rate,
+    "dispatch lag": check_dispatch_lag,
+    "client CPU": check_cpu,
+    "hub stall": check_hub_stall,
+    "too few samples": check_sample_count,
+    "latency rises": check_trend,
+    "backlog": check_backlog,
 }
 UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
+"""The rules that a run breaks if an arrival has no good answer."""
+"""The rules that a run breaks if an arrival has no good answer."""
 
 
-def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Verdict:
-    """Every rule on one summary, as `summary.summary` makes it; `percentile` is the highest one to be reported."""
-    found = ((name, rule(summary, facts, percentile)) for name, rule in RULES.items())
-    return Verdict(tuple(Finding(name, *finding) for name, finding in found if finding))
+def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Validity:
+    """Apply every rule to one summary; `percentile` is the highest one that is to be reported."""
+    violations = ((name, rule(summary, facts, percentile)) for name, rule in RULES.items())
+    return Validity(tuple(Finding(name, *violation) for name, violation in violations if violation))

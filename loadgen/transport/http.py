@@ -25,7 +25,11 @@ BLOCK = 1 << 16  # bytes read at once
 
 
 class Connection:
-    """A keep-alive connection to one server, for one thread. Another thread may `close` it, which wakes this one."""
+    """A keep-alive connection to the server at `url`, for one thread; see `message` for the interface.
+
+    It is opened by the first `post`, and again by the next one after it was lost. Another thread may `close` it, which
+    wakes a `post` that waits. Raises ValueError for an address that is refused (see `address.parse`).
+    """
 
     def __init__(self, url: str, timeout: float):
         server = address.parse(url)
@@ -34,16 +38,20 @@ class Connection:
         self._socket, self._socket_timeout, self._deadline = None, 0.0, 0.0
 
     def post(self, request: Request) -> Outcome:
-        """Send the request and wait for the whole answer, at most `timeout` seconds; see `message`."""
+        """Send the request and wait for the whole answer, at most `timeout` seconds.
+
+        Only status 200 with the outputs that were asked for is completed; 503 is rejected. No exception leaves this
+        method but KeyboardInterrupt and its like.
+        """
         self._deadline = time.monotonic() + self._timeout
-        tensor = memoryview(np.ascontiguousarray(request.tensor).reshape(-1).view(np.uint8))
-        start, json_size = write_head(
-            request.model, request.input, request.tensor.dtype.str, request.tensor.shape, request.outputs
-        )
-        bytes_up = json_size + len(tensor)
+        bytes_up = 0
         try:
+            dtype, shape = request.tensor.dtype.str, request.tensor.shape
+            head, json_size = write_head(request.model, request.input, dtype, shape, request.outputs)
+            tensor = memoryview(np.ascontiguousarray(request.tensor).reshape(-1).view(np.uint8))
+            bytes_up = json_size + len(tensor)
             self._connect()
-            self._send(start, tensor)
+            self._send(head, tensor)
             answer = self._receive()
         except (BlockingIOError, TimeoutError):
             self.close()
@@ -156,18 +164,22 @@ class Answer:
         self._parser.feed_data(data)
 
     def on_message_begin(self) -> None:
+        """Refuse a second answer to one request."""
         if self.complete:
             raise ValueError("there is more behind the answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Note the one header that counts; HTTP's own are the parser's business."""
         if name.lower() == b"inference-header-content-length":
             self.json_size = value
 
     def on_body(self, data: bytes) -> None:
+        """Keep a piece of the body."""
         self._body.append(data)
 
     def on_message_complete(self) -> None:
-        self.complete = self.status >= 200  # below 200 it is an interim answer, which the final one follows
+        """Note that the answer is whole, unless it is an interim one (below 200), which the final one follows."""
+        self.complete = self.status >= 200
 
 
 @lru_cache(4096)

@@ -8,7 +8,7 @@ from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.compare import tables
 from crossover.measurement.trial import Block
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 
 APART = 1.1  # a search ends with its limits 5 % apart, and finds a few per cent more or less when it is run again
 
@@ -77,7 +77,7 @@ def of_workload(name: str, found: dict) -> str:
 
 
 def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
-    said = tables.ms(p99) if requests >= needed(99) else f"({tables.ms(p99)})"
+    said = tables.ms(p99) if requests >= required_requests(99) else f"({tables.ms(p99)})"
     return said + ("" if valid else "!")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binom
 
 from crossover.measurement.trial import Block
-from loadgen.samples.early_stopping import CONFIDENCE, early_stopping, needed
+from loadgen.samples.early_stopping import CONFIDENCE, lowest_passing_limit, required_requests
 from loadgen.samples.sample import COMPLETED, STATUSES, UNFINISHED
 
 ALLOWED = 2  # requests of a probe that may be over the SLO: of none, one hiccup of the machine would decide
@@ -76,7 +76,7 @@ def requests(rate: float, slo: float, percentile: float) -> int:
     simulated queues the search finds too much by up to 80 % without that length, by a quarter at the very most with
     it, and mostly a tenth too little (tests/test_capacity.py).
     """
-    return max(needed(percentile, ALLOWED), int(np.ceil(LASTING * rate * slo / 1e3)))
+    return max(required_requests(percentile, ALLOWED), int(np.ceil(LASTING * rate * slo / 1e3)))
 
 
 def over(records: np.ndarray, slo: float) -> np.ndarray:
@@ -102,4 +102,4 @@ def judged(block: Block, rate: float, slo: float, percentile: float) -> Outcome:
         limit, why = "server", f"INVALID: {next(iter(rules.values()))}"
     latency = block.summary["latency"]
     figures = (block.completed, int(slow.sum()), block.facts["complete"], latency["p50"], latency["p99"])
-    return Outcome(rate, limit, why, *figures, early_stopping(np.sort(block.latency), percentile))
+    return Outcome(rate, limit, why, *figures, lowest_passing_limit(np.sort(block.latency), percentile))

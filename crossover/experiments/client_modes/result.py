@@ -14,7 +14,7 @@ from crossover.experiments.compare.tables import ms
 from crossover.measurement.trial import Block
 from crossover.report import curves
 from loadgen.arm import PLACEMENTS
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
 CONFIDENCE = 0.95
@@ -67,7 +67,7 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
         if not found:
             continue
         fewest = min(sum(block.completed for block in each.values()) for each in found.values())
-        tail = next((q for q in TAILS if fewest >= needed(q)), TAILS[-1])
+        tail = next((q for q in TAILS if fewest >= required_requests(q)), TAILS[-1])
         rows = []
         for (placement, client, arrivals), each in found.items():
             latencies = [block.latency for block in each.values()]

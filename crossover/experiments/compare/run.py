@@ -246,7 +246,7 @@ def conducted(bench: Bench) -> int:
     if not bench.directory:
         return code or 1
     try:
-        with interrupts.held():
+        with interrupts.defer_interrupts():
             if not trial.read(bench.directory):
                 return code or 1
             result = report.write(bench.directory)

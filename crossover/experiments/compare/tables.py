@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from crossover.analysis import comparison
-from loadgen.samples.early_stopping import needed
+from loadgen.samples.early_stopping import required_requests
 
-P99_NEEDS = needed(99)
+P99_NEEDS = required_requests(99)
 GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
 
 LEGEND = """\

@@ -287,7 +287,7 @@ def main() -> int:
         print(one_line(error) + further * run.directory.exists(), file=sys.stderr)
         code = 1
     try:
-        with interrupts.held():
+        with interrupts.defer_interrupts():
             if not any(trial.read(run.directory / path) for path in run.described.get("sweeps", ())):
                 return code or 1
             found = report.write(run.directory)
