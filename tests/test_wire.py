@@ -78,12 +78,28 @@ def test_a_good_answer_is_completed_even_in_single_bytes():
         assert post(url) == Outcome(COMPLETED, "", SIZE, len(JSON))
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(JSON), JSON)
+
+
+@pytest.mark.parametrize("pieces", [(CONTINUE, HEAD + JSON), (CONTINUE + HEAD + JSON,), (CHUNKED,)])
+def test_an_interim_answer_is_passed_over_and_chunks_are_put_together(pieces):
+    with server(saying(*pieces, pause=0.01)) as url:
+        assert post(url) == Outcome(COMPLETED, "", SIZE, len(JSON))
+
+
+def test_what_cannot_be_sent_is_an_outcome_too():
+    outcome = post("http://127.0.0.1:9", request=Request("m", "x", np.array([{}]), ("logits",)))
+    assert outcome.status == FAILED and "\n" not in outcome.reason
+
+
 @pytest.mark.parametrize(
     ("pieces", "reason"),
     [
         ((), "closed by the server without an answer"),
         ((HEAD[:20],), "closed by the server in its answer"),
         ((HEAD, JSON[:10]), "closed by the server in its answer"),
+        ((HEAD + JSON + HEAD + JSON,), "not an HTTP answer: there is more behind the answer"),
         ((b"\x00\xff" * 500,), "not an HTTP answer"),
         ((b"SSH-2.0-OpenSSH_9.2\r\n",), "not an HTTP answer"),
         ((b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",), "not an HTTP answer"),

@@ -114,7 +114,7 @@ def whole(result: dict) -> str:
 
 
 def exit_code(result: dict) -> int:
-    """As `validity.Verdict.exit_code`, of the worst arm."""
+    """As `validity.Validity.exit_code`, of the worst arm."""
     measured = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
     return 1 if any(arm["errors"] for arm in measured) else 3 if not all(arm["valid"] for arm in measured) else 0
 
