@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from loadgen.samples import journal
-from loadgen.samples.sample import STATUSES
+from loadgen.samples.sample import FORMAT, STATUSES
 from tests.conftest import ROOT, launch, ports
 
 LOCUST = ROOT / ".venv" / "bin" / "locust"
@@ -64,7 +64,8 @@ def test_too_few_samples_for_the_percentile_are_a_result_that_is_not_valid_and_e
     assert code == 3
     assert "INVALID: too few samples: p99 of 10 completed requests (at least 459)" in output
     [summary] = tmp_path.glob("*/summary.json")
-    assert json.loads(summary.read_text())["valid"] is False
+    content = json.loads(summary.read_text())
+    assert (content["valid"], content["format"]) == (False, FORMAT)
 
 
 def test_without_a_server_every_due_time_is_an_error_sample_and_the_exit_code_is_one(tmp_path):

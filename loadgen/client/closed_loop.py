@@ -28,8 +28,9 @@ class ClosedLoop(Loop):
         self.users, self.think, self.seconds = users, think, seconds
 
     def _prepare(self, plan: Plan) -> None:
+        # The preprocessors are made here and not in the threads, whose requests would wait for a library's import.
         self._client = Client(self.arm, self._now)
-        self._numbers = itertools.count(plan.first, plan.stride)
+        self._numbers = itertools.count(plan.first, plan.stride)  # all users share it; next() is atomic
         self._connections = [
             Connection(self.url, self.timeout) for _ in range(plan.first, self.users, plan.stride)
         ]
@@ -55,6 +56,7 @@ class ClosedLoop(Loop):
         end = round(self.seconds * 1e9)
         try:
             self._sleep_until(0)
+            # Each turn is one request: due at once, sent in this thread, and followed by a pause for thought.
             while (now := self._now()) < end:
                 index = next(self._numbers)
                 number = plan.payload_number(index)

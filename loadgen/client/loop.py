@@ -68,10 +68,10 @@ class Loop:
         self.cpu = 0.0
         """CPU seconds of this process from the start of the schedule to the last answer."""
         self._sleep = sleep
-        self._open: dict[int, Sample] = {}
-        self._finished: real_threads.SimpleQueue[Sample] = real_threads.SimpleQueue()
-        self._failure: Exception | None = None
-        self._over = False
+        self._open: dict[int, Sample] = {}  # fired and not finished; the thread that pops a sample records it
+        self._finished: real_threads.SimpleQueue[Sample] = real_threads.SimpleQueue()  # on the way to `record`
+        self._failure: Exception | None = None  # of another thread, for `run` to raise
+        self._over = False  # nothing more is sent, and connections are closed
         self._lock = real_threads.Lock()
 
     def run(self, plan: Plan) -> None:

@@ -59,7 +59,9 @@ class Workers:
     def __init__(self, client: Client, url: str, timeout: float, finish: Callable[[Sample], None]):
         """Start the threads of the workers. `timeout` is the deadline of a request in seconds."""
         self._client, self._mode, self._url, self._timeout, self._finish = client, client.arm.mode, url, timeout, finish
-        self._jobs, self._ready, self._lock = SimpleQueue(), SimpleQueue(), Lock()
+        self._jobs, self._ready = SimpleQueue(), SimpleQueue()  # for the workers, for the senders; None ends a thread
+        # The lock guards the counts below and the list of connections.
+        self._lock = Lock()
         self._in_flight = self._senders = self._idle = 0
         self._closed = False
         self._connections: list[Connection] = []
@@ -120,7 +122,7 @@ class Workers:
     def _add_sender_if_needed(self) -> None:
         """Start another sender if none is free: each request in flight has a thread and a connection."""
         with self._lock:
-            self._idle -= 1
+            self._idle -= 1  # the sender that will take it
             if self._idle < 0:
                 self._idle += 1
                 self._senders += 1
@@ -130,7 +132,7 @@ class Workers:
         """Send requests and wait for their answers, as a sender's thread of mode async."""
         connection, preprocess = self._connect(), self._client.arm.preprocessor() if self._direct else None
         while (job := self._ready.get()) and not self._closed:
-            sample, request = job
+            sample, request = job  # or a payload, if this thread has the preprocessor
             if preprocess:
                 request = self._client.prepare(preprocess, sample, request)
             if request:

@@ -38,7 +38,10 @@ NULLABLE = INSTANTS[1:]
 
 
 def make_schema(description: dict) -> pyarrow.Schema:
-    """Return the file's schema, with FORMAT and `description` in its metadata."""
+    """Return the file's schema.
+
+    Its metadata hold `description` as JSON under `crossover` and FORMAT under `crossover_format`.
+    """
     words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types = dict.fromkeys(("payload", "status", "reason"), words)
     fields = [
@@ -56,8 +59,10 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | Non
     file's path. Raises OSError if the disk is full; the journal then stays.
     """
     records, reasons = journal.read(path)
+    # Without run.json the payloads have no names; their numbers then stand for them.
     unnamed = range(len(payloads), int(records["payload"].max()) + 1 if len(records) else 0)
     dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": reasons}
+    # The journal has its samples in the order in which they finished.
     order = np.argsort(records["index"], kind="stable")
     target, schema = path.with_suffix(".parquet"), make_schema(description or {})
     with (
@@ -71,7 +76,10 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | Non
 
 
 def make_table(records: np.ndarray, dictionaries: dict[str, list[str]], schema: pyarrow.Schema) -> pyarrow.Table:
-    """Return records as a table: numbers become the words of `dictionaries`, instants that never came become null."""
+    """Return records (of dtype RECORD) as a table of the columns COLUMNS.
+
+    Numbers become the words of `dictionaries`, by column; instants that never came become null.
+    """
     columns = []
     for name in COLUMNS:
         values = np.ascontiguousarray(records[name])
@@ -96,13 +104,14 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     records = np.empty(len(stored), RECORD)
     words = {}
     for name in COLUMNS:
-        column = stored.column(name).combine_chunks()
+        column = stored.column(name).combine_chunks()  # of some types in one chunk, of an empty table in none
         if isinstance(column, pyarrow.ChunkedArray):
             column = column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
         if isinstance(column, pyarrow.DictionaryArray):
             words[name] = column.dictionary.to_pylist()
             column = column.indices
         records[name] = column.fill_null(0).to_numpy(zero_copy_only=False)
+    # The file's dictionary of statuses need not have the order of STATUSES.
     codes = np.array([STATUSES.index(word) for word in words["status"]] or [0], "u1")
     records["status"] = codes[records["status"]]
     return records, words["reason"], words["payload"]

@@ -48,6 +48,7 @@ class Connection:
         try:
             dtype, shape = request.tensor.dtype.str, request.tensor.shape
             head, json_size = write_head(request.model, request.input, dtype, shape, request.outputs)
+            # No copy is made of a tensor that lies in one piece.
             tensor = memoryview(np.ascontiguousarray(request.tensor).reshape(-1).view(np.uint8))
             bytes_up = json_size + len(tensor)
             self._connect()
@@ -198,6 +199,7 @@ def write_head(
         "outputs": [{"name": output, "parameters": {"binary_data": True}} for output in outputs],
     }
     text = json.dumps(inference, separators=(",", ":")).encode()
+    # The Host header stands before these: it is the connection's, and the head is cached for all connections.
     headers = (
         "Content-Type: application/octet-stream\r\n"
         f"Content-Length: {len(text) + size}\r\nInference-Header-Content-Length: {len(text)}\r\n\r\n"
