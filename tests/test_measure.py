@@ -4,6 +4,7 @@ import http.server
 import threading
 from types import SimpleNamespace
 
+import gevent
 import numpy as np
 import pytest
 
@@ -68,7 +69,8 @@ class Restarting:
 def block(tmp_path, **readings) -> trial.Block:
     arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
     with server(good) as url:
-        return measure(Restarting(url, **readings), arm, schedule, [PAYLOAD], tmp_path / "a" / "b" / "round-01", 1)
+        path = tmp_path / "a" / "b" / "round-01"
+        return measure(Restarting(url, **readings), arm, schedule, [PAYLOAD], path, 1, sleep=gevent.sleep)
 
 
 @pytest.mark.parametrize("after", [{}, None, {"m": told(3)}], ids=["without the model", "gone", "began anew"])
