@@ -128,7 +128,7 @@ def test_a_client_outside_locust_has_no_gevent_in_its_process():
 
 
 FLOORS = (
-    {"address", "interrupts", "messages", "real_threads"},
+    {"interrupts", "real_threads"},
     {"clock", "command"},
     {"arrivals", "transport"},
     {"samples"},
@@ -157,7 +157,7 @@ def test_within_loadgen_every_import_leads_downstairs():
 
 def test_an_import_that_climbs_would_be_found():
     graph = {
-        "loadgen.transport.http": {"loadgen.samples.sample", "loadgen.address", "loadgen.transport.message"},
+        "loadgen.transport.http": {"loadgen.samples.sample", "loadgen.transport.message"},
         "loadgen.samples.sample": {"loadgen.transport.message"},
         "loadgen.arrivals": {"loadgen.transport.message", "loadgen.clock"},
     }
