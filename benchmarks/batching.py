@@ -92,7 +92,7 @@ def tables(server: Server) -> None:
 
     Raises Failure, Unavailable.
     """
-    host.pin(host.others(server.cores))
+    host.pin(host.free_cores(server.cores))
     for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
         model = workload.client.model
         original = server.get(f"/v2/models/{model}/config")

@@ -97,9 +97,9 @@ def table(server: Server, options: argparse.Namespace) -> None:
     `fired off`: the rate at which requests were handed to a worker, relative to the rate offered. `stall`: the longest
     time in ms for which gevent's hub stood still. Raises Unavailable at the first arm that got no answer.
     """
-    cores = host.others(server.cores)
+    cores = host.free_cores(server.cores)
     host.pin(cores)
-    print(f"{host.cpu_model()}; client cores {cores}, server cores {server.cores}")
+    print(f"{host.read_cpu_model()}; client cores {cores}, server cores {server.cores}")
     print(
         f"{'arm':<24} {'rate/s':>6} {'lag p50':>7} {'p99':>7} {'max ms':>7} {'fired off':>9} {'completed':>9}"
         f" {'dropped':>8} {'cpu ms':>7} {'stall':>6}"

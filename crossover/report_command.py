@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from common import atomic_write
-from crossover.analysis import comparison
-from crossover.analysis.latency_breakdown import pooled, stages
+from crossover.analysis import comparison, wording
+from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
 from crossover.experiments.capacity import result as capacity_result
 from crossover.experiments.client_modes import result as client_modes_result
 from crossover.experiments.compare import tables
 from crossover.experiments.efficiency import result as efficiency_result
 from crossover.experiments.sweep import result as sweep_result
-from crossover.measurement import trial
+from crossover.measurement import compatibility, trial
 from crossover.measurement.run_directory import BENCH, read_blocks, read_run
 from crossover.measurement.trial import Block
 from crossover.report import html, provenance
@@ -58,8 +58,8 @@ def arm(name: str, own: Sequence[Block]) -> dict:
         "client_cpu_ms": sum(block.client_cpu for block in own) / scheduled * 1e3,
         "server_cpu_ms": None if None in server else sum(server) / scheduled * 1e3,
         **gpu(own),
-        "steps": pooled(own),
-        "stages": stages(own, target.model, workload.steps),
+        "steps": pool_steps(own),
+        "stages": break_down_latency(own, target.model, workload.steps),
         "blocks": len(own),
         "valid": not findings,
         "findings": findings,
@@ -132,7 +132,7 @@ def evaluate(run: dict, measured: Sequence[Block]) -> dict:
             "arms": [arm(each, [block for block in own if block.arm == each]) for each in arms],
             "mode": chosen,
             "comparisons": [each.as_dict() for each in told],
-            "sentence": comparison.sentence(told, name, described["arrivals"], lost) if told or lost else "",
+            "sentence": wording.write_sentence(told, name, described["arrivals"], lost) if told or lost else "",
             "left_out": without,
             "other_modes": {
                 mode: [each.as_dict() for each in found] for mode, found in compared.items() if mode != chosen
@@ -174,19 +174,19 @@ def text(directory: Path, result: Any) -> str:
 def compared(before: Path, after: Path, anyway: bool) -> int:
     """Two of bench's: prints each arm against itself. 1 if they are not comparable, or there is nothing to compare."""
     results = write(before), write(after)
-    if (differing := comparison.incompatible(*results)) and not anyway:
+    if (differing := compatibility.list_differences(*results)) and not anyway:
         print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
         return 1
     if differing:
         print(f"compared nevertheless, but not of one setting: {'; '.join(differing)}", file=sys.stderr)
     slos = {name: found.get("slo_ms") for name, found in results[0]["workloads"].items()}
     measured = [trial.read(directory) for directory in (before, after)]
-    if not (arms := comparison.between(*measured, slos)):
+    if not (arms := comparison.compare_reports(*measured, slos)):
         have = "; ".join(f"{place} has {arms_of(own)}" for place, own in zip((before, after), measured, strict=True))
         print(f"nothing to compare: no arm has a sound round in both: {have}", file=sys.stderr)
         return 1
     for name, found in arms.items():
-        print(f"\n{name}: {before} against {after}\n{comparison.text(found)}")
+        print(f"\n{name}: {before} against {after}\n{comparison.format_table(found)}")
     return 0
 
 

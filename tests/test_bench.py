@@ -72,7 +72,7 @@ def test_two_rounds_are_too_few_for_any_interval(finished):
     for workload in summary["workloads"].values():
         assert workload["comparisons"]
         assert all(each["low"] is each["high"] is None for each in workload["comparisons"])
-    assert "not enough data" in output
+    assert "undecided: about" in output
 
 
 def test_the_exit_code_and_the_verdicts_agree(finished):

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from crossover.analysis import bootstrap
-from crossover.analysis.bootstrap import Pool, least, more, quotient
+from crossover.analysis.bootstrap import PooledSamples, additional_rounds, minimum_rounds, quotient
 
 FEW = 500  # resamples: as good as 2000 for coverage, four times as fast
 ALPHA = 1e-3
@@ -87,11 +87,11 @@ def arms(metric: str, blocks: np.ndarray) -> list:
     both = [[block[~np.isnan(block)] for block in blocks[:, arm]] for arm in (0, 1)]
     if metric == "mean":
         return [quotient([block.sum() for block in arm], [len(block) for block in arm]) for arm in both]
-    return [Pool(arm).percentile(PERCENTILES[metric]) for arm in both]
+    return [PooledSamples(arm).percentile(PERCENTILES[metric]) for arm in both]
 
 
 def product(first, second, rounds: int) -> tuple[float, float]:
-    return bootstrap.interval(first, second, rounds, 0.95, 1)
+    return bootstrap.ratio_interval(first, second, rounds, 0.95, 1)
 
 
 def intervals(process: Process, rounds: int, metrics, comparisons: int, seed: int = 1, method=product):
@@ -145,7 +145,7 @@ def test_weighted_percentiles_are_numpys_of_repeated_samples(percent):
     rng = np.random.default_rng(2)
     rounds = [rng.integers(0, 50, size).astype(float) for size in (1, 7, 30, 0, 12)]  # with ties
     weights = rng.multinomial(5, [0.2] * 5, 200)
-    found = Pool(rounds).percentile(percent)(weights)
+    found = PooledSamples(rounds).percentile(percent)(weights)
     for row, value in zip(weights, found, strict=True):
         samples = np.concatenate([np.repeat(each, n) for each, n in zip(rounds, row, strict=True)])
         assert np.isnan(value) if not len(samples) else value == pytest.approx(np.percentile(samples, percent))
@@ -158,34 +158,34 @@ def test_quotients_are_of_sums():
 
 def test_intervals_of_the_same_data_and_seed_are_the_same():
     blocks = PROCESSES["queue"].latencies(np.random.default_rng(3), 1, 8)[0]
-    first, second = (bootstrap.interval(*arms("p50", blocks), 8, 0.95, 4) for _ in range(2))
-    assert first == second != bootstrap.interval(*arms("p50", blocks), 8, 0.95, 5)
+    first, second = (bootstrap.ratio_interval(*arms("p50", blocks), 8, 0.95, 4) for _ in range(2))
+    assert first == second != bootstrap.ratio_interval(*arms("p50", blocks), 8, 0.95, 5)
 
 
 def test_the_intervals_of_the_inverse_ratio_are_the_inverses():
     first, second = arms("mean", PROCESSES["queue"].latencies(np.random.default_rng(3), 1, 8)[0])
-    low, high = bootstrap.interval(first, second, 8, 0.95, 1)
-    assert bootstrap.interval(second, first, 8, 0.95, 1) == pytest.approx((1 / high, 1 / low))
+    low, high = bootstrap.ratio_interval(first, second, 8, 0.95, 1)
+    assert bootstrap.ratio_interval(second, first, 8, 0.95, 1) == pytest.approx((1 / high, 1 / low))
 
 
 def test_a_ratio_that_never_varies_has_an_interval_of_no_width():
     first = np.arange(1, 7)
-    found = bootstrap.interval(quotient(first, np.ones(6)), quotient(3 * first, np.ones(6)), 6, 0.95, 1)
+    found = bootstrap.ratio_interval(quotient(first, np.ones(6)), quotient(3 * first, np.ones(6)), 6, 0.95, 1)
     assert found == pytest.approx((3, 3))
 
 
 def test_the_fewest_rounds_are_those_that_a_sign_test_could_decide():
-    assert [least(confidence) for confidence in (0.9, 0.95, 0.99)] == [5, 6, 8]
+    assert [minimum_rounds(confidence) for confidence in (0.9, 0.95, 0.99)] == [5, 6, 8]
     for confidence in (0.8, 0.9, 0.95, 0.99):
-        n = least(confidence)
+        n = minimum_rounds(confidence)
         assert stats.binomtest(n, n).pvalue <= 1 - confidence < stats.binomtest(n - 1, n - 1).pvalue
 
 
 def test_as_many_more_rounds_as_are_asked_for_make_the_interval_narrow_enough():
-    half = {rounds: bootstrap.width(rounds, 0.95) for rounds in (10, 20, 40)}
-    assert more(10, half[10], half[40], 0.95) == 30
-    assert more(10, half[10], half[20], 0.95) == 10
-    assert more(10, half[10], half[10], 0.95) == 1
+    half = {rounds: bootstrap.relative_half_width(rounds, 0.95) for rounds in (10, 20, 40)}
+    assert additional_rounds(10, half[10], half[40], 0.95) == 30
+    assert additional_rounds(10, half[10], half[20], 0.95) == 10
+    assert additional_rounds(10, half[10], half[10], 0.95) == 1
 
 
 def test_two_thousand_resamples_of_ten_rounds_of_5000_take_less_than_a_second():
@@ -193,7 +193,7 @@ def test_two_thousand_resamples_of_ten_rounds_of_5000_take_less_than_a_second():
     both = [[rng.exponential(1, 5000) for _ in range(10)] for _ in range(2)]
     began = time.process_time()
     for percent in (50, 95, 99):
-        bootstrap.interval(*(Pool(arm).percentile(percent) for arm in both), 10, 0.95, 1)
+        bootstrap.ratio_interval(*(PooledSamples(arm).percentile(percent) for arm in both), 10, 0.95, 1)
     assert time.process_time() - began < 1
 
 
@@ -204,7 +204,7 @@ def logarithms(first, second, rounds: int):
         return np.log(second(weights) / first(weights))
 
     once = np.ones((1, rounds), int)
-    return value(once)[0], value(once - np.eye(rounds, dtype=int)), value(bootstrap.resamples(rounds, 1)), value
+    return value(once)[0], value(once - np.eye(rounds, dtype=int)), value(bootstrap.draw_weights(rounds, 1)), value
 
 
 def percentile(first, second, rounds: int):
@@ -237,7 +237,7 @@ def student(first, second, rounds: int):
 def studentised(first, second, rounds: int):
     """Bootstrap-t, not symmetric, every resample with a jackknife of its own."""
     estimate, without, drawn, value = logarithms(first, second, rounds)
-    weights = bootstrap.resamples(rounds, 1)
+    weights = bootstrap.draw_weights(rounds, 1)
     nested = value(np.maximum(0, weights[:, None] - np.eye(rounds, dtype=int)).reshape(-1, rounds))
     nested = np.where(weights > 0, nested.reshape(weights.shape), 0)
     middle = (weights * nested).sum(1, keepdims=True) / rounds

@@ -10,17 +10,17 @@ from scipy import stats
 from crossover import report_command as report
 from crossover.analysis import bootstrap
 from crossover.analysis.comparison import (
-    Comparison,
-    between,
     compare,
-    incompatible,
-    interval,
-    judged,
-    precise,
-    sentence,
-    text,
+    compare_reports,
+    format_ratio,
+    format_table,
+    is_precise,
+    judge,
 )
+from crossover.analysis.verdict import Comparison
+from crossover.analysis.wording import write_sentence
 from crossover.experiments.compare.tables import verdicts as verdicts_of
+from crossover.measurement.compatibility import list_differences
 from crossover.measurement.trial import Block
 from loadgen.samples.sample import COMPLETED, RECORD, STATUSES
 from loadgen.samples.validity import RULES, UNANSWERED
@@ -83,7 +83,7 @@ def figures(low: float | None, high: float | None, metric: str = "p50", **other)
     ratio = other.pop("ratio", None) or (low * high) ** 0.5
     known = {"unit": "ms", "rounds": 10, "higher_is_better": metric == "goodput", "margin": 0.05, "confidence": 0.95}
     made = Comparison(metric, client=100.0, server=100.0 * ratio, ratio=ratio, low=low, high=high, **{**known, **other})
-    return judged(made) if low else made
+    return judge(made)
 
 
 @pytest.fixture
@@ -138,15 +138,15 @@ def test_the_figures_are_those_of_the_pooled_requests():
 def test_of_fewer_than_six_rounds_no_interval_is_made(rounds):
     for each in compare(steady(rounds, 2)):
         assert each.low is None and each.high is None and each.kind == "undecided"
-        assert each.verdict.startswith("not enough data: about ")
-        assert "[" not in interval(each)
+        assert each.verdict.startswith("undecided: about ")
+        assert "[" not in format_ratio(each)
     assert by_name(compare(steady(rounds, 2)))["p50"].more_rounds == 6 - rounds
 
 
 def test_a_percentile_of_too_few_requests_has_no_interval_and_says_how_many_rounds_are_missing():
     found = by_name(compare(steady(10, n=100)))
     assert found["p95"].low and not found["p99"].low
-    assert found["p99"].verdict == "not enough data: about 10 more rounds"
+    assert found["p99"].verdict == "undecided: about 10 more rounds"
     assert by_name(compare(steady(30, n=100)))["p99"].low
 
 
@@ -162,24 +162,24 @@ def test_the_rounds_that_are_asked_for_decide_more_often_than_not(few):
 
 def test_a_comparison_is_precise_once_every_headline_is_known_to_within_a_share():
     narrow, wide = figures(0.98, 1.02), figures(0.95, 1.05)
-    assert precise([narrow, figures(0.5, 2.0, "p95"), figures(0.99, 1.03, "mean")], 0.025)
-    assert not precise([wide, figures(1.0, 1.0, "mean")], 0.025)
-    assert not precise([narrow, replace(wide, metric="mean")], 0.025)
-    assert not precise([narrow, figures(None, None, "mean", ratio=1.0)], 0.025) and not precise([], 0.025)
+    assert is_precise([narrow, figures(0.5, 2.0, "p95"), figures(0.99, 1.03, "mean")], 0.025)
+    assert not is_precise([wide, figures(1.0, 1.0, "mean")], 0.025)
+    assert not is_precise([narrow, replace(wide, metric="mean")], 0.025)
+    assert not is_precise([narrow, figures(None, None, "mean", ratio=1.0)], 0.025) and not is_precise([], 0.025)
 
 
 @pytest.mark.parametrize(
     ("low", "high", "metric", "kind", "verdict"),
     [
-        (0.83, 0.90, "p50", "server", "server better by 14 % (95 % CI 10 to 17 %)"),
-        (1.11, 1.25, "p95", "client", "client better by 15 % (95 % CI 9.9 to 20 %)"),
+        (0.83, 0.90, "p50", "server", "server better"),
+        (1.11, 1.25, "p95", "client", "client better"),
         (0.97, 1.04, "p50", "equivalent", "equivalent within 5 %"),
         (1.01, 1.04, "p50", "equivalent", "equivalent within 5 %"),
-        (1.01, 1.06, "p50", "client", "client better by 3.4 % (95 % CI 0.99 to 5.7 %)"),
-        (0.94, 1.03, "p50", "undecided", "not enough data: about 8 more rounds"),
-        (1.10, 1.21, "goodput", "server", "server better by 15 % (95 % CI 10 to 21 %)"),
-        (0.80, 0.90, "goodput", "client", "client better by 18 % (95 % CI 11 to 25 %)"),
-        (0.15, 0.17, "client CPU", "server", "server better by a factor of 6.3 (95 % CI 5.9 to 6.7)"),
+        (1.01, 1.06, "p50", "client", "client better"),
+        (0.94, 1.03, "p50", "undecided", "undecided: about 8 more rounds"),
+        (1.10, 1.21, "goodput", "server", "server better"),
+        (0.80, 0.90, "goodput", "client", "client better"),
+        (0.15, 0.17, "client CPU", "server", "server better"),
     ],
 )
 def test_a_verdict_follows_from_the_interval(low, high, metric, kind, verdict):
@@ -188,7 +188,7 @@ def test_a_verdict_follows_from_the_interval(low, high, metric, kind, verdict):
 
 def test_an_arm_that_never_meets_the_objective_loses_against_one_that_always_does():
     found = by_name(compare(steady(6, 10), slo_ms=300))["goodput"]
-    assert (found.kind, found.verdict) == ("client", "client better where the other has none")
+    assert (found.kind, found.verdict) == ("client", "client better: the other arm has none")
     nobody = by_name(compare(steady(6), slo_ms=1))["goodput"]
     assert (nobody.kind, nobody.ratio, nobody.low) == ("undecided", None, None)
 
@@ -209,9 +209,9 @@ def test_an_arm_without_answers_is_said_and_not_divided_by():
 def test_a_comparison_survives_json_and_is_printed_the_same():
     found = compare(steady(8, 1.2))
     kept = json.loads(json.dumps([each.as_dict() for each in found], allow_nan=False))
-    assert text(kept) == text(found)
-    assert len({line.index("  not") for line in text(compare(steady(3))).splitlines()[1:]}) == 1
-    assert text([]) == "nothing to compare"
+    assert format_table(kept) == format_table(found)
+    assert len({line.index("  undecided") for line in format_table(compare(steady(3))).splitlines()[1:]}) == 1
+    assert format_table([]) == "nothing to compare"
 
 
 def test_the_same_blocks_give_the_same_comparison():
@@ -222,7 +222,7 @@ def test_a_control_is_called_by_its_name():
     made = [(first, block("client", first.latency, i, control="again")) for i, (first, _) in enumerate(steady(8))]
     found = compare(made)
     assert found[0].names == ("client", "again") and {each.kind for each in found} <= {"equivalent", "undecided"}
-    assert "'again'" in sentence(found, "image", "poisson:rate=7.5") or "again/client" in sentence(found)
+    assert "'again'" in write_sentence(found, "image", "poisson:rate=7.5") or "again/client" in write_sentence(found)
 
 
 COSTS = [
@@ -230,47 +230,44 @@ COSTS = [
     figures(1 / 3.3, 1 / 3.1, "bytes", ratio=1 / 3.2),
     figures(1.10, 1.14, "server CPU", ratio=1.12),
 ]
+ABOUT = "For photographs at 7.5 requests/s on this machine, "
 CASES = [
     (
         [figures(1 / 0.89, 1 / 0.83, ratio=1 / 0.86), *COSTS[:2]],
-        "For photographs at 7.5 requests/s on this machine, decode on the client: the median answer comes 14 % sooner "
-        "(95 % CI 11 to 17 %), at 6.2 times the client CPU and 3.2 times the bytes.",
+        "the client is better: p50 server/client is 1.16 [1.12, 1.2] (95 % interval); the client takes 6.2 times the "
+        "client CPU and 3.2 times the bytes.",
     ),
     (
         [figures(0.4, 0.5), *COSTS],
-        "For photographs at 7.5 requests/s on this machine, decode on the server: the median answer comes 2.2 times as "
-        "soon (95 % CI 2 to 2.5), at 84 % less client CPU, 12 % more server CPU and 69 % fewer bytes.",
+        "the server is better: p50 server/client is 0.447 [0.4, 0.5] (95 % interval); the server takes 0.16 times the "
+        "client CPU, 1.1 times the server CPU and 0.31 times the bytes.",
     ),
     (
         [figures(0.83, 0.90), figures(1.2, 1.3, "p95"), figures(1.0, 1.0, "mean", ratio=1.0), *COSTS[2:]],
-        "For photographs at 7.5 requests/s on this machine, it depends: on the server the median answer comes 14 % "
-        "sooner (95 % CI 10 to 17 %), at 12 % more server CPU; but by p95 the client is better by 20 % (95 % CI 17 to "
-        "23 %).",
+        "the server is better: p50 server/client is 0.864 [0.83, 0.9] (95 % interval); the server takes 1.1 times the "
+        "server CPU; but the client is better by p95, 1.25 [1.2, 1.3] (95 % interval).",
     ),
     (
         [figures(0.98, 1.02), *COSTS],
-        "For photographs at 7.5 requests/s on this machine, it does not matter for the median answer where to decode: "
-        "server/client is 1 within 5 % (95 % CI 0.98 to 1.02); the server does it at 84 % less client CPU, 12 % more "
-        "server CPU and 69 % fewer bytes.",
+        "both are equivalent: p50 server/client is 1 [0.98, 1.02] (95 % interval); the server takes 0.16 times the "
+        "client CPU, 1.1 times the server CPU and 0.31 times the bytes.",
     ),
     (
         [figures(0.94, 1.03), *COSTS],
-        "For photographs at 7.5 requests/s on this machine, no recommendation: the median answer of the server takes "
-        "0.94 to 1.03 times as long as that of the client (95 % CI), and about 8 more rounds would tell; the server "
-        "does it at 84 % less client CPU, 12 % more server CPU and 69 % fewer bytes.",
+        "undecided: p50 server/client is 0.984 [0.94, 1.03] (95 % interval); 8 more rounds may decide it; the server "
+        "takes 0.16 times the client CPU, 1.1 times the server CPU and 0.31 times the bytes.",
     ),
     (
         [figures(None, None, ratio=1.2, rounds=5, more_rounds=1)],
-        "For photographs at 7.5 requests/s on this machine, no recommendation: 5 rounds are not enough data, and about "
-        "1 more round would tell.",
+        "undecided: p50 server/client is 1.2 over 5 rounds, too few for an interval; 1 more round may decide it.",
     ),
-    ([], "For photographs at 7.5 requests/s on this machine, no recommendation: nothing was measured."),
+    ([], "undecided: nothing was measured."),
 ]
 
 
 @pytest.mark.parametrize(("comparisons", "said"), CASES)
 def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
-    assert sentence(comparisons, "image", "poisson:rate=7.5") == said
+    assert write_sentence(comparisons, "image", "poisson:rate=7.5") == ABOUT + said
 
 
 def invalid(made: list[tuple[Block, Block]], rules: dict[int, str]) -> list[Block]:
@@ -291,7 +288,7 @@ def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_
     left = [pair for pair in steady(10) if pair[0].round not in rules]
     assert found["comparisons"] == [each.as_dict() for each in compare(left, found["slo_ms"])]
     assert found["left_out"] == [{"mode": "async:1", "round": n, "rules": [rule]} for n, rule in rules.items()]
-    said = "; 3 of 10 rounds are left out, as an arm's data are wrong (errors, in-flight cap, books)."
+    said = "; 3 of 10 rounds excluded because of unanswered requests (errors, in-flight cap, books)."
     assert found["sentence"].endswith(said)
     assert "not compared, as an arm's data are wrong: async:1, round 2, 5, 7" in verdicts_of([], found["left_out"])
 
@@ -300,28 +297,30 @@ def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_
 def test_noise_makes_a_block_invalid_but_no_round_is_left_out_for_it(rule):
     found = report.evaluate(run(("image",)), invalid(steady(6), {3: rule}))["workloads"]["image"]
     assert found["left_out"] == [] and found["comparisons"][0]["rounds"] == 6
-    assert "left out" not in found["sentence"]
+    assert "excluded" not in found["sentence"]
 
 
 def test_where_no_round_is_sound_the_sentence_says_why():
     measured = invalid(steady(6), dict.fromkeys(range(1, 7), "errors"))
     found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
     assert found["comparisons"] == []
-    said = "nothing sound was measured; 6 of 6 rounds are left out, as an arm's data are wrong (errors)."
+    said = "nothing valid was measured; 6 of 6 rounds excluded because of unanswered requests (errors)."
     assert found["sentence"].endswith(said)
 
 
 def test_other_arrivals_are_named_in_full():
-    assert sentence([], "audio", "gamma:rate=2,cv=3").startswith("For speech under gamma:rate=2,cv=3 on this machine")
+    assert write_sentence([], "audio", "gamma:rate=2,cv=3").startswith(
+        "For speech under gamma:rate=2,cv=3 on this machine"
+    )
 
 
 def test_reports_of_the_same_setting_can_be_compared():
-    assert incompatible(run(), run()) == []
+    assert list_differences(run(), run()) == []
     later = run()
     later["machine"]["revision"], later["created"], later["rounds"] = "another", "later", 12
     later["server"]["models"]["resnet50"]["instances"] = 2
-    assert incompatible(run(), later) == []
-    assert incompatible({**run(), "workloads": {}}, run()) == []
+    assert list_differences(run(), later) == []
+    assert list_differences({**run(), "workloads": {}}, run()) == []
 
 
 @pytest.mark.parametrize(
@@ -342,10 +341,10 @@ def test_reports_of_the_same_setting_can_be_compared():
             "poisson:rate=8",
             "image's arrivals: poisson:rate=7.5 against poisson:rate=8",
         ),
-        (("workloads", "audio", "seconds"), 20, "audio's seconds per block: 30 against 20"),
+        (("workloads", "audio", "seconds"), 20, "audio's seconds per trial: 30 against 20"),
         (("workloads", "audio", "payloads"), ["x"], "audio's payloads: audio-a, audio-b against x"),
         (("workloads", "audio", "digest"), "ba98", "audio's payloads' contents: 0123456789ab against ba98"),
-        (("workloads", "image", "slo_ms"), None, "image's limit of good answers, ms: 430.0 against none"),
+        (("workloads", "image", "slo_ms"), None, "image's latency objective, ms: 430.0 against none"),
     ],
 )
 def test_what_makes_reports_incomparable_is_named(path, value, named):
@@ -354,20 +353,20 @@ def test_what_makes_reports_incomparable_is_named(path, value, named):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    assert incompatible(run(), other) == [named]
+    assert list_differences(run(), other) == [named]
 
 
 def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
     before = [each for pair in steady(9) for each in pair]
     after = [block(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
     after[0].facts["complete"] = False
-    found = between(before, after, {"image": 120.0})
+    found = compare_reports(before, after, {"image": 120.0})
     assert list(found) == ["image server async:1", "image client async:1"]
     client = by_name(found["image client async:1"])["p50"]
     assert (client.rounds, client.kind, client.names) == (6, "server", ("before", "after"))
-    assert client.verdict.startswith("after better by 20 %")
+    assert client.verdict == "after better" and client.ratio == pytest.approx(0.8, abs=0.01)
     goodput = by_name(found["image client async:1"])["goodput"]
     assert goodput.unit == "answers/s within 120 ms" and goodput.server > goodput.client
-    assert sentence(found["image client async:1"], "image").startswith(
+    assert write_sentence(found["image client async:1"], "image").startswith(
         "For photographs on this machine, 'after' is better"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossover.analysis.crossing_point import turn
+from crossover.analysis.crossing_point import find_crossing
 from crossover.experiments.sweep import result as crossings
 from crossover.report import curves
 from tests.test_comparison import block
@@ -15,7 +15,7 @@ def crossing(x, ratios, error=0.05, n=400):
     """The crossing of points that are all known with this error of their logarithm."""
     logs = np.log(ratios)
     drawn = logs + np.random.default_rng(1).normal(0, error, (n, len(ratios)))
-    return turn(x, ratios, sides(logs, 1.96 * error), drawn)
+    return find_crossing(x, ratios, sides(logs, 1.96 * error), drawn)
 
 
 def sides(logs, half):
@@ -69,7 +69,7 @@ def test_its_interval_covers_the_truth_as_often_as_it_says(middle, error):
         resampled, own = np.take_along_axis(rounds[None], picks, 1).mean(1), rounds.mean(0)
         wide = own + (resampled - own) * 2.365 / 1.96 * np.sqrt(8 / 7)
         decided = sides(own / rounds.std(0, ddof=1), 2.365 / np.sqrt(8))
-        if found := turn(x, np.exp(own), decided, wide):
+        if found := find_crossing(x, np.exp(own), decided, wide):
             given += 1
             hits += (found["low"] or 0) <= np.sqrt(27) <= (found["high"] or np.inf)
     assert given > 200 and hits / given > 0.93
@@ -83,9 +83,9 @@ def test_one_side_throughout_is_no_crossing():
 def test_a_limit_beyond_the_sweep_is_left_open():
     logs = np.log([1.5, 0.9])
     drawn = logs + np.random.default_rng(1).normal(0, 0.1, (400, 2))
-    found = turn([1, 2], [1.5, 0.9], ["client", "server"], drawn)
+    found = find_crossing([1, 2], [1.5, 0.9], ["client", "server"], drawn)
     assert 1 < found["low"] < found["x"] < 2 and found["high"] is None
-    assert turn([1, 2], [0.9, 1.5], ["server", "client"], drawn[:, ::-1])["low"] is None
+    assert find_crossing([1, 2], [0.9, 1.5], ["server", "client"], drawn[:, ::-1])["low"] is None
 
 
 @pytest.mark.parametrize("limits", [(1.5, 3), (None, 3), (1.5, None), (None, None)])

@@ -8,7 +8,7 @@ import gevent
 import numpy as np
 import pytest
 
-from crossover.analysis.latency_breakdown import stages
+from crossover.analysis.latency_breakdown import break_down_latency
 from crossover.measurement import trial
 from crossover.measurement.measure import measure
 from crossover.measurement.server_statistics import STAGES, difference
@@ -79,7 +79,7 @@ def test_what_a_restarted_server_does_not_know_enters_no_sum(tmp_path, after):
     assert (restarted.steps, restarted.server_cpu, restarted.gpu) == ({}, None, None)
     assert restarted.completed and restarted == trial.read(tmp_path)[0]
     [kept] = trial.read(tmp_path)
-    parts = stages([kept], "m", ("m",))
+    parts = break_down_latency([kept], "m", ("m",))
     assert "server and network" in parts and sum(parts.values()) == pytest.approx(np.mean(kept.latency))
 
 

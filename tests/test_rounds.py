@@ -65,9 +65,9 @@ def world(monkeypatch):
     monkeypatch.setattr(retry, "measure", made.measure)
     for module in (retry, compare):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
-    monkeypatch.setattr(unloaded_latency, "back_to_back", made.back_to_back)
+    monkeypatch.setattr(unloaded_latency, "measure_unloaded_latency", made.back_to_back)
     monkeypatch.setattr(host, "pin", lambda cores: None)
-    monkeypatch.setattr(host, "others", lambda cores: [0])
+    monkeypatch.setattr(host, "free_cores", lambda cores: [0])
     monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)
     return made
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_line_and_what_was_measured_is_shown(world, conduct):
     world.troubles = [None] * 5 + [full]
     code, output, errors = conduct()
     assert code == 1 and errors.count("\n") == 1 and "No space left on device" in errors
-    assert "not enough data" in output
+    assert "undecided: about" in output
 
 
 def test_a_server_that_is_gone_between_blocks_is_waited_for(world, conduct):
@@ -267,7 +267,7 @@ def test_one_that_does_not_come_back_is_said_in_one_line(world, conduct, monkeyp
     monkeypatch.setattr(world, "wait", gone)
     world.troubles = [None] * 5 + [Unavailable("gone")]
     code, output, errors = conduct()
-    assert code == 1 and errors == "no Triton server answers\n" and "not enough data" in output
+    assert code == 1 and errors == "no Triton server answers\n" and "undecided: about" in output
 
 
 def test_an_invalid_block_is_repeated_at_most_twice_and_then_said(world, conduct):
@@ -276,7 +276,7 @@ def test_an_invalid_block_is_repeated_at_most_twice_and_then_said(world, conduct
     said = [output.count(words) for words in ("invalid, once more: errors", "still invalid after 3 attempts: errors")]
     assert said == [2, 1]
     assert max(world.measured.count(each) for each in world.measured) == 3
-    assert "rounds is left out, as an arm's data are wrong (errors)" in output
+    assert "rounds excluded because of unanswered requests (errors)" in output
     assert len(list(only(conduct.reports).glob("*/*/invalid-*"))) == 4
 
 
@@ -300,7 +300,7 @@ def test_without_trouble_there_is_time_for_all_rounds_even_if_blocks_take_a_litt
 
 def test_it_stops_early_and_says_so_once_the_intervals_are_narrow(world, conduct, monkeypatch):
     asked = []
-    monkeypatch.setattr(comparison, "precise", lambda found, share: asked.append(share) or True)
+    monkeypatch.setattr(comparison, "is_precise", lambda found, share: asked.append(share) or True)
     _, output, _ = conduct("--rounds", 10)
     assert len(world.measured) == 2 * compare.ENOUGH_ROUNDS and set(asked) == {0.025}
     [line] = [line for line in output.splitlines() if "enough after" in line]

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from crossover.analysis.latency_breakdown import BETWEEN, OUTPUT, UNEXPLAINED, once, stages
+from crossover.analysis.latency_breakdown import (
+    NETWORK,
+    OUTPUT,
+    UNEXPLAINED,
+    break_down_latency,
+    remove_double_counting,
+)
 from crossover.measurement import trial
 from tests import blocks_on_disk
 from workloads.workload import IMAGE
@@ -20,26 +26,26 @@ def whole(steps: list[dict]) -> float:
 def test_what_two_steps_claim_is_taken_off_the_output_of_the_first():
     """A merged batch of the real server: preprocessing's output clock ran 33 ms on while the network computed."""
     told = [step(8.4, 146.1, 33.2), step(89.9, 1061.4, 0.6)]
-    first, last = once(told, whole(told) - 15.8, 1)
+    first, last = remove_double_counting(told, whole(told) - 15.8, 1)
     assert first[OUTPUT] == pytest.approx(33.2 - 15.8)
     assert (first["queue"], first["compute_infer"], last) == (8.4, 146.1, told[1])
 
 
 def test_steps_in_a_row_are_left_as_told():
     told = [step(0.1, 7.0, 1.0), step(0.1, 76.0, 0.2)]
-    assert once(told, whole(told) + 0.3, 1) == told
+    assert remove_double_counting(told, whole(told) + 0.3, 1) == told
 
 
 def test_more_than_the_outputs_cannot_overlap_and_stays_visible():
     told = [step(0, 7, 1), step(0, 3, 2), step(0, 1, 5)]
-    kept = once(told, whole(told) - 10, 2)
+    kept = remove_double_counting(told, whole(told) - 10, 2)
     assert [ms[OUTPUT] for ms in kept] == [0, 0, 5]
     assert whole(kept) - (whole(told) - 10) == pytest.approx(7)
 
 
 @pytest.mark.parametrize("told", [[], [step(1, 2, 3)]])
 def test_a_step_without_another_after_it_overlaps_with_nothing(told):
-    assert once(told, 1.0, 0) == told
+    assert remove_double_counting(told, 1.0, 0) == told
 
 
 @pytest.mark.parametrize("placement", ["client", "server"])
@@ -57,9 +63,9 @@ def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, mor
     longer["queue"] += answer - network - more - sum(sum(each["ms"].values()) for each in own)
     whole["total"] = answer - network
     block.write()
-    parts = stages(trial.read(tmp_path), model, IMAGE.steps)
+    parts = break_down_latency(trial.read(tmp_path), model, IMAGE.steps)
     assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
-    assert parts[BETWEEN] == pytest.approx(network)
+    assert parts[NETWORK] == pytest.approx(network)
     if placement == "server":
         assert parts[UNEXPLAINED] == pytest.approx(unexplained, abs=1e-9)
 
@@ -71,9 +77,9 @@ def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_th
     own[-1]["ms"]["queue"] += answer + 0.1 - sum(sum(each["ms"].values()) for each in own)
     block.steps[model]["total"] = answer + 0.1
     block.write()
-    parts = stages(trial.read(tmp_path), model, IMAGE.steps)
+    parts = break_down_latency(trial.read(tmp_path), model, IMAGE.steps)
     assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
-    assert (parts[BETWEEN], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
+    assert (parts[NETWORK], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
 
 
 def told(directory, placement):

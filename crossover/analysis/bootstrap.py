@@ -1,93 +1,101 @@
-"""How sure is a ratio of two arms? Intervals by bootstrap over rounds.
+"""Confidence intervals for a ratio of two arms: a symmetric bootstrap-t over rounds, on jackknife pseudo-values.
 
-Requests of a block wait in the same queue, so they are alike, and resampling them would make any interval far too
-narrow. Blocks start with an empty queue, and every round has a schedule of its own: rounds are what is independent,
-and both arms of a round are drawn together, since they shared its schedule and its hour (Davison & Hinkley 1997,
-Bootstrap Methods and their Application, section 3.8 on hierarchical data; Kalibera & Jones, ISMM'13, for
-intervals on ratios).
+Requests of one trial wait in the same queue and are therefore correlated; resampling single requests would give
+intervals that are far too narrow. A trial starts with an empty queue and every round has a schedule of its own, so
+rounds are independent. Both arms of a round are drawn together, because they shared its schedule and the state of the
+machine (Davison & Hinkley 1997, Bootstrap Methods and their Application, section 3.8 on hierarchical data;
+Kalibera & Jones, ISMM'13, for intervals of ratios).
 
-A statistic is a function of weights, an array (resamples, rounds) that says how often a resample holds each round;
-it gives a value per resample.
+A statistic is a function of weights, an array of shape (resamples, rounds) that says how often each resample holds
+each round; it returns one value per resample.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 RESAMPLES = 2000
-BOUND = 1.5
+MAX_WIDENING = 1.5
+"""The bootstrap's quantile of |t| is at most this multiple of Student's."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
-def least(confidence: float = 0.95) -> int:
-    """The fewest rounds of which an interval is made: 6 for 95 %.
+def minimum_rounds(confidence: float = 0.95) -> int:
+    """Return the fewest rounds from which an interval is computed: 6 for 95 %.
 
-    With n pairs the most that can happen is that all of them go one way. Without a difference that has, both ways
-    counted, the probability 2 / 2^n (the sign test's): where it is above 1 - confidence, only an assumption about
-    the distribution could decide, and so few rounds cannot bear one out.
+    With n pairs the strongest possible evidence is that all of them go one way. Without any difference this happens
+    with probability 2 / 2^n (the two-sided sign test). Where that is above 1 - confidence, only an assumption about
+    the distribution could decide, and so few rounds cannot support one.
     """
     return int(np.ceil(1 - np.log2(1 - confidence) - 1e-9))
 
 
-def resamples(rounds: int, seed: int) -> np.ndarray:
-    """Weights of RESAMPLES draws of that many rounds with replacement."""
+def draw_weights(rounds: int, seed: int) -> np.ndarray:
+    """Draw that many rounds with replacement, RESAMPLES times; int64 of shape (RESAMPLES, rounds)."""
     return np.random.default_rng([seed, rounds]).multinomial(rounds, np.full(rounds, 1 / rounds), RESAMPLES)
 
 
-def interval(first: Statistic, second: Statistic, rounds: int, confidence: float, seed: int) -> tuple[float, float]:
-    """Of second / first; nan where there is no such ratio, as when all answers are one round's.
+def ratio_interval(
+    first: Statistic, second: Statistic, rounds: int, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Compute the interval of second / first; (nan, nan) where a leave-one-out ratio is not finite or is zero.
 
     A symmetric bootstrap-t (Hall 1988, JRSS B 50:35) of the logarithm of the ratio, over the jackknife's pseudo-values,
     which say what each round contributes (Tukey 1958): the estimate -+ q times the jackknife's standard error, where
-    q is what |t| stays below in `confidence` of the resamples. Queues make skewed ratios, and that is what widens q
-    above Student's quantile. It is kept between that quantile and BOUND times it: further out, as a single odd round
-    among equal ones would have it, it makes intervals wider and cover no more.
+    |t| stays below q in `confidence` of the resamples. Queues make skewed ratios, which widens q beyond Student's
+    quantile. q is clipped to that quantile and MAX_WIDENING times it: further out, as with a single odd round
+    among equal ones, intervals become wider without covering more.
 
-    Percentile, BCa and plain t intervals of 6 to 12 rounds hold the truth too seldom: `python -m tests.test_bootstrap`
-    measures them all on simulated queues.
+    Percentile, BCa and plain t intervals of 6 to 12 rounds contain the truth too seldom: `python -m
+    tests.test_bootstrap` measures them all on simulated queues.
     """
     weights = np.vstack([np.ones((1, rounds), int), 1 - np.eye(rounds, dtype=int)])
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimate, *without = np.log(second(weights) / first(weights))
-    values = rounds * estimate - (rounds - 1) * np.array(without)
+        estimate, *leave_one_out = np.log(second(weights) / first(weights))
+    values = rounds * estimate - (rounds - 1) * np.array(leave_one_out)
     if not np.isfinite(values).all():
         return np.nan, np.nan
-    half = quantile(values, confidence, seed) * values.std(ddof=1) / np.sqrt(rounds)
+    half = t_quantile(values, confidence, seed) * values.std(ddof=1) / np.sqrt(rounds)
     return float(np.exp(estimate - half)), float(np.exp(estimate + half))
 
 
-def quantile(values: np.ndarray, confidence: float, seed: int) -> float:
-    """Of |t| in resamples of the values; those in which all are equal have none."""
-    n, drawn = len(values), resamples(len(values), seed)
+def t_quantile(values: np.ndarray, confidence: float, seed: int) -> float:
+    """Compute the `confidence` quantile of |t| over resamples of the values.
+
+    Resamples in which all values are equal have no t and are skipped; if there is no other, Student's quantile holds.
+    """
+    n, drawn = len(values), draw_weights(len(values), seed)
     values = values - values.mean()
     means = drawn @ values / n
     errors = np.sqrt(np.maximum(drawn @ values**2 / n - means**2, 0) / (n - 1))
-    lowest = student.ppf((1 + confidence) / 2, n - 1)
+    lowest = float(stdtrit(n - 1, (1 + confidence) / 2))
     spread = errors > 1e-9 * np.abs(values).max()
     if not spread.any():
         return lowest
-    return float(np.clip(np.quantile(np.abs(means[spread]) / errors[spread], confidence), lowest, BOUND * lowest))
+    bootstrapped = np.quantile(np.abs(means[spread]) / errors[spread], confidence)
+    return float(np.clip(bootstrapped, lowest, MAX_WIDENING * lowest))
 
 
-def width(rounds: int, confidence: float) -> float:
-    """How the half width of an interval shrinks with the number of rounds, about: as Student's does."""
-    return float(student.ppf((1 + confidence) / 2, rounds - 1) / np.sqrt(rounds))
+def relative_half_width(rounds: int, confidence: float) -> float:
+    """Return Student's half width in standard deviations: how an interval shrinks, roughly, with more rounds."""
+    return float(stdtrit(rounds - 1, (1 + confidence) / 2) / np.sqrt(rounds))
 
 
-def more(rounds: int, half: float, wanted: float, confidence: float, limit: int = 10_000) -> int:
-    """About how many more rounds bring a half width down to the one wanted."""
-    scale = half / width(rounds, confidence)
+def additional_rounds(rounds: int, half: float, target: float, confidence: float, limit: int = 10_000) -> int:
+    """Estimate how many more rounds narrow a half width to `target`; at least 1, at most about `limit`."""
+    scale = half / relative_half_width(rounds, confidence)
     low, high = rounds, limit
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if scale * width(middle, confidence) <= wanted else (middle + 1, high)
+        wide = scale * relative_half_width(middle, confidence) > target
+        low, high = (middle + 1, high) if wide else (low, middle)
     return max(1, low - rounds)
 
 
 def quotient(numerators: Sequence[float], denominators: Sequence[float]) -> Statistic:
-    """Of sums over rounds, as CPU seconds over requests."""
+    """Make the statistic sum / sum over rounds, such as CPU seconds per request, from one value each per round."""
     above, below = np.asarray(numerators, float), np.asarray(denominators, float)
 
     def value(weights: np.ndarray) -> np.ndarray:
@@ -97,14 +105,16 @@ def quotient(numerators: Sequence[float], denominators: Sequence[float]) -> Stat
     return value
 
 
-class Pool:
-    """Percentiles of what rounds hold together, equal to numpy's of the samples repeated as the weights say.
+class PooledSamples:
+    """Percentiles of the samples of several rounds together.
 
-    Sorted once, with the number of each round's samples below every place; the rank of a resample is then found by
-    bisection in all resamples at a time.
+    They equal numpy's percentiles of the samples repeated as the weights say. The samples are sorted once, with the
+    number of each round's samples below every position; the rank in a resample is then found by bisection, in all
+    resamples at a time.
     """
 
     def __init__(self, rounds: Sequence[np.ndarray]):
+        """Sort the samples; `rounds` holds one array of any length per round."""
         values, sizes = np.concatenate(rounds), [len(each) for each in rounds]
         order = np.argsort(values, kind="stable")
         self.values = values[order]
@@ -113,17 +123,20 @@ class Pool:
         np.cumsum(self.below, axis=0, out=self.below)
 
     def percentile(self, percentile: float) -> Statistic:
+        """Make the statistic of this percentile (0 to 100); nan for a resample without samples."""
+
         def value(weights: np.ndarray) -> np.ndarray:
             last = weights @ self.below[-1] - 1
             rank = np.maximum(last, 0) * (percentile / 100)
             whole = np.floor(rank).astype(int)
-            low, high = self.ranked(weights, whole), self.ranked(weights, np.minimum(whole + 1, np.maximum(last, 0)))
+            low = self.at_rank(weights, whole)
+            high = self.at_rank(weights, np.minimum(whole + 1, np.maximum(last, 0)))
             return np.where(last < 0, np.nan, low + (rank - whole) * (high - low))
 
         return value
 
-    def ranked(self, weights: np.ndarray, rank: np.ndarray) -> np.ndarray:
-        """The value with that many before it."""
+    def at_rank(self, weights: np.ndarray, rank: np.ndarray) -> np.ndarray:
+        """Return, per resample, the value that has `rank` values before it."""
         low, high = np.zeros(len(weights), int), np.full(len(weights), len(self.values) - 1)
         for _ in range(len(self.values).bit_length()):
             middle = (low + high) // 2

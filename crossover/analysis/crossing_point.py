@@ -1,71 +1,80 @@
-"""Where the ratio of a sweep passes 1: only between points that are certain, and with an interval of its own."""
+"""Find where a sweep's ratio crosses 1: only between decided points, and with an interval of its own."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from crossover.analysis import bootstrap
 from crossover.analysis.metrics import METRICS
 from crossover.measurement.trial import Block
 
 
-def statistic(point: dict, by: str) -> dict:
-    """The ratio of a point's p50 or mean, with its interval."""
-    return point if by == "p50" else point[by]
+def select_ratio(point: dict, metric: str) -> dict:
+    """Return a point's ratio, with its interval, by "p50" or by "mean"."""
+    return point if metric == "p50" else point[metric]
 
 
-def side(ratio: dict) -> str:
-    """Who is quicker by the whole interval; empty if that is open."""
+def faster_placement(ratio: dict) -> str:
+    """Return the placement that the whole interval shows to be faster; empty if undecided."""
     if ratio["low"] is None or ratio["high"] is None:
         return ""
     return "client" if ratio["low"] > 1 else "server" if ratio["high"] < 1 else ""
 
 
-def turn(x: Sequence[float], ratios: Sequence[float], sides: Sequence[str], resampled: np.ndarray) -> dict | None:
-    """Where the ratio passes 1, with a 95 % interval; None unless it does so just once, for certain.
+def find_crossing(
+    x: Sequence[float], ratios: Sequence[float], faster: Sequence[str], resampled: np.ndarray
+) -> dict | None:
+    """Return where the ratio crosses 1 with a 95 % interval, {"x", "low", "high"}; None unless it does so exactly once.
 
-    That it does, and between which points, only those tell at which one placement is quicker for certain (`sides`).
-    `resampled` are logarithms of ratios, (resamples, points). Where one has no crossing there, it lies beyond, on the
-    side that the winner tells, and so may a limit: that is None.
+    `x`, `ratios` and `faster` have one entry per point. Whether it crosses, and between which points, is decided only
+    by points at which one placement is faster beyond doubt (`faster`). `resampled` holds logarithms of ratios, of
+    shape (resamples, points). A resample without a crossing between those points has it beyond them, on the winner's
+    side; a limit that falls there is None.
     """
-    if len(found := turns(sides)) != 1:
+    if len(changes := find_changes(faster)) != 1:
         return None
-    [(first, last)] = found
-    between, sign = slice(first, last + 1), 1 if sides[first] == "client" else -1
-    logs, own, drawn = (np.asarray(each)[..., between] for each in (np.log(x), np.log(ratios), resampled))
-    limits = np.quantile(place(logs, sign * drawn), [0.025, 0.975], method="inverted_cdf")
+    [(first, last)] = changes
+    between, sign = slice(first, last + 1), 1 if faster[first] == "client" else -1
+    logs, measured, drawn = (np.asarray(each)[..., between] for each in (np.log(x), np.log(ratios), resampled))
+    limits = np.quantile(interpolate(logs, sign * drawn), [0.025, 0.975], method="inverted_cdf")
     low, high = (float(np.exp(limit)) if np.isfinite(limit) else None for limit in limits)
-    return {"x": float(np.exp(place(logs, sign * own))), "low": low, "high": high}
+    return {"x": float(np.exp(interpolate(logs, sign * measured))), "low": low, "high": high}
 
 
-def turns(sides: Sequence[str]) -> list[tuple[int, int]]:
-    """Neighbours, but for undecided points between them, of which each is another placement's."""
-    decided = [i for i, side in enumerate(sides) if side]
-    return [(i, j) for i, j in pairwise(decided) if sides[i] != sides[j]]
+def find_changes(faster: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the index pairs of successive decided points at which different placements are faster."""
+    decided = [i for i, placement in enumerate(faster) if placement]
+    return [(i, j) for i, j in pairwise(decided) if faster[i] != faster[j]]
 
 
-def place(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where the straight lines through these points pass 0 downwards: infinite if they are on one side throughout.
+def interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return where the line through the points crosses 0 downwards; -inf or inf if all of them lie on one side.
 
-    Up and down again in between, as noise has it, counts by its length: they are above 0 for as long as they would be
-    if they passed it once, there.
+    `x` has shape (points,), `y` shape (..., points). A line that crosses several times, as noise makes it do, is
+    above 0 for a certain length; the result is the single crossing that gives the same length.
     """
     above, size = np.maximum(y, 0), np.abs(y)
     shares = (above[..., 1:] + above[..., :-1]) / np.maximum(size[..., 1:] + size[..., :-1], np.finfo(float).tiny)
-    found = x[0] + (shares * np.diff(x)).sum(-1)
-    return np.where((y > 0).all(-1), np.inf, np.where((y <= 0).all(-1), -np.inf, found))
+    crossing = x[0] + (shares * np.diff(x)).sum(-1)
+    return np.where((y > 0).all(-1), np.inf, np.where((y <= 0).all(-1), -np.inf, crossing))
 
 
-def replicates(pairs: Sequence[tuple[Block, Block]], seed: int, by: str) -> np.ndarray:
-    """log(ratio of the medians, or means) in bootstrap draws of rounds, as widely spread as the interval that
-    `comparison` gives: Student's t for so few rounds, and not the normal distribution's narrower one."""
+def resample_ratio(pairs: Sequence[tuple[Block, Block]], seed: int, metric: str) -> np.ndarray:
+    """Return log(server / client) of one point in bootstrap draws of its rounds; float64 of shape (resamples,).
+
+    The draws are widened to the spread of the interval that `comparison` gives: Student's t for so few rounds instead
+    of the normal distribution's narrower one. `metric` is "p50" or "mean". Raises ValueError where it is not measured.
+    """
     n = len(pairs)
-    [metric] = [each for each in METRICS if each.name == by]
-    client, server = (metric.statistic(arm, None) for arm in zip(*pairs, strict=True))
-    weights, once = bootstrap.resamples(n, seed), np.ones((1, n), int)
-    own, drawn = (np.log(server(each) / client(each)) for each in (once, weights))
+    [chosen] = [each for each in METRICS if each.name == metric]
+    client, server = (chosen.statistic(arm, None) for arm in zip(*pairs, strict=True))
+    if client is None or server is None:
+        raise ValueError(f"{metric} was not measured in every round")
+    weights, all_rounds = bootstrap.draw_weights(n, seed), np.ones((1, n), int)
+    estimate, drawn = (np.log(server(each) / client(each)) for each in (all_rounds, weights))
     if n < 2:
         return drawn
-    return own + (drawn - own) * bootstrap.width(n, 0.95) * np.sqrt(n) / norm.ppf(0.975) * np.sqrt(n / (n - 1))
+    widening = bootstrap.relative_half_width(n, 0.95) * np.sqrt(n) / ndtri(0.975) * np.sqrt(n / (n - 1))
+    return estimate + (drawn - estimate) * widening

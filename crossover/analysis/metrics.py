@@ -1,84 +1,98 @@
-"""What arms are compared by: each metric as a function of an arm's blocks, one per round."""
+"""The metrics by which arms are compared: each is a function of an arm's trials, one per round."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from crossover.analysis.bootstrap import Pool, Statistic, quotient
+from crossover.analysis.bootstrap import PooledSamples, Statistic, quotient
 from crossover.measurement.trial import Block
 from loadgen.samples.sample import COMPLETED, STATUSES
 
-BEYOND = 20
+REQUESTS_BEYOND = 20
+"""How many requests must lie beyond a percentile before it gets an interval."""
 
 
 @dataclass(frozen=True)
 class Metric:
+    """A figure by which two arms are compared."""
+
     name: str
     unit: str
     statistic: Callable[[Sequence[Block], float | None], Statistic | None]
-    """Of an arm's blocks and the latency in ms that an answer must keep to count as good; None: not measured."""
+    """Takes an arm's trials and the latency objective in ms (or None); returns None for what was not measured."""
     higher_is_better: bool = False
     requests: int = 1
-    """How many each arm must have completed altogether before an interval is worth anything."""
+    """How many requests each arm must have completed in all before an interval is computed."""
 
 
-def percentile(percent: float) -> Metric:
-    """With at least BEYOND requests beyond it: 400 for p95, 2000 for p99.
+def latency_percentile(percent: float) -> Metric:
+    """Make the metric of a latency percentile (0 to 100), in ms.
 
-    `summary.needed`, 90 and 459, is enough to bound a percentile if requests are independent. In a queue the slow ones
-    come together, from a few busy moments: intervals for p99 with fewer beyond it did not reach the 93 % that are
-    asked of them in every process that tests/test_bootstrap.py simulates.
+    It needs REQUESTS_BEYOND requests beyond it: 400 for p95, 2000 for p99. `summary.needed`, 90 and 459, is enough to
+    bound a percentile if requests are independent. In a queue the slow ones come together, from a few busy moments:
+    with fewer requests, intervals for p99 did not reach the required 93 % coverage in every process that
+    tests/test_bootstrap.py simulates.
     """
 
-    def statistic(blocks: Sequence[Block], slo_ms: float | None) -> Statistic | None:
-        pool = Pool([block.latency for block in blocks])
-        return pool.percentile(percent) if len(pool.values) else None
+    def statistic(trials: Sequence[Block], slo_ms: float | None) -> Statistic | None:
+        samples = PooledSamples([trial.latency for trial in trials])
+        return samples.percentile(percent) if len(samples.values) else None
 
-    return Metric(f"p{percent:g}", "ms", statistic, requests=round(BEYOND / (1 - percent / 100)))
-
-
-def mean(blocks: Sequence[Block], slo_ms: float | None) -> Statistic:
-    return quotient([block.latency.sum() for block in blocks], [block.completed for block in blocks])
+    return Metric(f"p{percent:g}", "ms", statistic, requests=round(REQUESTS_BEYOND / (1 - percent / 100)))
 
 
-def goodput(blocks: Sequence[Block], slo_ms: float | None) -> Statistic:
-    """Answers per second: within the objective, per second of the schedule; or, without one, all of them, charged
-    with the time after the schedule's end until the last has come."""
+def mean_latency(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+    """Return the mean latency of completed requests, in ms."""
+    return quotient([trial.latency.sum() for trial in trials], [trial.completed for trial in trials])
+
+
+def goodput(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+    """Return answers per second.
+
+    With an objective: answers within it, per second of the schedule. Without one: all answers, per second until the
+    last of them, so that time after the schedule's end counts.
+    """
     if slo_ms is None:
-        rates = [block.summary["achieved"] for block in blocks]
-        seconds = [b.completed / rate if rate else b.seconds for b, rate in zip(blocks, rates, strict=True)]
-        return quotient([block.completed for block in blocks], seconds)
-    return quotient([(block.latency <= slo_ms).sum() for block in blocks], [block.seconds for block in blocks])
+        rates = [trial.summary["achieved"] for trial in trials]
+        seconds = [
+            trial.completed / rate if rate else trial.seconds for trial, rate in zip(trials, rates, strict=True)
+        ]
+        return quotient([trial.completed for trial in trials], seconds)
+    return quotient([(trial.latency <= slo_ms).sum() for trial in trials], [trial.seconds for trial in trials])
 
 
-def client_cpu(blocks: Sequence[Block], slo_ms: float | None) -> Statistic:
-    return quotient([block.client_cpu * 1e3 for block in blocks], [block.scheduled for block in blocks])
+def client_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+    """Return CPU time of the client's process, in ms per scheduled request."""
+    return quotient([trial.client_cpu * 1e3 for trial in trials], [trial.scheduled for trial in trials])
 
 
-def server_cpu(blocks: Sequence[Block], slo_ms: float | None) -> Statistic | None:
-    if any(block.server_cpu is None for block in blocks):
+def server_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic | None:
+    """Return CPU time of the server and its backends, in ms per scheduled request; None if a trial lacks it."""
+    seconds = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
+    if len(seconds) < len(trials):
         return None
-    return quotient([block.server_cpu * 1e3 for block in blocks], [block.scheduled for block in blocks])
+    return quotient([each * 1e3 for each in seconds], [trial.scheduled for trial in trials])
 
 
-def size(blocks: Sequence[Block], slo_ms: float | None) -> Statistic:
-    """Of the bodies of request and answer."""
-    return quotient([transferred(block.records) / 1e3 for block in blocks], [block.completed for block in blocks])
+def body_size(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+    """Return the size of the request's and the answer's bodies together, in KB per completed request."""
+    return quotient([count_bytes(trial.records) / 1e3 for trial in trials], [trial.completed for trial in trials])
 
 
-def transferred(records: np.ndarray) -> int:
+def count_bytes(records: np.ndarray) -> int:
+    """Sum the bytes that completed requests sent and received; `records` is a structured array of RECORD."""
     done = records["status"] == STATUSES.index(COMPLETED)
     return int(records["bytes_up"][done].sum() + records["bytes_down"][done].sum())
 
 
 METRICS = (
-    percentile(50),
-    percentile(95),
-    percentile(99),
-    Metric("mean", "ms", mean),
+    latency_percentile(50),
+    latency_percentile(95),
+    latency_percentile(99),
+    Metric("mean", "ms", mean_latency),
     Metric("goodput", "answers/s", goodput, higher_is_better=True),
     Metric("client CPU", "ms/request", client_cpu),
     Metric("server CPU", "ms/request", server_cpu),
-    Metric("bytes", "KB/request", size),
+    Metric("bytes", "KB/request", body_size),
 )

@@ -1,33 +1,45 @@
-"""What one metric's comparison of two arms came to."""
+"""The result of comparing two arms by one metric."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of both arms and their ratio, with its interval and verdict. summary.json holds `as_dict()` of each."""
+    """Both arms' figures and their ratio, with its interval and verdict.
+
+    summary.json holds `as_dict()` of each. `client` and `server` are the first and the second arm of the pair, also
+    where `names` calls them otherwise.
+    """
 
     metric: str
     unit: str
     client: float | None
-    """Over all rounds: a percentile of the pooled requests, a quotient of sums. None: not known."""
+    """Over all rounds: a percentile of the pooled requests, or a quotient of sums. None: not measured."""
     server: float | None
     ratio: float | None
-    """server / client"""
+    """The second arm's figure over the first's, server / client."""
     rounds: int
     higher_is_better: bool
     margin: float
+    """Ratios between 1 / (1 + margin) and 1 + margin count as equivalent."""
     confidence: float
     names: tuple[str, str] = ("client", "server")
-    """What the arms are called in words: otherwise, where one is compared to itself."""
+    """The arms' names; others than these where an arm is compared with itself."""
     low: float | None = None
     high: float | None = None
-    """The interval of the ratio; None where there is too little data for one."""
+    """Limits of the ratio's interval; None where there are too little data for one."""
     kind: str = "undecided"
-    """Or 'equivalent', or the better one: 'client' or 'server'."""
+    """'undecided', 'equivalent', or the better arm: 'client' or 'server'."""
     verdict: str = ""
+    """`kind` in words, for the table."""
     more_rounds: int | None = None
-    """About how many would decide what is undecided; None where no number can be given."""
+    """About how many more rounds would decide it; None where it is decided, or no number can be given."""
+
+    @property
+    def better(self) -> str:
+        """The better arm's name; the first arm's where neither is better."""
+        return self.names[self.kind == "server"]
 
     def as_dict(self) -> dict:
+        """Return the fields as plain JSON values."""
         return asdict(self)

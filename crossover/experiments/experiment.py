@@ -15,7 +15,7 @@ from crossover.measurement import host, resume
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Attempts
 from crossover.measurement.run_directory import FORMAT, make_name
-from crossover.measurement.unloaded_latency import back_to_back
+from crossover.measurement.unloaded_latency import measure_unloaded_latency
 from loadgen import command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule
@@ -38,9 +38,9 @@ class Experiment:
     def __init__(self, options, kind: str):
         self.options, self.kind = options, kind
         self.progress = Progress()
-        self.attempts = Attempts(lambda: Server.at(options.url, Path(options.state)), self.progress.say)
+        self.attempts = Attempts(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
         self.sent = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
-        self.cores = host.others(self.server.cores)
+        self.cores = host.free_cores(self.server.cores)
         self.directory: Path | None = None
 
     @property
@@ -88,7 +88,7 @@ class Experiment:
 
     def back_to_back(self, workload: Workload) -> dict[str, float]:
         print(f"\n{workload.name}: one request at a time ...", flush=True)
-        means = back_to_back(self.server, workload, self.library(workload), self.sent[workload.name])
+        means = measure_unloaded_latency(self.server, workload, self.library(workload), self.sent[workload.name])
         print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
         return means
 
@@ -139,14 +139,14 @@ def conducted(experiment: Experiment) -> int:
     try:
         experiment.run()
     except KeyboardInterrupt:
-        experiment.progress.end()
+        experiment.progress.finish_line()
         print(f"\ninterrupted: what follows is what was measured until here{experiment.further}")
         code = command.INTERRUPTED
     except ValueError as error:
         print(one_line(error), file=sys.stderr)
         return 1
     except (OSError, Unavailable) as error:
-        experiment.progress.end()
+        experiment.progress.finish_line()
         print(one_line(error) + experiment.further, file=sys.stderr)
         code = 1
     if not experiment.directory:

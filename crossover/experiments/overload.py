@@ -231,7 +231,7 @@ def run(options) -> None:
         given = contextlib.nullcontext(options.server)
         with started(options.start, bound) if options.start else given as server:
             server.require(model for name in options.workloads for model in WORKLOADS[name].models)
-            host.pin(host.others(server.cores))
+            host.pin(host.free_cores(server.cores))
             print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
             for workload in options.workloads:
                 for placement in options.arms:

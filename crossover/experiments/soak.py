@@ -247,8 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
         at = contextlib.nullcontext(Server.at(options.url, ROOT / ".run")) if options.url else own(options.weights)
         with at as server:
             server.require(model for workload in WORKLOADS.values() for model in workload.models)
-            if set(host.others(server.cores)) != os.sched_getaffinity(0):
-                host.pin(host.others(server.cores))
+            if set(host.free_cores(server.cores)) != os.sched_getaffinity(0):
+                host.pin(host.free_cores(server.cores))
             Soak(server, options.minutes * MINUTE, options.seed, kills=not options.url).run()
     except ValueError as error:
         parser.exit(2, f"soak: {error}\n")

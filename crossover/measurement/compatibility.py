@@ -1,47 +1,60 @@
-"""May two reports be compared? Only if nothing but what was changed on purpose is different."""
+"""Decide whether two reports can be compared: nothing may differ but what was changed on purpose."""
 
 from collections.abc import Iterator
 
 WEIGHTS = ("weights", "source", "revision", "seed")
 MACHINE = ("cpu", "cores", "system")
-OFFERED = {"arrivals": "arrivals", "seconds": "seconds per block", "payloads": "payloads"}
-OFFERED |= {"digest": "payloads' contents", "slo_ms": "limit of good answers, ms"}
+LOAD = {
+    "arrivals": "arrivals",
+    "seconds": "seconds per trial",
+    "payloads": "payloads",
+    "digest": "payloads' contents",
+    "slo_ms": "latency objective, ms",
+}
+"""Key of a workload in run.json -> its name in a message."""
 
 
-def incompatible(first: dict, second: dict) -> list[str]:
-    """What differs between two run.json (or what is to become one), in words; empty if they can be compared.
+def list_differences(first: dict, second: dict) -> list[str]:
+    """Return what differs between two run.json, one message each; empty if their results can be compared.
 
-    Settings that one might try out are no obstacle: the code's revision, packages, the number of instances, the
-    library that the clients decode with, the number of rounds.
+    Settings that one may want to compare are no obstacle: the code's revision, packages, the number of model
+    instances, the client's preprocessing library, the number of rounds.
     """
-    return [f"{what}: {said(a)} against {said(b)}" for what, a, b in facts(first, second) if a != b]
+    return [
+        f"{what}: {format_setting(a)} against {format_setting(b)}"
+        for what, a, b in pair_settings(first, second)
+        if a != b
+    ]
 
 
-def facts(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
-    both = first, second
+def pair_settings(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
+    """Yield (name, the first's value, the second's value) of every setting that must be equal."""
+    a, b = first, second
     for key in MACHINE:
-        yield f"machine's {key}", *(run["machine"].get(key) for run in both)
+        yield f"machine's {key}", a["machine"].get(key), b["machine"].get(key)
     for side in ("client", "server"):
-        yield f"{side}'s cores", *(run["cores"][side] for run in both)
-    yield "server's version", *(run["server"]["version"] for run in both)
-    models = [run["server"]["models"] for run in both]
+        yield f"{side}'s cores", a["cores"][side], b["cores"][side]
+    yield "server's version", a["server"]["version"], b["server"]["version"]
+    models = [run["server"]["models"] for run in (a, b)]
     for model in sorted(set(models[0]) & set(models[1])):
-        yield f"weights of {model}", *(weights(each[model]) for each in models)
-    yield "seed of the schedules", *(run["seed"] for run in both)
-    workloads = [run["workloads"] for run in both]
+        yield f"weights of {model}", identify_weights(models[0][model]), identify_weights(models[1][model])
+    yield "seed of the schedules", a["seed"], b["seed"]
+    workloads = [run["workloads"] for run in (a, b)]
     common = sorted(set(workloads[0]) & set(workloads[1]))
     if all(workloads) and not common:
-        yield "workloads", *(list(each) for each in workloads)
+        yield "workloads", list(workloads[0]), list(workloads[1])
     for name in common:
-        for key in OFFERED:
-            yield f"{name}'s {OFFERED[key]}", *(each[name].get(key) for each in workloads)
+        for key, label in LOAD.items():
+            yield f"{name}'s {label}", workloads[0][name].get(key), workloads[1][name].get(key)
 
 
-def weights(model: dict) -> list[str]:
+def identify_weights(model: dict) -> list[str]:
+    """Return what identifies a model's weights: kind, source, revision and seed, as far as they are known."""
     origin = model.get("provenance", {})
     return [str(origin[key]) for key in WEIGHTS if origin.get(key) is not None]
 
 
-def said(value: object) -> str:
-    told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return "none" if value is None else told or "none"
+def format_setting(value: object) -> str:
+    """Return a setting for a message: lists with commas, "none" for nothing."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if value is None else text or "none"

@@ -1,8 +1,9 @@
-"""This machine: what it is, and which of its cores are the client's."""
+"""This machine: its description for a report, and which of its cores the client uses."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -11,26 +12,27 @@ PACKAGES = ("numpy", "pillow", "librosa", "locust", "tritonclient", "nvidia-dali
 
 
 def describe() -> dict:
-    """Processor, system, versions and git revision, for a report's provenance."""
+    """Return processor, system, package versions and git revision, as run.json holds them under `machine`."""
     return {
-        "cpu": cpu_model(),
+        "cpu": read_cpu_model(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
-        "revision": revision(),
+        "revision": read_revision(),
     }
 
 
-def cpu_model() -> str:
+def read_cpu_model() -> str:
+    """Return the processor's name as Linux gives it."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
 
 
-def revision() -> str | None:
-    """The git revision of this checkout, marked if it has changes; None outside one."""
+def read_revision() -> str | None:
+    """Return the git revision of this checkout, marked if it has changes; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
         described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
@@ -39,14 +41,14 @@ def revision() -> str | None:
     return described.stdout.strip() or None
 
 
-def others(server_cores: list[int]) -> list[int]:
-    """The cores left for the client: those the server does not have, or all where that leaves none."""
+def free_cores(server_cores: Sequence[int]) -> list[int]:
+    """Return the cores that the server does not use, for the client; all cores if it uses every one."""
     available = sorted(os.sched_getaffinity(0))
     return [core for core in available if core not in server_cores] or available
 
 
-def pin(cores: list[int]) -> None:
-    """Keep every thread of this process, and those it starts from now on, on these cores."""
+def pin(cores: Sequence[int]) -> None:
+    """Restrict every thread of this process, and all that it starts later, to these cores."""
     for thread in Path("/proc/self/task").iterdir():
-        with suppress(ProcessLookupError):  # it has ended since
+        with suppress(ProcessLookupError):  # the thread has ended in the meantime
             os.sched_setaffinity(int(thread.name), cores)

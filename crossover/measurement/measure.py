@@ -1,9 +1,9 @@
-"""Measures one block: an arm, offered a schedule once, with what the client, the server and the network spent on it."""
+"""Measure one trial: offer a schedule to an arm once, and record what client, server and network spent on it."""
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crossover.measurement.server_statistics import difference
@@ -14,85 +14,126 @@ from loadgen.arrivals import Schedule
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples import journal, parquet
+from loadgen.samples.sample import Sample
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
 from serving.server import Server, Unavailable
-from workloads import payloads
+from workloads.payloads import Payload
+from workloads.payloads import order as draw_order
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The server's counters at one instant."""
+
+    statistics: dict[str, dict]
+    gpu: dict | None
+    cpu_seconds: float | None
+
+    @classmethod
+    def read(cls, server: Server) -> "Counters":
+        """Read them all. Raises Unavailable if the server does not answer."""
+        return cls(server.statistics(), server.gpu(), server.cpu_seconds())
+
+    def spent(self, server: Server, models: tuple[str, ...]) -> dict:
+        """Return what the server has spent since, as the fields `server_cpu`, `steps` and `gpu` of a trial.
+
+        What a server that died or was restarted in between cannot report is None or missing.
+        """
+        server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
+        steps = {}
+        with contextlib.suppress(Unavailable):  # it died during the trial; its requests have failed
+            steps = difference(self.statistics, server.statistics(), models)
+        gpu = None
+        if self.gpu and (reading := server.gpu()):
+            joules = increase(self.gpu["energy_joules"], reading["energy_joules"])
+            gpu = None if joules is None else {**reading, "energy_joules": joules}
+        return {"server_cpu": server_cpu, "steps": steps, "gpu": gpu}
 
 
 def measure(
     server: Server,
     arm: Arm,
     schedule: Schedule,
-    sent: list[payloads.Payload],
+    payloads: Sequence[Payload],
     path: Path,
-    cores: int,
-    turn: int = 1,
+    core_count: int,
+    round_number: int = 1,
     attempt: int = 1,
     percentile: float = 50,
     timeout: float = 30.0,
     sleep: Callable[[float], object] = real_threads.sleep,
 ) -> Block:
-    """Run it and write it down as `path`.parquet and `path`.json; `cores` are the client's, `turn` the round's number.
+    """Offer the schedule to the arm and write the trial as `path`.parquet and `path`.json.
 
-    `sleep` waits while the load goes on, and ends it by raising an exception; see `Loop`.
-    The payloads' order follows from the schedule's seed. The verdict vouches for latency's `percentile`. If it is
-    interrupted, the block is written, too, as incomplete, before the exception goes on.
-    Raises Unavailable where the server is gone before anything was sent, OSError where the disk is full.
+    Args:
+        server: The server to ask, and whose counters are read before and after.
+        arm: Who preprocesses, and how the client works.
+        schedule: The due times; its seed also draws the order of the payloads.
+        payloads: The inputs to send, one or more.
+        path: Where the trial is written, without a suffix; `path`.journal holds its samples meanwhile.
+        core_count: How many cores the client has: its CPU share is judged by them.
+        round_number: The number of the round that the trial belongs to, from 1.
+        attempt: How often this trial has been tried, from 1.
+        percentile: The latency percentile (0 to 100) for which the verdict demands enough samples.
+        timeout: The deadline of one request, in seconds.
+        sleep: Waits while the load goes on, and ends it by raising an exception; see `Loop`.
+
+    Returns:
+        The trial. After an interruption it is written, too, as incomplete, before the exception goes on.
+
+    Raises:
+        Unavailable: The server was gone before anything was sent.
+        OSError: The disk is full, or the directory cannot be written.
     """
-    order = payloads.order(len(sent), len(schedule), schedule.seed)
+    order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
-    before = server.statistics()
-    kept = journal.Journal(path.with_suffix(".journal"))
-    loop = OpenLoop(arm, server.url, lambda sample: None, timeout, kept, sleep)
-    gpu, server_cpu, wall = server.gpu(), server.cpu_seconds(), time.monotonic()
-    complete = False
+    before = Counters.read(server)
+    samples = journal.Journal(path.with_suffix(".journal"))
+    loop = OpenLoop(arm, server.url, ignore, timeout, samples, sleep)
+    started, complete = time.monotonic(), False
     try:
-        loop.run(Plan(schedule.times, order, sent))
+        loop.run(Plan(schedule.times, order, payloads))
         complete = True
     finally:
+        # A second Ctrl-C waits until the trial is on the disk.
         with interrupts.defer_interrupts():
-            cpu, wall = loop.cpu, time.monotonic() - wall
-            spent = risen(server_cpu, server.cpu_seconds())
-            steps = {}
-            with contextlib.suppress(Unavailable):  # it died meanwhile: its requests have failed
-                steps = difference(before, server.statistics(), models)
-            if gpu:
-                used = server.gpu() or {"energy_joules": None}
-                joules = risen(gpu["energy_joules"], used["energy_joules"])
-                gpu = None if joules is None else {**used, "energy_joules": joules}
-            kept.close()
-            names = [payload.name for payload in sent]
-            records, reasons = journal.read(kept.path)
+            client_cpu, wall = loop.cpu, time.monotonic() - started
+            spent = before.spent(server, models)
+            samples.close()
+            records, reasons = journal.read(samples.path)
             result = summarise(records, schedule.seconds, reasons)
-            facts = Facts(cpu / wall / cores, loop.hub_stall, complete, due=len(schedule))
-            del records  # a map of the file that goes now
-            parquet.to_parquet(kept.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
-            block = Block(
+            facts = Facts(client_cpu / wall / core_count, loop.hub_stall, complete, due=len(schedule))
+            del records  # it maps the journal, which the next line removes
+            names = [payload.name for payload in payloads]
+            parquet.to_parquet(samples.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
+            trial = Block(
                 workload=arm.workload.name,
                 arm=str(arm),
                 placement=arm.placement,
                 mode=str(arm.mode),
-                round=turn,
+                round=round_number,
                 attempt=attempt,
                 control=arm.control,
                 seed=schedule.seed,
                 arrivals=schedule.spec,
                 schedule=schedule.digest,
                 seconds=schedule.seconds,
-                client_cpu=cpu,
-                server_cpu=spent,
-                gpu=gpu,
+                client_cpu=client_cpu,
+                **spent,
                 facts=asdict(facts),
-                steps=steps,
                 summary=result,
                 **judge(result, facts, percentile).as_dict(),
                 path=path.with_suffix(".json"),
             )
-            block.write()
-    return block
+            trial.write()
+    return trial
 
 
-def risen(before: float | None, after: float | None) -> float | None:
-    """By how much a counter has; None where it is not known, or began anew because its process did."""
+def ignore(sample: Sample) -> None:
+    """Take a finished sample and do nothing: the journal already has it."""
+
+
+def increase(before: float | None, after: float | None) -> float | None:
+    """Return by how much a counter rose; None where it is unknown, or was reset because its process was restarted."""
     return None if before is None or after is None or after < before else after - before

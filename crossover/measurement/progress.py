@@ -1,47 +1,57 @@
-"""How far it is, how long it will take, what it looks like so far: one line that is written over, or a log's lines."""
+"""Progress of a run with the time left and an interim result: redrawn on a terminal, a line per trial in a log."""
 
 import sys
 import time
+from typing import TextIO
+
+BAR = 20  # characters
 
 
 class Progress:
-    def __init__(self, stream=None):
+    """Shows how many trials are done, about how long the rest takes, and what is being measured."""
+
+    def __init__(self, stream: TextIO | None = None):
+        """Write to `stream`, by default standard output."""
         self._stream = stream or sys.stdout
-        self._over = self._stream.isatty()
-        self._wide = 0
+        self._redraws = self._stream.isatty()
+        self._width = 0  # characters on the line that is redrawn
+        self.start(1, 0, 0.0)
 
-    def begin(self, blocks: int, done: int, seconds: float) -> None:
-        """`done` of so many blocks, of about so many seconds each, are there already."""
-        self._blocks, self._done, self._seconds, self._told = blocks, done, seconds, ""
-        self._began, self._measured = time.monotonic(), 0
+    def start(self, trials: int, done: int, seconds: float) -> None:
+        """Begin a sequence of `trials`, of which `done` exist already; each takes about `seconds`."""
+        self._trials, self._done, self._seconds, self._interim = trials, done, seconds, ""
+        self._started, self._measured = time.monotonic(), 0
 
-    def now(self, what: str) -> None:
-        """Before each block."""
+    def show_trial(self, description: str) -> None:
+        """Show that the next trial starts."""
         if self._measured:
-            self._seconds = (time.monotonic() - self._began) / self._measured
-        left = (self._blocks - self._done) * self._seconds
-        filled = 20 * self._done // self._blocks
-        bar = "#" * filled + "." * (20 - filled)
-        self._show(f"[{bar}] {self._done}/{self._blocks}  {left:.0f} s left  {what}  {self._told}".rstrip())
+            # From the second trial on, the mean of those measured is known better than the plan.
+            self._seconds = (time.monotonic() - self._started) / self._measured
+        left = (self._trials - self._done) * self._seconds
+        filled = BAR * self._done // self._trials
+        bar = "#" * filled + "." * (BAR - filled)
+        line = f"[{bar}] {self._done}/{self._trials}  {left:.0f} s left  {description}  {self._interim}"
+        self._show(line.rstrip())
         self._done, self._measured = self._done + 1, self._measured + 1
 
-    def tell(self, estimate: str) -> None:
-        """Of what is measured so far, shown from now on."""
-        self._told = estimate
+    def set_interim(self, result: str) -> None:
+        """Set the interim result that is shown with every trial from now on."""
+        self._interim = result
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
-        self.end()
+    def print_line(self, line: str) -> None:
+        """Print a line that stays."""
+        self.finish_line()
         print(f"  {line}", file=self._stream, flush=True)
 
-    def end(self) -> None:
-        if self._wide:
+    def finish_line(self) -> None:
+        """Move to a new line, so that whatever is printed next does not overwrite the progress."""
+        if self._width:
             print(file=self._stream, flush=True)
-        self._wide = 0
+        self._width = 0
 
     def _show(self, line: str) -> None:
-        if self._over:
-            print("\r" + line.ljust(self._wide), end="", file=self._stream, flush=True)
-            self._wide = len(line)
+        if self._redraws:
+            print("\r" + line.ljust(self._width), end="", file=self._stream, flush=True)
+            self._width = len(line)
         else:
             print("  " + line, file=self._stream, flush=True)

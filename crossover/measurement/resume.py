@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossover.measurement import compatibility, trial
-from crossover.measurement.compatibility import said
+from crossover.measurement.compatibility import format_setting
 from crossover.measurement.run_directory import read_run
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
@@ -45,8 +45,10 @@ def kept(directory: Path, kind: str) -> dict:
 def again(directory: Path, kind: str, found: dict) -> dict:
     """The run.json to go on with. Raises ValueError if it would now, by `found`, be another experiment."""
     run = kept(directory, kind)
-    differing = [f"{what}: {said(a)} against {said(b)}" for what, a, b in flags(run, found) if a != b]
-    differing += compatibility.incompatible(*({**NOWHERE, **each, "workloads": {}} for each in (run, found)))
+    differing = [
+        f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in flags(run, found) if a != b
+    ]
+    differing += compatibility.list_differences(*({**NOWHERE, **each, "workloads": {}} for each in (run, found)))
     refuse(directory, differing)
     return {**run, "complete": False}
 

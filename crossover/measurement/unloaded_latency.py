@@ -1,4 +1,6 @@
-"""One request at a time: how long it takes, what follows: a load, and a limit that answers should keep."""
+"""Unloaded latency, of one request at a time; from it follow a load to offer and a latency objective."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,33 +13,43 @@ from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import Workload
 
-UTILISATION = 0.5  # offered load as a share of what the slowest sequential client could do at the very most: above it
-# queues multiply what the machine's noise does to a service time (of M/D/1: 1.7 times at 0.5, 2.8 at 0.7, 9 at 0.9)
-SLO = 5  # times the slower placement's back-to-back time, if none is given
+UTILISATION = 0.5
+"""Offered load as a share of the rate at which the slower placement would be busy all the time.
+
+Above it, queues multiply the machine's own noise: an M/D/1 queue waits 1.7 times as long at 0.5, 2.8 at 0.7, 9 at 0.9.
+"""
+SLO_FACTOR = 5
+"""The latency objective as a multiple of the slower placement's unloaded latency."""
 
 
-def back_to_back(server: Server, workload: Workload, library: str, sent: list[payloads.Payload]) -> dict[str, float]:
-    """Mean seconds per request of a sequential client that never pauses, per placement; once through to warm up."""
+def measure_unloaded_latency(
+    server: Server, workload: Workload, library: str, inputs: Sequence[payloads.Payload]
+) -> dict[str, float]:
+    """Return placement -> mean seconds per request of a sequential client that never pauses.
+
+    Every input is sent once to warm up and once to be measured. `library` is the client's preprocessing library.
+    Raises Unavailable if a measured request fails.
+    """
     means = {}
-    order = payloads.order(len(sent), len(sent), seed=1)
+    order = payloads.order(len(inputs), len(inputs), seed=1)
     for placement in PLACEMENTS:
         arm = Arm(workload, placement, Mode("sequential"), library)
         for _ in ("warm-up", "measured"):
             samples: list[Sample] = []
-            OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(sent)), order, sent))
+            OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(inputs)), order, inputs))
         records, reasons = tabulate(samples)
-        found = summarise(records, 1, reasons)
-        if found["errors"]:
-            raise Unavailable(f"{arm}: {found['errors']} of {len(sent)} requests failed: {found['reasons']}")
-        means[placement] = found["service"]["mean"] / 1e3
+        result = summarise(records, 1, reasons)
+        if result["errors"]:
+            raise Unavailable(f"{arm}: {result['errors']} of {len(inputs)} requests failed: {result['reasons']}")
+        means[placement] = result["service"]["mean"] / 1e3
     return means
 
 
-def rate(means: dict[str, float]) -> float:
-    """Requests per second that every arm can carry."""
+def derive_rate(means: Mapping[str, float]) -> float:
+    """Return a rate that every arm can carry, in requests/s with two digits, from mean seconds by placement."""
     return float(f"{UTILISATION / max(means.values()):.2g}")
 
 
-def objective(means: dict[str, float]) -> float:
-    """ms, the same for both placements."""
-    return float(f"{SLO * max(means.values()) * 1e3:.2g}")
+def derive_slo(means: Mapping[str, float]) -> float:
+    """Return the latency objective of both placements, in ms with two digits, from mean seconds by placement."""
+    return float(f"{SLO_FACTOR * max(means.values()) * 1e3:.2g}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from common import atomic_write
-from crossover.analysis.bootstrap import least
+from crossover.analysis.bootstrap import minimum_rounds
 from crossover.experiments import catalogue
 from crossover.experiments.catalogue import svg
 from crossover.experiments.compare import tables
@@ -152,5 +152,7 @@ def compared_row(about: str, row: dict, ends: tuple[float, float], quotient: str
         **row,
         "tone": row["kind"] if row["kind"] in PLACEMENTS else "neither",
         "interval": svg(plots.interval, row, ends, f"{about}, {row['metric']}: {quotient}") if row["ratio"] else "",
-        "without": "too few rounds" if row.get("rounds", 0) < least(row.get("confidence", 0.95)) else "no interval",
+        "without": "too few rounds"
+        if row.get("rounds", 0) < minimum_rounds(row.get("confidence", 0.95))
+        else "no interval",
     }

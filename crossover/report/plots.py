@@ -14,8 +14,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from crossover.analysis.latency_breakdown import CLIENT as STAGES
-from crossover.analysis.latency_breakdown import UNEXPLAINED
+from crossover.analysis.latency_breakdown import CLIENT_STAGES, UNEXPLAINED
 from crossover.measurement.trial import Block
 
 CLIENT, SERVER, INK, LINE, WIRE, PAPER = "#0072b2", "#d55e00", "#010101", "#020202", "#030303", "#040404"
@@ -149,7 +148,7 @@ def stretched(set_scale: Callable) -> None:
 # Stages ---------------------------------------------------------------------------------------------------------
 
 
-CLIENT_SHADES = dict(zip(STAGES, (0.3, 0.45, 1, 0.65), strict=True))
+CLIENT_SHADES = dict(zip(CLIENT_STAGES, (0.3, 0.45, 1, 0.65), strict=True))
 STEP_SHADES = (1, 0.55, 0.3)
 
 

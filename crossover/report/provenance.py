@@ -61,8 +61,8 @@ def source(place: Path, run: dict, other: dict) -> dict:
     if "server" in other:  # a crossover starts servers with several weights, and names them at every plot
         models = [each["server"]["models"] for each in (run, other)]
         for model in sorted(set(models[0]) & set(models[1])):
-            mine, theirs = (compatibility.weights(each[model]) for each in models)
-            differs += [f"weights of {model}: {compatibility.said(theirs)}"] if mine != theirs else []
+            mine, theirs = (compatibility.identify_weights(each[model]) for each in models)
+            differs += [f"weights of {model}: {compatibility.format_setting(theirs)}"] if mine != theirs else []
     made = {"place": str(place), "created": other["created"], "revision": other["machine"]["revision"]}
     return {**made, "complete": other["complete"], "differs": differs}
 

@@ -19,7 +19,7 @@ from crossover.experiments.capacity.probe import Probing, capacity, curve
 from crossover.experiments.capacity.search import requests, search
 from crossover.experiments.experiment import Experiment, checked, conducted, flags
 from crossover.measurement import resume
-from crossover.measurement.unloaded_latency import SLO, objective
+from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from workloads.workload import IMAGE, WORKLOADS, Workload
 
@@ -74,14 +74,14 @@ class Capacity(Experiment):
     def limits(self, workload: Workload, budget: float) -> dict:
         """The SLO, and the percentile and the loads of the bursts that there is time for, in seconds."""
         options, means = self.options, self.back_to_back(workload)
-        slo = options.slo or objective(means)
+        slo = options.slo or derive_slo(means)
 
         def about(plan: tuple[float, Sequence[float]]) -> float:
             return estimate(max(means.values()), slo, *plan) * len(options.arms)
 
         possible = plans(options.percentile, options.loads)
         percentile, loads = plan = next((each for each in possible if about(each) <= budget), possible[-1])
-        rule = "as given" if options.slo else f"{SLO} times the slower placement's time"
+        rule = "as given" if options.slo else f"{SLO_FACTOR} times the slower placement's time"
         minutes = f"about {about(plan) / 60:.2g} min"
         if about(plan) > budget:
             minutes += ", more than --seconds; one workload, one of --arms or a lower --slo are shorter"
@@ -126,7 +126,9 @@ def shares(given: str | None) -> list[float] | None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
     flags(parser, 1800, "for everything; decides about percentile and loads (default: %(default)s)")
-    parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO} times what one request takes alone")
+    parser.add_argument(
+        "--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} times what one request takes alone"
+    )
     parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
     parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
     parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")

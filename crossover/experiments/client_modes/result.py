@@ -37,9 +37,13 @@ def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q
 
     rounds, value = len(second), pooled(second) / (pooled(first) if first else 1)
     low = high = float("nan")
-    if rounds >= bootstrap.least(CONFIDENCE):
-        other = bootstrap.Pool(first).percentile(q) if first else lambda weights: np.ones(len(weights))
-        low, high = bootstrap.interval(other, bootstrap.Pool(second).percentile(q), rounds, CONFIDENCE, seed=1)
+    if rounds >= bootstrap.minimum_rounds(CONFIDENCE):
+        other = (
+            bootstrap.PooledSamplesedSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
+        )
+        low, high = bootstrap.ratio_interval(
+            other, bootstrap.PooledSamplesedSamples(second).percentile(q), rounds, CONFIDENCE, seed=1
+        )
     return {"value": value, "low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
 
 

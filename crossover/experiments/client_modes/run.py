@@ -67,14 +67,14 @@ class Study(Experiment):
         if len(there) < blocks and not fresh:
             self.back_to_back(workload)  # to warm up
         self.attempts.until(SPARE * takes * (blocks - len(there)))
-        self.progress.begin(blocks, len(there), takes)
+        self.progress.start(blocks, len(there), takes)
         for turn, each in enumerate(rounds, 1):
             for arrivals, path, arm, schedule in each:
                 if path.with_suffix(".json") not in there:
-                    self.progress.now(f"{name} round {turn}/{len(rounds)}: {arm}, {arrivals}")
+                    self.progress.show_trial(f"{name} round {turn}/{len(rounds)}: {arm}, {arrivals}")
                     own.append(self.attempts.block(arm, schedule, self.sent[name], path, len(self.cores), turn))
-            self.progress.tell(client_modes_result.running(self.described, own))
-        self.progress.end()
+            self.progress.set_interim(client_modes_result.running(self.described, own))
+        self.progress.finish_line()
 
     def load(self, workload: Workload, conditions: list[tuple[Arm, str]]) -> dict:
         """The rate that all conditions share, and how many requests of it their blocks hold."""

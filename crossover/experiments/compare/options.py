@@ -24,7 +24,9 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds; each runs every arm once")
     parser.add_argument("--modes", default="async", help=f"of the clients, of {', '.join(MODES)}; with commas")
     parser.add_argument("--arrivals", default="", help="instead of a Poisson load found by measurement")
-    slo = f"ms within which an answer is good; default: {unloaded_latency.SLO} times what one request takes alone"
+    slo = (
+        f"ms within which an answer is good; default: {unloaded_latency.SLO_FACTOR} times what one request takes alone"
+    )
     parser.add_argument("--slo", type=float, default=0, help=slo)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")

@@ -45,12 +45,12 @@ class Bench:
     def __init__(self, given):
         self.options = given
         self.progress = Progress()
-        self.attempts = Attempts(self.find, self.progress.say)
+        self.attempts = Attempts(self.find, self.progress.print_line)
         self.sent = {name: payloads.load(WORKLOADS[name], getattr(given, name)) for name in given.workloads}
         for name, offered in given.offered.items():
             if offered["digest"] != payloads.digest(self.sent[name]):
                 raise ValueError(f"{given.like} sent other payloads for {name}: give the same as --{name} DIR")
-        self.cores = host.others(self.server.cores)
+        self.cores = host.free_cores(self.server.cores)
         self.directory: Path | None = None
 
     @property
@@ -111,9 +111,9 @@ class Bench:
         missing, takes = rounds * len(arms) - len(there), described["seconds"] + OVERHEAD
         if missing and not fresh:
             print(f"{name}: one request at a time, to warm up ...", flush=True)
-            unloaded_latency.back_to_back(self.server, workload, self.library(workload), sent)
+            unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
         self.attempts.until(missing * takes)
-        self.progress.begin(rounds * len(arms), len(there), takes)
+        self.progress.start(rounds * len(arms), len(there), takes)
         for turn in range(1, rounds + 1):
             schedule = self.schedule(described, turn)
             order = random.Random(f"{name} {schedule.seed}").sample(arms, len(arms))
@@ -121,19 +121,19 @@ class Bench:
             if lacking and self.attempts.over:
                 repeated = self.attempts.repeated
                 why = f"{repeated} invalid block{'s' * (repeated != 1)} repeated"
-                self.progress.say(f"{name}: the time is up after round {turn - 1} of {rounds}, with {why}")
+                self.progress.print_line(f"{name}: the time is up after round {turn - 1} of {rounds}, with {why}")
                 break
             for arm in lacking:
-                self.progress.now(f"{name} round {turn}/{rounds}: {arm}")
+                self.progress.show_trial(f"{name} round {turn}/{rounds}: {arm}")
                 path = self.directory / name / arm.slug / f"round-{turn:02}"
                 own.append(self.attempts.block(arm, schedule, sent, path, len(self.cores), turn, every=True))
             found = report.comparisons(described, own).values()
             if ENOUGH_ROUNDS <= turn < rounds and self.precise(found):
                 within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
-                self.progress.say(f"{name}: enough after round {turn} of {rounds}: {within}")
+                self.progress.print_line(f"{name}: enough after round {turn} of {rounds}: {within}")
                 break
-            self.progress.tell(estimate(found))
-        self.progress.end()
+            self.progress.set_interim(estimate(found))
+        self.progress.finish_line()
 
     def schedule(self, described: dict, turn: int) -> arrivals.Schedule:
         seconds = described["seconds"]
@@ -147,16 +147,16 @@ class Bench:
         """A load that every arm can carry, the length of a block, and the limit that good answers keep."""
         print(f"{workload.name}: one request at a time, to find a load every arm can carry ...", flush=True)
         began = time.monotonic()
-        means = unloaded_latency.back_to_back(self.server, workload, self.library(workload), sent)
+        means = unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
         arms = self.arms(workload)
         left = budget - (time.monotonic() - began)
         offered = self.options.offered.get(workload.name) or {
-            "arrivals": self.options.arrivals or f"poisson:rate={unloaded_latency.rate(means):g}",
+            "arrivals": self.options.arrivals or f"poisson:rate={unloaded_latency.derive_rate(means):g}",
             "seconds": round(max(SHORTEST, left / self.options.rounds / len(arms) - OVERHEAD), 1),
-            "slo_ms": self.options.slo or unloaded_latency.objective(means),
+            "slo_ms": self.options.slo or unloaded_latency.derive_slo(means),
         }
         if workload.name not in self.options.offered:
-            rate = None if self.options.arrivals else unloaded_latency.rate(means)
+            rate = None if self.options.arrivals else unloaded_latency.derive_rate(means)
             offered["seconds"] = lengthen(offered, rate, self.options)
         said = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
         print(f"{workload.name}: {said} back to back; offering {offered['arrivals']} for", end=" ")
@@ -189,7 +189,7 @@ class Bench:
         return [Arm(workload, placement, mode, library) for placement in PLACEMENTS for mode in modes]
 
     def precise(self, found: Iterable[list[comparison.Comparison]]) -> bool:
-        return bool(found) and all(comparison.precise(each, self.options.precision) for each in found)
+        return bool(found) and all(comparison.is_precise(each, self.options.precision) for each in found)
 
 
 def lengthen(offered: dict, rate: float | None, given) -> float:
@@ -224,7 +224,7 @@ def check_arrivals(given) -> None:
 
 def estimate(found: Iterable[list[comparison.Comparison]]) -> str:
     told = [each for comparisons in found for each in comparisons if each.metric == "p50"]
-    return "; ".join(f"p50 server/client {comparison.interval(each)}" for each in told[-1:])
+    return "; ".join(f"p50 server/client {comparison.format_ratio(each)}" for each in told[-1:])
 
 
 def conducted(bench: Bench) -> int:
@@ -233,12 +233,12 @@ def conducted(bench: Bench) -> int:
     try:
         bench.run()
     except KeyboardInterrupt:
-        bench.progress.end()
+        bench.progress.finish_line()
         further = f": what follows is what was measured until here; go on with --continue {bench.directory}"
         print(f"\ninterrupted{further if bench.directory else ' before anything was measured'}")
         code = command.INTERRUPTED
     except (Unavailable, OSError, ValueError) as error:
-        bench.progress.end()
+        bench.progress.finish_line()
         print(one_line(error), file=sys.stderr)
         if isinstance(error, ValueError):
             return 1

@@ -107,7 +107,7 @@ def whole(result: dict) -> str:
     for name, workload in result["workloads"].items():
         parts += [arms(name, workload), verdicts(workload["arms"], workload["left_out"]), where(workload["arms"])]
         if workload["comparisons"]:
-            parts.append(comparison.text(workload["comparisons"]))
+            parts.append(comparison.format_table(workload["comparisons"]))
         if workload["sentence"]:
             parts.append(workload["sentence"])
     return "\n\n".join([*parts, LEGEND])

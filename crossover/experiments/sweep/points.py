@@ -15,7 +15,7 @@ from crossover.experiments.sweep.site import Site
 from crossover.measurement import host, resume, trial
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import SPARE, Attempts
-from crossover.measurement.unloaded_latency import back_to_back
+from crossover.measurement.unloaded_latency import measure_unloaded_latency
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 
@@ -62,7 +62,9 @@ class Sweeping:
         rates: dict[str, float] = {}
         for point in sorted(self.points, key=ease):
             prepare(site, point, client)
-            times = [back_to_back(site.server, form, "", point.sent()) for form in self.sweep.clients.values()]
+            times = [
+                measure_unloaded_latency(site.server, form, "", point.sent()) for form in self.sweep.clients.values()
+            ]
             rate = float(f"{UTILISATION / max(max(each.values()) for each in times):.2g}")
             left = budget - (time.monotonic() - began)
             if self.rounds * arms * LEAST / rate > left:
@@ -83,7 +85,7 @@ class Sweeping:
         loads, there = self.loads, self.measured
         mean = sum(each["seconds"] + grid.OVERHEAD for _, each in loads) / max(1, len(loads))
         attempts.until(SPARE * there.count(False) * mean)
-        progress.begin(len(there), there.count(True), mean)
+        progress.start(len(there), there.count(True), mean)
         own: dict[str, list[trial.Block]] = {point.label: [] for point, _ in loads}
         for turn in range(1, self.rounds + 1):
             for point, offered in loads:
@@ -92,11 +94,13 @@ class Sweeping:
                 for folder, arm in self.drawn(point, schedule.seed, cores) if len(schedule) else ():
                     path = self.directory / point.label / folder / f"round-{turn:02}"
                     if not (made := resume.whole(path, arm, schedule)):
-                        progress.now(f"{self.sweep.workload.name} {point.label} round {turn}/{self.rounds}: {folder}")
+                        progress.show_trial(
+                            f"{self.sweep.workload.name} {point.label} round {turn}/{self.rounds}: {folder}"
+                        )
                         made = attempts.block(arm, schedule, point.sent(), path, cores, turn)
                     own[point.label].append(made)
-            progress.tell(sweep_result.running(own.values(), next(iter(self.sweep.clients))))
-        progress.end()
+            progress.set_interim(sweep_result.running(own.values(), next(iter(self.sweep.clients))))
+        progress.finish_line()
 
     def drawn(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
         mode = Mode("async", point.workers or cores)

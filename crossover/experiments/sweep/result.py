@@ -8,7 +8,13 @@ import numpy as np
 
 from common import atomic_write
 from crossover.analysis import comparison
-from crossover.analysis.crossing_point import replicates, side, statistic, turn, turns
+from crossover.analysis.crossing_point import (
+    faster_placement,
+    find_changes,
+    find_crossing,
+    resample_ratio,
+    select_ratio,
+)
 from crossover.measurement import trial
 from crossover.measurement.trial import Block
 from crossover.report import curves
@@ -26,13 +32,13 @@ def outcome(entry: dict) -> str:
         return "nothing was measured."
     if any(point["low"] is None for point in points):
         return "no interval at every point, so no verdict: measure 6 rounds or more."
-    sides = [side(point) for point in points]
+    sides = [faster_placement(point) for point in points]
     ratios = [point["ratio"] for point in points]
     cross = entry["crossing"]
     means = "" if cross and cross["by"] == "mean" else by_mean(points, unit)
     spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{means}"
     if cross:
-        own = [side(statistic(point, cross["by"])) for point in points]
+        own = [faster_placement(select_ratio(point, cross["by"])) for point in points]
         first = next(filter(None, own))
         then = "server" if first == "client" else "client"
         low, high = cross["low"], cross["high"]
@@ -48,7 +54,7 @@ def outcome(entry: dict) -> str:
         return f"the {shown.pop()} is quicker {where}; {spread}."
     if shown:
         where = " and ".join(f"the {each} is quicker at {at(points, sides, each)}" for each in ("client", "server"))
-        return f"it turns {len(turns(sides))} times, so there is no one crossing: {where} {unit}; {spread}."
+        return f"it turns {len(find_changes(sides))} times, so there is no one crossing: {where} {unit}; {spread}."
     return f"no difference shown anywhere; {spread}."
 
 
@@ -61,7 +67,9 @@ def by_mean(points: Sequence[dict], unit: str) -> str:
     """Where the median's interval is open and that of the mean, which few long waits weigh on, is not."""
     told = ""
     for name in ("client", "server"):
-        if apart := [point for point in points if not side(point) and side(point["mean"]) == name]:
+        if apart := [
+            point for point in points if not faster_placement(point) and faster_placement(point["mean"]) == name
+        ]:
             where = ", ".join(f"{point['x']:.4g}" for point in apart)
             ratios = " to ".join(dict.fromkeys(f"{pick(p['mean']['ratio'] for p in apart):.3g}" for pick in (min, max)))
             told += f"; by mean the {name} is ahead at {where} {unit}, {ratios}"
@@ -83,11 +91,11 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
         entry["sweep"] += f", {form}" if form else ""
         entry |= {"path": path, "points": points, "crossing": None}
         for by in ("p50", "mean"):
-            ratios = [statistic(point, by) for point in points]
-            if turns(sides := [side(ratio) for ratio in ratios]):
-                drawn = np.transpose([replicates(each, seed, by) for seed, each in kept])
+            ratios = [select_ratio(point, by) for point in points]
+            if find_changes(sides := [faster_placement(ratio) for ratio in ratios]):
+                drawn = np.transpose([resample_ratio(each, seed, by) for seed, each in kept])
                 x, known = [point["x"] for point in points], [ratio["ratio"] for ratio in ratios]
-                if all(ratio["low"] for ratio in ratios) and (cross := turn(x, known, sides, drawn)):
+                if all(ratio["low"] for ratio in ratios) and (cross := find_crossing(x, known, sides, drawn)):
                     entry["crossing"] = {"by": by, **cross}
                 break
         found.append({**entry, "says": says(entry)})

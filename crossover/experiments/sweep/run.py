@@ -190,7 +190,7 @@ class Crossover:
             if slow := sweeping.choose(site, client, budget):
                 self.leave_out(f"{named}: {', '.join(slow)}: too slow for {budget:.0f} s; give more --seconds")
             self.write()
-        attempts = Attempts(lambda: self.found(site), self.progress.say)
+        attempts = Attempts(lambda: self.found(site), self.progress.print_line)
         sweeping.measure(site, client, self.progress, attempts)
         for entry in sweep_result.evaluate(self.directory, path, known):
             print(sweep_result.table(entry), flush=True)
@@ -239,7 +239,7 @@ def share(weights: str, sweep: Sweep, place: Place) -> float:
 def unlike(known: dict, about: dict) -> list[str]:
     """How a sweep's server differs from the one it began on; not in its cores, which may be what is swept."""
     common = {**resume.NOWHERE, "machine": {}, "seed": None, "workloads": {}}
-    differing = compatibility.incompatible(*({**common, "server": sweep["server"]} for sweep in (known, about)))
+    differing = compatibility.list_differences(*({**common, "server": sweep["server"]} for sweep in (known, about)))
     engines = [sweep["server"]["engine"] for sweep in (known, about)]
     return differing + ([f"engine: {engines[0]} against {engines[1]}"] if engines[0] != engines[1] else [])
 
@@ -276,14 +276,14 @@ def main() -> int:
     try:
         run.run()
     except KeyboardInterrupt:
-        run.progress.end()
+        run.progress.finish_line()
         print(f"\ninterrupted: what follows is what was measured until here{further}")
         code = command.INTERRUPTED
     except ValueError as error:
         print(one_line(error), file=sys.stderr)
         return 1
     except (OSError, Unavailable, network_link.Missing) as error:
-        run.progress.end()
+        run.progress.finish_line()
         print(one_line(error) + further * run.directory.exists(), file=sys.stderr)
         code = 1
     try:
