@@ -21,7 +21,7 @@ __all__ = ["KINDS", "UNITS", "Recording", "pluralise", "read", "save"]
 KINDS = (*columns.KINDS, *layouts.LAYOUTS)
 
 STREAMS = {"/dev", "/dev/fd", "/proc/self/fd"}
-"""Where a file is this process's own: another that is to read the trace finds another."""
+"""Directories whose files differ from process to process: a worker would read another file than the master."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class Recording:
 
 
 def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Recording:
-    """Read a trace file; what is left empty is found out, and `source` says how.
+    """Read a trace file.
 
-    Raises ValueError with one line that names the file, the line, what was found and what was expected.
+    `kind` is one of KINDS, `column` a name or a number from 1 on, `unit` one of UNITS; what is left empty is detected,
+    and the recording's `source` says how. Raises ValueError with one line that names the file, the line, what was found
+    and what was expected.
     """
     try:
         mode = path.stat().st_mode
@@ -63,31 +65,35 @@ def read(path: Path, kind: str = "", column: str = "", unit: str = "") -> Record
 
 
 def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recording:
+    """Read a table with the arguments of `read`. Raises Fault, or LineFault with the line."""
     layout = layouts.recognise(table)
     if kind in layouts.LAYOUTS or (layout and not (kind or column or unit)):
         if column or unit:
             raise Fault(f": kind={kind} takes neither column nor unit: its layout says both")
         source = f"kind={kind}" if kind else f"kind={layout}, recognised by its columns"
         return Recording(*layouts.read(kind or layout, table, source))
-    column = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
-    texts = table.column(column.index)
-    if column.kind != "counts" and not unit:
-        texts, unit = find_unit(table, column, texts)
-    if column.kind == "timestamps":
+    chosen = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
+    texts = table.column(chosen.index)
+    if chosen.kind != "counts" and not unit:
+        texts, unit = find_unit(table, chosen, texts)
+    if chosen.kind == "timestamps":
         values, measure = cells.read_timestamps(texts, unit)
-    elif column.kind == "intervals":
+    elif chosen.kind == "intervals":
         values, measure = cells.read_intervals(texts, unit)
     elif unit:
         raise Fault(": counts are per minute and take no unit")
     else:
-        values, measure = cells.read_counts(columns.read_consecutive_minutes(table, column.index))
+        values, measure = cells.read_counts(columns.read_consecutive_minutes(table, chosen.index))
     if not len(values):
         raise Fault(" is empty")
-    return Recording(column.kind, values, f"{column.label}{measure}{table.form}")
+    return Recording(chosen.kind, values, f"{chosen.label}{measure}{table.form}")
 
 
 def find_unit(table: rows.Table, column: columns.Column, texts: cells.Cells) -> tuple[cells.Cells, str]:
-    """The same cells and the unit that the column's name says, which date-times do without. Raises LineFault."""
+    """Return the same cells, and the unit in the column's name; empty for date-times, which need none.
+
+    Raises LineFault where the name may hold a unit that is not read.
+    """
     first = next(texts, None)
     if first is None or cells.DATE_TIME.fullmatch(first[1].strip()):
         return chain(filter(None, [first]), texts), ""
@@ -98,7 +104,7 @@ def find_unit(table: rows.Table, column: columns.Column, texts: cells.Cells) -> 
 
 
 def save(schedule: Schedule, path: Path) -> None:
-    """Write a trace that gives the same due times, bit for bit. Raises OSError if it cannot be written."""
+    """Write a trace that replays the same due times, bit for bit. Raises OSError if it cannot be written."""
     says = f"# {schedule.spec}, {schedule.seconds:g} s, seed {schedule.seed}, schedule {schedule.digest}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([says, "timestamps", *map(repr, schedule.times.tolist()), ""]), encoding="utf-8")

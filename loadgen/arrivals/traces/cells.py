@@ -1,7 +1,7 @@
-"""The text of a column's cells as seconds from the start of the trace, seconds between arrivals, or counts.
+"""Convert a column's cells into seconds from the start of the trace, seconds between arrivals, or counts.
 
-Numbers have a decimal point; date-times are ISO 8601. Times since 1970 count from the first of the file on. Their
-differences are taken before rounding: decimal numbers and whole nanoseconds, then the nearest float64.
+Numbers have a decimal point; date-times are ISO 8601. Times since 1970 count from the first one in the file.
+Differences are exact, in decimal numbers or whole nanoseconds, until they are rounded to the nearest float64.
 """
 
 import math
@@ -19,15 +19,15 @@ from loadgen.arrivals.checks import LIMIT
 from loadgen.arrivals.traces.faults import LineFault, cut, quote
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
-"""Units of time and how many decimal places they lie below the second."""
+"""Unit of time -> its decimal places below the second."""
 WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 EPOCH = 1e8
-"""Seconds. As many or more are no time from the start of a trace (three years) but one since 1970 (from March 1973)."""
+"""Seconds. From here on a number is not a time from the start of a trace (three years) but since 1970 (March 1973)."""
 BELOW = {"s": 1e11, "ms": 1e14, "us": 1e17, "ns": 1e19}
-"""Numbers from EPOCH on are in the first of these units whose limit is above them: until the year 5138, in ns 2286."""
+"""A number from EPOCH on has the first of these units whose limit is above it: until the year 5138, in ns 2286."""
 
 OLDEST = 631_152_000
-"""Seconds. Times since 1970 are recognised by their size from 1990 on; others may count from a machine's start."""
+"""Seconds. Times since 1970 are recognised by size from 1990 on; smaller ones may count from a machine's start."""
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -37,21 +37,23 @@ DATE_TIME = re.compile(
 )
 
 Cells = Iterator[tuple[int, str]]
-"""Line and text."""
+"""The cells of a column, each as (number of its line, text)."""
 
 
 def is_value(text: str) -> bool:
+    """Return True for a number, nan and infinity included, or a date-time."""
     return any(pattern.fullmatch(text) for pattern in (NUMBER, NOT_FINITE, DATE_TIME))
 
 
 def has_decimal_comma(text: str) -> bool:
+    """Return True for digits with one comma or more between them."""
     return bool(DECIMAL_COMMA.fullmatch(text))
 
 
 def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
-    """Seconds from the start of the trace, ascending, and a note on what the column counts.
+    """Return seconds from the start of the trace, ascending, and a note on what the column holds.
 
-    Without a unit numbers are seconds, or since 1970 in the unit that their size gives away. Raises LineFault.
+    Without a unit numbers are seconds, or times since 1970 in the unit that their size implies. Raises LineFault.
     """
     cells = limit(cells)
     line, text = next(cells, (0, ""))
@@ -70,7 +72,7 @@ def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
     places = UNITS[unit]
     since_1970 = value / 10**places >= EPOCH
     if recognised and value / 10**places < OLDEST:
-        says = f"{quote(text)} would be {WORDS[unit]} since 1970, before 1990; is its origin another?"
+        says = f"{quote(text)} would be {WORDS[unit]} since 1970, before 1990; does it count from another origin?"
         raise LineFault(line, f"{says} Say unit=s, ms, us or ns")
     origin = Decimal(first[1] if since_1970 else 0)
 
@@ -87,7 +89,7 @@ def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
 
 
 def recognise_unit(line: int, text: str, value: float) -> str:
-    """`s` for seconds from the start of the trace, or the unit of a time since 1970, by its size."""
+    """Return the unit of a time since 1970 by its size; `s` for seconds from the start of the trace."""
     for unit, limit in BELOW.items():
         if value < limit:
             return unit
@@ -95,10 +97,12 @@ def recognise_unit(line: int, text: str, value: float) -> str:
 
 
 def scale(value: Decimal, places: int) -> float:
+    """Return a value in seconds whose unit lies `places` decimal places below the second."""
     return float(value.scaleb(-places))
 
 
 def read_date_times(first: tuple[int, str], cells: Cells) -> tuple[np.ndarray, str]:
+    """Return seconds from the first date-time, and a note. Raises LineFault, also where only some have a time zone."""
     origin, zone = read_nanoseconds(*first)
 
     def seconds(line: int, text: str) -> float:
@@ -112,7 +116,10 @@ def read_date_times(first: tuple[int, str], cells: Cells) -> tuple[np.ndarray, s
 
 
 def read_ascending(first: tuple[int, str], cells: Cells, seconds: Callable[[int, str], float]) -> np.ndarray:
-    """`seconds(line, text)` of the first cell and all others. Raises LineFault where a time goes back or leaps."""
+    """Return `seconds(line, text)` of the first cell and of all others.
+
+    Raises LineFault where a time goes back, or lies more than three years after the start.
+    """
     before, values = 0.0, array("d")
     for line, text in chain([first], cells):
         value = seconds(line, text)
@@ -127,13 +134,16 @@ def read_ascending(first: tuple[int, str], cells: Cells, seconds: Callable[[int,
 
 
 def read_nanoseconds(line: int, text: str) -> tuple[int, bool]:
-    """Since the year 1, in UTC where the text names its time zone, and whether it does. Raises LineFault."""
+    """Return nanoseconds since the year 1, in UTC if the text has a time zone, and whether it has one.
+
+    Raises LineFault for a text that is no date-time.
+    """
     found = DATE_TIME.fullmatch(text.strip())
     try:
         if not found:
             raise ValueError
         day, hours, minutes, seconds, fraction, zone, sign, ahead, beyond = found.groups()
-        whole = ordinal(day) * 86_400 + seconds_of_day(int(hours), int(minutes), int(seconds))
+        whole = count_days(day) * 86_400 + seconds_of_day(int(hours), int(minutes), int(seconds))
         if sign:
             whole -= int(sign + "1") * seconds_of_day(int(ahead), int(beyond), 0)
     except ValueError:
@@ -143,18 +153,20 @@ def read_nanoseconds(line: int, text: str) -> tuple[int, bool]:
 
 
 @lru_cache(1000)
-def ordinal(day: str) -> int:
+def count_days(day: str) -> int:
+    """Return the days since the year 1. Raises ValueError; cached, because a trace repeats its few dates."""
     return date.fromisoformat(day).toordinal()
 
 
 def seconds_of_day(hours: int, minutes: int, seconds: int) -> int:
+    """Return seconds since midnight. Raises ValueError for a time that does not exist."""
     if hours > 23 or minutes > 59 or seconds > 59:
         raise ValueError
     return hours * 3600 + minutes * 60 + seconds
 
 
 def read_intervals(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
-    """Seconds between arrivals, and a note. Raises LineFault."""
+    """Return seconds between arrivals, and a note; without a unit the numbers are seconds. Raises LineFault."""
     places, values = UNITS[unit or "s"], array("d")
     for line, text in limit(cells):
         value = read_number(line, text)
@@ -165,7 +177,7 @@ def read_intervals(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
 
 
 def read_counts(cells: Cells) -> tuple[np.ndarray, str]:
-    """Arrivals in every minute, and a note. Raises LineFault."""
+    """Return the arrivals in every minute, and a note. Raises LineFault."""
     values = array("d")
     for line, text in limit(cells):
         values.append(read_count(line, text))
@@ -173,6 +185,7 @@ def read_counts(cells: Cells) -> tuple[np.ndarray, str]:
 
 
 def read_count(line: int, text: str) -> float:
+    """Return a whole number of arrivals, at most LIMIT. Raises LineFault."""
     value = read_number(line, text)
     if value % 1:
         raise LineFault(line, f"{cut(text)} is not a whole number of arrivals")
@@ -182,7 +195,7 @@ def read_count(line: int, text: str) -> float:
 
 
 def read_number(line: int, text: str) -> float:
-    """A finite number that is not negative. Raises LineFault."""
+    """Return a finite number that is not negative. Raises LineFault."""
     text = text.strip()
     if not NUMBER.fullmatch(text):
         if NOT_FINITE.fullmatch(text):
@@ -197,6 +210,7 @@ def read_number(line: int, text: str) -> float:
 
 
 def explain(text: str, expected: str) -> str:
+    """Return why a text is not a number, and what was expected instead."""
     if has_decimal_comma(text):
         point = text.replace(",", ".") if text.count(",") == 1 else text.replace(",", "")
         return f"{quote(text)} is not a number: it has a decimal comma; expected {cut(point)}"
@@ -205,7 +219,7 @@ def explain(text: str, expected: str) -> str:
 
 
 def limit(cells: Cells) -> Cells:
-    """The same cells; raises LineFault for more than a schedule may hold."""
+    """Yield the same cells. Raises LineFault for more than a schedule may hold."""
     yield from islice(cells, LIMIT)
     for line, _ in cells:
         raise LineFault(line, f"more than {LIMIT:,} rows; cut the file")

@@ -1,4 +1,4 @@
-"""Which column of a table holds the arrivals, what they are and in which unit, by its name."""
+"""Find the column that holds the arrivals; its name tells what they are and in which unit."""
 
 import re
 from collections.abc import Iterator
@@ -18,9 +18,10 @@ NAMES = {
     "intervals": ("interval", "intervals", "gap", "gaps", "inter arrival", "inter arrival time", "inter arrival times"),
     "counts": ("count", "counts", "invocations", "requests"),
 }
-"""Names that give a column away: in any case, with or without spaces, `_` or `-`; behind the first two a unit."""
+"""Kind -> names of its columns; upper and lower case, spaces, `_` and `-` do not matter. A unit may follow the first
+two kinds."""
 KINDS = tuple(NAMES)
-PLAIN = {name.replace(" ", ""): kind for kind, names in NAMES.items() for name in names}
+KIND_OF = {name.replace(" ", ""): kind for kind, names in NAMES.items() for name in names}
 SPELLINGS = {
     "s": ("s", "sec", "secs", "second", "seconds"),
     "ms": ("ms", "msec", "msecs", "milli", "millis", "millisec", "millisecs", "millisecond", "milliseconds"),
@@ -31,10 +32,10 @@ UNIT_OF = {word: unit for unit, words in SPELLINGS.items() for word in words}
 FOREIGN = {
     *("h", "hr", "hrs", "hour", "hours", "m", "min", "mins", "minute", "minutes", "d", "day", "days", "week", "weeks"),
 }
-"""Units in which nothing is read."""
+"""Units of time that are not read."""
 BOUNDARY = re.compile(r"[\W_]+|(?<=[a-z]{2})(?=[A-Z\u00b5\u03bc])")
-STEMS = sorted({"t", "duration", "epoch", *PLAIN}, key=len, reverse=True)
-"""Names to which a unit may be glued, as in `timestampms`."""
+STEMS = sorted({"t", "duration", "epoch", *KIND_OF}, key=len, reverse=True)
+"""Names to which a unit may be attached without a separator, as in `timestampms`; longest first."""
 FUNCTIONS = {"function", "func", "hashfunction", "functionid", "functionname", "app", "hashapp", "owner", "hashowner"}
 PERIODS = {
     *(
@@ -55,33 +56,37 @@ PERIODS = {
     *("timestamp", "timestamps", "bucket", "period", "window", "slot", "bin", "start", "end"),
 }
 COARSE_OR_FINE = {"hour", "hours", "second", "seconds", "day", "days", "date"}
-"""Periods that are no minutes, even where they follow each other."""
+"""Words for periods other than minutes, even where their numbers are consecutive."""
 SHOWN = 12  # columns that an error lists
 
 
 @dataclass(frozen=True)
 class Column:
+    """The column that holds the arrivals."""
+
     index: int
     kind: str
+    """One of KINDS."""
     unit: str
-    """Empty where the name says none."""
+    """Empty where the name has none."""
     doubt: str
-    """A word of the name that may be a unit, but none that is read."""
+    """A word of the name that may be a unit that is not read; empty for none."""
     label: str
-    """How it was chosen."""
+    """The column as a note names it."""
 
 
 def normalise(name: str) -> str:
+    """Return a name in lower case without spaces, `_` and `-`."""
     return re.sub(r"[\s_-]", "", name.lower())
 
 
 def interpret(name: str) -> tuple[str, str, str]:
-    """The kind and the unit that a name gives away, and a word that may be another unit; empty for none of them."""
-    if kind := PLAIN.get(normalise(name), ""):
+    """Return the kind and the unit that a name implies, and a word that may be another unit; each may be empty."""
+    if kind := KIND_OF.get(normalise(name), ""):
         return kind, "", ""
     words = split_words(name)
     stem, last = split_unit(words)
-    kind = PLAIN.get(stem, "")
+    kind = KIND_OF.get(stem, "")
     kind = kind if last and kind != "counts" else ""
     inner = [word for word in words[:-1] if len(word) > 1 and (word in FOREIGN or UNIT_OF.get(word, "s") != "s")]
     doubts = [*inner, *([last] if last in FOREIGN else [])]
@@ -89,11 +94,12 @@ def interpret(name: str) -> tuple[str, str, str]:
 
 
 def split_words(name: str) -> list[str]:
+    """Return the words of a name in lower case; a capital after two small letters begins a word."""
     return [word.casefold() for word in BOUNDARY.split(name) if word]
 
 
 def split_unit(words: list[str]) -> tuple[str, str]:
-    """What stands before the unit at the end of a name, without spaces, and the word of the unit; empty for none."""
+    """Return what precedes the unit at the end of a name, without spaces, and the unit's word; empty for none."""
     whole = "".join(words)
     for stem in STEMS:
         rest = whole.removeprefix(stem)
@@ -106,23 +112,24 @@ def split_unit(words: list[str]) -> tuple[str, str]:
 
 
 def choose(table: Table, kind: str = "", column: str = "", hint: str = "") -> Column:
-    """The column asked for by name or number; or the only one; or the only one whose name gives it away.
+    """Return the requested column (a name, or a number from 1 on), or the only one, or the only one with a known name.
 
-    Raises LineFault that lists the columns, with the hint behind, if that leaves none or several.
+    Raises LineFault that lists the columns, followed by the hint, if that leaves none or several.
     """
     if kind == "counts":
-        refuse_functions_as_rows(table, hint)
+        reject_functions_as_rows(table, hint)
     index = find_requested(table, column) if column else find_evident(table, kind, hint)
     name = table.names[index] if table.names else ""
-    said, unit, doubt = interpret(name)
-    kind = kind or said or "timestamps"
+    implied, unit, doubt = interpret(name)
+    kind = kind or implied or "timestamps"
     if kind == "counts":
-        refuse_functions_as_rows(table, hint)
+        reject_functions_as_rows(table, hint)
     label = f"column {quote(name)}" if name else f"column {index + 1}" if table.width > 1 else "the only column"
     return Column(index, kind, unit, doubt, label)
 
 
 def find_requested(table: Table, column: str) -> int:
+    """Return the index of the column with this name or number. Raises LineFault if it may mean two columns, or none."""
     named = [i for i, name in enumerate(table.names) if name == column]
     place = int(column) - 1 if re.fullmatch(r"[1-9]\d{0,8}", column) else -1
     if 0 <= place < table.width:
@@ -142,6 +149,7 @@ def find_requested(table: Table, column: str) -> int:
 
 
 def find_evident(table: Table, kind: str, hint: str) -> int:
+    """Return the index of the only column, or of the only one whose name implies the kind. Raises LineFault."""
     if table.width == 1:
         return 0
     if not table.names:
@@ -150,7 +158,7 @@ def find_evident(table: Table, kind: str, hint: str) -> int:
             says += f", or write {'.'.join(table.first)} if its comma is a decimal one"
         raise LineFault(table.line, says)
     meanings = [interpret(name)[0] for name in table.names]
-    evident = [i for i, said in enumerate(meanings) if said and said == (kind or said)]
+    evident = [i for i, implied in enumerate(meanings) if implied and implied == (kind or implied)]
     if len(evident) == 1:
         return evident[0]
     sought, several = kind or "arrivals", " and ".join(quote(table.names[i]) for i in evident)
@@ -158,7 +166,8 @@ def find_evident(table: Table, kind: str, hint: str) -> int:
     raise LineFault(table.line, f"{says}: {list_columns(table)}; say column=NAME{hint}")
 
 
-def refuse_functions_as_rows(table: Table, hint: str) -> None:
+def reject_functions_as_rows(table: Table, hint: str) -> None:
+    """Raise LineFault if the rows are functions with counts of their own, rather than minutes."""
     minutes = [name for name in table.names if name.isdecimal()]
     functions = [name for name in table.names if normalise(name) in FUNCTIONS]
     if len(minutes) > 1:
@@ -172,7 +181,10 @@ def refuse_functions_as_rows(table: Table, hint: str) -> None:
 
 
 def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, str]]:
-    """The cells of a column of counts. Raises LineFault where a column beside it says that a minute does not follow."""
+    """Yield the cells of a column of counts, one per minute.
+
+    Raises LineFault where a column beside it shows that a row is not the minute after the row before.
+    """
     beside = [i for i, name in enumerate(table.names) if i != index and PERIODS & set(split_words(name))]
     if not beside:
         yield from table.column(index)
@@ -180,18 +192,20 @@ def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, st
     before: dict[int, int] = {}
     for line, row in table.rows():
         for i in beside:
-            minute, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
-            follows = minute and int(minute[1]) == before.get(i, int(minute[1]) - 1) + 1
-            if not follows or COARSE_OR_FINE & set(split_words(name)):
+            found, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
+            minute = int(found[1]) if found else None
+            follows = minute is not None and minute == before.get(i, minute - 1) + 1
+            if minute is None or not follows or COARSE_OR_FINE & set(split_words(name)):
                 says = f"counts are taken as consecutive minutes, but column {quote(name)} says which ({quote(row[i])}"
                 after = f" after '{before[i]}'" if i in before else ""
                 raise LineFault(
                     line, f"{says}{after}): fill the gaps and give the counts alone, in a file of one column"
                 )
-            before[i] = int(minute[1])
+            before[i] = minute
         yield line, row[index]
 
 
 def list_columns(table: Table) -> str:
+    """Return the names of the first SHOWN columns, or their first cells, for an error."""
     names = [cut(name) or "(no name)" for name in table.first[:SHOWN]]
     return ", ".join(names) + (f" and {table.width - SHOWN} more" if table.width > SHOWN else "")

@@ -1,24 +1,28 @@
-"""What is wrong with a trace file, in words to be written behind its name."""
+"""Errors in a trace file; their texts are written behind the file's name."""
 
 
 class Fault(ValueError):
-    pass
+    """An error of the whole file; the text begins with a space or a colon."""
 
 
 class LineFault(Fault):
+    """An error on one line of the file."""
+
     def __init__(self, line: int, text: str):
         super().__init__(f", line {line}: {text}")
 
 
 def cut(text: str) -> str:
-    """A cell or a name as an error shows it: on one line, its control characters escaped, at most 40 characters."""
+    """Return a cell or a name for an error: on one line, control characters escaped, at most 40 characters."""
     text = text.strip()
     return repr(text if len(text) <= 40 else text[:37] + "...")[1:-1]
 
 
 def quote(text: str) -> str:
+    """Return `cut(text)` in quotes."""
     return f"'{cut(text)}'"
 
 
 def pluralise(n: int, noun: str) -> str:
+    """Return "1 arrival", "2 arrivals", "1,000 arrivals"."""
     return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -1,4 +1,4 @@
-"""Public data sets by their columns: Azure Functions 2019 and 2021, Azure LLM inference, BurstGPT, Mooncake."""
+"""Read public data sets: Azure Functions 2019 and 2021, Azure LLM inference, BurstGPT, Mooncake."""
 
 from array import array
 from collections.abc import Callable
@@ -11,21 +11,25 @@ from loadgen.arrivals.traces import cells
 from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
 from loadgen.arrivals.traces.rows import JsonTable, Table
 
+Reader = Callable[[Table, list[int]], tuple[str, np.ndarray, str]]
+"""Takes a table and the indices of the layout's columns; returns kind, values and a note."""
+
 
 @dataclass(frozen=True)
 class Layout:
+    """How a public data set is written."""
+
     columns: tuple[str, ...]
-    """That it has, among others; in any case."""
-    read: Callable[[Table, list[int]], tuple[str, np.ndarray, str]]
-    """From the table and the places of these columns: kind, values and a note."""
-    lines: type | None = None
-    """JsonTable for JSON lines."""
+    """Columns that it must have, among others; upper and lower case are the same."""
+    read: Reader
+    json: bool = False
+    """True if the file has JSON lines."""
 
 
 def find_columns(layout: Layout, table: Table) -> list[int]:
-    """Where the layout's columns are. Raises Fault."""
+    """Return the indices of the layout's columns. Raises LineFault if one is missing or there twice."""
     there = [name.lower() for name in table.names]
-    if layout.lines is JsonTable and not isinstance(table, JsonTable):
+    if layout.json and not isinstance(table, JsonTable):
         raise LineFault(table.line, f"{quote(','.join(table.first))} is not a JSON object; expected one on every line")
     for name in layout.columns:
         if there.count(name.lower()) != 1:
@@ -35,7 +39,7 @@ def find_columns(layout: Layout, table: Table) -> list[int]:
 
 
 def recognise(table: Table) -> str:
-    """The name of the layout that the table plainly has; empty for none."""
+    """Return the name of the first layout whose columns the table has; empty for none."""
     for name, layout in LAYOUTS.items():
         try:
             found = find_columns(layout, table)
@@ -48,7 +52,7 @@ def recognise(table: Table) -> str:
 
 
 def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str]:
-    """Kind, values and a note. Raises Fault."""
+    """Return kind, values and a note by the layout of this name; the note begins with `source`. Raises Fault."""
     layout = LAYOUTS[name]
     kind, values, note = layout.read(table, find_columns(layout, table))
     if not len(values):
@@ -56,18 +60,18 @@ def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str]:
     return kind, values, f"{source}{note}"
 
 
-def read_times(unit: str) -> Callable[[Table, list[int]], tuple[str, np.ndarray, str]]:
-    """A reader of the first of a layout's columns, in that unit; empty for date-times."""
+def make_time_reader(unit: str) -> Reader:
+    """Return a reader of timestamps in the layout's first column, in that unit; empty for date-times."""
 
-    def read(table: Table, columns: list[int]):
+    def read(table: Table, columns: list[int]) -> tuple[str, np.ndarray, str]:
         values, note = cells.read_timestamps(table.column(columns[0]), unit)
         return "timestamps", values, f": column {quote(table.names[columns[0]])}{note}"
 
     return read
 
 
-def read_ends(table: Table, columns: list[int]):
-    """Arrivals as end minus duration, sorted. What began before the recording did is left out."""
+def read_ends(table: Table, columns: list[int]) -> tuple[str, np.ndarray, str]:
+    """Read arrivals as end minus duration, sorted; those before the start of the recording are left out."""
     end, duration = columns[2:]
     values, early = array("d"), 0
     for line, row in table.rows():
@@ -83,26 +87,27 @@ def read_ends(table: Table, columns: list[int]):
 
 
 def find_minutes(table: Table, columns: list[int]) -> list[int]:
-    """The places of the columns 1, 2, 3, ... Raises LineFault if there are none or others."""
+    """Return the indices of the columns 1, 2, 3, ... Raises LineFault if there are none, or others."""
     rest = [i for i in range(table.width) if i not in columns]
     if not rest or [table.names[i] for i in rest] != [str(i + 1) for i in range(len(rest))]:
         raise LineFault(table.line, f"expected {', '.join(FUNCTIONS_2019)}, 1, 2, 3, ...: a column for every minute")
     return rest
 
 
-def read_counts(table: Table, columns: list[int]):
-    """Arrivals per minute, summed over the functions, which are the rows."""
+def read_counts(table: Table, columns: list[int]) -> tuple[str, np.ndarray, str]:
+    """Read arrivals per minute, summed over the rows, which are functions."""
     places = find_minutes(table, columns)
     begin, end = places[0], places[-1] + 1
     if end - begin != len(places):
         raise LineFault(table.line, f"expected {', '.join(FUNCTIONS_2019)} before the minutes")
     total, functions = np.zeros(len(places)), 0
     for line, row in table.rows():
-        own = row[begin:end]
-        digits = "".join(own)
-        if not (digits.isascii() and digits.isdecimal() and all(own)):
-            own = [cells.read_count(line, text) for text in own]
-        total += np.fromiter(map(float, own), float, len(own))
+        texts = row[begin:end]
+        digits = "".join(texts)
+        # Plain digits, nearly all of them, need no check of each cell.
+        plain = digits.isascii() and digits.isdecimal() and all(texts)
+        counts = map(float, texts) if plain else (cells.read_count(line, text) for text in texts)
+        total += np.fromiter(counts, float, len(texts))
         functions += 1
     if not np.isfinite(total).all():
         raise Fault(" counts more arrivals than a number holds")
@@ -111,10 +116,10 @@ def read_counts(table: Table, columns: list[int]):
 
 
 FUNCTIONS_2019 = ("HashOwner", "HashApp", "HashFunction", "Trigger")
-LAYOUTS = {
+LAYOUTS: dict[str, Layout] = {
     "azure-functions-2019": Layout(FUNCTIONS_2019, read_counts),
     "azure-functions-2021": Layout(("app", "func", "end_timestamp", "duration"), read_ends),
-    "azure-llm": Layout(("TIMESTAMP", "ContextTokens", "GeneratedTokens"), read_times("")),
-    "burstgpt": Layout(("Timestamp", "Model", "Request tokens", "Response tokens"), read_times("s")),
-    "mooncake": Layout(("timestamp", "input_length", "output_length"), read_times("ms"), JsonTable),
+    "azure-llm": Layout(("TIMESTAMP", "ContextTokens", "GeneratedTokens"), make_time_reader("")),
+    "burstgpt": Layout(("Timestamp", "Model", "Request tokens", "Response tokens"), make_time_reader("s")),
+    "mooncake": Layout(("timestamp", "input_length", "output_length"), make_time_reader("ms"), json=True),
 }

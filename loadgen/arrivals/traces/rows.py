@@ -1,7 +1,8 @@
-"""The rows of a trace file, as text, each with the number of the line on which it begins.
+"""Read the rows of a trace file as text, each with the number of the line on which it begins.
 
-Two forms: CSV (commas, semicolons or tabs between cells) and JSON lines (an object per line). Blank lines and lines
-that begin with # are skipped between rows, not within a quoted cell. Reading takes one row of memory at a time.
+A file has one of two forms: CSV (commas, semicolons or tabs between cells) or JSON lines (an object per line).
+Blank lines and lines that begin with # are skipped between rows, not within a quoted cell. One row is in memory at a
+time.
 """
 
 import csv
@@ -16,13 +17,16 @@ from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
 
 LONGEST = 1 << 20  # characters in a line
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
-"""In this order: a file with decimal commas is separated by one of the first two."""
+"""Tried in this order: a file with decimal commas is separated by one of the first two."""
 
 
 class Table(Protocol):
+    """A trace file as a table."""
+
     names: list[str]
-    """Of the columns; empty where the file has no header."""
+    """The columns' names; empty where the file has no header."""
     width: int
+    """The number of columns."""
     line: int
     """The line of the names, or else of the first row."""
     form: str
@@ -31,18 +35,21 @@ class Table(Protocol):
     """The names, or the cells of the first row where there are none."""
 
     def column(self, index: int) -> Iterator[tuple[int, str]]:
-        """The cells of one column, each with its line."""
+        """Yield the cells of one column, each with its line. Raises LineFault."""
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """All cells, as many as there are names, with the line on which the row begins."""
+        """Yield all rows with the line on which each begins; every row has `width` cells or more. Raises LineFault."""
 
 
 def open_table(file: TextIO) -> "CsvTable | JsonTable":
-    """Find out the form of a file. Raises Fault for one that is empty or no table, UnicodeDecodeError."""
-    lines = read_lines(file)
-    head = read_head(lines)
+    """Detect the form of a file and return its table.
+
+    Raises Fault for a file that is empty or no table, UnicodeDecodeError for one that is not in UTF-8.
+    """
+    text = read_lines(file)
+    head = read_head(text)
     start = next((line.lstrip() for line in head if not is_skipped(line)), "")
-    lines = Lines(chain(head, lines))
+    lines = Lines(chain(head, text))
     if start.startswith("{"):
         return JsonTable(lines)
     if start.startswith("["):
@@ -51,6 +58,7 @@ def open_table(file: TextIO) -> "CsvTable | JsonTable":
 
 
 def read_lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines of a file. Raises Fault for zero bytes, LineFault for a line longer than LONGEST."""
     number = 0
     while line := file.readline(LONGEST):
         number += 1
@@ -62,7 +70,7 @@ def read_lines(file: TextIO) -> Iterator[str]:
 
 
 def read_head(lines: Iterator[str]) -> list[str]:
-    """The first lines, eight of them with content."""
+    """Return the first lines of a file, up to the eighth with content."""
     head, content = [], 0
     while content < 8 and (line := next(lines, "")):
         head.append(line)
@@ -71,16 +79,21 @@ def read_head(lines: Iterator[str]) -> list[str]:
 
 
 def is_skipped(line: str) -> bool:
+    """Return True for a comment or a blank line."""
     return line.startswith("#") or line.isspace()
 
 
 class Lines:
-    """Lines for csv.reader or a JSON parser: counted, and without those that are skipped between rows."""
+    """Lines for csv.reader or a JSON parser: counted, and without those that are skipped between rows.
+
+    `start` is the number of the line on which the present row begins. Whoever reads a row sets `within` to False before
+    it; the lines of a row that has begun are not skipped.
+    """
 
     def __init__(self, lines: Iterable[str]):
         self._lines, self._number, self.start, self.within = iter(lines), 0, 0, False
 
-    def __iter__(self):
+    def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
@@ -95,9 +108,9 @@ class Lines:
 
 
 def find_separator(head: list[str]) -> str:
-    """The first of SEPARATORS that splits the first two rows into equally many cells, two or more.
+    """Return the first of SEPARATORS that splits the first two rows into equally many cells, two or more.
 
-    If none does: the first that splits the first row, so that the second is refused with its line.
+    If none does, return the first that splits the first row: the second row is then rejected with its line.
     """
     widths = {each: [len(row) for _, row in islice(parse_head(head, each), 2)] for each in SEPARATORS}
     for each, found in widths.items():
@@ -107,13 +120,15 @@ def find_separator(head: list[str]) -> str:
 
 
 def parse_head(head: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a file's first lines, as far as they can be parsed."""
     try:
         yield from parse_rows(Lines(head), delimiter)
-    except Fault:  # a quoted cell may end beyond the head; reading the whole file tells
+    except Fault:  # a quoted cell may end beyond the head; reading the whole file reports real faults
         return
 
 
 def parse_rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line on which it begins, cells) of every row that is not blank. Raises LineFault for damaged quotes."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         lines.within = False
@@ -123,12 +138,12 @@ def parse_rows(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise LineFault(lines.start, f"the quotes of this row are damaged or do not end ({error})") from None
-        if len(row) == 1 or "".join(row).strip():  # a row of one cell is no blank line: its quotes hold nothing
+        if len(row) == 1 or "".join(row).strip():  # a row of one empty cell is written as quotes
             yield lines.start, row
 
 
 class CsvTable:
-    """A first row with a cell that is no number and no date-time is a header."""
+    """A CSV file. Its first row is a header if a cell of it is neither a number nor a date-time."""
 
     def __init__(self, lines: Lines, separator: str):
         self._rows, self._separator = parse_rows(lines, separator), separator
@@ -149,14 +164,16 @@ class CsvTable:
         if not header:
             self._rows = chain([(line, row)], self._rows)
 
-    def rows(self):
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield all rows. Raises LineFault for one with another number of cells."""
         width = self.width
         for line, row in self._rows:
             if len(row) != width and (len(row) < width or any(map(str.strip, row[width:]))):
                 raise LineFault(line, self._mismatch(row))
             yield line, row
 
-    def column(self, index):
+    def column(self, index: int) -> Iterator[tuple[int, str]]:
+        """Yield the cells of one column."""
         for line, row in self.rows():
             yield line, row[index]
 
@@ -169,7 +186,7 @@ class CsvTable:
 
 
 class JsonTable:
-    """An object per line; the keys of the first are the columns. Numbers keep the digits that the file has."""
+    """JSON lines: an object per line, whose first has the columns as keys. Numbers keep the digits of the file."""
 
     form = ", JSON lines"
 
@@ -193,11 +210,13 @@ class JsonTable:
                 raise LineFault(self._lines.start, f"{quote(line)} is not a JSON object; expected one on every line")
             yield self._lines.start, entry
 
-    def rows(self):
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield all rows; a key that an object lacks is `null`."""
         for line, entry in chain([self._head], self._objects()):
             yield line, [as_text(entry.get(name)) for name in self.names]
 
-    def column(self, index):
+    def column(self, index: int) -> Iterator[tuple[int, str]]:
+        """Yield the cells of one column. Raises LineFault for an object that lacks it."""
         name = self.names[index]
         for line, entry in chain([self._head], self._objects()):
             if name not in entry:
@@ -205,8 +224,8 @@ class JsonTable:
             yield line, as_text(entry[name])
 
 
-def as_text(value) -> str:
-    """Text and numbers as they stand in the file; else what is no number and reads like it."""
+def as_text(value: object) -> str:
+    """Return text and numbers as they stand in the file; anything else as JSON, which is not a number."""
     if isinstance(value, list | dict):
         return "[...]" if isinstance(value, list) else "{...}"
     return value if isinstance(value, str) else json.dumps(value)
