@@ -18,7 +18,7 @@ import soundfile
 from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.checks import positive
+from loadgen.arrivals.checks import check_positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, tabulate
@@ -78,7 +78,7 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=2)
     options = parser.parse_args()
     try:
-        positive(seconds=options.seconds, repetitions=options.repetitions)
+        check_positive(seconds=options.seconds, repetitions=options.repetitions)
         server = Server.at(options.url, Path(".run"))
         server.require((*IMAGE.models, *AUDIO.models))
     except (ValueError, Unavailable) as error:

@@ -206,7 +206,7 @@ def test_burstiness_and_smoothness_are_the_shape_of_gamma():
         ("onoff:on_rate=0,on=1,off=1", "on_rate and off_rate must not all be zero"),
         ("onoff:on_rate=5,on=0,off=1", "on must be a positive number"),
         ("mmpp:rates=0/0,durations=1/1", "rates must not all be zero"),
-        ("mmpp:rates=1/2,durations=1", "rates and durations must be as many"),
+        ("mmpp:rates=1/2,durations=1", "rates and durations must be equally many"),
         ("mmpp:rates=1/-2,durations=1/1", "rates must be zero or more, not -2"),
         ("mmpp:rates=1//2,durations=1/1", "rates must be a number, not ''"),
         ("mmpp:rates=1/2,durations=1/0", "durations must be a positive number"),

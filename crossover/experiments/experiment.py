@@ -19,7 +19,7 @@ from crossover.measurement.unloaded_latency import measure_unloaded_latency
 from loadgen import command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Arrivals, Schedule
-from loadgen.arrivals.checks import positive
+from loadgen.arrivals.checks import check_positive
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
@@ -127,7 +127,7 @@ def checked(options) -> None:
         raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, not {options.seed}")
-    positive(seconds=options.seconds)
+    check_positive(seconds=options.seconds)
     resume.check(options)
     Arm(IMAGE, "client", Mode("sequential"), options.library)
 

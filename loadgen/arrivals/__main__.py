@@ -1,4 +1,9 @@
-"""Look at a schedule before it is offered: its figures, its plot, a file of its due times."""
+"""Show a schedule before it is offered: its figures, its plot, and a file of its due times.
+
+Usage:
+
+    python -m loadgen.arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1 --save arrivals.csv
+"""
 
 import argparse
 import re
@@ -11,12 +16,17 @@ from loadgen.arrivals.schedule import Schedule
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadgen.arrivals", description="Look at a schedule.")
+    """Print a schedule's figures, and draw and save it as asked; exit with 2 for a specification that is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadgen.arrivals", description="Show a schedule before it is offered."
+    )
     parser.add_argument("spec", help="e.g. " + ", ".join(arrivals.EXAMPLES.values()))
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--plot", metavar="PNG", help="where to draw it; '' for nowhere; default in reports/arrivals/")
-    parser.add_argument("--save", metavar="FILE", help="write it down, to be replayed by trace:file=FILE")
+    parser.add_argument("--seconds", type=float, default=60, help="length of the schedule (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the schedule (default: %(default)s)")
+    parser.add_argument(
+        "--plot", metavar="PNG", help="file of the plot; '' for none; default: one in reports/arrivals/"
+    )
+    parser.add_argument("--save", metavar="FILE", help="save the due times, to be replayed by trace:file=FILE")
     options = parser.parse_args()
     try:
         schedule = arrivals.parse(options.spec).schedule(options.seconds, options.seed)
@@ -27,16 +37,17 @@ def main() -> None:
             traces.save(schedule, Path(options.save))
             print(f"saved as {options.save}")
         if options.plot != "":
-            path = Path(options.plot or f"reports/arrivals/{slug(schedule)}.png")
+            path = Path(options.plot or f"reports/arrivals/{make_file_name(schedule)}.png")
             draw(schedule, path)
             print(f"drawn in {path}")
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     except OSError as error:
-        parser.exit(2, f"cannot write {error.filename or 'it'}: {error.strerror}\n")
+        parser.exit(2, f"cannot write {error.filename or 'the file'}: {error.strerror}\n")
 
 
-def slug(schedule: Schedule) -> str:
+def make_file_name(schedule: Schedule) -> str:
+    """Return a file name, without suffix, that names specification, length and seed."""
     name = re.sub(r"[^\w.]+", "-", schedule.spec)[:100]
     return f"{name}-{schedule.seconds:g}s-seed{schedule.seed}"
 

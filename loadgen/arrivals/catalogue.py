@@ -1,13 +1,13 @@
-"""All processes by name, and the closed loop, which is none: what a specification such as `poisson:rate=20` may say."""
+"""Every arrival process by name, and the closed loop, which is none; parses specifications like `poisson:rate=20`."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from loadgen.arrivals import spec as specification
-from loadgen.arrivals.checks import between, not_negative
+from loadgen.arrivals.checks import check_between, check_not_negative
 from loadgen.arrivals.modulated import MMPP, OnOff
 from loadgen.arrivals.renewal import Constant, Gamma, Pareto, Poisson, Uniform
-from loadgen.arrivals.schedule import Arrivals
+from loadgen.arrivals.schedule import Arrivals, Schedule
 from loadgen.arrivals.time_varying import Ramp, Sine, Spike, Step
 from loadgen.arrivals.trace import Trace
 from loadgen.arrivals.video import Video
@@ -15,20 +15,21 @@ from loadgen.arrivals.video import Video
 
 @dataclass(frozen=True)
 class Closed(Arrivals):
-    """Not a schedule: users who each wait for the answer, think for so many seconds, and ask again.
+    """A closed loop: each of `users` waits for the answer, thinks for `think` seconds, and asks again.
 
-    The naive baseline: a slow server is asked less (Schroeder, Wierman & Harchol-Balter, NSDI '06).
+    The naive baseline, under which a slow server is asked less (Schroeder, Wierman & Harchol-Balter, NSDI '06). It has
+    no schedule.
     """
 
     users: int
     think: float = 0.0
 
     def __post_init__(self):
-        between(1, 100_000, users=self.users)
-        not_negative(think=self.think)
+        check_between(1, 100_000, users=self.users)
+        check_not_negative(think=self.think)
 
-    def schedule(self, seconds, seed):
-        """Raises ValueError."""
+    def schedule(self, seconds: float, seed: int) -> Schedule:
+        """Raise ValueError: a closed loop has no schedule."""
         raise ValueError(f"arrivals {str(self)!r} have no schedule: when a user asks again depends on the answers")
 
 
@@ -48,13 +49,14 @@ EXAMPLES = {
     Trace: "trace:file=arrivals.csv",
     Closed: "closed:users=8,think=0.5",
 }
+"""Process -> a specification of it."""
 PROCESSES = {cls.__name__.lower(): cls for cls in EXAMPLES}
 
 
 def parse(spec: str) -> Arrivals:
-    """The process a specification names, e.g. `poisson:rate=20` or, positionally, `uniform:0.02,0.08`.
+    """Return the process that a specification names, e.g. `poisson:rate=20` or, by position, `uniform:0.02,0.08`.
 
-    Raises ValueError with one line that names the good ones and gives an example.
+    Raises ValueError with one line that names the processes and gives an example.
     """
     name, _, text = spec.strip().partition(":")
     if name not in PROCESSES:

@@ -1,4 +1,4 @@
-"""A schedule in numbers and as a picture, to be looked at before anything is sent.
+"""Describe a schedule in numbers and as a picture, before anything is sent.
 
     python -m loadgen.arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
 
@@ -6,62 +6,78 @@ It prints the number of arrivals and their mean rate; the coefficient of variati
 constant spacing, 1 for Poisson, more for bursts; the lag-1 autocorrelation of the gaps: 0 where a gap does not
 depend on the one before; and the index of dispersion of counts, variance over mean of the arrivals per window:
 1 for Poisson whatever the window, more for bursts of that length, less for regular arrivals. The windows are
-1, 10 and 100 mean gaps long. A dash: too few arrivals to say, or gaps all alike.
+1, 10 and 100 mean gaps long. A dash stands for too few arrivals, or gaps that are all equal.
 """
 
 import math
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loadgen.arrivals.schedule import Schedule
 
-WINDOWS = (1, 10, 100)  # mean gaps
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WINDOWS = (1, 10, 100)
+"""Lengths of the windows, in mean gaps."""
 ABOVE = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
 
 
 def cv(gaps: np.ndarray) -> float:
-    """Standard deviation over mean; nan for fewer than two gaps, or none above zero."""
+    """Return standard deviation over mean of the gaps; nan for fewer than two gaps, or none above zero."""
     return gaps.std() / gaps.mean() if len(gaps) > 1 and gaps.any() else math.nan
 
 
 def lag1(gaps: np.ndarray) -> float:
-    """Correlation between a gap and the next; nan for fewer than ten gaps, or all alike."""
+    """Return the correlation between a gap and the next; nan for fewer than ten gaps, or all equal."""
     return np.corrcoef(gaps[:-1], gaps[1:])[0, 1] if len(gaps) >= 10 and cv(gaps) > 1e-9 else math.nan
 
 
 def dispersion(times: np.ndarray, seconds: float, window: float) -> float:
-    """Variance over mean of the counts in whole windows; nan for fewer than ten windows or no arrivals."""
+    """Return variance over mean of the counts in whole windows; nan for fewer than ten windows or no arrivals.
+
+    `times` are due times in seconds, `seconds` the schedule's length, `window` a window's.
+    """
     n = int(seconds / window)
-    places = (times + 5e-10) / window  # half a nanosecond, so that an arrival on the edge is in the window it opens
+    # Half a nanosecond more, so that an arrival on an edge belongs to the window that begins there.
+    places = (times + 5e-10) / window
     counts = np.bincount(np.minimum(places, n).astype(int), minlength=n)[:n]
     return counts.var(ddof=1) / counts.mean() if n >= 10 and counts.any() else math.nan
 
 
 def describe(schedule: Schedule) -> str:
+    """Return the schedule's figures as lines for the terminal."""
     gaps, rate = np.diff(schedule.times), schedule.rate
     lines = [
         f"{schedule.spec}  seed {schedule.seed}  schedule {schedule.digest}",
         f"{len(schedule)} arrivals in {schedule.seconds:g} s: {rate:.4g}/s",
-        f"gaps: cv {said(cv(gaps))}, lag-1 autocorrelation {said(lag1(gaps))}",
+        f"gaps: cv {format_figure(cv(gaps))}, lag-1 autocorrelation {format_figure(lag1(gaps))}",
     ]
     if rate:
         windows = [length / rate for length in WINDOWS]
-        values = (f"{said(dispersion(schedule.times, schedule.seconds, w))} in windows of {w:.3g} s" for w in windows)
+        values = (
+            f"{format_figure(dispersion(schedule.times, schedule.seconds, w))} in windows of {w:.3g} s" for w in windows
+        )
         lines.append(f"index of dispersion: {', '.join(values)}")
     if schedule.note:
         lines.append(schedule.note)
     return "\n".join(lines)
 
 
-def said(value: float) -> str:
+def format_figure(value: float) -> str:
+    """Return three digits, at most three decimals; "-" for nan."""
     return "-" if math.isnan(value) else f"{round(value, 3) + 0:.3g}"
 
 
 def draw(schedule: Schedule, path: Path) -> None:
-    """Rate over time, and the gaps beside those of a Poisson process. Raises OSError if it cannot be written."""
-    from matplotlib.figure import Figure
+    """Draw the rate over time, and the gaps beside those of a Poisson process, into an image file.
+
+    The suffix of `path` names the format. Raises OSError if the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # takes a second: only those who draw need it
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     title = textwrap.fill(schedule.spec, 100)
@@ -73,7 +89,8 @@ def draw(schedule: Schedule, path: Path) -> None:
     figure.savefig(path, dpi=120, format=path.suffix[1:] or "png")
 
 
-def draw_rate(axes, schedule: Schedule) -> None:
+def draw_rate(axes: "Axes", schedule: Schedule) -> None:
+    """Draw the arrivals per second in steps of equal length, and their mean."""
     bins = int(np.clip(len(schedule) / 10, 10, 240))  # ten arrivals in each, on average
     counts, edges = np.histogram(schedule.times, bins, (0, schedule.seconds))
     width = schedule.seconds / bins
@@ -83,8 +100,11 @@ def draw_rate(axes, schedule: Schedule) -> None:
     axes.legend(**ABOVE)
 
 
-def draw_gaps(axes, gaps: np.ndarray) -> None:
-    """Bins grow with the gap, so that bursts and lulls both show; gaps of (nearly) zero are only counted."""
+def draw_gaps(axes: "Axes", gaps: np.ndarray) -> None:
+    """Draw a histogram of the gaps, in seconds, and the one that a Poisson process of the same mean would have.
+
+    Bins grow with the gap, so that bursts and lulls both show; gaps of (nearly) zero are only counted.
+    """
     if not gaps.any():
         axes.text(0.5, 0.5, "no gaps to draw", ha="center", transform=axes.transAxes)
         return
@@ -92,7 +112,7 @@ def draw_gaps(axes, gaps: np.ndarray) -> None:
     shown = ms[ms >= 1e-4 * mean]
     edges = np.geomspace(0.8 * min(shown.min(), 0.01 * mean), 1.25 * max(shown.max(), 10 * mean), 81)
     left_out = f"; {len(ms) - len(shown)} below {1e-4 * mean:.1g} ms left out" if len(shown) < len(ms) else ""
-    axes.hist(shown, edges, color="tab:blue", alpha=0.6, label=f"{len(ms)} gaps{left_out}")
+    axes.hist(shown, edges.tolist(), color="tab:blue", alpha=0.6, label=f"{len(ms)} gaps{left_out}")
     expected = len(ms) * -np.diff(np.exp(-edges / mean))
     axes.stairs(expected, edges, color="tab:red", linewidth=1.5, label=f"exponential of the same mean, {mean:.3g} ms")
     axes.set(xscale="log", xlabel="gap, ms", ylabel="gaps", xlim=(edges[0], edges[-1]))

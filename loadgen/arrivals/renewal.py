@@ -1,24 +1,25 @@
-"""Processes whose gaps are independent: constant, uniform, Poisson, gamma, Pareto."""
+"""Renewal processes, whose gaps are independent: constant, uniform, Poisson, gamma, Pareto."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.arrivals.checks import between, bounded, positive
+from loadgen.arrivals.checks import check_between, check_count, check_positive
 from loadgen.arrivals.schedule import Arrivals
 
 
 @dataclass(frozen=True)
 class Constant(Arrivals):
-    """One arrival every 1/rate seconds, the first at once."""
+    """One arrival every 1/rate seconds, the first at the start."""
 
     rate: float
 
     def __post_init__(self):
-        positive(rate=self.rate)
+        check_positive(rate=self.rate)
 
-    def times(self, rng, seconds):
-        bounded(seconds * self.rate)
+    def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Return the evenly spaced due times; nothing is drawn."""
+        check_count(seconds * self.rate)
         return np.arange(max(1, np.ceil(round(seconds * self.rate, 6)))) / self.rate
 
 
@@ -30,10 +31,11 @@ class Uniform(Arrivals):
     max: float
 
     def __post_init__(self):
-        positive(max=self.max)
-        between(0, self.max, min=self.min)
+        check_positive(max=self.max)
+        check_between(0, self.max, min=self.min)
 
-    def gaps(self, rng, n):
+    def draw_gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n uniform gaps, in seconds."""
         return rng.uniform(self.min, self.max, n)
 
 
@@ -44,9 +46,10 @@ class Poisson(Arrivals):
     rate: float
 
     def __post_init__(self):
-        positive(rate=self.rate)
+        check_positive(rate=self.rate)
 
-    def gaps(self, rng, n):
+    def draw_gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n exponential gaps, in seconds."""
         return rng.exponential(1 / self.rate, n)
 
 
@@ -54,8 +57,8 @@ class Poisson(Arrivals):
 class Gamma(Arrivals):
     """Gamma gaps of mean 1/rate and coefficient of variation cv: shape 1/cv^2, scale cv^2/rate (AlpaServe, OSDI '23).
 
-    cv = 1 is Poisson; below 1e-6 the spacing is constant, the first arrival one gap after the start. vLLM's
-    `burstiness` and AIPerf's `smoothness` are the shape: cv = 1/sqrt(shape).
+    cv = 1 is Poisson; below 1e-6 the spacing is constant, with the first arrival one gap after the start. `burstiness`
+    (vLLM) and `smoothness` (AIPerf) are other spellings, of the shape: cv = 1/sqrt(shape).
     """
 
     rate: float
@@ -64,11 +67,12 @@ class Gamma(Arrivals):
     also = dict.fromkeys(("burstiness", "smoothness"), ("cv", lambda shape: shape**-0.5 if shape > 0 else -1))
 
     def __post_init__(self):
-        positive(rate=self.rate)
+        check_positive(rate=self.rate)
         if not 0 <= self.cv <= 1000:
             raise ValueError("cv must lie between 0 and 1000 (a shape between 1e-6 and infinity)")
 
-    def gaps(self, rng, n):
+    def draw_gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n gamma gaps, in seconds; equal ones for a cv below 1e-6."""
         if self.cv < 1e-6:
             return np.full(n, 1 / self.rate)
         return rng.gamma(self.cv**-2, self.cv**2 / self.rate, n)
@@ -85,9 +89,10 @@ class Pareto(Arrivals):
     alpha: float
 
     def __post_init__(self):
-        positive(rate=self.rate, alpha=self.alpha)
+        check_positive(rate=self.rate, alpha=self.alpha)
         if self.alpha <= 1:
             raise ValueError(f"alpha must be above 1, or the mean gap is infinite, not {self.alpha:g}")
 
-    def gaps(self, rng, n):
+    def draw_gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n Pareto gaps, in seconds."""
         return (1 + rng.pareto(self.alpha, n)) * (self.alpha - 1) / (self.alpha * self.rate)

@@ -1,4 +1,4 @@
-"""A schedule of absolute due times, and how an arrival process makes one from a seed."""
+"""A schedule of absolute due times, and the base of the arrival processes that make one from a seed."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen.arrivals import spec
-from loadgen.arrivals.checks import bounded, positive
+from loadgen.arrivals.checks import check_count, check_positive
 
 CHUNK = 4096
+"""Gaps drawn at a time. It is part of what a seed means: another number gives other schedules."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,15 @@ class Schedule:
 
     times: np.ndarray
     spec: str
+    """The specification of the process, from which the schedule can be made again."""
     seconds: float
+    """The length of the run; no arrival lies beyond it."""
     seed: int
     note: str = ""
-    """Where the times come from, for the reader of a log, where the specification does not say it: of a trace."""
+    """For a trace: how its file was read, for the log."""
 
     def __len__(self) -> int:
+        """Return the number of arrivals."""
         return len(self.times)
 
     @property
@@ -33,20 +37,23 @@ class Schedule:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits of the SHA-256 of the due times in whole nanoseconds (little-endian int64)."""
+        """Twelve hex digits of the SHA-256 of the due times, in whole nanoseconds as little-endian int64."""
         return hashlib.sha256((self.times * 1e9).round().astype("<i8").tobytes()).hexdigest()[:12]
 
 
 class Arrivals:
-    """An arrival process. A subclass is a frozen dataclass with `gaps(rng, n)`, n gaps in seconds, or `times`."""
+    """An arrival process. A subclass is a frozen dataclass of its parameters.
+
+    It overrides one method: `draw_gaps` if gaps are independent, `draw_times` if not, `draw` if it has a note as well.
+    """
 
     def schedule(self, seconds: float, seed: int) -> Schedule:
-        """All arrivals in [0, seconds).
+        """Make the schedule of all arrivals in [0, seconds).
 
-        Raises ValueError for a length or a seed that cannot be, for more than LIMIT arrivals and for a
-        trace that cannot be read.
+        Process, length and seed determine it on every machine. Raises ValueError for a length that is not positive, a
+        negative seed, more than LIMIT arrivals, and a trace that cannot be read.
         """
-        positive(seconds=seconds)
+        check_positive(seconds=seconds)
         if seed < 0:
             raise ValueError(f"seed must not be negative, not {seed}")
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
@@ -57,32 +64,39 @@ class Arrivals:
             raise ValueError(f"arrivals {str(self)!r} for {seconds:g} s: {error}") from None
 
     def draw(self, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, str]:
-        """Due times, and a note on where they come from."""
-        return self.times(rng, seconds), ""
+        """Return the due times, and a note on where they come from."""
+        return self.draw_times(rng, seconds), ""
 
-    def times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
-        """Due times from gaps, the first one gap after the start."""
-        return accumulate(lambda n: self.gaps(rng, n), seconds)
+    def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Draw due times from gaps; the first arrival is one gap after the start."""
+        return accumulate(lambda n: self.draw_gaps(rng, n), seconds)
+
+    def draw_gaps(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n gaps in seconds, float64 of shape (n,)."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
+        """Return the specification."""
         return spec.write(self)
 
 
 def accumulate(
-    gaps: Callable[[int], np.ndarray],
+    draw_gaps: Callable[[int], np.ndarray],
     seconds: float,
-    when: Callable[[np.ndarray], np.ndarray] = lambda totals: totals,
+    transform: Callable[[np.ndarray], np.ndarray] = lambda totals: totals,
 ) -> np.ndarray:
-    """when(gap 1), when(gap 1 + gap 2), ... as far as they lie below `seconds`; `when` must not descend.
+    """Return transform(gap 1), transform(gap 1 + gap 2), ... as far as they lie below `seconds`.
 
-    Gaps are drawn and mapped in chunks whose size does not depend on `seconds`: a longer run begins like a
+    `draw_gaps(n)` returns n gaps; `transform` must not descend.
+
+    Gaps are drawn and transformed in chunks whose size does not depend on `seconds`, so a longer run begins like a
     shorter one, bit for bit.
     """
     chunks, total, now, count = [], 0.0, 0.0, 0
     while now < seconds:
-        totals = total + np.cumsum(gaps(CHUNK))
-        chunks.append(when(totals))
+        totals = total + np.cumsum(draw_gaps(CHUNK))
+        chunks.append(transform(totals))
         total, now, count = totals[-1], chunks[-1][-1], count + len(totals)
-        bounded(count - CHUNK)
+        check_count(count - CHUNK)
     chunks[-1] = chunks[-1][chunks[-1] < seconds]
     return np.concatenate(chunks)

@@ -5,51 +5,58 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen.arrivals import inversion
-from loadgen.arrivals.checks import between, bounded, check_some, not_negative, positive
+from loadgen.arrivals.checks import check_between, check_count, check_not_negative, check_positive, check_rates
 from loadgen.arrivals.schedule import Arrivals, accumulate
 
 
 class Varying(Arrivals):
-    """A Poisson process whose rate is a given function of time; `when` inverts the cumulative rate."""
+    """A Poisson process whose rate is a given function of time; subclasses override `invert`."""
 
-    def times(self, rng, seconds):
-        return accumulate(rng.standard_exponential, seconds, self.when)
+    def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Draw unit-exponential gaps and map their totals through `invert`."""
+        return accumulate(rng.standard_exponential, seconds, self.invert)
+
+    def invert(self, totals: np.ndarray) -> np.ndarray:
+        """Return the times in seconds at which the cumulative rate reaches `totals`; same shape."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Ramp(Varying):
-    """Poisson; the rate goes straight from `from` to `to` over so many seconds, and stays there."""
+    """Poisson; the rate changes linearly from `from` to `to` over the first `over` seconds, then stays."""
 
     from_: float
     to: float
     over: float
 
     def __post_init__(self):
-        positive(over=self.over)
-        check_some(**{"from": self.from_, "to": self.to})
+        check_positive(over=self.over)
+        check_rates(**{"from": self.from_, "to": self.to})
 
-    def when(self, totals):
-        return inversion.PiecewiseLinear([0, self.over], [self.from_, self.to], [self.to, self.to]).when(totals)
+    def invert(self, totals: np.ndarray) -> np.ndarray:
+        """Invert the ramp's cumulative rate."""
+        return inversion.PiecewiseLinear([0, self.over], [self.from_, self.to], [self.to, self.to]).invert(totals)
 
 
 @dataclass(frozen=True)
 class Step(Varying):
-    """Poisson; each of the rates in turn for `every` seconds, and the last one from then on."""
+    """Poisson; each of the rates for `every` seconds, one after the other, and the last one without end."""
 
     rates: tuple[float, ...]
     every: float
 
     def __post_init__(self):
-        positive(every=self.every)
-        check_some(rates=self.rates)
+        check_positive(every=self.every)
+        check_rates(rates=self.rates)
 
-    def when(self, totals):
-        return inversion.PiecewiseLinear(np.arange(len(self.rates)) * self.every, self.rates, self.rates).when(totals)
+    def invert(self, totals: np.ndarray) -> np.ndarray:
+        """Invert the steps' cumulative rate."""
+        return inversion.PiecewiseLinear(np.arange(len(self.rates)) * self.every, self.rates, self.rates).invert(totals)
 
 
 @dataclass(frozen=True)
 class Spike(Varying):
-    """Poisson; at `rate`, but at `peak` from `at` seconds on, as long as it lasts, and then at `rate` again."""
+    """Poisson at `rate`, but at `peak` from `at` seconds on for `lasts` seconds."""
 
     rate: float
     peak: float
@@ -57,13 +64,14 @@ class Spike(Varying):
     lasts: float
 
     def __post_init__(self):
-        positive(lasts=self.lasts)
-        not_negative(at=self.at)
-        check_some(rate=self.rate, peak=self.peak)
+        check_positive(lasts=self.lasts)
+        check_not_negative(at=self.at)
+        check_rates(rate=self.rate, peak=self.peak)
 
-    def when(self, totals):
+    def invert(self, totals: np.ndarray) -> np.ndarray:
+        """Invert the spike's cumulative rate."""
         levels = [self.rate, self.peak, self.rate]
-        return inversion.PiecewiseLinear([0, self.at, self.at + self.lasts], levels, levels).when(totals)
+        return inversion.PiecewiseLinear([0, self.at, self.at + self.lasts], levels, levels).invert(totals)
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,14 @@ class Sine(Varying):
     period: float
 
     def __post_init__(self):
-        positive(rate=self.rate, period=self.period)
-        between(0, 1, amplitude=self.amplitude)
+        check_positive(rate=self.rate, period=self.period)
+        check_between(0, 1, amplitude=self.amplitude)
 
-    def times(self, rng, seconds):
-        bounded(self.rate * seconds)
-        return super().times(rng, seconds)
+    def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
+        """Draw due times, after a check of their number: bisection costs more than drawing."""
+        check_count(self.rate * seconds)
+        return super().draw_times(rng, seconds)
 
-    def when(self, totals):
-        return inversion.sine(totals, self.rate, self.amplitude, self.period)
+    def invert(self, totals: np.ndarray) -> np.ndarray:
+        """Invert the sine's cumulative rate."""
+        return inversion.invert_sine(totals, self.rate, self.amplitude, self.period)

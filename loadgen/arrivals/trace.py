@@ -1,4 +1,4 @@
-"""Recorded arrivals as a process: the files are read by `traces`."""
+"""Recorded arrivals as a process; `traces` reads the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from loadgen.arrivals import traces
-from loadgen.arrivals.checks import bounded, not_negative, positive
+from loadgen.arrivals.checks import check_count, check_not_negative, check_positive
 from loadgen.arrivals.schedule import Arrivals
 
 
@@ -14,11 +14,11 @@ from loadgen.arrivals.schedule import Arrivals
 class Trace(Arrivals):
     """Recorded arrivals: a file of timestamps, intervals or counts per minute, or a public data set (docs/traces.md).
 
-    The kind is the one given, or else what the name of the file's column says, or else timestamps. They count in
-    seconds from the start of the run; date-times and times since 1970 from the file's first. Counts are spread within
-    their minute like a Poisson process that has that many: as ordered uniform times (Cox & Lewis 1966). `skip` leaves
-    out the trace's first seconds; then scale = 2 stretches time to half the rate. Before the trace begins and after it
-    is over nothing arrives.
+    The kind is the one given, else the one that the column's name implies, else timestamps. Timestamps are seconds from
+    the start of the run; date-times and times since 1970 count from the first in the file. Counts become a Poisson
+    process that is known to have that many arrivals in the minute: ordered uniform times (Cox & Lewis 1966). `skip`
+    leaves out the trace's first seconds; scale = 2 then stretches time to half the rate. Nothing arrives before the
+    trace begins and after it ends.
     """
 
     file: str
@@ -29,8 +29,8 @@ class Trace(Arrivals):
     unit: str = ""
 
     def __post_init__(self):
-        positive(scale=self.scale)
-        not_negative(skip=self.skip)
+        check_positive(scale=self.scale)
+        check_not_negative(skip=self.skip)
         for name, known in (("kind", traces.KINDS), ("unit", traces.UNITS)):
             if (word := getattr(self, name)) not in ("", *known):
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {word!r}")
@@ -40,12 +40,13 @@ class Trace(Arrivals):
         if not self.file:
             raise ValueError("file is missing")
 
-    def draw(self, rng, seconds):
+    def draw(self, rng: np.random.Generator, seconds: float) -> tuple[np.ndarray, str]:
+        """Read the file and return its due times, with a note on how it was read. Raises ValueError."""
         recording = traces.read(Path(self.file), self.kind, self.column, self.unit)
         end = self.skip + seconds / self.scale
         if recording.kind == "counts":
             values = recording.values[: int(min(len(recording.values), end / 60 + 1))]
-            bounded(values.sum())
+            check_count(values.sum())
             minutes = np.repeat(np.arange(len(values)), values.astype(int))
             values = np.sort(minutes + rng.random(len(minutes))) * 60
         else:

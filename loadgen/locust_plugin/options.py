@@ -7,7 +7,7 @@ import numpy as np
 from common import address
 from loadgen import arrivals
 from loadgen.arm import MODES, PLACEMENTS, Arm, Mode
-from loadgen.arrivals.checks import positive
+from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import FORMAT
 from workloads import payloads
@@ -52,7 +52,7 @@ class Settings:
         mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
         seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)
         seed, percentile = number("seed", options.seed, int), number("percentile", options.percentile)
-        positive(seconds=seconds, timeout=timeout)
+        check_positive(seconds=seconds, timeout=timeout)
         if not 0 < percentile < 100:
             raise ValueError(f"percentile must lie between 0 and 100, not {percentile:g}")
         process = arrivals.parse(options.arrivals)

@@ -8,7 +8,7 @@ from crossover.measurement import resume, unloaded_latency
 from crossover.measurement.run_directory import BENCH
 from loadgen import arrivals
 from loadgen.arm import MODES, Arm, Mode
-from loadgen.arrivals.checks import positive
+from loadgen.arrivals.checks import check_positive
 from workloads.workload import IMAGE, WORKLOADS
 
 REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload of another's run.json
@@ -59,7 +59,7 @@ def check(options) -> None:
     if not 0 <= options.slo < inf:
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
     resume.check(options)
-    positive(seconds=options.seconds, precision=options.precision)
+    check_positive(seconds=options.seconds, precision=options.precision)
     if options.arrivals:
         arrivals.parse(options.arrivals).schedule(1, options.seed)
     Arm(IMAGE, "client", Mode("sequential"), options.library)

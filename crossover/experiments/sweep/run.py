@@ -32,7 +32,7 @@ from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Attempts
 from crossover.measurement.run_directory import FORMAT, make_name
 from loadgen import command, interrupts
-from loadgen.arrivals.checks import positive
+from loadgen.arrivals.checks import check_positive
 from serving.server import Server, Unavailable
 from serving.state import name
 from serving.temporary_server import temporary_server
@@ -266,7 +266,7 @@ def main() -> int:
             setattr(options, flag, values)
         if options.rounds < 1 or options.seed < 0:
             raise ValueError("--rounds must be at least 1 and --seed must not be negative")
-        positive(seconds=options.seconds)
+        check_positive(seconds=options.seconds)
         resume.check(options)
         run = Crossover(options)
     except ValueError as error:
