@@ -1,5 +1,7 @@
 """Speech through wav2vec2, decoded by the client or by the server.
 
+Run it with Locust:
+
     locust -f loadgen/audio.py                                    # web UI on http://localhost:8089
     locust -f loadgen/audio.py --headless --placement client --mode threads --workers 2 --arrivals poisson:rate=5
 """
@@ -7,6 +9,7 @@
 import sys
 from pathlib import Path
 
+# Locust loads this file by its path, so the repository must be importable first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loadgen.locust_plugin import user
@@ -14,6 +17,8 @@ from workloads.workload import AUDIO
 
 
 class AudioUser(user.OpenLoopUser):
+    """The user that sends clips of speech."""
+
     workload = AUDIO
 
 

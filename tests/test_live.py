@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from loadgen.locust_plugin.live_view import KEPT, LATE, SECOND, STAGES, WINDOW, Live
+from loadgen.locust_plugin.live_view import LATE, RUNS_PER_ARM, SECOND, STAGES, WINDOW, LiveRun
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from tests.test_locust_stats import fetch, locust, within
 
@@ -22,9 +22,9 @@ def sample(due: float, lag=0.2, wait=1.0, prepare=4.6, server=12.3, status=COMPL
     return Sample(0, 0, due, due + round(lag * MS), began, prepared, prepared, done, status)
 
 
-def live_at(now: float, dues=DUES, of=sample, **stages) -> Live:
+def live_at(now: float, dues=DUES, of=sample, **stages) -> LiveRun:
     """A run in which everything answered by `now` seconds has been reported."""
-    live = Live("arm", dues, SECONDS)
+    live = LiveRun("arm", dues, SECONDS)
     for each in (of(due, **stages) for due in DUES):
         if each.done <= now * SECOND:
             live.add(each)
@@ -33,9 +33,9 @@ def live_at(now: float, dues=DUES, of=sample, **stages) -> Live:
 
 @pytest.fixture
 def session(monkeypatch):
-    monkeypatch.setattr(Live, "runs", [])
-    monkeypatch.setattr(Live, "_begun", 0)
-    return Live.runs
+    monkeypatch.setattr(LiveRun, "runs", [])
+    monkeypatch.setattr(LiveRun, "_begun", 0)
+    return LiveRun.runs
 
 
 def test_rates_are_those_of_the_last_ten_seconds():
@@ -51,7 +51,7 @@ def test_rates_are_right_from_the_first_seconds_on():
 
 def test_before_anything_can_be_known_the_row_is_empty_and_not_an_error():
     for now in (0, LATE, -SECOND):
-        row = Live("arm", DUES, SECONDS).row(now)
+        row = LiveRun("arm", DUES, SECONDS).row(now)
         assert (row["offered"], row["completed"], row["in_flight"]) == (None, None, 1 if now == LATE else 0)
         assert row["latency_p50"] is None
 
@@ -94,7 +94,7 @@ def test_what_went_wrong_is_counted_from_the_start_and_has_no_part_in_the_stages
 
 
 def test_a_dropped_arrival_is_not_in_flight_and_its_lag_counts():
-    live = Live("arm", [1.0, 2.0], SECONDS)
+    live = LiveRun("arm", [1.0, 2.0], SECONDS)
     live.add(Sample(0, 0, due=SECOND, fired=SECOND + 3 * MS, status=DROPPED))
     row = live.row(5 * SECOND)
     assert (row["in_flight"], row["completed"]) == (1, 0)
@@ -135,7 +135,7 @@ def test_a_run_stopped_early_offered_what_was_due_until_then():
 
 
 def test_memory_is_bounded_by_the_window():
-    live = Live("arm", None, 3600)
+    live = LiveRun("arm", None, 3600)
     for second in range(3600):
         for tenth in range(10):
             live.add(sample(second + tenth / 10))
@@ -143,10 +143,10 @@ def test_memory_is_bounded_by_the_window():
 
 
 def test_the_session_keeps_the_last_runs_of_every_arm_and_a_new_one_ends_those_before(session):
-    for arm in ["a", *["b"] * (KEPT + 2)]:
-        live = Live.begin(arm, DUES, SECONDS, 0)
-    assert [(run.arm, run.number) for run in session] == [("a", 1), *(("b", n) for n in range(4, KEPT + 4))]
-    assert ["ended" in run.row(0)["state"] for run in session] == [True] * KEPT + [False]
+    for arm in ["a", *["b"] * (RUNS_PER_ARM + 2)]:
+        live = LiveRun.begin(arm, DUES, SECONDS, 0)
+    assert [(run.arm, run.number) for run in session] == [("a", 1), *(("b", n) for n in range(4, RUNS_PER_ARM + 4))]
+    assert ["ended" in run.row(0)["state"] for run in session] == [True] * RUNS_PER_ARM + [False]
     assert live is session[-1]
 
 
@@ -156,7 +156,7 @@ import gevent
 import numpy as np
 from locust import User, events, task
 from loadgen.locust_plugin import web_ui as web
-from loadgen.locust_plugin.live_view import Live
+from loadgen.locust_plugin.live_view import LiveRun
 from loadgen.samples.sample import COMPLETED, Sample
 
 MS = 1_000_000
@@ -166,7 +166,7 @@ class Feed(User):
     @task
     def two_runs(self):
         for arm in ("image client", "image server"):
-            live = Live.begin(arm=arm, dues=np.array([0.0, 0.5]), seconds=1.0, start_ns=time.monotonic_ns() - 3 * 10**9)
+            live = LiveRun.begin(arm, np.array([0.0, 0.5]), 1.0, start_ns=time.monotonic_ns() - 3 * 10**9)
             live.add(Sample(0, 0, 0, 1 * MS, 2 * MS, 5 * MS, 6 * MS, 18 * MS, COMPLETED))
         gevent.sleep(3600)
 """

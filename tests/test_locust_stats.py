@@ -109,7 +109,7 @@ def shown(request, tmp_path_factory):
             return answer if answer["stats"][-1]["num_requests"] == expected and all(current) else None
 
         run.stats = within(30, stats)
-        script = re.search(r'src="\./(assets/.*?\.js\?unrounded)"', fetch(run.url))[1]
+        script = re.search(r'src="\./(assets/.*?\.js\?precise)"', fetch(run.url))[1]
         run.script, run.report = fetch(f"{run.url}/{script}"), fetch(f"{run.url}/stats/report")
         time.sleep(6)  # Locust writes its history every second, and to the disk every five
     run.processes = processes

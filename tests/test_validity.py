@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadgen.locust_plugin.distributed import busiest
+from loadgen.locust_plugin.distributed import busiest_share
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.steady_state import estimate_backlog, find_trend
 from loadgen.samples.summary import summarise
@@ -299,6 +299,6 @@ def test_latency_that_creeps_up_without_a_queue_is_found():
 def test_processes_on_the_same_cores_add_up_and_those_on_others_do_not():
     given = (0.5, "a [0]"), (0.45, "a [0]"), (0.6, "b [0]")
     first, second, far = (Facts(share, 0, True, cores=cores) for share, cores in given)
-    assert busiest([first, second, far]) == pytest.approx(0.95)
-    assert busiest([first, far]) == pytest.approx(0.6)
-    assert busiest([Facts(None, 0, True)]) is None
+    assert busiest_share([first, second, far]) == pytest.approx(0.95)
+    assert busiest_share([first, far]) == pytest.approx(0.6)
+    assert busiest_share([Facts(None, 0, True)]) is None

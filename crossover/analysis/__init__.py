@@ -1,0 +1,1 @@
+"""Statistics over trials: intervals, verdicts, latency breakdown, crossing points, and their wording."""

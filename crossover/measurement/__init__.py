@@ -1,0 +1,1 @@
+"""Measuring: a trial, its retries, the server's counters, the machine, and how a run is resumed."""

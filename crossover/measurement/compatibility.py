@@ -1,4 +1,7 @@
-"""Decide whether two reports can be compared: nothing may differ but what was changed on purpose."""
+"""Decide whether two reports can be compared: nothing may differ but what was changed on purpose.
+
+Machine, cores, server version, weights and offered load must be equal, or a difference in latency has several causes.
+"""
 
 from collections.abc import Iterator
 
@@ -28,7 +31,10 @@ def list_differences(first: dict, second: dict) -> list[str]:
 
 
 def pair_settings(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
-    """Yield (name, the first's value, the second's value) of every setting that must be equal."""
+    """Yield (name, the first's value, the second's value) of every setting that must be equal.
+
+    Workloads and models that only one of them has are not compared.
+    """
     a, b = first, second
     for key in MACHINE:
         yield f"machine's {key}", a["machine"].get(key), b["machine"].get(key)

@@ -42,13 +42,19 @@ def read_revision() -> str | None:
 
 
 def free_cores(server_cores: Sequence[int]) -> list[int]:
-    """Return the cores that the server does not use, for the client; all cores if it uses every one."""
+    """Return the cores that the server does not use, for the client; all cores if it uses every one.
+
+    Only cores that this process may run on are considered; `server_cores` is empty where they are unknown.
+    """
     available = sorted(os.sched_getaffinity(0))
     return [core for core in available if core not in server_cores] or available
 
 
 def pin(cores: Sequence[int]) -> None:
-    """Restrict every thread of this process, and all that it starts later, to these cores."""
+    """Restrict every thread of this process, and all that it starts later, to these cores.
+
+    Threads that exist already keep their own affinity in Linux, so each is set.
+    """
     for thread in Path("/proc/self/task").iterdir():
         with suppress(ProcessLookupError):  # the thread has ended in the meantime
             os.sched_setaffinity(int(thread.name), cores)

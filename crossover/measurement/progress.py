@@ -44,7 +44,10 @@ class Progress:
         print(f"  {line}", file=self._stream, flush=True)
 
     def finish_line(self) -> None:
-        """Move to a new line, so that whatever is printed next does not overwrite the progress."""
+        """Move to a new line, so that whatever is printed next does not overwrite the progress.
+
+        Without a line that is redrawn it does nothing.
+        """
         if self._width:
             print(file=self._stream, flush=True)
         self._width = 0

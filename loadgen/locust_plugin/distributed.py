@@ -1,12 +1,14 @@
 """One run shared by several processes or machines, over Locust's own messages between master and workers.
 
-Every worker derives the whole schedule and offers every count-th arrival from its index on: only a Poisson process
-stays itself when it is split otherwise. What has finished travels to the master twice a second; until the
-master has all of it, each worker keeps a journal of its own besides.
+Every worker derives the whole schedule and offers every count-th arrival from its index on. Each arrival keeps its due
+time, so the union is the schedule itself; generating a share separately on each worker would only work for a Poisson
+process. Finished samples travel to the master twice a second; until the master has all of them, each worker keeps a
+journal of its own as well.
 """
 
 import logging
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -15,72 +17,80 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from loadgen.client.loop import ENDED
-from loadgen.locust_plugin.run_recorder import Report
+from loadgen.client.open_loop import ENDED
+from loadgen.locust_plugin.run_recorder import RunRecorder
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
 from loadgen.samples.validity import Facts, Validity
 
 log = logging.getLogger("crossover")
-INTERVAL = 0.5  # seconds between two shipments
-LEAD = 3.0  # seconds from when workers are told to when they start: time to import and to build preprocessors
+INTERVAL = 0.5  # seconds between two shipments of samples
+LEAD = 3.0
+"""Seconds between the message to the workers and the start: time to import libraries and build preprocessors."""
 FIELDS = attrgetter(*(name for name in Sample.__slots__))
 
 
 @dataclass(frozen=True)
 class Share:
-    """What the master tells a worker: which part is its own, when to start, what the run is called."""
+    """What the master sends to a worker: which part to offer, when to start, and the run's name."""
 
     index: int
     count: int
-    epoch: float  # seconds since 1970: machines' clocks differ, which moves a worker's whole share
+    epoch: float
+    """The start in seconds since 1970. Clocks of machines differ, which moves a worker's whole share."""
     name: str
 
     @property
     def start(self) -> int:
-        """On this machine's monotonic clock, in ns."""
+        """The start on this machine's monotonic clock, in ns."""
         return time.monotonic_ns() + round((self.epoch - time.time()) * 1e9)
 
 
 def journal_name(index: int) -> str:
+    """Return the file name of a worker's own journal."""
     return f"worker-{index}.journal"
 
 
 class Worker:
-    """The worker's end. `share` waits for the next run."""
+    """The worker's end: waits for its share, sends finished samples, and reports when it is done."""
 
     def __init__(self, runner):
-        self._runner, self._told, self._finished = runner, Event(), []
+        """Register for the master's messages; `runner` is Locust's WorkerRunner."""
+        self._runner, self._has_share = runner, Event()
+        self._finished: list[tuple] = []
         self.journal: Journal | None = None
-        """Until the master has everything that is in it."""
-        runner.register_message("share", self._tell)
-        runner.register_message("kept", self._kept)
+        """The journal of the present run, kept until the master has everything that is in it."""
+        runner.register_message("share", self._receive_share)
+        runner.register_message("kept", self._remove_journal)
 
-    def _tell(self, environment, msg, **_) -> None:
+    def _receive_share(self, environment, msg, **_) -> None:
         self._share = Share(**msg.data)
-        self._told.set()
+        self._has_share.set()
 
-    def share(self) -> Share:
-        self._told.wait()
-        self._told.clear()
-        self._shipping = gevent.spawn(self._ship_on)
+    def wait_for_share(self) -> Share:
+        """Wait for the share of the next run, and begin to send samples."""
+        self._has_share.wait()
+        self._has_share.clear()
+        self._shipping = gevent.spawn(self._ship_forever)
         return self._share
 
-    def _kept(self, environment, msg, **_) -> None:
+    def _remove_journal(self, environment, msg, **_) -> None:
         if self.journal:
             self.journal.remove()
             with suppress(OSError):
-                self.journal.path.parent.rmdir()  # of another machine than the master's
+                self.journal.path.parent.rmdir()  # empty only on another machine than the master's
 
     def record(self, sample: Sample) -> None:
+        """Take a finished sample; it is sent with the next shipment."""
         self._finished.append(FIELDS(sample))
 
-    def over(self, facts: Facts) -> None:
+    def report_end(self, facts: Facts) -> None:
+        """Send the remaining samples and this process's facts: the share is done."""
         self._shipping.kill()
         self._ship()
         self._runner.send_message("over", asdict(facts))
 
-    def _ship_on(self) -> None:
+    def _ship_forever(self) -> None:
         while True:
             gevent.sleep(INTERVAL)
             self._ship()
@@ -92,89 +102,103 @@ class Worker:
 
 
 class Master:
-    """The master's end: shares a run out, gathers its samples, and knows whose are missing."""
+    """The master's end: divides a run among the workers, gathers their samples, and notices which are missing.
+
+    A worker that dies loses at most what it had not sent; its arrivals count as unfinished, and its journal stays.
+    """
 
     def __init__(self, runner):
-        self._runner, self._report, self._waiting_for = runner, None, set()
+        """Register for the workers' messages; `runner` is Locust's MasterRunner."""
+        self._runner = runner
+        self._recorder: RunRecorder | None = None
+        self._workers: list[str] = []
+        self._waiting_for: set[str] = set()
+        self._facts: list[Facts] = []
         runner.register_message("samples", self._gather)
-        runner.register_message("over", self._over)
+        runner.register_message("over", self._receive_end)
 
-    def start(self, report: Report) -> None:
-        workers = list(self._runner.clients)
-        settings = report.settings
-        self._report, self._waiting_for, self._facts = report, set(workers), []
-        self._workers, self._seen = workers, np.zeros(0 if settings.dues is None else len(settings.dues), bool)
+    def start(self, recorder: RunRecorder) -> None:
+        """Send every connected worker its share of the recorder's run."""
+        settings = recorder.settings
+        self._recorder, self._workers, self._facts = recorder, list(self._runner.clients), []
+        self._waiting_for = set(self._workers)
+        self._seen = np.zeros(0 if settings.dues is None else len(settings.dues), bool)
         epoch = time.time() + LEAD
-        for index, worker in enumerate(workers):
-            share = Share(index, len(workers), epoch, report.directory.name)
+        for index, worker in enumerate(self._workers):
+            share = Share(index, len(self._workers), epoch, recorder.directory.name)
             self._runner.send_message("share", asdict(share), worker)
 
     @property
     def finished(self) -> bool:
-        """Has every worker that lives said it is over?"""
+        """True if every worker that is alive has reported the end of its share."""
         return not self._waiting_for & self.alive
 
     @property
     def alive(self) -> set[str]:
+        """The names of the workers that Locust does not count as missing."""
         return {name for name, client in self._runner.clients.items() if client.state != "missing"}
 
     def _gather(self, msg, **_) -> None:
-        if self._report is None:
+        if self._recorder is None:
             return
         for values in msg.data:
             sample = Sample(*values)
             if len(self._seen):
+                # Count no arrival twice. A closed loop's requests have no due times and are not checked.
                 if self._seen[sample.index]:
                     continue
                 self._seen[sample.index] = True
-            self._report.journal.write(sample)
-            self._report.record(sample)
+            self._recorder.journal.write(sample)
+            self._recorder.record(sample)
 
-    def _over(self, msg, **_) -> None:
+    def _receive_end(self, msg, **_) -> None:
         if msg.node_id in self._waiting_for:
             self._waiting_for.discard(msg.node_id)
             self._facts.append(Facts(**msg.data))
 
     def stop(self, patience: float = 5.0) -> Validity | None:
-        """Close the report, once. Workers that still offer load are stopped, and those that live get `patience` seconds
-        to send their last samples."""
-        if self._report is None:
+        """End the run and return its verdict; None if it has been ended already.
+
+        Workers that still offer load are told to stop; those that are alive get `patience` seconds to send their last
+        samples.
+        """
+        if self._recorder is None:
             return None
         for worker in self._waiting_for & self.alive:
             self._runner.send_message("stop", None, worker)
         deadline = time.monotonic() + patience
         while not self.finished and time.monotonic() < deadline:
             gevent.sleep(0.05)
-        report, self._report = self._report, None
+        recorder, self._recorder = self._recorder, None
         dead = [i for i, worker in enumerate(self._workers) if worker in self._waiting_for]
-        self._account(report, dead)
+        self._record_missing(recorder, dead)
         for index in dead:
-            kept = report.directory / journal_name(index)
-            log.warning("worker %d of %d ended without a word; its own journal: %s", index, len(self._workers), kept)
+            path = recorder.directory / journal_name(index)
+            log.warning("worker %d of %d ended without a word; its own journal: %s", index, len(self._workers), path)
         facts = Facts(
-            busiest(self._facts),
+            busiest_share(self._facts),
             max((facts.hub_stall for facts in self._facts), default=0.0),
             not dead and all(facts.complete for facts in self._facts),
-            report.settings.dues is None,
+            recorder.settings.dues is None,
         )
-        verdict = report.close(facts)
+        verdict = recorder.close(facts)
         for worker in self.alive:
             self._runner.send_message("kept", None, worker)
         return verdict
 
-    def _account(self, report: Report, dead: list[int]) -> None:
-        """Every arrival that nobody told of is unfinished."""
-        if (settings := report.settings).dues is None:
+    def _record_missing(self, recorder: RunRecorder, dead: list[int]) -> None:
+        """Record arrivals that no worker reported as unfinished; `dead` are the indices of workers that died."""
+        if (settings := recorder.settings).dues is None:
             return
         missing = np.flatnonzero(~self._seen)
         lost = np.isin(missing % max(1, len(self._workers)), dead)
         plan = settings.plan()
         for indices, reason in ((missing[lost], "its worker died"), (missing[~lost], ENDED)):
-            report.journal.extend(plan.make_unsent_records(indices), reason)
+            recorder.journal.extend(plan.make_unsent_records(indices), reason)
 
 
-def busiest(workers: list[Facts]) -> float | None:
-    """The CPU share of the busiest cores: workers on the same ones add up. None: not known."""
+def busiest_share(workers: Iterable[Facts]) -> float | None:
+    """Return the CPU share of the busiest set of cores, where workers on the same cores add up; None if unknown."""
     shares: dict[str, float] = {}
     for facts in workers:
         if facts.cpu_share is not None:

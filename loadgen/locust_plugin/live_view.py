@@ -1,7 +1,7 @@
-"""What happens right now: one row per run for the web page, the last seconds while it goes on, the whole of it after.
+"""The live view: one row per run for the web page, of the last seconds while it runs and of the whole run after it.
 
-Everything follows from the samples' own instants: it does not matter which process they come from, or when within a
-second. Memory is bounded: raw numbers for a few seconds, histograms for what is older, a single row once it ended.
+All figures follow from the samples' own instants, so it does not matter which process sends them, or when within a
+second. Memory is bounded: raw numbers for a few seconds, histograms for what is older, a single row after the end.
 """
 
 import time
@@ -14,64 +14,72 @@ from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSE
 
 SECOND = 10**9
 WINDOW = 10 * SECOND
+"""The row of a running run covers this many ns."""
 LATE = 1 * SECOND
-"""A worker's samples may reach the master this late: a row tells of the moment that long ago, when all are there."""
+"""The row shows the state one second ago, because workers' samples may reach the master that late."""
 STAGES = ("lag", "wait", "prepare", "server", "latency")
-KEPT = 5
+RUNS_PER_ARM = 5
+"""So many runs of an arm stay in the list."""
 PER_DECADE, LONGEST = 1000, 10**13
+"""Histogram bins per decade, and the longest time that they hold, in ns."""
 NEVER = -1
+"""A stage that a request did not reach."""
 
 
-class Live:
-    """The last seconds of one run. `add` takes every finished sample, from one thread; instants count from `start_ns`.
+class LiveRun:
+    """The figures of one run. `add` takes every finished sample, from a single thread."""
 
-    `dues` are the due times of the whole run in seconds; a closed loop has none, and with them goes what was offered.
-    """
-
-    runs: ClassVar[list["Live"]] = []
-    """Of this session, oldest first: the last KEPT of each arm."""
+    runs: ClassVar[list["LiveRun"]] = []
+    """The session's runs, oldest first: the last RUNS_PER_ARM of each arm."""
     _begun: ClassVar[int] = 0
 
     def __init__(self, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int = 0, number: int = 1):
+        """Begin an empty run that is `seconds` long.
+
+        `dues` are its due times in seconds from `start_ns` (monotonic clock, ns); None for a closed loop, whose row
+        then lacks the offered rate and what is in flight. `number` counts the session's runs.
+        """
         self.arm, self.seconds, self.start_ns, self.number = arm, seconds, start_ns, number
         self.counts = dict.fromkeys(STATUSES, 0)
         self._dues = None if dues is None else np.sort(np.asarray(dues, float) * SECOND)
-        self._recent: dict[int, array] = {}  # second -> when settled and the five stages, sample after sample
+        self._recent: dict[int, array] = {}  # second -> per sample: when it finished, and the five stages
         self._older = np.zeros((len(STAGES), BINS), int)
         self._final: dict | None = None
 
     @classmethod
-    def begin(cls, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int) -> "Live":
-        """A new run in the session's list; one that still goes on is over."""
+    def begin(cls, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int) -> "LiveRun":
+        """Add a new run to the session's list; end one that is still running."""
         for run in cls.runs:
             run.end()
-        for run in [run for run in cls.runs if run.arm == arm][: 1 - KEPT]:
+        for run in [run for run in cls.runs if run.arm == arm][: 1 - RUNS_PER_ARM]:
             cls.runs.remove(run)
         cls._begun += 1
         cls.runs.append(cls(arm, dues, seconds, start_ns, cls._begun))
         return cls.runs[-1]
 
     def add(self, sample: Sample) -> None:
+        """Count a finished sample; its instants are in ns from the start of the run."""
         status, due, fired = sample.status, sample.due, sample.fired
         self.counts[status] += 1
         if status == UNFINISHED or self._final:
             return
-        settled = sample.done or sample.sent or sample.prepared or sample.began or fired or due
-        recent = self._recent.get(settled // SECOND)
+        finished = sample.done or sample.sent or sample.prepared or sample.began or fired or due
+        recent = self._recent.get(finished // SECOND)
         if recent is None:
-            recent = self._another(settled // SECOND)
+            recent = self._open_second(finished // SECOND)
         lag = fired - due if fired else NEVER
         if status == COMPLETED:
             began, done = sample.began, sample.done
-            recent.extend((settled, lag, began - due, sample.prepared - began, done - sample.sent, done - due))
+            recent.extend((finished, lag, began - due, sample.prepared - began, done - sample.sent, done - due))
         else:
-            recent.extend((settled, lag, NEVER, NEVER, NEVER, NEVER))
+            recent.extend((finished, lag, NEVER, NEVER, NEVER, NEVER))
 
     def row(self, now_ns: int | None = None) -> dict:
-        """The figures of the last ten seconds, in ms and per second; of the whole run, once it has ended.
+        """Return the figures of the last ten seconds, or of the whole run once it has ended; in ms and per second.
 
-        In flight: due and not finished, wherever it waits; after the end, what never finished. Failed, rejected, timed
-        out and dropped count from the start. The stages are those of completed requests, the lag that of all.
+        In flight means due and not finished, wherever the request waits; after the end, what never finished. Failed,
+        rejected, timed out and dropped requests count from the start. Stages are those of completed requests, the lag
+        is that of all.
         """
         if self._final:
             return self._final
@@ -81,35 +89,36 @@ class Live:
         length = min(now, WINDOW)
         return self._figures(
             state=f"{max(0, now) / SECOND:.0f} / {self.seconds:g}",
-            offered=rate(self._due(now - WINDOW, now), length),
-            completed=rate(np.count_nonzero(window[:, -1] != NEVER), length),
-            in_flight=self._in_flight(now, np.count_nonzero(table[:, 0] > now)),
-            histograms=histograms(window),
+            offered=per_second(self._due(now - WINDOW, now), length),
+            completed=per_second(int(np.count_nonzero(window[:, -1] != NEVER)), length),
+            in_flight=self._in_flight(now, int(np.count_nonzero(table[:, 0] > now))),
+            histograms=make_histograms(window),
         )
 
     def end(self, now_ns: int | None = None) -> None:
-        """Every sample is in: from here on the row stays as it is."""
+        """End the run: every sample is in, and the row no longer changes."""
         if self._final:
             return
         now, table = self._at(now_ns), self._table(self._recent)
         length = min(now, max(self.seconds * SECOND, table[:, 0].max(initial=0)))
         self._final = self._figures(
             state=f"{length / SECOND:.3g}, ended",
-            offered=rate(self._due(-SECOND, now), min(now, self.seconds * SECOND)),
-            completed=rate(self.counts[COMPLETED], length),
+            offered=per_second(self._due(-SECOND, now), min(now, self.seconds * SECOND)),
+            completed=per_second(self.counts[COMPLETED], length),
             in_flight=self._in_flight(now, 0),
-            histograms=self._older + histograms(table),
+            histograms=self._older + make_histograms(table),
         )
-        self._recent, self._older, self._dues = {}, None, None
+        self._recent, self._older, self._dues = {}, np.zeros(0, int), None
 
     def _at(self, now_ns: int | None) -> int:
         return (time.monotonic_ns() if now_ns is None else now_ns) - self.start_ns
 
-    def _another(self, second: int) -> array:
-        """A new second begins; those that no row can ask for any more become histograms."""
+    def _open_second(self, second: int) -> array:
+        """Begin a new second; turn those that no row needs any more into histograms."""
+        # Not only the oldest: a worker that was silent may send several seconds at once.
         oldest = max(self._recent, default=second) - (WINDOW + 2 * LATE) // SECOND
-        gone = {each: self._recent.pop(each) for each in list(self._recent) if each < oldest}
-        self._older += histograms(self._table(gone))
+        expired = {each: self._recent.pop(each) for each in list(self._recent) if each < oldest}
+        self._older += make_histograms(self._table(expired))
         return self._recent.setdefault(second, array("q"))
 
     @staticmethod
@@ -121,14 +130,14 @@ class Live:
         return None if self._dues is None else int(np.diff(np.searchsorted(self._dues, (after, until), "right"))[0])
 
     def _in_flight(self, now: int, later: int) -> int | None:
-        """`later` samples finished only after `now`."""
+        """Count requests due and not finished by `now`; `later` samples that have been added finished only after it."""
         finished = sum(self.counts.values()) - self.counts[UNFINISHED] - later
         due = self._due(-SECOND, now)
         return None if due is None else max(0, due - finished)
 
     def _figures(self, histograms: np.ndarray, **row) -> dict:
         ms = {
-            f"{stage}_p{percent}": quantile(counts, percent / 100)
+            f"{stage}_p{percent}": read_quantile(counts, percent / 100)
             for stage, counts in zip(STAGES, histograms, strict=True)
             for percent in ((50, 99) if stage in ("lag", "latency") else (50,))
         }
@@ -139,8 +148,12 @@ class Live:
 BINS = round(np.log10(LONGEST) * PER_DECADE) + 1
 
 
-def histograms(table: np.ndarray) -> np.ndarray:
-    """One per stage, of logarithmic bins: a quantile read from it is off by 0.12 % at most."""
+def make_histograms(table: np.ndarray) -> np.ndarray:
+    """Count each stage's times in logarithmic bins; int of shape (stages, BINS).
+
+    `table` has a row per sample: when it finished, and its stages, in ns. A quantile read from the bins is off by
+    0.12 % at most.
+    """
 
     def histogram(ns: np.ndarray) -> np.ndarray:
         place = np.rint(np.log10(np.clip(ns[ns != NEVER], 1, LONGEST)) * PER_DECADE)
@@ -149,13 +162,14 @@ def histograms(table: np.ndarray) -> np.ndarray:
     return np.array([histogram(table[:, 1 + i]) for i in range(len(STAGES))])
 
 
-def quantile(counts: np.ndarray, q: float) -> float | None:
-    """In ms, to three digits, down to 0.1 microseconds; None of nothing."""
+def read_quantile(counts: np.ndarray, q: float) -> float | None:
+    """Return a histogram's quantile in ms, to three digits, down to 0.1 microseconds; None for an empty one."""
     if not (total := counts.sum()):
         return None
     ns = 10 ** (np.searchsorted(counts.cumsum(), q * total) / PER_DECADE)
     return round(float(f"{ns / 1e6:.3g}"), 4)
 
 
-def rate(count: int | None, ns: float) -> float | None:
+def per_second(count: int | None, ns: float) -> float | None:
+    """Return a count over `ns` as a rate, to four digits; None where either is missing."""
     return None if count is None or ns <= 0 else float(f"{count / ns * SECOND:.4g}")

@@ -1,6 +1,11 @@
-"""One run as asked for, from Locust's command line or its web form (where every value is text)."""
+"""The settings of one run, from Locust's command line or its web form, where every value is text.
 
+The flags keep their names whatever the workload: it only decides which files are sent and which libraries there are.
+"""
+
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,45 +18,63 @@ from loadgen.samples.sample import FORMAT
 from workloads import payloads
 from workloads.workload import Workload
 
+Number = TypeVar("Number", int, float)
 
-def declare(parser, workload: Workload) -> None:
+
+def declare_options(parser: ArgumentParser, workload: Workload) -> None:
+    """Add the run's options to Locust's command line and, but for --reports, to its web form."""
     add, libraries = parser.add_argument, list(workload.libraries)
     examples = ", ".join(arrivals.EXAMPLES.values())
     add("--placement", choices=PLACEMENTS, default="server", help="where the input is decoded and preprocessed")
-    add("--mode", choices=MODES, default="async", help="how the client works off its arrivals")
+    add("--mode", choices=MODES, default="async", help="how the client handles its arrivals")
     add("--workers", type=int, default=1, help="client threads; in mode async they only preprocess")
     add("--arrivals", default="poisson:rate=5", help=f"e.g. {examples}")
     add("--seconds", type=float, default=30.0, help="length of the schedule")
-    add("--seed", type=int, default=1, help="of the schedule and of the order of the payloads")
+    add("--seed", type=int, default=1, help="seed of the schedule and of the order of the payloads")
     add("--payloads", default="", help="a directory of files to send; empty: the built-in ones")
-    add("--library", choices=libraries, default=libraries[0], help="that preprocesses in the client arm")
+    add("--library", choices=libraries, default=libraries[0], help="library that preprocesses when the client does")
     add("--in-flight-cap", type=int, default=512, help="mode async: arrivals above it are dropped and counted")
     add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
-    add("--percentile", type=float, default=99.0, help="of the latency that the verdict must be able to vouch for")
+    add("--percentile", type=float, default=99.0, help="latency percentile that needs enough samples")
     add("--reports", default="reports", include_in_web_ui=False, help="where samples are written")
 
 
 @dataclass(frozen=True)
 class Settings:
+    """One run: the arm, what arrives when, which files are sent, and how the run is judged.
+
+    Master and workers derive equal settings from the same options: the schedule follows from its specification, length
+    and seed, the order of the payloads from the seed.
+    """
+
     arm: Arm
     process: arrivals.Arrivals
     seconds: float
+    """The length of the schedule; a closed loop sends no request after it."""
     seed: int
     schedule: arrivals.Schedule | None
-    """None for closed-loop arrivals, which have none."""
+    """None for a closed loop, whose arrivals depend on the answers."""
     payloads: list[payloads.Payload]
+    """The files to send, one or more."""
     timeout: float
+    """The deadline of one request, in seconds."""
     percentile: float
+    """The latency percentile (0 to 100) for which the verdict demands enough samples."""
 
     @classmethod
-    def of(cls, workload: Workload, options) -> "Settings":
-        """Raises ValueError with one line that says which option is wrong and what it takes."""
-        if getattr(options, "host", None):  # of Locust's flag or of its web form; a user's default is known to be good
+    def from_options(cls, workload: Workload, options: Namespace) -> "Settings":
+        """Check the options and load payloads and schedule.
+
+        Raises ValueError with one line that says which option is wrong and what it takes.
+        """
+        if getattr(options, "host", None):  # from Locust's flag or form; the default in the locustfile is good
             address.parse(options.host)
-        workers = 1 if options.mode == "sequential" else number("workers", options.workers, int)
-        mode = Mode(options.mode, workers, number("in-flight-cap", options.in_flight_cap, int))
-        seconds, timeout = number("seconds", options.seconds), number("timeout", options.timeout)
-        seed, percentile = number("seed", options.seed, int), number("percentile", options.percentile)
+        workers = 1 if options.mode == "sequential" else parse_number("workers", options.workers, int)
+        mode = Mode(options.mode, workers, parse_number("in-flight-cap", options.in_flight_cap, int))
+        seconds = parse_number("seconds", options.seconds, float)
+        timeout = parse_number("timeout", options.timeout, float)
+        seed = parse_number("seed", options.seed, int)
+        percentile = parse_number("percentile", options.percentile, float)
         check_positive(seconds=seconds, timeout=timeout)
         if not 0 < percentile < 100:
             raise ValueError(f"percentile must lie between 0 and 100, not {percentile:g}")
@@ -73,18 +96,20 @@ class Settings:
 
     @property
     def dues(self) -> np.ndarray | None:
+        """Due times in seconds from the start, float64 of shape (n,); None for a closed loop."""
         return None if self.schedule is None else self.schedule.times
 
     def order(self) -> np.ndarray:
-        """Which payload each request sends; a closed loop goes round and round in it."""
+        """Return the index of the payload that each request sends; a closed loop repeats it from the start."""
         n = 100_000 if self.schedule is None else len(self.schedule)
         return payloads.order(len(self.payloads), n, self.seed)
 
     def plan(self) -> Plan:
-        """What this run sends, all of it."""
+        """Return the plan of all that this run sends."""
         return Plan(np.empty(0) if self.dues is None else self.dues, self.order(), self.payloads)
 
-    def described(self) -> dict:
+    def describe(self) -> dict:
+        """Return the settings as run.json holds them."""
         return {
             "format": FORMAT,
             "arm": str(self.arm),
@@ -99,7 +124,8 @@ class Settings:
         }
 
 
-def number(name: str, text, kind=float):
+def parse_number(name: str, text: str | float, kind: type[Number]) -> Number:
+    """Return the option's value as an int or a float. Raises ValueError if it is none, or negative."""
     try:
         value = kind(text)
         if value < 0:

@@ -1,4 +1,4 @@
-"""Locust's own numbers made true: response times to three significant digits, from 10 microseconds up.
+"""Make Locust's statistics precise: response times to three significant digits, from 10 microseconds up.
 
 Locust counts response times in whole milliseconds (0.4 becomes 0, 147 becomes 150) and cuts them again on the way to
 the console, the CSV files, the web page and the HTML report. `install` replaces each of those places, and no other.
@@ -11,7 +11,10 @@ from locust import html, stats
 
 
 def bucket(ms: float) -> float:
-    """The key a response time is counted under: off by less than 0.5 %, and at most 900 keys per decade."""
+    """Return the key under which a response time is counted.
+
+    The key is off by less than 0.5 %; there are at most 900 keys per decade.
+    """
     if ms < 0.01:
         return round(ms, 4)
     exact = float(f"{ms:.3g}")
@@ -19,24 +22,28 @@ def bucket(ms: float) -> float:
 
 
 def fine_round(ms: float, digits: int = 0) -> float:
-    """Least and greatest of the web page and the average of its history: four digits, or as fine as Locust asks."""
+    """Round to four digits, or as finely as Locust asks.
+
+    The web page uses it for the least and the greatest time, and for averages over time.
+    """
     return float(f"{ms:.4g}") if ms < 1000 else round(ms, digits)
 
 
-def text(ms: float) -> str:
+def format_ms(ms: float) -> str:
+    """Return a response time for the console, in ms: three digits, whole numbers from 1000 on."""
     return str(bucket(ms) if ms < 1000 else round(ms))
 
 
-def unanswered(entry: stats.StatsEntry) -> bool:
-    """Were all of its requests without a good answer, which is all that has a response time (`users.tell_locust`)?"""
+def has_no_times(entry: stats.StatsEntry) -> bool:
+    """Return True if no request of the entry has a response time: only good answers do (`user.fire_request_event`)."""
     return 0 < entry.num_requests == entry.num_none_requests
 
 
 def to_string(entry: stats.StatsEntry, current: bool = True) -> str:
-    """A line of the console's table."""
+    """Return a line of the console's table of requests."""
     rates = (entry.current_rps, entry.current_fail_per_sec) if current else (entry.total_rps, entry.total_fail_per_sec)
     times = entry.avg_response_time, entry.min_response_time or 0, entry.max_response_time, entry.median_response_time
-    average, least, greatest, median = ("-",) * 4 if unanswered(entry) else map(text, times)
+    average, least, greatest, median = ("-",) * 4 if has_no_times(entry) else map(format_ms, times)
     return (
         f"{entry.method or '':<{stats.STATS_TYPE_WIDTH}} "
         f"{entry.name:<{stats.STATS_NAME_WIDTH - stats.STATS_TYPE_WIDTH + 4}} {entry.num_requests:>7} "
@@ -46,11 +53,11 @@ def to_string(entry: stats.StatsEntry, current: bool = True) -> str:
 
 
 def percentile(entry: stats.StatsEntry) -> str:
-    """A line of the console's table of percentiles."""
+    """Return a line of the console's table of percentiles. Raises ValueError where there are no requests."""
     if not entry.num_requests:
         raise ValueError("no requests, no percentiles")
     shares = stats.PERCENTILES_TO_REPORT
-    first, *rest = ("-" if unanswered(entry) else text(entry.get_response_time_percentile(p)) for p in shares)
+    first, *rest = ("-" if has_no_times(entry) else format_ms(entry.get_response_time_percentile(p)) for p in shares)
     return (
         f"{entry.method or '':<{stats.STATS_TYPE_WIDTH}} {entry.name:<{stats.STATS_NAME_WIDTH}} "
         f"{first:>8} {' '.join(f'{each:>6}' for each in rest)} {entry.num_requests:>6}"
@@ -58,38 +65,43 @@ def percentile(entry: stats.StatsEntry) -> str:
 
 
 def percentile_fields(self: stats.StatsCSV, entry: stats.StatsEntry, use_current: bool = False) -> list:
-    """The percentiles in a row of the CSV files."""
-    if not entry.num_requests or unanswered(entry):
+    """Return the percentiles of a row of the CSV files; "N/A" each where nothing has a response time."""
+    if not entry.num_requests or has_no_times(entry):
         return self.percentiles_na
     current = use_current and entry.use_response_times_cache
     of = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile
     return [of(p) or 0 for p in self.percentiles_to_report]
 
 
-def unrounded(script: str) -> str:
-    """Locust's page and report, whose scripts round medians and averages to 0.01 ms, with four digits instead."""
+def show_four_digits(script: str) -> str:
+    """Return Locust's minified script with medians and averages to four digits instead of two decimals."""
     return re.sub(r"""(\(ms\)[`"],)round:2""", r"\1formatter:e=>e<1e3?+e.toPrecision(4):Math.round(e)", script)
 
 
-render = html.render_template_from
+render_template = html.render_template_from
 
 
-def render_unrounded(file: str, *args, **kwargs) -> str:
-    return unrounded(render(file, *args, **kwargs))
+def render_report(file: str, *args, **kwargs) -> str:
+    """Render a template of Locust's, such as the HTML report, with four digits."""
+    return show_four_digits(render_template(file, *args, **kwargs))
 
 
+# Private parts of Locust: `install` fails at once where a new version has renamed one.
 REPLACEMENTS = (
-    (stats, "bucket_response_time", bucket),  # meant to be replaced
+    (stats, "bucket_response_time", bucket),  # Locust documents that it may be replaced
     (stats, "proper_round", fine_round),
     (stats.StatsEntry, "to_string", to_string),
     (stats.StatsEntry, "percentile", percentile),
     (stats.StatsCSV, "_percentile_fields", percentile_fields),
-    (html, "render_template_from", render_unrounded),
+    (html, "render_template_from", render_report),
 )
 
 
 def install() -> None:
-    """In every process, before its first request: workers count, the master merges and shows."""
+    """Replace Locust's functions, in every process before its first request.
+
+    Workers count, the master merges and shows, so both need it. Raises RuntimeError for a Locust that lacks one.
+    """
     for owner, name, replacement in REPLACEMENTS:
         if not hasattr(owner, name):
             raise RuntimeError(

@@ -1,12 +1,14 @@
-"""The open loop inside Locust: its command line, its web form, its statistics.
+"""The open loop as a Locust user, with its command line, its web form and its statistics.
 
-Locust runs one user per process; that user's only task offers the whole schedule. Users, spawn rate and
-wait times, Locust's own way to make load, are closed loops and have no part in it: the shape below asks
-for the one user and ends the run when every arrival has its sample.
+Locust runs one user per process; that user's only task offers the whole schedule. Users, spawn rate and wait times,
+Locust's own ways to make load, are closed loops and play no part: the shape below asks for the one user and ends the
+run when every arrival has its sample.
 """
 
 import logging
 import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,9 +20,9 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.open_loop import OpenLoop
 from loadgen.locust_plugin import distributed, precise_stats, signals
-from loadgen.locust_plugin import web_ui as web
-from loadgen.locust_plugin.options import Settings, declare
-from loadgen.locust_plugin.run_recorder import Meter, Report
+from loadgen.locust_plugin.options import Settings, declare_options
+from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
+from loadgen.locust_plugin.web_ui import extend
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
@@ -30,20 +32,27 @@ log = logging.getLogger("crossover")
 
 
 class Shape(LoadTestShape):
-    """One user per process until every process has offered its share, then stop."""
+    """Asks for one user per process until every process has offered its share, then ends the run.
+
+    Its state is the class's: Locust makes the object, and a process has one run at a time.
+    """
 
     over: ClassVar[bool] = False
-    """Set where the one process there is has offered its schedule."""
+    """True once the only process has offered its schedule."""
     master: ClassVar[distributed.Master | None] = None
+    """Gathers the workers' samples; None in a process that is no master."""
     started: ClassVar[bool] = False
+    """True between the start of a run and its end."""
     interrupted: ClassVar[bool] = False
+    """True after a signal: no further run starts."""
 
     @classmethod
     def interrupt(cls) -> None:
         """End the run at the next tick, within a second."""
         Shape.interrupted = True
 
-    def tick(self):
+    def tick(self) -> tuple[int, int] | None:
+        """Return (users, spawn rate) once a second, as Locust asks; None ends the run."""
         if Shape.interrupted:
             return None
         if Shape.started and (Shape.master.finished if Shape.master else Shape.over):
@@ -52,67 +61,85 @@ class Shape(LoadTestShape):
 
 
 class OpenLoopUser(User):
-    """Subclasses name the workload; `install` connects it with Locust."""
+    """The user that offers the schedule. Subclasses name the workload; `install` connects it with Locust."""
 
     abstract = True
     workload: Workload
     worker: ClassVar[distributed.Worker | None] = None
+    """The connection to the master; None in a process that is no worker."""
     host = "http://localhost:8000"
 
     @task
-    def offer(self):
+    def offer(self) -> None:
+        """Offer the schedule, or a worker's share of it; an error ends the process with exit code 1."""
         try:
             if self.worker:
-                self.offer_a_share(self.worker.share())
+                self.offer_share(self.worker, self.worker.wait_for_share())
             else:
                 self.offer_all()
-        except ValueError as error:  # a worker that lacks the files that the others have
+        except ValueError as error:  # e.g. a worker lacks the files that the others have
             print(error, file=sys.stderr)
             self.environment.process_exit_code = 1
-        except OSError as error:  # of the samples' file; whatever the server does is a sample
+        except OSError as error:  # from writing samples; whatever the server does is a sample
             print(f"{error.filename or 'samples'}: {error.strerror or error}; the run ends here", file=sys.stderr)
             self.environment.process_exit_code = 1
         finally:
             Shape.over = True
-        gevent.sleep(3600)  # until the shape stops this user, within a second
+        gevent.sleep(3600)  # the shape stops this user within a second
 
-    def offer_all(self):
-        settings = Settings.of(self.workload, self.environment.parsed_options)
-        settings.arm.preprocessor()  # its library's import is not part of the run
-        report = Report(settings, self.environment.parsed_options.reports)
+    def offer_all(self) -> None:
+        """Offer the whole schedule as the only process, record it, and set the exit code by its verdict."""
+        settings = Settings.from_options(self.workload, self.environment.parsed_options)
+        settings.arm.preprocessor()  # imports its library before the run
+        recorder = RunRecorder(settings, self.environment.parsed_options.reports)
 
         def record(sample: Sample) -> None:
-            report.record(sample)
-            self.tell_locust(settings, sample)
+            recorder.record(sample)
+            self.fire_request_event(settings, sample)
 
         facts = None
         try:
-            facts = self.run_loop(settings, record, report.journal)
+            facts = self.run_loop(settings, record, recorder.journal)
         finally:
-            self.environment.process_exit_code = report.close(facts or self.facts(False)).exit_code
+            self.environment.process_exit_code = recorder.close(facts or self.facts(False)).exit_code
 
-    def offer_a_share(self, share: distributed.Share):
+    def offer_share(self, worker: distributed.Worker, share: distributed.Share) -> None:
+        """Offer this worker's share of the schedule, with a journal of its own, and report its end to the master.
+
+        The end is reported whatever happens, so that the master does not wait. Raises ValueError if the options are
+        wrong on this machine, OSError if the journal cannot be written.
+        """
         directory = Path(self.environment.parsed_options.reports) / share.name
         try:
-            settings = Settings.of(self.workload, self.environment.parsed_options)
-            journal = self.worker.journal = Journal(directory / distributed.journal_name(share.index))
-        except BaseException:  # also where it is stopped here: the master need not wait
-            self.worker.over(Facts(None, 0.0, complete=False))
+            settings = Settings.from_options(self.workload, self.environment.parsed_options)
+            journal = worker.journal = Journal(directory / distributed.journal_name(share.index))
+        except BaseException:  # also a stop by Locust: the master need not wait
+            worker.report_end(Facts(None, 0.0, complete=False))
             raise
 
         def record(sample: Sample) -> None:
-            self.worker.record(sample)
-            self.tell_locust(settings, sample)
+            worker.record(sample)
+            self.fire_request_event(settings, sample)
 
         facts = None
         try:
             facts = self.run_loop(settings, record, journal, share)
         finally:
-            self.worker.over(facts or self.facts(False))
+            worker.report_end(facts or self.facts(False))
             journal.close()
 
-    def run_loop(self, settings: Settings, record, journal: Journal, share: distributed.Share | None = None):
-        """Offer it all, or this process's share of it."""
+    def run_loop(
+        self,
+        settings: Settings,
+        record: Callable[[Sample], None],
+        journal: Journal,
+        share: distributed.Share | None = None,
+    ) -> Facts:
+        """Offer the whole schedule, or this process's share of it; return what the run is judged by.
+
+        `record` is called for every sample, in this greenlet; the journal gets it first. Raises OSError if the journal
+        cannot be written.
+        """
         host = self.environment.host or self.host
         client = settings.arm, host, record, settings.timeout, journal, gevent.sleep
         plan = settings.plan()
@@ -127,12 +154,16 @@ class OpenLoopUser(User):
         self.loop.run(plan)
         return self.facts(True)
 
-    def facts(self, complete: bool):
+    def facts(self, complete: bool) -> Facts:
+        """Return the facts of this process's loop so far; `complete` unless it was interrupted."""
         return self.meter.facts(self.loop, complete, isinstance(self.loop, ClosedLoop))
 
-    def tell_locust(self, settings: Settings, sample: Sample) -> None:
-        """One request of Locust's statistics. Only a good answer has a response time there: a refusal is quick, and
-        would make the server look so; it counts as a request and as a failure."""
+    def fire_request_event(self, settings: Settings, sample: Sample) -> None:
+        """Count the sample in Locust's statistics.
+
+        Only a good answer has a response time there; anything else counts as a request and as a failure. A rejection
+        is fast and would make the server look so.
+        """
         good = sample.status == COMPLETED
         self.environment.events.request.fire(
             request_type=settings.arm.placement,
@@ -145,15 +176,18 @@ class OpenLoopUser(User):
 
 
 def install(workload: Workload) -> None:
-    """Register the workload's arguments, their checks and the messages between processes with Locust."""
+    """Register the workload's options, their checks and the messages between processes with Locust.
+
+    Call it once in a locustfile, at import. Locust exits with 2, and one line, if the options are wrong.
+    """
     signals.install(Shape.interrupt)
 
     @events.init_command_line_parser.add_listener
-    def arguments(parser):
-        declare(parser, workload)
+    def add_options(parser: ArgumentParser) -> None:
+        declare_options(parser, workload)
 
     @events.init.add_listener
-    def check(environment, runner, web_ui, **_):
+    def prepare(environment, runner, web_ui, **_) -> None:
         precise_stats.install()
         if isinstance(runner, WorkerRunner):
             OpenLoopUser.worker = distributed.Worker(runner)
@@ -161,26 +195,26 @@ def install(workload: Workload) -> None:
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
         if web_ui:
-            web.extend(web_ui, environment, lambda options: Settings.of(workload, options))
+            extend(web_ui, environment, lambda options: Settings.from_options(workload, options))
         try:
-            Settings.of(workload, environment.parsed_options)
+            Settings.from_options(workload, environment.parsed_options)
         except ValueError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
 
     @events.test_start.add_listener
-    def begin(environment, **_):
+    def start_run(environment, **_) -> None:
         if Shape.master:
-            settings = Settings.of(workload, environment.parsed_options)
+            settings = Settings.from_options(workload, environment.parsed_options)
             try:
-                Shape.master.start(Report(settings, environment.parsed_options.reports, distributed.LEAD))
-            except OSError as error:  # nothing is waited for, so that the run ends at once
+                Shape.master.start(RunRecorder(settings, environment.parsed_options.reports, distributed.LEAD))
+            except OSError as error:  # the master then waits for no worker, and the run ends at once
                 log.error("%s: %s; nothing is sent", error.filename, error.strerror)
                 environment.process_exit_code = 1
         Shape.started, Shape.over = True, False
 
     @events.test_stop.add_listener
-    def end(environment, **_):
+    def stop_run(environment, **_) -> None:
         Shape.started = False
         if Shape.master and (verdict := Shape.master.stop()):
             environment.process_exit_code = verdict.exit_code

@@ -1,7 +1,7 @@
-"""Who may use Locust's page: this machine, no other site's pages, and strangers only with a password.
+"""Control access to Locust's page: this machine may use it, pages of other sites may not, others need a password.
 
-Whoever may use the page can do what the user who started it may: send any load anywhere, with any file that he can
-read as a payload. Locust itself listens on all interfaces, answers to any name, takes commands from any page that a
+Whoever may use the page can do what the user who started it may: send any load anywhere, with any file that this user
+can read as a payload. Locust itself listens on all interfaces, answers to any name, takes commands from any page that a
 browser has open, and has a login page that lets nobody in.
 """
 
@@ -11,24 +11,27 @@ import os
 import secrets
 import socket
 import sys
+from argparse import ArgumentParser
 from urllib.parse import urlsplit
 
 import gevent
 from flask import redirect, request, session, url_for
 from flask_login import UserMixin, login_user
 from locust import events
+from werkzeug.datastructures import Headers
 
 
 @events.init_command_line_parser.add_listener
-def loopback(parser) -> None:
-    """The page, and the port where a master waits for its workers, are this machine's unless asked otherwise."""
+def listen_on_loopback(parser: ArgumentParser) -> None:
+    """Make loopback the default of the page, and of the port on which a master waits for its workers."""
     parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
 
 
-def local(host: str) -> bool:
-    """Whether no stranger can own this name: an address, a name without a dot, or the name of this machine.
+def is_local_name(host: str) -> bool:
+    """Return True if nobody else can own this name: an address, a name without a dot, or this machine's name.
 
-    A page can point a name of its own at 127.0.0.1 (DNS rebinding), and is then of one origin with what answers there.
+    The owner of a name can point it at 127.0.0.1 (DNS rebinding); a page from there then shares the origin of whatever
+    answers on this machine.
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""
@@ -37,63 +40,68 @@ def local(host: str) -> bool:
         return False
 
 
-def foreign(headers, any_name: bool = False) -> str | None:
-    """Why a request is refused that another site's page may have made a browser send; None where it cannot be that.
+def reject_cross_site(headers: Headers, any_name: bool = False) -> str | None:
+    """Return why a request is rejected that a page of another site may have caused; None if it is allowed.
 
-    Browsers say with every POST, and with every GET whose answer a script may read, which page it comes from.
+    Browsers send the Origin header with every POST, and with every GET whose answer a script may read. `any_name`
+    allows every Host, where a login protects the page.
     """
     host = headers.get("Host", "")
-    if not (any_name or local(host)):
+    if not (any_name or is_local_name(host)):
         return f"this page does not answer to the name {host!r}: open it by its address, or start it with --web-login"
     origin = headers.get("Origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
-        return f"refused: it was sent by a page of {origin!r}, not of {host!r}"
+        return f"rejected: it was sent by a page of {origin!r}, not of {host!r}"
     return None
 
 
 def add_login(web_ui, password: str) -> None:
-    """Locust's login page, with this password; what name is given does not matter."""
+    """Add Locust's login page with this password; any user name is accepted."""
 
-    class Someone(UserMixin):
+    class AnyUser(UserMixin):
         id = "user"
 
     base = web_ui.environment.parsed_options.web_base_path
     web_ui.app.config.update(SECRET_KEY=secrets.token_bytes(), SESSION_COOKIE_SAMESITE="Strict")
     web_ui.auth_args = {"username_password_callback": f"{base}/enter"}
-    web_ui.login_manager.user_loader(lambda _: Someone())
+    web_ui.login_manager.user_loader(lambda _: AnyUser())
 
     @web_ui.app.post(f"{base}/enter")
     def enter():
         if hmac.compare_digest(request.form.get("password", "").encode(), password.encode()):
-            login_user(Someone())
+            login_user(AnyUser())
             return redirect(url_for("locust.index"))
-        gevent.sleep(1)
+        gevent.sleep(1)  # slows down guessing
         session["auth_error"] = "wrong password"
         return redirect(url_for("locust.login"))
 
 
 def protect(web_ui) -> None:
-    """Keeps other sites' pages out, and strangers behind a login, unless something else is said to keep them out."""
+    """Reject cross-site requests, and require a login where the page is not on loopback.
+
+    Exits with code 2 if others could reach the page without a login, unless CROSSOVER_WEB_OPEN=1 says that something
+    else keeps them out. `web_ui` is Locust's.
+    """
     if web_ui.web_login:
         password = os.environ.get("CROSSOVER_WEB_PASSWORD")
         if not password:
-            print("--web-login: put the password that it shall ask for into CROSSOVER_WEB_PASSWORD", file=sys.stderr)
+            print("--web-login: set the environment variable CROSSOVER_WEB_PASSWORD to the password", file=sys.stderr)
             sys.exit(2)
         add_login(web_ui, password)
     elif web_ui.host not in ("127.0.0.1", "::1", "localhost") and os.environ.get("CROSSOVER_WEB_OPEN") != "1":
         print(
-            f"--web-host {web_ui.host or '0.0.0.0'}: who reaches Locust's page can send loads and this user's files "
-            "anywhere; add --web-login, or say CROSSOVER_WEB_OPEN=1 where something else keeps strangers out",
+            f"--web-host {web_ui.host or '0.0.0.0'}: whoever reaches Locust's page can send load and this user's files "
+            "anywhere; add --web-login, or set CROSSOVER_WEB_OPEN=1 if something else keeps strangers out",
             file=sys.stderr,
         )
         sys.exit(2)
 
     @web_ui.app.before_request
-    def refuse_foreign():
-        reason = foreign(request.headers, any_name=web_ui.web_login)
+    def reject_others():
+        reason = reject_cross_site(request.headers, any_name=web_ui.web_login)
         return (reason, 403) if reason else None
 
     @web_ui.app.after_request
-    def refuse_frames(response):
+    def forbid_frames(response):
         response.headers["X-Frame-Options"] = "SAMEORIGIN"
         return response

@@ -1,14 +1,19 @@
-"""What Crossover adds to Locust's web UI: a start form reduced to what counts here, its checks, and a live tab."""
+"""Extend Locust's web UI: a start form reduced to the options that apply, its checks, and a live tab.
+
+Locust offers templates for tabs and tables of one's own; form and scripts are changed in its responses.
+"""
 
 import re
-from types import SimpleNamespace
+from argparse import Namespace
+from collections.abc import Callable
 
 from flask import json, jsonify, request
 from flask_login import current_user
+from locust.env import Environment
 
 from loadgen.locust_plugin import web_access
-from loadgen.locust_plugin.live_view import Live
-from loadgen.locust_plugin.precise_stats import unrounded
+from loadgen.locust_plugin.live_view import LiveRun
+from loadgen.locust_plugin.precise_stats import show_four_digits
 
 OPEN_FORM = """
 <script>
@@ -25,8 +30,9 @@ new MutationObserver(() => {
 }).observe(document.documentElement, {childList: true, subtree: true});
 </script>
 """
+"""Opens the form's section with the load generator's options, and hides those that have no effect."""
 
-LIVE = {
+LIVE_COLUMNS = {
     "number": "Run",
     "arm": "Arm",
     "state": "Time (s)",
@@ -45,45 +51,53 @@ LIVE = {
     "latency_p50": "Latency p50 (ms)",
     "latency_p99": "Latency p99 (ms)",
 }
-"""The live tab's columns: a key of `Live.row` and its title. Locust sorts by `name`; the latest run comes first."""
+"""The live tab's columns: a key of `LiveRun.row` and its title."""
 
 
-def live_rows() -> list[dict]:
-    return [{"name": -run.number, **run.row()} for run in Live.runs]
+def make_live_rows() -> list[dict]:
+    """Return the live tab's rows. Locust sorts them by `name`, so that the latest run comes first."""
+    return [{"name": -run.number, **run.row()} for run in LiveRun.runs]
 
 
-def extend(web_ui, environment, check) -> None:
-    """`check(options)` raises ValueError for options that cannot be run; the form then says so and nothing starts."""
+def extend(web_ui, environment: Environment, check: Callable[[Namespace], object]) -> None:
+    """Protect and extend the page; `web_ui` is Locust's WebUI.
 
+    `check` takes the options of a form and raises ValueError if they cannot be run; the form then shows the message
+    and nothing starts.
+    """
     web_access.protect(web_ui)
-    web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the form in the order declared
+    # The form keeps the order in which the options were declared.
+    web_ui.app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
 
     @web_ui.app.before_request
-    def refuse_bad_form():
+    def reject_bad_form():
+        """Answer a start form that cannot be run with a message; None lets Locust go on."""
         if request.method != "POST" or request.path.rpartition("/")[2] != "swarm":
             return None
-        if web_ui.web_login and not current_user.is_authenticated:
-            return None  # Locust sends him to the login page
+        if web_ui.web_login and not getattr(current_user, "is_authenticated", False):
+            return None  # Locust redirects to the login page
         try:
-            check(SimpleNamespace(**{**vars(environment.parsed_options), **request.form}))
+            check(Namespace(**{**vars(environment.parsed_options), **request.form}))
         except ValueError as error:
             return jsonify({"success": False, "message": str(error), "host": environment.host})
         return None
 
-    columns = [{"key": key, "title": title} for key, title in LIVE.items()]
+    columns = [{"key": key, "title": title} for key, title in LIVE_COLUMNS.items()]
     web_ui.template_args["extended_tabs"] = [{"title": "Live", "key": "live"}]
     web_ui.template_args["extended_tables"] = [{"key": "live", "structure": columns}]
 
     @web_ui.app.after_request
     def extend_response(response):
+        """Add the live tab's rows to the statistics, precision to the scripts, and OPEN_FORM to the page."""
         if request.endpoint == "locust.request_stats" and response.is_json:
-            stats = {**response.get_json(), "extended_stats": [{"key": "live", "data": live_rows()}]}
+            stats = {**response.get_json(), "extended_stats": [{"key": "live", "data": make_live_rows()}]}
             response.set_data(json.dumps(stats))
         elif request.endpoint == "locust.send_assets" and response.mimetype.endswith("javascript"):
             response.direct_passthrough = False
-            response.set_data(unrounded(response.get_data(as_text=True)))
+            response.set_data(show_four_digits(response.get_data(as_text=True)))
             response.cache_control.no_store = True
         elif response.mimetype == "text/html" and not response.direct_passthrough:
             page = response.get_data(as_text=True).replace("</head>", OPEN_FORM + "</head>", 1)
-            response.set_data(re.sub(r"(assets/[\w-]+\.js)", r"\1?unrounded", page))  # and no copy kept by a browser
+            # Another address than Locust's, so that the browser takes no cached copy of its script.
+            response.set_data(re.sub(r"(assets/[\w-]+\.js)", r"\1?precise", page))
         return response

@@ -1,4 +1,7 @@
-"""Find the column that holds the arrivals; its name tells what they are and in which unit."""
+"""Find the column that holds the arrivals; its name tells what they are and in which unit.
+
+What could mean two things is rejected with a message that lists the columns, rather than guessed.
+"""
 
 import re
 from collections.abc import Iterator
@@ -81,7 +84,10 @@ def normalise(name: str) -> str:
 
 
 def interpret(name: str) -> tuple[str, str, str]:
-    """Return the kind and the unit that a name implies, and a word that may be another unit; each may be empty."""
+    """Return the kind and the unit that a name implies, and a word that may be another unit; each may be empty.
+
+    "arrival_ms" gives ("timestamps", "ms", ""), "time (h)" gives ("timestamps", "", "h").
+    """
     if kind := KIND_OF.get(normalise(name), ""):
         return kind, "", ""
     words = split_words(name)
@@ -99,7 +105,10 @@ def split_words(name: str) -> list[str]:
 
 
 def split_unit(words: list[str]) -> tuple[str, str]:
-    """Return what precedes the unit at the end of a name, without spaces, and the unit's word; empty for none."""
+    """Return what precedes the unit at the end of a name, without spaces, and the unit's word; empty for none.
+
+    The unit may be attached (`timestampms`) or be the last of the words (`arrival ms`).
+    """
     whole = "".join(words)
     for stem in STEMS:
         rest = whole.removeprefix(stem)

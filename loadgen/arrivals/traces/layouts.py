@@ -1,4 +1,7 @@
-"""Read public data sets: Azure Functions 2019 and 2021, Azure LLM inference, BurstGPT, Mooncake."""
+"""Read public data sets: Azure Functions 2019 and 2021, Azure LLM inference, BurstGPT, Mooncake.
+
+A file whose columns are a data set's is read as such also without `kind=`. docs/traces.md has an example of each.
+"""
 
 from array import array
 from collections.abc import Callable
@@ -39,7 +42,11 @@ def find_columns(layout: Layout, table: Table) -> list[int]:
 
 
 def recognise(table: Table) -> str:
-    """Return the name of the first layout whose columns the table has; empty for none."""
+    """Return the name of the first layout whose columns the table has; empty for none.
+
+    The columns must be there exactly once; other columns are allowed, except in azure-functions-2019, where they must
+    be the minutes.
+    """
     for name, layout in LAYOUTS.items():
         try:
             found = find_columns(layout, table)
@@ -95,7 +102,10 @@ def find_minutes(table: Table, columns: list[int]) -> list[int]:
 
 
 def read_counts(table: Table, columns: list[int]) -> tuple[str, np.ndarray, str]:
-    """Read arrivals per minute, summed over the rows, which are functions."""
+    """Read arrivals per minute, summed over the rows, which are functions.
+
+    Raises LineFault for a cell that is no whole number of arrivals, Fault if a sum is not finite.
+    """
     places = find_minutes(table, columns)
     begin, end = places[0], places[-1] + 1
     if end - begin != len(places):
