@@ -51,6 +51,7 @@ def ratio_interval(
     Percentile, BCa and plain t intervals of 6 to 12 rounds contain the truth too seldom: `python -m
     tests.test_bootstrap` measures them all on simulated queues.
     """
+    # The first row holds every round once, each further row leaves one round out: the jackknife.
     weights = np.vstack([np.ones((1, rounds), int), 1 - np.eye(rounds, dtype=int)])
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate, *leave_one_out = np.log(second(weights) / first(weights))
@@ -71,6 +72,7 @@ def t_quantile(values: np.ndarray, confidence: float, seed: int) -> float:
     means = drawn @ values / n
     errors = np.sqrt(np.maximum(drawn @ values**2 / n - means**2, 0) / (n - 1))
     lowest = float(stdtrit(n - 1, (1 + confidence) / 2))
+    # Rounding leaves errors of about 1e-16 times the values where all of a resample are equal.
     spread = errors > 1e-9 * np.abs(values).max()
     if not spread.any():
         return lowest
@@ -87,6 +89,7 @@ def additional_rounds(rounds: int, half: float, target: float, confidence: float
     """Estimate how many more rounds narrow a half width to `target`; at least 1, at most about `limit`."""
     scale = half / relative_half_width(rounds, confidence)
     low, high = rounds, limit
+    # The half width falls with the number of rounds, so bisection finds the fewest.
     while low < high:
         middle = (low + high) // 2
         wide = scale * relative_half_width(middle, confidence) > target
@@ -138,6 +141,7 @@ class PooledSamples:
     def at_rank(self, weights: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """Return, per resample, the value that has `rank` values before it."""
         low, high = np.zeros(len(weights), int), np.full(len(weights), len(self.values) - 1)
+        # Invariant in every resample: the wanted value lies between the positions low and high.
         for _ in range(len(self.values).bit_length()):
             middle = (low + high) // 2
             enough = np.einsum("ij,ij->i", self.below[middle + 1], weights) > rank

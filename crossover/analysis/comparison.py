@@ -65,6 +65,7 @@ def decide(figures: Comparison, arms: Sequence[Statistic], metric: Metric, reque
     `arms` are both arms' statistics, `requests` how many the arm with fewer has completed.
     """
     rounds, confidence = figures.rounds, figures.confidence
+    # Either more rounds for the interval, or more rounds for enough requests beyond a percentile.
     missing = max(minimum_rounds(confidence) - rounds, ceil(rounds * (metric.requests / max(1, requests) - 1)))
     if missing > 0:
         return leave_undecided(figures, missing)
@@ -96,6 +97,7 @@ def judge(figures: Comparison) -> Comparison:
         figures = replace(figures, kind="server" if (ratio > 1) == figures.higher_is_better else "client")
         return replace(figures, verdict=f"{figures.better} better")
     half, middle = (log(high) - log(low)) / 2, abs(log(ratio))
+    # The interval must clear 1, or fit into the margin, whichever needs less data.
     target = max(middle, margin - middle)
     return leave_undecided(figures, additional_rounds(figures.rounds, half, target, figures.confidence))
 

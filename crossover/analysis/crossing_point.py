@@ -36,6 +36,7 @@ def find_crossing(
     if len(changes := find_changes(faster)) != 1:
         return None
     [(first, last)] = changes
+    # The points between are undecided; `sign` makes every crossing one downwards.
     between, sign = slice(first, last + 1), 1 if faster[first] == "client" else -1
     logs, measured, drawn = (np.asarray(each)[..., between] for each in (np.log(x), np.log(ratios), resampled))
     limits = np.quantile(interpolate(logs, sign * drawn), [0.025, 0.975], method="inverted_cdf")
@@ -76,5 +77,6 @@ def resample_ratio(pairs: Sequence[tuple[Block, Block]], seed: int, metric: str)
     estimate, drawn = (np.log(server(each) / client(each)) for each in (all_rounds, weights))
     if n < 2:
         return drawn
+    # Student's quantile over the normal one, and n / (n - 1) for the variance of so few rounds.
     widening = bootstrap.relative_half_width(n, 0.95) * np.sqrt(n) / ndtri(0.975) * np.sqrt(n / (n - 1))
     return estimate + (drawn - estimate) * widening

@@ -42,10 +42,12 @@ def break_down_latency(trials: Sequence[Block], model: str, steps: Sequence[str]
     answer = float((records["done"] - records["sent"]).mean()) / 1e6
     if not all(model in trial.steps for trial in trials if trial.completed):
         return {**parts, "server and network": answer}
+    # Within the server: from one step to the next, of which the last hands over to the client.
     statistics = pool_steps(trials)
     passed = [step for step in steps if step in statistics]
     total = statistics[model]["total"]
     by_step = remove_double_counting([statistics[step]["ms"] for step in passed], total, len(passed) - 1)
+    # The client had the answer before the server's clock stopped: the last step overlaps with it as well.
     if answer < total:
         total, by_step = answer, remove_double_counting(by_step, answer, len(passed))
     parts[NETWORK] = answer - total

@@ -69,6 +69,7 @@ def client_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
 
 def server_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic | None:
     """Return CPU time of the server and its backends, in ms per scheduled request; None if a trial lacks it."""
+    # A sum over only some of the rounds would compare different rounds.
     seconds = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
     if len(seconds) < len(trials):
         return None

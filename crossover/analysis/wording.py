@@ -59,6 +59,7 @@ def list_costs(found: Mapping[str, Comparison]) -> str:
     """Return what the better arm costs as multiples of the other's costs; the second arm's where neither is better."""
     headline = found[HEADLINE]
     first_is_better = headline.kind == "client"
+    # Only costs that differ beyond doubt are named.
     factors = [
         f"{1 / each.ratio if first_is_better else each.ratio:.2g} times the {name}"
         for name in COSTS

@@ -41,6 +41,7 @@ def pair_settings(first: dict, second: dict) -> Iterator[tuple[str, object, obje
     for side in ("client", "server"):
         yield f"{side}'s cores", a["cores"][side], b["cores"][side]
     yield "server's version", a["server"]["version"], b["server"]["version"]
+    # Reports of different workloads have different models.
     models = [run["server"]["models"] for run in (a, b)]
     for model in sorted(set(models[0]) & set(models[1])):
         yield f"weights of {model}", identify_weights(models[0][model]), identify_weights(models[1][model])

@@ -34,6 +34,7 @@ def measure_unloaded_latency(
     order = payloads.order(len(inputs), len(inputs), seed=1)
     for placement in PLACEMENTS:
         arm = Arm(workload, placement, Mode("sequential"), library)
+        # The samples of the second pass replace those of the first.
         for _ in ("warm-up", "measured"):
             samples: list[Sample] = []
             OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(inputs)), order, inputs))

@@ -113,6 +113,7 @@ def draw_gaps(axes: "Axes", gaps: np.ndarray) -> None:
     edges = np.geomspace(0.8 * min(shown.min(), 0.01 * mean), 1.25 * max(shown.max(), 10 * mean), 81)
     left_out = f"; {len(ms) - len(shown)} below {1e-4 * mean:.1g} ms left out" if len(shown) < len(ms) else ""
     axes.hist(shown, edges.tolist(), color="tab:blue", alpha=0.6, label=f"{len(ms)} gaps{left_out}")
+    # The exponential distribution's share of each bin.
     expected = len(ms) * -np.diff(np.exp(-edges / mean))
     axes.stairs(expected, edges, color="tab:red", linewidth=1.5, label=f"exponential of the same mean, {mean:.3g} ms")
     axes.set(xscale="log", xlabel="gap, ms", ylabel="gaps", xlim=(edges[0], edges[-1]))

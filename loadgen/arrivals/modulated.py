@@ -32,6 +32,7 @@ class MMPP(Arrivals):
         """Draw the states first, then arrivals by inversion of the rate that results."""
         states, arrivals = rng.spawn(2)
         durations = np.array(self.durations)
+        # A stream each, so that the states do not depend on the number of arrivals.
         first = states.choice(len(durations), p=durations / durations.sum())
         durations, levels = np.roll(durations, -first), np.roll(np.array(self.rates), -first)
 

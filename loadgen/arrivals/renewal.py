@@ -20,6 +20,7 @@ class Constant(Arrivals):
     def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
         """Return the evenly spaced due times; nothing is drawn."""
         check_count(seconds * self.rate)
+        # Rounded, because 1.1 * 10 is a little more than 11 in floating point.
         return np.arange(max(1, np.ceil(round(seconds * self.rate, 6)))) / self.rate
 
 

@@ -97,6 +97,6 @@ def accumulate(
         totals = total + np.cumsum(draw_gaps(CHUNK))
         chunks.append(transform(totals))
         total, now, count = totals[-1], chunks[-1][-1], count + len(totals)
-        check_count(count - CHUNK)
+        check_count(count - CHUNK)  # the last chunk may lie beyond the end
     chunks[-1] = chunks[-1][chunks[-1] < seconds]
     return np.concatenate(chunks)

@@ -23,6 +23,7 @@ def read(cls: type[Process], text: str) -> Process:
     also = getattr(cls, "also", {})
     words = [word.strip() for word in text.split(",") if word.strip()]
     values = {}
+    # A word without `=` has the key of its position.
     for word, position in zip_longest(words, list(fields)[: len(words)], fillvalue=""):
         name, equals, value = (part.strip() for part in word.partition("="))
         if not equals:

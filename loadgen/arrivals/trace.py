@@ -45,6 +45,7 @@ class Trace(Arrivals):
         recording = traces.read(Path(self.file), self.kind, self.column, self.unit)
         end = self.skip + seconds / self.scale
         if recording.kind == "counts":
+            # Minutes after the end of the run are not expanded.
             values = recording.values[: int(min(len(recording.values), end / 60 + 1))]
             check_count(values.sum())
             minutes = np.repeat(np.arange(len(values)), values.astype(int))

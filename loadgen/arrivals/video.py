@@ -34,6 +34,7 @@ class Video(Arrivals):
     def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
         """Draw every camera's frames and sort them together."""
         check_count(self.cameras * (seconds * self.fps + 1))
+        # Phase and jitter only delay frames, so none after these can fall into the run.
         frames, cameras = np.arange(int(seconds * self.fps) + 1) / self.fps, []
         for i, stream in enumerate(rng.spawn(self.cameras)):
             phase = {"random": stream.random(), "staggered": i / self.cameras, "synchronised": 0.0}[self.phase]

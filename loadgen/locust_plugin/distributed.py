@@ -124,6 +124,7 @@ class Master:
         self._waiting_for = set(self._workers)
         self._seen = np.zeros(0 if settings.dues is None else len(settings.dues), bool)
         epoch = time.time() + LEAD
+        # A start in the future, the same for all: workers that receive the message later start no later.
         for index, worker in enumerate(self._workers):
             share = Share(index, len(self._workers), epoch, recorder.directory.name)
             self._runner.send_message("share", asdict(share), worker)
@@ -190,6 +191,7 @@ class Master:
         """Record arrivals that no worker reported as unfinished; `dead` are the indices of workers that died."""
         if (settings := recorder.settings).dues is None:
             return
+        # Worker i of n offers the arrivals i, i + n, i + 2n, ...
         missing = np.flatnonzero(~self._seen)
         lost = np.isin(missing % max(1, len(self._workers)), dead)
         plan = settings.plan()

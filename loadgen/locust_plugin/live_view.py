@@ -61,8 +61,10 @@ class LiveRun:
         """Count a finished sample; its instants are in ns from the start of the run."""
         status, due, fired = sample.status, sample.due, sample.fired
         self.counts[status] += 1
+        # An unfinished request has no instant at which it finished.
         if status == UNFINISHED or self._final:
             return
+        # The last instant that the request reached.
         finished = sample.done or sample.sent or sample.prepared or sample.began or fired or due
         recent = self._recent.get(finished // SECOND)
         if recent is None:
@@ -123,6 +125,7 @@ class LiveRun:
 
     @staticmethod
     def _table(seconds: dict[int, array]) -> np.ndarray:
+        # A copy of the values: samples may arrive while the web page asks for the row.
         raw = b"".join(numbers.tobytes() for numbers in list(seconds.values()))
         return np.frombuffer(raw, np.int64).reshape(-1, 1 + len(STAGES))
 

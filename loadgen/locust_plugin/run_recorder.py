@@ -53,6 +53,7 @@ class RunRecorder:
         self.journal = journal.Journal(self.directory / "samples.journal")
         self._description = settings.describe()
         start = time.monotonic_ns() + round(lead * 1e9)
+        # run.json is there from the start, so that a run that crashes can be read with its journal.
         atomic_write.write_json(self.directory / "run.json", self._description)
         self._live = LiveRun.begin(str(settings.arm), settings.dues, settings.seconds, start)
         log.info("%s  %s  schedule %s", settings.arm, settings.process, self._description["schedule"])
@@ -76,6 +77,7 @@ class RunRecorder:
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
         result = summarise(records, self.settings.seconds, reasons)
+        # Only the schedule knows how many arrivals were due, also if none of them was sent.
         due = None if self.settings.schedule is None else len(self.settings.schedule)
         verdict = judge(result, replace(facts, due=due), self.settings.percentile)
         log.info("books: %s", format_counts(result["books"]))

@@ -56,6 +56,7 @@ def read_timestamps(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
     Without a unit numbers are seconds, or times since 1970 in the unit that their size implies. Raises LineFault.
     """
     cells = limit(cells)
+    # The first cell decides for all: date-times or numbers, and whether they count from 1970.
     line, text = next(cells, (0, ""))
     if not line:
         return np.array([]), ""
@@ -202,6 +203,7 @@ def read_number(line: int, text: str) -> float:
             raise LineFault(line, f"{quote(text)} is not a finite number")
         raise LineFault(line, explain(text, "a number"))
     value = float(text)
+    # 1e999 looks like a number.
     if value == math.inf:
         raise LineFault(line, f"{quote(text)} is not a finite number: too large")
     if value < 0:

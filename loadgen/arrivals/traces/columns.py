@@ -94,6 +94,7 @@ def interpret(name: str) -> tuple[str, str, str]:
     stem, last = split_unit(words)
     kind = KIND_OF.get(stem, "")
     kind = kind if last and kind != "counts" else ""
+    # A unit within the name, as in "ms since start", may be the column's.
     inner = [word for word in words[:-1] if len(word) > 1 and (word in FOREIGN or UNIT_OF.get(word, "s") != "s")]
     doubts = [*inner, *([last] if last in FOREIGN else [])]
     return kind, UNIT_OF.get(last, ""), doubts[0] if doubts else ""
