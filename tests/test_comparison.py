@@ -44,7 +44,8 @@ def block(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(60
     made = Block(
         **{"workload": "image", "arm": f"image {placement} async:1", "placement": placement, "mode": "async:1"},
         **{"round": round, "seed": round, "arrivals": "poisson:rate=7.5", "schedule": "", "seconds": 10.0},
-        **{"client_cpu": n * cpu[0], "server_cpu": server_cpu, "facts": {"complete": True}, "steps": {}},
+        **{"client_cpu": n * cpu[0], "server_cpu": server_cpu, "steps": {}},
+        **{"facts": {"complete": True, "closed": False}},
         **{
             "summary": {"books": {"scheduled": n, COMPLETED: n}, "achieved": n / 10},
             "valid": True,
