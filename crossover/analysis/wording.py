@@ -24,15 +24,15 @@ def write_sentence(
     `workload` and `arrivals` (a specification such as `poisson:rate=20`) name what was offered; `left_out` holds a
     mapping with the rules broken (`rules`) for each round that the comparison excludes.
     """
-    found = {each.metric: each for each in comparisons}
-    headline = found.get(HEADLINE)
+    by_metric = {each.metric: each for each in comparisons}
+    headline = by_metric.get(HEADLINE)
     about = f"For {SUBJECTS.get(workload, workload) or 'these requests'}{describe_load(arrivals)} on this machine"
     if headline is None:
         return f"{about}, undecided: nothing {'valid ' * bool(left_out)}was measured{describe_excluded(left_out, 0)}."
     second, first = reversed(headline.names)
     return (
         f"{about}, {name_winner(headline)}: {HEADLINE} {second}/{first} is {describe_ratio(headline)}"
-        f"{list_costs(found)}{list_exceptions(found)}{describe_excluded(left_out, headline.rounds)}."
+        f"{list_costs(by_metric)}{list_exceptions(by_metric)}{describe_excluded(left_out, headline.rounds)}."
     )
 
 
@@ -55,23 +55,23 @@ def describe_ratio(comparison: Comparison) -> str:
     return ratio
 
 
-def list_costs(found: Mapping[str, Comparison]) -> str:
+def list_costs(by_metric: Mapping[str, Comparison]) -> str:
     """Return what the better arm costs as multiples of the other's costs; the second arm's where neither is better."""
-    headline = found[HEADLINE]
+    headline = by_metric[HEADLINE]
     first_is_better = headline.kind == "client"
     # Only costs that differ beyond doubt are named.
     factors = [
         f"{1 / each.ratio if first_is_better else each.ratio:.2g} times the {name}"
         for name in COSTS
-        if (each := found.get(name)) and each.kind in ("client", "server") and each.ratio
+        if (each := by_metric.get(name)) and each.kind in ("client", "server") and each.ratio
     ]
     return f"; {name_arm(headline, headline.names[not first_is_better])} takes {join(factors)}" if factors else ""
 
 
-def list_exceptions(found: Mapping[str, Comparison]) -> str:
+def list_exceptions(by_metric: Mapping[str, Comparison]) -> str:
     """Return the metrics of the service by which another arm is better than by the headline, with their ratios."""
-    headline = found[HEADLINE]
-    contrary = [found[name] for name in SERVICE if name in found]
+    headline = by_metric[HEADLINE]
+    contrary = [by_metric[name] for name in SERVICE if name in by_metric]
     contrary = [each for each in contrary if each.kind in {"client", "server"} - {headline.kind}]
     return "".join(
         f"; but {name_arm(each, each.better)} is better by {each.metric}, {describe_ratio(each)}" for each in contrary

@@ -61,7 +61,7 @@ class Worker:
         self.journal: Journal | None = None
         """The journal of the present run, kept until the master has everything that is in it."""
         runner.register_message("share", self._receive_share)
-        runner.register_message("kept", self._remove_journal)
+        runner.register_message("received", self._remove_journal)
 
     def _receive_share(self, environment, msg, **_) -> None:
         self._share = Share(**msg.data)
@@ -88,7 +88,7 @@ class Worker:
         """Send the remaining samples and this process's facts: the share is done."""
         self._shipping.kill()
         self._ship()
-        self._runner.send_message("over", asdict(facts))
+        self._runner.send_message("share_done", asdict(facts))
 
     def _ship_forever(self) -> None:
         while True:
@@ -115,7 +115,7 @@ class Master:
         self._waiting_for: set[str] = set()
         self._facts: list[Facts] = []
         runner.register_message("samples", self._gather)
-        runner.register_message("over", self._receive_end)
+        runner.register_message("share_done", self._receive_end)
 
     def start(self, recorder: RunRecorder) -> None:
         """Send every connected worker its share of the recorder's run."""
@@ -184,7 +184,7 @@ class Master:
         )
         verdict = recorder.close(facts)
         for worker in self.alive:
-            self._runner.send_message("kept", None, worker)
+            self._runner.send_message("received", None, worker)
         return verdict
 
     def _record_missing(self, recorder: RunRecorder, dead: list[int]) -> None:

@@ -139,11 +139,11 @@ def read_nanoseconds(line: int, text: str) -> tuple[int, bool]:
 
     Raises LineFault for a text that is no date-time.
     """
-    found = DATE_TIME.fullmatch(text.strip())
+    match = DATE_TIME.fullmatch(text.strip())
     try:
-        if not found:
+        if not match:
             raise ValueError
-        day, hours, minutes, seconds, fraction, zone, sign, ahead, beyond = found.groups()
+        day, hours, minutes, seconds, fraction, zone, sign, ahead, beyond = match.groups()
         whole = count_days(day) * 86_400 + seconds_of_day(int(hours), int(minutes), int(seconds))
         if sign:
             whole -= int(sign + "1") * seconds_of_day(int(ahead), int(beyond), 0)

@@ -202,8 +202,8 @@ def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, st
     before: dict[int, int] = {}
     for line, row in table.rows():
         for i in beside:
-            found, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
-            minute = int(found[1]) if found else None
+            match, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
+            minute = int(match[1]) if match else None
             follows = minute is not None and minute == before.get(i, minute - 1) + 1
             if minute is None or not follows or COARSE_OR_FINE & set(split_words(name)):
                 says = f"counts are taken as consecutive minutes, but column {quote(name)} says which ({quote(row[i])}"

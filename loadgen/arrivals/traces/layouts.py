@@ -49,9 +49,9 @@ def recognise(table: Table) -> str:
     """
     for name, layout in LAYOUTS.items():
         try:
-            found = find_columns(layout, table)
+            indices = find_columns(layout, table)
             if layout.read is read_counts:
-                find_minutes(table, found)
+                find_minutes(table, indices)
         except Fault:
             continue
         return name

@@ -113,10 +113,10 @@ def find_separator(head: list[str]) -> str:
     If none does, return the first that splits the first row: the second row is then rejected with its line.
     """
     widths = {each: [len(row) for _, row in islice(parse_head(head, each), 2)] for each in SEPARATORS}
-    for each, found in widths.items():
-        if found[:1] != [1] and len(set(found)) == 1:
+    for each, counts in widths.items():
+        if counts[:1] != [1] and len(set(counts)) == 1:
             return each
-    return next((each for each, found in widths.items() if found and found[0] > 1), ",")
+    return next((each for each, counts in widths.items() if counts and counts[0] > 1), ",")
 
 
 def parse_head(head: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
