@@ -123,7 +123,7 @@ def test_a_machines_own_dotted_name_is_its_own():
 import socket
 from loadgen.locust_plugin import web_access as access
 socket.gethostname = lambda: "First.lab.example"
-print([access.local(f"{name}.lab.example:8089") for name in ("first", "FIRST", "second")])
+print([access.is_local_name(f"{name}.lab.example:8089") for name in ("first", "FIRST", "second")])
 """
     assert python(program).stdout == "[True, True, False]\n"  # elsewhere, for Locust patches what imports it
 
