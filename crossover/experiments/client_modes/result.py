@@ -39,10 +39,10 @@ def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q
     low = high = float("nan")
     if rounds >= bootstrap.minimum_rounds(CONFIDENCE):
         other = (
-            bootstrap.PooledSamplesedSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
+            bootstrap.PooledSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
         )
         low, high = bootstrap.ratio_interval(
-            other, bootstrap.PooledSamplesedSamples(second).percentile(q), rounds, CONFIDENCE, seed=1
+            other, bootstrap.PooledSamples(second).percentile(q), rounds, CONFIDENCE, seed=1
         )
     return {"value": value, "low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
 
