@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+def replace_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield the path of an empty file beside `path`, which replaces `path` when the block ends.
 
     The temporary file bears the number of this process, so that two processes may write the same file. It gets the
@@ -29,7 +29,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 def write(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a file by this text, in UTF-8. Raises OSError where the disk is full; the old file is kept then."""
-    with replacing(path, mode) as unfinished:
+    with replace_file(path, mode) as unfinished:
         unfinished.write_text(text, "utf-8")
 
 

@@ -30,7 +30,7 @@ def write(path, content):
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write.replacing(path) as unfinished:
+    with atomic_write.replace_file(path) as unfinished:
         unfinished.write_bytes(content)
     return True
 

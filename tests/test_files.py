@@ -40,14 +40,14 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, full_disk)
 
 
 def test_a_file_for_its_owner_alone_is_so_before_anything_is_in_it(tmp_path):
-    with atomic_write.replacing(tmp_path / "server.json", 0o600) as unfinished:
+    with atomic_write.replace_file(tmp_path / "server.json", 0o600) as unfinished:
         assert unfinished.stat().st_mode & 0o777 == 0o600
         assert unfinished.stat().st_size == 0
     assert (tmp_path / "server.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_two_processes_that_write_one_file_do_not_share_its_unfinished_form(tmp_path):
-    with atomic_write.replacing(tmp_path / "model.onnx") as ours:
+    with atomic_write.replace_file(tmp_path / "model.onnx") as ours:
         script = f"from common import atomic_write; from pathlib import Path; p = Path({str(tmp_path)!r}, 'model.onnx')"
         subprocess.run([sys.executable, "-c", f"{script}; atomic_write.write(p, 'theirs')"], cwd=ROOT, check=True)
         ours.write_text("ours")

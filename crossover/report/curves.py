@@ -149,7 +149,7 @@ def sweep(entry: dict, path: Path) -> None:
         axes = figure.subplots()
         draw_crossover(axes, entry, "white")
         axes.set_title(f"{entry['workload']}: {entry['regime']}", fontsize=9)
-        with atomic_write.replacing(path) as unfinished:
+        with atomic_write.replace_file(path) as unfinished:
             figure.savefig(unfinished, format="png")
 
 
@@ -203,7 +203,7 @@ def study(result: dict, path: Path) -> None:
             marks += axes.plot([], [], mark, color="#777777", markerfacecolor=face, label=label)
         figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), frameon=False, columnspacing=1.2)
         figure.supxlabel("every condition at the same mean rate; lines: 95 % intervals, over rounds", fontsize=9)
-        with atomic_write.replacing(path) as unfinished:
+        with atomic_write.replace_file(path) as unfinished:
             figure.savefig(unfinished, dpi=130, format="png")
 
 

@@ -66,7 +66,7 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | Non
     order = np.argsort(records["index"], kind="stable")
     target, schema = path.with_suffix(".parquet"), make_schema(description or {})
     with (
-        atomic_write.replacing(target) as unfinished,
+        atomic_write.replace_file(target) as unfinished,
         pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
     ):
         for start in range(0, len(records), ROWS):
