@@ -1,0 +1,178 @@
+"""The loaded comparison: rounds of short trials, in which each arrival has a twin in the other arm.
+
+Both trials of a round have the same due times and payloads, so that arrivals are compared one by one. Nearly all of what
+is left is the machine's speed, which differs between two trials some seconds apart: a longer trial does not help, a
+further round does. And the speed shows: in the CPU seconds that the network's process spends on an inference, which is
+the same work in both arms. The regression of a round's mean log ratio on the log ratio of these CPU seconds, read off
+at 0, where both trials had the same speed, is the adjusted estimate (analysis of covariance: Cochran 1957, Biometrics
+13:261). On a real server it was worth 2.5 times the measuring time.
+
+Read off at 0, and not at the covariate's mean: centring would leave the estimate as the speeds made it and take their
+noise out of the interval only, which then holds the truth in 55 to 75 of 100 comparisons and finds a winner in four of
+ten comparisons of an arm with itself (docs/statistics.md).
+
+A covariate must be one that the placement cannot move. CPU seconds are, wall-clock compute is not: decoding on the same
+core stretches it, and it turned 1.113 into 1.033. Whether the CPU seconds moved is tested in every comparison, and if
+they did the plain estimate is reported.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from crossover.analysis.estimate import Estimate
+from crossover.analysis.unloaded_pairs import CORRELATION
+
+LEAST_ROUNDS = 6
+"""For any interval; the comparison's design asks for 20 or more."""
+LEAST_ADJUSTED = 10
+"""Rounds from which the regression is made: with fewer its slope costs more than it takes away."""
+WIDENING = 1.05
+MOVED = 0.999
+"""Confidence beyond which the covariate differs between the arms. So high because the plain estimate, to which the
+comparison then turns, is off in just those comparisons in which the speeds differ by chance."""
+UNANSWERED = 0.01
+"""Share of an arm's arrivals: above it, the arm does not carry the load, whatever the latency of the rest."""
+BUSY = 0.1
+"""Others' share of the server's cores: above it, CPU seconds do not show what slows the network."""
+ARMS = ("baseline", "candidate")
+
+
+@dataclass(frozen=True)
+class LoadedRound:
+    """One round: both arms under the same schedule, one trial each."""
+
+    baseline_ms: np.ndarray
+    """(arrivals,) ms from the due time to the answer, in the order of the schedule; nan without a good answer."""
+    candidate_ms: np.ndarray
+    instant: float
+    """Seconds at which the round began, on a clock that goes on between runs: rounds near each other are alike."""
+    baseline_cpu: float | None = None
+    """CPU seconds of the network's own process per inference during the trial; None where they cannot be had."""
+    candidate_cpu: float | None = None
+    others: float | None = None
+    """Share of the server's cores that other programs used during the round, 0 to 1; the larger of both trials."""
+
+
+@dataclass(frozen=True)
+class LoadedPairs:
+    """What the rounds say. `ratio` is the headline: adjusted if `adjusted`, else equal to `plain`."""
+
+    ratio: Estimate
+    """The logarithm of candidate / baseline."""
+    plain: Estimate
+    adjusted: bool
+    why_plain: str
+    """One line that says why there is no adjustment; empty with one."""
+    covariate: Estimate | None
+    """The logarithm of the CPU seconds' ratio, expected to be 0."""
+    correlation: float | None
+    """Between the rounds' log ratios and the covariate: how much of the noise is the machine's speed."""
+    rounds: int
+    left_out: int
+    """Rounds in which an arrival of either arm had no good answer."""
+    unanswered: tuple[float, float]
+    """Share of arrivals without a good answer, of each arm, over all rounds."""
+    others: float | None
+    """Mean over rounds; None where it was not recorded."""
+
+    @property
+    def overloaded(self) -> tuple[str, ...]:
+        """The arms that do not carry this load: 'baseline', 'candidate'. With one, `ratio` is a survivor's figure."""
+        return tuple(arm for arm, share in zip(ARMS, self.unanswered, strict=True) if share > UNANSWERED)
+
+    @property
+    def quiet(self) -> bool:
+        """False if other programs used so much of the server's cores that the intervals say too little."""
+        return self.others is None or self.others <= BUSY
+
+    def as_dict(self) -> dict:
+        estimates = {name: getattr(self, name) for name in ("ratio", "plain", "covariate")}
+        found = {name: each and each.as_dict() for name, each in estimates.items()}
+        return {**asdict(self), **found, "overloaded": self.overloaded, "quiet": self.quiet}
+
+
+def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATION) -> LoadedPairs:
+    """Compare two arms by rounds, in any order; `correlation` is that of the machine's speed, in seconds.
+
+    A round in which an arrival is unanswered is left out: the answered ones would be a survivor's. With fewer than
+    LEAST_ROUNDS others the estimates have an infinite error.
+    Raises ValueError where the arms of a round differ in arrivals, a round has none, or there are no rounds.
+    """
+    for each in rounds:
+        if len(each.baseline_ms) != len(each.candidate_ms) or not len(each.baseline_ms):
+            raise ValueError(f"a round needs arrivals and their twins: {len(each.baseline_ms), len(each.candidate_ms)}")
+    if not rounds:
+        raise ValueError("there are no rounds to compare")
+    arms = [[each.baseline_ms for each in rounds], [each.candidate_ms for each in rounds]]
+    unanswered = tuple(float(np.isnan(np.concatenate(arm)).mean()) for arm in arms)
+    whole = [each for each in rounds if not (np.isnan(each.baseline_ms).any() or np.isnan(each.candidate_ms).any())]
+    whole.sort(key=lambda each: each.instant)
+    others = [each.others for each in whole if each.others is not None]
+    found = {"rounds": len(whole), "left_out": len(rounds) - len(whole), "unanswered": unanswered}
+    found["others"] = float(np.mean(others)) if others else None
+    if not whole:
+        nothing = Estimate(0.0, np.inf, 1)
+        return LoadedPairs(nothing, nothing, False, "no round was answered", None, None, **found)
+    ratios = np.array([np.log(each.candidate_ms / each.baseline_ms).mean() for each in whole])
+    instants = np.array([each.instant for each in whole])
+    plain = jackknife(np.mean, ratios, instants, correlation=correlation)
+    cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
+    if not all(first and second for first, second in cpu):
+        why = "the network's CPU seconds are not known"
+        return LoadedPairs(plain, plain, False, why, None, None, **found)
+    speeds = np.array([np.log(second / first) for first, second in cpu])
+    moved, related = jackknife(np.mean, speeds, instants, correlation=correlation), correlate(ratios, speeds)
+    if len(whole) < LEAST_ADJUSTED or related is None:
+        why = f"{len(whole)} rounds are too few" if related is not None else "the network's CPU seconds do not vary"
+    elif abs(moved.value) > moved.half_width(MOVED):
+        why = "the placement moved the network's CPU seconds"
+    else:
+        adjusted = jackknife(intercept, ratios, instants, speeds, correlation)
+        return LoadedPairs(adjusted, plain, True, "", moved, related, **found)
+    return LoadedPairs(plain, plain, False, why, moved, related, **found)
+
+
+def jackknife(
+    statistic: Callable,
+    values: np.ndarray,
+    instants: np.ndarray,
+    covariate: np.ndarray | None = None,
+    correlation: float = CORRELATION,
+) -> Estimate:
+    """A statistic of rounds with the jackknife's standard error (Tukey 1958), for rounds that follow each other quickly.
+
+    `statistic` takes the values (rounds,) and, if there is one, the covariate. Pseudo-values of neighbouring rounds
+    are related as far as the cores' speeds wander slowly and apart: the share of their variance that does so is
+    estimated from neighbours, and charged for all pairs of rounds with exp(-distance / correlation), by `instants` in
+    seconds. Student's t has a degree for every round but one, and another one less with a covariate.
+    """
+    n, data = len(values), (values,) if covariate is None else (values, covariate)
+    estimate = float(statistic(*data))
+    if n < LEAST_ROUNDS:
+        return Estimate(estimate, np.inf, max(1, n - 1))
+    rest = ~np.eye(n, dtype=bool)
+    without = np.array([statistic(*(each[row] for each in data)) for row in rest])
+    off = (n - 1) * (without.mean() - without)
+    variance = (off**2).sum() / (n - 1)
+    alike = np.exp(-np.abs(np.subtract.outer(instants, instants)) / correlation)
+    neighbours = np.diagonal(alike, 1)
+    together = (off[1:] * off[:-1]).sum() / (n - 1) + variance / n
+    expected = variance * neighbours.sum() / (n - 1)
+    slow = float(np.clip(together / expected, 0, 1)) if expected > 0 else 0.0
+    inflation = 1 + slow * (alike.sum() - n) / n
+    return Estimate(estimate, float(WIDENING * np.sqrt(variance * inflation / n)), n - len(data))
+
+
+def intercept(values: np.ndarray, covariate: np.ndarray) -> float:
+    """Where the least-squares line through (covariate, value) of each round passes covariate 0."""
+    apart = covariate - covariate.mean()
+    return float(values.mean() - apart @ values / max(apart @ apart, np.finfo(float).tiny) * covariate.mean())
+
+
+def correlate(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Pearson's correlation; None where one of them does not vary."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])

@@ -1,0 +1,93 @@
+"""The difference without the step that both placements share.
+
+The network takes most of the time and does the same work in both arms. What it takes varies with the machine, and drowns
+a difference of some milliseconds in what the client and the server do around it. Without it the difference is often
+decided at once. It does not stand for the whole: where the server decodes on the network's cores, it slows the network,
+too, which is an effect of the placement. `shared` shows that part, and the whole stands beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from crossover.analysis.estimate import Estimate
+from crossover.analysis.loaded_pairs import jackknife
+from crossover.analysis.unloaded_pairs import CORRELATION
+
+
+@dataclass(frozen=True)
+class StageRound:
+    """One round, or one pair of requests: what each arm's requests took, and the shared step's part of it."""
+
+    baseline_ms: np.ndarray
+    """(requests,) ms of the whole; or of shape (1,), their mean."""
+    candidate_ms: np.ndarray
+    baseline_shared_ms: np.ndarray
+    """(requests,) ms in the shared step, as the server tells: its queue and its compute; or of shape (1,), the mean."""
+    candidate_shared_ms: np.ndarray
+    instant: float
+    """Seconds, on any clock."""
+
+
+@dataclass(frozen=True)
+class WithoutSharedStep:
+    """Both arms without the shared step."""
+
+    milliseconds: Estimate
+    """candidate - baseline, of the means over rounds."""
+    ratio: Estimate | None
+    """The logarithm of candidate / baseline; None where an arm has nothing left, as its clocks disagree."""
+    baseline_ms: float
+    candidate_ms: float
+    """Means over rounds of what is left of each arm."""
+    shared: Estimate
+    """The logarithm of the shared step's ratio: above 0, it is slower in the candidate's arm."""
+    rounds: int
+
+    def as_dict(self) -> dict:
+        estimates = {name: getattr(self, name) for name in ("milliseconds", "ratio", "shared")}
+        return {**asdict(self), **{name: each and each.as_dict() for name, each in estimates.items()}}
+
+
+def compare_without_shared_step(
+    rounds: Sequence[StageRound], correlation: float = CORRELATION
+) -> WithoutSharedStep:
+    """Compare what is left of two arms: round by round the mean of the whole less the mean of the shared step.
+
+    The ratio is of means over rounds, its interval the jackknife's; with fewer rounds than loaded_pairs.LEAST_ROUNDS
+    the errors are infinite. Requests without a good answer (nan) are the caller's to leave out, with their round.
+    Raises ValueError for no rounds, a nan, or a shared step that took no time.
+    """
+    if not rounds:
+        raise ValueError("there are no rounds to compare")
+    rounds = sorted(rounds, key=lambda each: each.instant)
+    names = ("baseline_ms", "candidate_ms", "baseline_shared_ms", "candidate_shared_ms")
+    first, second, shared_first, shared_second = (
+        np.array([np.mean(getattr(each, name)) for each in rounds]) for name in names
+    )
+    if not np.isfinite([first, second, shared_first, shared_second]).all():
+        raise ValueError("a request without an answer has no stages: leave its round out")
+    if min(shared_first.min(), shared_second.min()) <= 0:
+        raise ValueError("the shared step took no time in some round")
+    left_first, left_second = first - shared_first, second - shared_second
+    instants = np.array([each.instant for each in rounds])
+
+    def compare(statistic, *values) -> Estimate:
+        return jackknife(statistic, values[0], instants, *values[1:], correlation=correlation)
+
+    positive = left_first.mean() > 0 and left_second.mean() > 0
+    return WithoutSharedStep(
+        milliseconds=compare(np.mean, left_second - left_first),
+        ratio=compare(log_ratio_of_means, left_second, left_first) if positive else None,
+        baseline_ms=float(left_first.mean()),
+        candidate_ms=float(left_second.mean()),
+        shared=compare(np.mean, np.log(shared_second / shared_first)),
+        rounds=len(rounds),
+    )
+
+
+def log_ratio_of_means(candidate: np.ndarray, baseline: np.ndarray) -> float:
+    """nan where a mean is not above 0."""
+    means = candidate.mean(), baseline.mean()
+    return float(np.log(means[0] / means[1])) if min(means) > 0 else float("nan")
