@@ -1,4 +1,4 @@
-"""An estimated effect with its standard error: what every design of a comparison comes to, and every rule starts from."""
+"""An estimated effect with its standard error: what a design of a comparison comes to, and a rule starts from."""
 
 from dataclasses import asdict, dataclass
 from math import exp, inf, isfinite

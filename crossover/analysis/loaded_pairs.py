@@ -1,11 +1,11 @@
 """The loaded comparison: rounds of short trials, in which each arrival has a twin in the other arm.
 
-Both trials of a round have the same due times and payloads, so that arrivals are compared one by one. Nearly all of what
-is left is the machine's speed, which differs between two trials some seconds apart: a longer trial does not help, a
-further round does. And the speed shows: in the CPU seconds that the network's process spends on an inference, which is
-the same work in both arms. The regression of a round's mean log ratio on the log ratio of these CPU seconds, read off
-at 0, where both trials had the same speed, is the adjusted estimate (analysis of covariance: Cochran 1957, Biometrics
-13:261). On a real server it was worth 2.5 times the measuring time.
+Both trials of a round have the same due times and payloads, so that arrivals are compared one by one. Nearly all of
+what is left is the machine's speed, which differs between two trials some seconds apart: a longer trial does not help,
+a further round does. And the speed shows: in the CPU seconds that the network's process spends on an inference, which
+is the same work in both arms. The regression of a round's mean log ratio on the log ratio of these CPU seconds, read
+off at 0, where both trials had the same speed, is the adjusted estimate (analysis of covariance: Cochran 1957,
+Biometrics 13:261). On a real server it was worth 2.5 times the measuring time.
 
 Read off at 0, and not at the covariate's mean: centring would leave the estimate as the speeds made it and take their
 noise out of the interval only, which then holds the truth in 55 to 75 of 100 comparisons and finds a winner in four of
@@ -141,7 +141,7 @@ def jackknife(
     covariate: np.ndarray | None = None,
     correlation: float = CORRELATION,
 ) -> Estimate:
-    """A statistic of rounds with the jackknife's standard error (Tukey 1958), for rounds that follow each other quickly.
+    """A statistic of rounds that follow each other quickly, with the jackknife's standard error (Tukey 1958).
 
     `statistic` takes the values (rounds,) and, if there is one, the covariate. Pseudo-values of neighbouring rounds
     are related as far as the cores' speeds wander slowly and apart: the share of their variance that does so is

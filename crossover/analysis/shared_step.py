@@ -1,9 +1,9 @@
 """The difference without the step that both placements share.
 
-The network takes most of the time and does the same work in both arms. What it takes varies with the machine, and drowns
-a difference of some milliseconds in what the client and the server do around it. Without it the difference is often
-decided at once. It does not stand for the whole: where the server decodes on the network's cores, it slows the network,
-too, which is an effect of the placement. `shared` shows that part, and the whole stands beside it.
+The network takes most of the time and does the same work in both arms. What it takes varies with the machine, and
+drowns a difference of some milliseconds in what the client and the server do around it. Without it the difference is
+often decided at once. It does not stand for the whole: where the server decodes on the network's cores, it slows the
+network, too, which is an effect of the placement. `shared` shows that part, and the whole stands beside it.
 """
 
 from collections.abc import Sequence
@@ -50,9 +50,7 @@ class WithoutSharedStep:
         return {**asdict(self), **{name: each and each.as_dict() for name, each in estimates.items()}}
 
 
-def compare_without_shared_step(
-    rounds: Sequence[StageRound], correlation: float = CORRELATION
-) -> WithoutSharedStep:
+def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float = CORRELATION) -> WithoutSharedStep:
     """Compare what is left of two arms: round by round the mean of the whole less the mean of the shared step.
 
     The ratio is of means over rounds, its interval the jackknife's; with fewer rounds than loaded_pairs.LEAST_ROUNDS

@@ -26,7 +26,7 @@ of log speed 0.34 to 0.4 after 5 s."""
 BATCH = 4.0
 """Seconds of a time batch: below the correlation, so that enough of them fit into half a minute."""
 LEAST_BATCHES, LEAST_PAIRS = 5, 10
-WIDENING = 1.05
+WIDENING = 1.1
 """For the slow noise's variance being estimated from few independent stretches, beyond what Student's t charges."""
 
 
@@ -67,7 +67,8 @@ def compare_unloaded(
     """
     first, second, when = (np.asarray(each, float) for each in (baseline_ms, candidate_ms, instants))
     if not (first.ndim == 1 and first.shape == second.shape == when.shape):
-        raise ValueError(f"pairs need as many baseline, candidate and instants: {first.shape, second.shape, when.shape}")
+        shapes = first.shape, second.shape, when.shape
+        raise ValueError(f"pairs need as many baseline and candidate times and instants, not {shapes}")
     answered = np.isfinite(first) & np.isfinite(second)
     order = np.argsort(when[answered], kind="stable")
     first, second, when = (each[answered][order] for each in (first, second, when))
@@ -85,8 +86,8 @@ def compare_unloaded(
 def mean_over_time(values: np.ndarray, seconds: float, correlation: float = CORRELATION) -> tuple[Estimate, int]:
     """The mean of values that were taken one after the other within `seconds`, and the number of batches used.
 
-    With n values in k batches of m, a fresh noise of variance f and a slow one of variance s with the correlation matrix
-    R of batch means, the scatter within batches is expected to be f + s (1 - R_11), that of the batch means
+    With n values in k batches of m, a fresh noise of variance f and a slow one of variance s with the correlation
+    matrix R of batch means, the scatter within batches is expected to be f + s (1 - R_11), that of the batch means
     f / m + s (tr R - 1'R1 / k) / (k - 1). Both equations are solved for f and s >= 0; the mean's variance is
     f / n + s 1'R1 / k^2, and never taken to be smaller than the batch means' own. Student's t has k - 1 degrees.
     """

@@ -1,0 +1,99 @@
+"""What a request costs at each placement, in money, from CPU seconds and bytes at stated prices."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite
+
+import numpy as np
+
+from crossover.analysis.estimate import Estimate
+from crossover.analysis.loaded_pairs import jackknife
+
+NAMES = ("cpu", "client", "server", "gb")
+
+
+@dataclass(frozen=True)
+class Prices:
+    """In one currency. The defaults are about what rented cores and outgoing traffic cost in 2024, in US dollars."""
+
+    client: float = 0.04
+    """Of a core of the client's for an hour: 0 where clients are other people's devices."""
+    server: float = 0.04
+    """Of a core of the server's for an hour."""
+    gb: float = 0.05
+    """Of 10^9 bytes between client and server, both ways."""
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def parse_prices(text: str) -> Prices:
+    """`cpu=0.04,gb=0.09`: cpu is both sides' core hour, client= and server= are one side's; others stay as they are.
+
+    Raises ValueError, in one line, for an unknown name, one that comes twice, or what is no number of 0 or more.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in NAMES:
+            raise ValueError(f"unknown price {name!r}; there are {', '.join(NAMES)}, e.g. cpu=0.04,gb=0.09")
+        if name in found:
+            raise ValueError(f"the price {name} is given twice")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ValueError(f"the price {name}={value} is no number; e.g. cpu=0.04,gb=0.09") from None
+        if not (isfinite(found[name]) and found[name] >= 0):
+            raise ValueError(f"the price {name}={value} is no number of 0 or more")
+    both = {side: found["cpu"] for side in ("client", "server") if "cpu" in found}
+    return Prices(**{**both, **{name: value for name, value in found.items() if name != "cpu"}})
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one arm spent in one round."""
+
+    client_cpu: float
+    """CPU seconds of the client's process per request."""
+    server_cpu: float | None
+    """CPU seconds of the server's processes per request; None where they cannot be counted."""
+    byte_count: float
+    """Bytes of the bodies of request and answer, per request."""
+
+    def cost(self, prices: Prices) -> float:
+        """Per million requests. CPU seconds that are not known cost nothing, in either arm."""
+        cpu = self.client_cpu * prices.client + (self.server_cpu or 0.0) * prices.server
+        return 1e6 * (cpu / 3600 + self.byte_count * prices.gb / 1e9)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What both arms cost per million requests, and how sure their ratio is."""
+
+    baseline: float
+    candidate: float
+    ratio: Estimate | None
+    """The logarithm of candidate / baseline; None where one of them costs nothing."""
+    prices: Prices
+    server_known: bool
+    """False: the server's CPU seconds are not known, so that it is not known which arm is cheaper."""
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "ratio": self.ratio and self.ratio.as_dict()}
+
+
+def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[float], prices: Prices) -> Costs:
+    """Compare (the baseline's, the candidate's) spending, round by round; `instants` are the rounds', in seconds.
+
+    Raises ValueError without rounds.
+    """
+    if not rounds:
+        raise ValueError("there are no rounds to compare")
+    known = all(each.server_cpu is not None for both in rounds for each in both)
+    costs = np.array([[each.cost(prices) for each in both] for both in rounds])
+    when = np.asarray(instants, float)
+    order = np.argsort(when, kind="stable")
+    costs, when, ratio = costs[order], when[order], None
+    if (costs > 0).all():
+        ratio = jackknife(np.mean, np.log(costs[:, 1] / costs[:, 0]), when)
+    return Costs(*map(float, costs.mean(0)), ratio, prices, known)
