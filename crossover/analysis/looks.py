@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 ALPHA = 0.05
 FIRST = 0.8
@@ -36,7 +36,7 @@ def confidence(information: Sequence[float], alpha: float = ALPHA) -> float:
     `information` has for each look how much had been measured by then, in any unit that grows as 1 / error^2: rounds,
     or seconds of measuring. Raises ValueError unless it is positive and grows.
     """
-    return float(2 * norm.cdf(limits(information, alpha)[-1]) - 1)
+    return float(2 * ndtr(limits(information, alpha)[-1]) - 1)
 
 
 def limits(information: Sequence[float], alpha: float = ALPHA) -> list[float]:
@@ -61,7 +61,7 @@ def limit(information: tuple[float, ...], alpha: float) -> float:
     low, high = 0.0, 12.0
     for _ in range(50):
         middle = (low + high) / 2
-        beyond = mass @ (norm.sf((middle * scale - at) / step) + norm.cdf((-middle * scale - at) / step))
+        beyond = mass @ (ndtr((at - middle * scale) / step) + ndtr((-middle * scale - at) / step))
         low, high = (middle, high) if beyond > allowed else (low, middle)
     return high
 
@@ -75,7 +75,7 @@ def unstopped(information: tuple[float, ...], alpha: float) -> tuple[np.ndarray,
     step = np.sqrt(information[-1] - (information[-2] if len(information) > 1 else 0.0))
     most = limit(information, alpha) * np.sqrt(information[-1])
     grid = np.linspace(-most, most, GRID)
-    density = norm.pdf((grid[:, None] - at) / step) @ mass / step
+    density = np.exp(-(((grid[:, None] - at) / step) ** 2) / 2) @ mass / (step * np.sqrt(2 * np.pi))
     return grid, density * simpson(grid)
 
 
