@@ -20,6 +20,7 @@ from crossover.analysis.recommendation import (
     recommend,
 )
 from tests.simulations import verdicts
+from tests.simulations.worlds import AA
 
 ALPHA = 1e-3
 MEASURED = [270.0]
@@ -203,6 +204,12 @@ def test_looking_on_without_paying_for_it_would_be_caught(monkeypatch):
 def test_five_looks_whatever_they_say_find_a_false_winner_in_at_most_five_percent():
     found = verdicts.simulate(0.0, 0.16, 250, seed=2, stop=False)
     assert max(len(each.verdicts) for each in found) == 5
+    assert stats.binom.sf(sum(each.false_winner for each in found) - 1, len(found), 0.05) > ALPHA
+
+
+def test_on_a_simulated_machine_five_looks_find_a_false_winner_in_at_most_five_percent():
+    found = verdicts.simulate_machine(AA, 100, seed=5, stop=False)
+    assert max(len(each.verdicts) for each in found) >= 4
     assert stats.binom.sf(sum(each.false_winner for each in found) - 1, len(found), 0.05) > ALPHA
 
 

@@ -2,9 +2,9 @@
 allows for the curve between two points, which nobody has measured.
 
 Latency is additive: a + b x for what grows with the input, a + b / rate over a link, a + b / n for work that n cores
-share. So the *difference* of two arms' latencies is linear in x or in 1 / x, and its zero is interpolated there. Neither
-the ratio nor its logarithm is linear: interpolated in log x, two placements that are even at 333 Mbit/s seemed to be so
-at 507 (368 to 779).
+share. So the *difference* of two arms' latencies is linear in x or in 1 / x, and its zero is interpolated there. The
+ratio is not linear in either, nor is its logarithm: interpolated in log x, two placements that are even at 333 Mbit/s
+seemed to be so at 507 (368 to 779).
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def find_crossing(
 
     `x` are the points, ascending and above 0, `differences` the candidate's latency less the baseline's, in ms, `sides`
     what `judge_point` says of each, `drawn` bootstrap draws of the differences, of shape (draws, points). Points
-    without an interval are the caller's to leave out. Raises ValueError for points that are not ascending, or not above 0.
+    without an interval are the caller's to leave out. Raises ValueError for points that do not ascend from above 0.
 
     Two points of different sides enclose the crossing. Within a stretch that is convex or concave, the curve lies
     between the chord and the lines on from the neighbouring stretches, and so does its zero (the three-slope
@@ -58,13 +58,14 @@ def find_crossing(
     [(first, last)] = found
     forward, back, law = choose_scale(unit)
     at, values, own = forward(np.asarray(x, float)), np.asarray(drawn, float), np.asarray(differences, float)
-    if at[0] > at[-1]:
+    if at[0] > at[-1]:  # 1 / x descends
         at, values, own = at[::-1], values[:, ::-1], own[::-1]
         first, last = len(at) - 1 - last, len(at) - 1 - first
     low, high = enclose(at, values, first, last)
     low, high = (np.quantile(each, q, method="inverted_cdf") for each, q in ((low, 0.025), (high, 0.975)))
     within = slice(first, last + 1)
     middle = interpolate(at[within], own[within] * np.sign(own[first]))
+    # A point estimate of noisy points between the decided ones may lie outside of what the draws say.
     ends = sorted(float(back(each)) for each in (min(low, middle), max(high, middle)))
     return Crossing(float(back(middle)), *ends, law)
 

@@ -118,6 +118,7 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
     ratios = np.array([np.log(each.candidate_ms / each.baseline_ms).mean() for each in whole])
     instants = np.array([each.instant for each in whole])
     plain = jackknife(np.mean, ratios, instants, correlation=correlation)
+    # Whether it adjusts depends on what was recorded and on the covariate alone, never on which interval is narrower.
     cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
     if not all(first and second for first, second in cpu):
         why = "the network's CPU seconds are not known"
@@ -152,12 +153,13 @@ def jackknife(
     estimate = float(statistic(*data))
     if n < LEAST_ROUNDS:
         return Estimate(estimate, np.inf, max(1, n - 1))
-    rest = ~np.eye(n, dtype=bool)
+    rest = ~np.eye(n, dtype=bool)  # each row without one round
     without = np.array([statistic(*(each[row] for each in data)) for row in rest])
     off = (n - 1) * (without.mean() - without)
     variance = (off**2).sum() / (n - 1)
     alike = np.exp(-np.abs(np.subtract.outer(instants, instants)) / correlation)
     neighbours = np.diagonal(alike, 1)
+    # Around their own mean, neighbours seem less alike than they are, by variance / n.
     together = (off[1:] * off[:-1]).sum() / (n - 1) + variance / n
     expected = variance * neighbours.sum() / (n - 1)
     slow = float(np.clip(together / expected, 0, 1)) if expected > 0 else 0.0

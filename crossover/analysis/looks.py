@@ -55,6 +55,7 @@ def limits(information: Sequence[float], alpha: float = ALPHA) -> list[float]:
 def limit(information: tuple[float, ...], alpha: float) -> float:
     """The limit of the last of these looks."""
     look, now, before = len(information), information[-1], information[-2] if len(information) > 1 else 0.0
+    # The walk adds independent steps of variance now - before.
     at, mass = unstopped(information[:-1], alpha)
     step, scale = np.sqrt(now - before), np.sqrt(now)
     allowed = spend(look, alpha) - (spend(look - 1, alpha) if look > 1 else 0.0)
@@ -71,6 +72,7 @@ def unstopped(information: tuple[float, ...], alpha: float) -> tuple[np.ndarray,
     """(values of the walk, their probabilities) after these looks, where none of the limits has stopped it."""
     if not information:
         return np.zeros(1), np.ones(1)
+    # The walk adds independent steps of variance now - before.
     at, mass = unstopped(information[:-1], alpha)
     step = np.sqrt(information[-1] - (information[-2] if len(information) > 1 else 0.0))
     most = limit(information, alpha) * np.sqrt(information[-1])

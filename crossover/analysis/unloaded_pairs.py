@@ -101,6 +101,7 @@ def mean_over_time(values: np.ndarray, seconds: float, correlation: float = CORR
     within = sum(((batch - batch.mean()) ** 2).sum() for batch in batches) / (n - k)
     between = means.var(ddof=1)
     r = correlation_of_batch_means(k, seconds / k, correlation)
+    # Slow noise within a batch looks like fresh noise, and what all batches share does not show at all.
     lost, seen = 1 - r[0, 0], (np.trace(r) - r.sum() / k) / (k - 1)
     slow = max(0.0, (between - within / m) / (seen - lost / m)) if seen > lost / m else 0.0
     fresh = max(0.0, within - lost * slow)

@@ -4,13 +4,15 @@ python -m tests.simulations.verdicts 1000
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from crossover.analysis.costs import Costs, Prices
 from crossover.analysis.estimate import Estimate
+from crossover.analysis.loaded_pairs import compare_loaded
 from crossover.analysis.recommendation import (
     BETTER,
     CHEAPER,
@@ -20,6 +22,9 @@ from crossover.analysis.recommendation import (
     Recommendation,
     recommend,
 )
+from tests.simulations import worlds
+from tests.simulations.coverage import as_rounds
+from tests.simulations.worlds import World
 
 ROUND = 5.0
 """Seconds of measuring for a round."""
@@ -57,37 +62,52 @@ class Followed:
         }[last.kind]
 
 
-def follow(values: np.ndarray, truth: float, first: int, looks: int, costs: Costs | None = None, stop=True) -> Followed:
-    """One user's comparison: `first` rounds, then as many more as are advised, `looks` times at the most.
+def follow(
+    estimate: Callable[[int], Estimate],
+    most: int,
+    truth: float,
+    first: int = 20,
+    looks: int = 5,
+    costs: Costs | None = None,
+    stop: bool = True,
+) -> Followed:
+    """One user's comparison: `first` rounds, then as many more as are advised, `looks` times and `most` rounds at most.
 
-    `values` are log ratios of rounds, as many as there could ever be. With stop=False the user goes on, by half as many
-    rounds again, even where a verdict was given.
+    `estimate` gives that of the first n rounds. With stop=False the user goes on, by half as many rounds again, even
+    where a verdict was given.
     """
     verdicts, measured, n = [], [], first
     for _ in range(looks):
         measured.append(n * ROUND)
-        seen = values[:n]
-        estimate = Estimate(float(seen.mean()), float(seen.std(ddof=1) / np.sqrt(n)), n - 1)
-        verdicts.append(recommend(estimate, measured, costs))
+        verdicts.append(recommend(estimate(n), measured, costs))
         last = verdicts[-1]
         if stop and (last.kind != UNDECIDED or last.more_seconds is None):
             break
         n += round(last.more_seconds / ROUND) if last.more_seconds else n // 2
-        if n > len(values):
+        if n > most:
             break
     return Followed(verdicts, truth)
 
 
-def simulate(
-    truth: float | None, noise: float, comparisons: int, seed: int, first: int = 20, looks: int = 5, **how
-) -> list[Followed]:
+def simulate(truth: float | None, noise: float, comparisons: int, seed: int, most: int = 800, **how) -> list[Followed]:
     """Comparisons whose rounds have normal log ratios about the truth, with that standard deviation. Without a truth
     each comparison has its own, from those that placements may have (recommendation.PRIOR)."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(comparisons):
         own = rng.normal(0, PRIOR) if truth is None else truth
-        found.append(follow(rng.normal(own, noise, first * 40), own, first, looks, **how))
+        found.append(follow(partial(student, rng.normal(own, noise, most)), most, own, **how))
     return found
+
+
+def student(values: np.ndarray, n: int) -> Estimate:
+    return Estimate(float(values[:n].mean()), float(values[:n].std(ddof=1) / np.sqrt(n)), n - 1)
+
+
+def simulate_machine(world: World, comparisons: int, seed: int, most: int = 100, **how) -> list[Followed]:
+    """Comparisons on a simulated machine, with loaded pairs."""
+    drawn, truth = worlds.loaded(world, comparisons, most, seed), worlds.loaded_truth(world) if not world.same else 0.0
+    every = [as_rounds(drawn, i) for i in range(comparisons)]
+    return [follow(lambda n, own=own: compare_loaded(own[:n]).ratio, most, truth, **how) for own in every]
 
 
 def advised(found: Sequence[Followed]) -> tuple[int, int]:
@@ -116,8 +136,15 @@ def main() -> None:
                 ratio = "any" if truth is None else f"{np.exp(truth):.3f}"
                 name = f"{ratio}, {noise:g}, {'half price' if costs else 'no costs'}"
                 print(f"{name:<36}" + "".join(f"{100 * each:>9.1f} %" for each in shares), flush=True)
-    found = simulate(0.0, 0.16, comparisons, 2, stop=False)
-    print(f"A/A, five looks whatever they say: false winner {100 * np.mean([x.false_winner for x in found]):.1f} %")
+    for name, found in (
+        ("normal rounds", simulate(0.0, 0.16, comparisons, 2, stop=False)),
+        ("simulated machine", simulate_machine(worlds.AA, comparisons, 2, stop=False)),
+    ):
+        wrong = 100 * np.mean([each.false_winner for each in found])
+        print(f"A/A, {name}, five looks whatever they say: false winner {wrong:.1f} %")
+    found = simulate_machine(worlds.AA, comparisons, 3)
+    wrong = 100 * np.mean([each.false_winner for each in found])
+    print(f"A/A, simulated machine, following the advice: false winner {wrong:.1f} %")
 
 
 if __name__ == "__main__":
