@@ -194,6 +194,13 @@ def test_cpu_seconds_that_the_placement_moves_are_not_used():
     assert found.why_plain == "the placement moved the network's CPU seconds"
 
 
+def test_cpu_seconds_that_explain_nothing_are_not_used():
+    cpu = np.random.default_rng(2).lognormal(-2, 0.1, (20, 2))
+    given = [replace(each, baseline_cpu=a, candidate_cpu=b) for each, (a, b) in zip(rounds(), cpu, strict=True)]
+    found = compare_loaded(given)
+    assert not found.adjusted and found.ratio == found.plain and "explain too little" in found.why_plain
+
+
 @pytest.mark.parametrize("arm", ["baseline_cpu", "candidate_cpu"])
 def test_without_the_cpu_seconds_of_every_round_the_plain_pairs_stand(arm):
     given = rounds()

@@ -28,6 +28,9 @@ LEAST_ROUNDS = 6
 """For any interval; the comparison's design asks for 20 or more."""
 LEAST_ADJUSTED = 10
 """Rounds from which the regression is made: with fewer its slope costs more than it takes away."""
+USEFUL = 0.5
+"""Correlation with the covariate, below which its noise costs about what it takes away: so it was on a busy machine
+(-0.2), where preemption slows the network and CPU seconds do not show it."""
 WIDENING = 1.05
 MOVED = 0.999
 """Confidence beyond which the covariate differs between the arms. So high because the plain estimate, to which the
@@ -118,7 +121,7 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
     ratios = np.array([np.log(each.candidate_ms / each.baseline_ms).mean() for each in whole])
     instants = np.array([each.instant for each in whole])
     plain = jackknife(np.mean, ratios, instants, correlation=correlation)
-    # Whether it adjusts depends on what was recorded and on the covariate alone, never on which interval is narrower.
+    # Whether it adjusts never depends on where an interval lies or which is narrower: that would be a choice of results.
     cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
     if not all(first and second for first, second in cpu):
         why = "the network's CPU seconds are not known"
@@ -129,6 +132,8 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
         why = f"{len(whole)} rounds are too few" if related is not None else "the network's CPU seconds do not vary"
     elif abs(moved.value) > moved.half_width(MOVED):
         why = "the placement moved the network's CPU seconds"
+    elif related < USEFUL:
+        why = "the network's CPU seconds explain too little of the noise"
     else:
         adjusted = jackknife(intercept, ratios, instants, speeds, correlation)
         return LoadedPairs(adjusted, plain, True, "", moved, related, **found)
