@@ -121,7 +121,7 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
     ratios = np.array([np.log(each.candidate_ms / each.baseline_ms).mean() for each in whole])
     instants = np.array([each.instant for each in whole])
     plain = jackknife(np.mean, ratios, instants, correlation=correlation)
-    # Whether it adjusts never depends on where an interval lies or which is narrower: that would be a choice of results.
+    # Whether it adjusts never depends on where an interval lies or which is narrower: that would choose a result.
     cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
     if not all(first and second for first, second in cpu):
         why = "the network's CPU seconds are not known"
