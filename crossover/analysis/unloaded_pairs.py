@@ -8,8 +8,13 @@ What remains are two kinds of noise. Some is drawn anew in every pair. Some is s
 about CORRELATION seconds, and pull all pairs of that time the same way. Time batches show both (batch means: Law 2015,
 Simulation Modeling and Analysis, section 9.5.3), but batches that are long against the correlation are so few in 40 s
 that Student's t makes the interval useless, and short ones take neighbours for independent: 12 batches of 20 s hold the
-truth in 68 of 100 comparisons. Here the batches are short, and what their means vary *beyond* the scatter of the pairs
-within them is taken for slow noise, whose correlation is known: an Ornstein-Uhlenbeck process.
+truth in 63 of 100 comparisons. So the two kinds are told apart, and the slow one is charged with the correlation of an
+Ornstein-Uhlenbeck process.
+
+How large the slow one is, is hard to see in the ratios, but it follows from the cause. It pulls only the part of a
+request that one placement does on another core, whose share is known from the requests' stages (`apart`), and as far
+as speeds wander, which the service times themselves show. Without that share it is taken to be what the batches' means
+vary beyond the scatter of the pairs within them, which is less sure: intervals are wider by a quarter to a half.
 docs/statistics.md has the coverage, `python -m tests.simulations.coverage unloaded` measures it.
 """
 
@@ -17,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from crossover.analysis.estimate import Estimate
 
@@ -28,6 +34,8 @@ BATCH = 4.0
 LEAST_BATCHES, LEAST_PAIRS = 5, 10
 WIDENING = 1.1
 """For the slow noise's variance being estimated from few independent stretches, beyond what Student's t charges."""
+SURPRISE = 0.999
+"""Confidence beyond which the batches vary more than the known causes of noise explain."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +60,37 @@ class UnloadedPairs:
         return {**asdict(self), "ratio": self.ratio.as_dict(), "milliseconds": self.milliseconds.as_dict()}
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What `split_noise` finds in a series of values."""
+
+    batches: int
+    fresh: float
+    """Variance of what is drawn anew in each value."""
+    slow: float
+    """Variance of what lasts for the correlation time; 0 or more."""
+    between: float
+    """Variance of the batch means, as it is."""
+    within: float
+    """Variance within batches, as it is."""
+    related: np.ndarray
+    """(batches, batches): what `correlation_of_batch_means` says."""
+
+
 def compare_unloaded(
     baseline_ms: Sequence[float],
     candidate_ms: Sequence[float],
     instants: Sequence[float],
+    apart: float | None = None,
     correlation: float = CORRELATION,
 ) -> UnloadedPairs:
     """Compare the service times of pairs of requests.
 
     All three have one entry per pair, in any order: ms from taking the request up to the answer (nan where it had no
-    good one), and seconds at which the pair began, on any clock. `correlation` is that of the machine's speed, in
-    seconds. With fewer than LEAST_PAIRS answered pairs the estimates have an infinite error.
+    good one), and seconds at which the pair began, on any clock. `apart` is the share of a request's time, 0 to 1, that
+    the placements spend on different cores: what the client's stages take of a request in one placement, less what they
+    take in the other; None where it is not known. `correlation` is that of the machine's speed, in seconds. With fewer
+    than LEAST_PAIRS answered pairs the estimates have an infinite error.
     Raises ValueError where the lengths differ, an answered time is not positive, or no pair was answered.
     """
     first, second, when = (np.asarray(each, float) for each in (baseline_ms, candidate_ms, instants))
@@ -76,41 +104,73 @@ def compare_unloaded(
         raise ValueError("no pair was answered by both placements")
     if min(first.min(), second.min()) <= 0:
         raise ValueError("a service time is not positive")
-    seconds = float(when[-1] - when[0])
-    ratio, batches = mean_over_time(np.log(second / first), seconds, correlation)
-    milliseconds, _ = mean_over_time(second - first, seconds, correlation)
-    means, left_out = (float(first.mean()), float(second.mean())), int((~answered).sum())
-    return UnloadedPairs(ratio, milliseconds, *means, len(first), batches, seconds, left_out)
+    seconds, slow = float(when[-1] - when[0]), None
+    if apart is not None and len(first) >= LEAST_PAIRS:
+        # Two cores that wander independently: the logarithm of their ratio has twice the variance of either.
+        speed = split_noise(np.log(first * second) / 2, seconds, correlation).slow
+        slow = 2 * apart**2 * speed
+    means = float(first.mean()), float(second.mean())
+    ratio, batches = mean_over_time(np.log(second / first), seconds, correlation, slow)
+    slow_ms = None if slow is None else slow * means[0] * means[1]
+    milliseconds, _ = mean_over_time(second - first, seconds, correlation, slow_ms)
+    return UnloadedPairs(ratio, milliseconds, *means, len(first), batches, seconds, int((~answered).sum()))
 
 
-def mean_over_time(values: np.ndarray, seconds: float, correlation: float = CORRELATION) -> tuple[Estimate, int]:
-    """The mean of values that were taken one after the other within `seconds`, and the number of batches used.
+def mean_over_time(
+    values: np.ndarray, seconds: float, correlation: float = CORRELATION, slow: float | None = None
+) -> tuple[Estimate, int]:
+    """Return the mean of values that were taken one after the other within `seconds`, and the number of batches used.
 
-    With n values in k batches of m, a fresh noise of variance f and a slow one of variance s with the correlation
-    matrix R of batch means, the scatter within batches is expected to be f + s (1 - R_11), that of the batch means
-    f / m + s (tr R - 1'R1 / k) / (k - 1). Both equations are solved for f and s >= 0; the mean's variance is
-    f / n + s 1'R1 / k^2, and never taken to be smaller than the batch means' own. Student's t has k - 1 degrees.
+    `slow` is the variance of the slow noise, if that is known. Then the mean's variance is f / n + s 1'R1 / k^2, with f
+    and s those of fresh and slow noise and R the correlation of k batch means; Student's t has the degrees of
+    Satterthwaite (1946, Biometrics 2:110), in which slow noise has one for every correlation time. Where it is not
+    known, or the batches vary too much for it, s is what `split_noise` says, the variance is not taken to be smaller
+    than the batch means' own, and Student's t has k - 1 degrees.
     """
-    n = len(values)
-    k = min(max(LEAST_BATCHES, int(seconds / BATCH)), n // 2)
-    mean = float(np.mean(values))
+    n, mean = len(values), float(np.mean(values))
     if n < LEAST_PAIRS:
-        return Estimate(mean, np.inf, max(1, n - 1)), max(1, k)
-    batches = np.array_split(values, k)
-    means, m = np.array([batch.mean() for batch in batches]), n / k
-    within = sum(((batch - batch.mean()) ** 2).sum() for batch in batches) / (n - k)
-    between = means.var(ddof=1)
-    r = correlation_of_batch_means(k, seconds / k, correlation)
-    # Slow noise within a batch looks like fresh noise, and what all batches share does not show at all.
-    lost, seen = 1 - r[0, 0], (np.trace(r) - r.sum() / k) / (k - 1)
-    slow = max(0.0, (between - within / m) / (seen - lost / m)) if seen > lost / m else 0.0
-    fresh = max(0.0, within - lost * slow)
-    variance = max(fresh / n + slow * r.mean(), between / k)
+        return Estimate(mean, np.inf, max(1, n - 1)), 1
+    noise = split_noise(values, seconds, correlation)
+    k, shared = noise.batches, float(noise.related.mean())
+    if slow is not None:
+        lost, seen = visible(noise.related)
+        fresh = max(noise.within - lost * slow, noise.within / 2)
+        parts = np.array([fresh / n, slow * shared])
+        if noise.between <= chi2.ppf(SURPRISE, k - 1) / (k - 1) * (fresh * k / n + slow * seen):
+            shares = parts / max(parts.sum(), np.finfo(float).tiny)
+            freedom = 1 / max((shares**2 / [n - k, max(2.0, seconds / correlation)]).sum(), 1e-9)
+            return Estimate(mean, float(WIDENING * np.sqrt(parts.sum())), float(freedom)), k
+    variance = max(noise.fresh / n + noise.slow * shared, noise.between / k)
     return Estimate(mean, float(WIDENING * np.sqrt(variance)), k - 1), k
 
 
+def split_noise(values: np.ndarray, seconds: float, correlation: float = CORRELATION) -> Noise:
+    """Tell fresh noise from slow noise in 10 values or more, taken one after the other within `seconds`.
+
+    With n values in k batches of m, the variance within batches is expected to be f + s lost, that of the batch means
+    f / m + s seen (see `visible`). Both equations are solved for f and s, neither below 0.
+    """
+    n = len(values)
+    k = min(max(LEAST_BATCHES, int(seconds / BATCH)), n // 2)
+    batches = np.array_split(values, k)
+    means, m = np.array([batch.mean() for batch in batches]), n / k
+    within = float(sum(((batch - batch.mean()) ** 2).sum() for batch in batches) / (n - k))
+    between = float(means.var(ddof=1))
+    related = correlation_of_batch_means(k, seconds / k, correlation)
+    lost, seen = visible(related)
+    slow = max(0.0, (between - within / m) / (seen - lost / m)) if seen > lost / m else 0.0
+    return Noise(k, max(0.0, within - lost * slow), slow, between, within, related)
+
+
+def visible(related: np.ndarray) -> tuple[float, float]:
+    """Return the shares of slow noise's variance that (lie within batches, show between them): what all batches have in
+    common shows nowhere."""
+    k = len(related)
+    return float(1 - related[0, 0]), float((np.trace(related) - related.sum() / k) / (k - 1))
+
+
 def correlation_of_batch_means(batches: int, length: float, correlation: float) -> np.ndarray:
-    """(batches, batches): covariance of the means, over adjoining stretches of `length` seconds, of an
+    """Return (batches, batches), the covariance of the means, over adjoining stretches of `length` seconds, of an
     Ornstein-Uhlenbeck process of variance 1 that forgets within `correlation` seconds: the integral of its
     autocovariance exp(-|t| / correlation) over both stretches."""
     a = max(length / correlation, 1e-6)

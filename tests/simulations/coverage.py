@@ -44,9 +44,11 @@ def cover(estimates: list[Estimate], truth: float) -> Coverage:
     return Coverage(len(estimates), int(hits.sum()), int((~winners).sum()), float(np.median(high - low) / 2))
 
 
-def unloaded(world: World, seconds: float, comparisons: int, seed: int) -> list[UnloadedPairs]:
+def unloaded(world: World, seconds: float, comparisons: int, seed: int, known: bool = True) -> list[UnloadedPairs]:
+    """Of which the share of time on different cores is known, or not."""
     ms, instants = worlds.unloaded(world, comparisons, seconds, seed)
-    return [compare_unloaded(*arms, when) for arms, when in zip(ms, instants, strict=True)]
+    apart = world.apart if known else None
+    return [compare_unloaded(*arms, when, apart) for arms, when in zip(ms, instants, strict=True)]
 
 
 def as_rounds(drawn: Rounds, comparison: int) -> list[LoadedRound]:
@@ -87,15 +89,17 @@ def batch_means(world: World, seconds: float, batches: int, comparisons: int, se
 
 def print_unloaded(comparisons: int) -> None:
     lengths = (20, 30, 40, 60, 90)
-    print(f"{'unloaded pairs':<32}" + "".join(f"{f'{seconds} s':>18}" for seconds in lengths), flush=True)
-    for seed, (name, world) in enumerate({**WORLDS, **SPEECH}.items()):
+    print(f"{'unloaded pairs':<40}" + "".join(f"{f'{seconds} s':>18}" for seconds in lengths), flush=True)
+    sixth = WORLDS["photographs, decoding a sixth"]
+    rows = {name: (world, True) for name, world in {**WORLDS, **SPEECH}.items()}
+    rows |= {f"{name}, share unknown": (WORLDS[name], False) for name in ("photographs", "A/A", "quiet, sd 5 %")}
+    for seed, (name, (world, known)) in enumerate(rows.items()):
         truth = worlds.unloaded_truth(world)
-        cells = [cover([x.ratio for x in unloaded(world, s, comparisons, seed)], truth) for s in lengths]
-        print(f"{name:<32}" + "".join(f"{each!s:>18}" for each in cells), flush=True)
-    world = WORLDS["photographs, decoding a sixth"]
-    truth = worlds.unloaded_truth(world)
-    cells = [cover(batch_means(world, s, 12, comparisons, 1), truth) for s in lengths]
-    print(f"{'(decoding a sixth: 12 batches, t)':<32}" + "".join(f"{each!s:>18}" for each in cells), flush=True)
+        cells = [cover([x.ratio for x in unloaded(world, s, comparisons, seed, known)], truth) for s in lengths]
+        print(f"{name:<40}" + "".join(f"{each!s:>18}" for each in cells), flush=True)
+    truth = worlds.unloaded_truth(sixth)
+    cells = [cover(batch_means(sixth, s, 12, comparisons, 1), truth) for s in lengths]
+    print(f"{'decoding a sixth: 12 batches':<40}" + "".join(f"{each!s:>18}" for each in cells), flush=True)
 
 
 def print_loaded(comparisons: int) -> None:

@@ -30,6 +30,11 @@ class World:
     scatter: float = 0.03
     """Log standard deviation of each request's own noise; one in a hundred takes half as long again."""
 
+    @property
+    def apart(self) -> float:
+        """The share of a request's time that the placements spend on different cores."""
+        return 0.0 if self.same else self.decoding / (self.decoding + self.network)
+
     def wander(self, rng: np.random.Generator, speeds: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         """Log speeds (comparisons, 2 cores) after so many seconds (comparisons,): exact, however long they are."""
         kept = np.exp(-seconds / self.memory)[:, None]
