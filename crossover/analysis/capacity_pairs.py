@@ -90,6 +90,7 @@ def compare_capacities(turns: Sequence[CapacityTurn], limit_ms: float) -> Capaci
     without = [find_capacities(x[row], y[row]) for row in rest]
     each = np.array([found, *(found if one is None else one for one in without)])
     each = np.column_stack([each, each[:, 1] - each[:, 0]])
+    # The jackknife's variance is (n - 1) times that of the estimates without one turn.
     errors = np.array([ARM_WIDENING, ARM_WIDENING, WIDENING]) * np.sqrt((n - 1) * each[1:].var(0))
     if n < LEAST_TURNS or None in without:
         errors[:] = np.inf

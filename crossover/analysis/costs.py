@@ -45,6 +45,7 @@ def parse_prices(text: str) -> Prices:
             raise ValueError(f"the price {name}={value} is no number; e.g. cpu=0.04,gb=0.09") from None
         if not (isfinite(found[name]) and found[name] >= 0):
             raise ValueError(f"the price {name}={value} is no number of 0 or more")
+    # A side's own price goes before that of both sides, in whatever order they come.
     both = {side: found["cpu"] for side in ("client", "server") if "cpu" in found}
     return Prices(**{**both, **{name: value for name, value in found.items() if name != "cpu"}})
 
@@ -89,6 +90,7 @@ def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[floa
     """
     if not rounds:
         raise ValueError("there are no rounds to compare")
+    # One round without the server's CPU seconds would make the arms' costs sums of different things.
     known = all(each.server_cpu is not None for both in rounds for each in both)
     costs = np.array([[each.cost(prices) for each in both] for both in rounds])
     when = np.asarray(instants, float)

@@ -39,6 +39,7 @@ class Estimate:
     def ratios(self, confidence: float = 0.95) -> tuple[float, float]:
         """The interval of `ratio`: (0, inf) where there is too little data."""
         low, high = self.interval(confidence)
+        # Beyond these a double is 0 or infinite.
         return exp(low) if low > -700 else 0.0, exp(high) if high < 700 else inf
 
     def as_dict(self) -> dict:

@@ -90,6 +90,7 @@ def enclose(at: np.ndarray, values: np.ndarray, first: int, last: int) -> tuple[
         zeros = [find_zero(at, values, i, i + 1, at[i], at[i + 1])]
         zeros += [find_zero(at, values, i - 1, i, at[i], at[i + 1])] if i > 0 else []
         zeros += [find_zero(at, values, i + 1, i + 2, at[i], at[i + 1])] if i + 2 < len(at) else []
+        # Without a neighbour nothing bounds the curve but the ends of the stretch.
         zeros = zeros if len(zeros) > 1 else [np.full(len(values), at[i]), np.full(len(values), at[i + 1])]
         low = np.where(crosses, np.minimum(low, np.min(zeros, 0)), low)
         high = np.where(crosses, np.maximum(high, np.max(zeros, 0)), high)

@@ -162,6 +162,7 @@ def jackknife(
     without = np.array([statistic(*(each[row] for each in data)) for row in rest])
     off = (n - 1) * (without.mean() - without)
     variance = (off**2).sum() / (n - 1)
+    # Rounds of a continued run lie far from the others, and are unrelated to them.
     alike = np.exp(-np.abs(np.subtract.outer(instants, instants)) / correlation)
     neighbours = np.diagonal(alike, 1)
     # Around their own mean, neighbours seem less alike than they are, by variance / n.

@@ -59,7 +59,7 @@ def limit(information: tuple[float, ...], alpha: float) -> float:
     at, mass = unstopped(information[:-1], alpha)
     step, scale = np.sqrt(now - before), np.sqrt(now)
     allowed = spend(look, alpha) - (spend(look - 1, alpha) if look > 1 else 0.0)
-    low, high = 0.0, 12.0
+    low, high = 0.0, 12.0  # standard errors
     for _ in range(50):
         middle = (low + high) / 2
         beyond = mass @ (ndtr((at - middle * scale) / step) + ndtr((-middle * scale - at) / step))

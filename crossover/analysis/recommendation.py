@@ -92,6 +92,7 @@ def recommend(
 
 def decide(low: np.ndarray, high: np.ndarray, cheaper: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
     """(kinds, choices) of intervals of the log ratio; `limit` is the logarithm of 1 + margin."""
+    # The first that applies is taken: a quicker arm is not given up for a cheaper one.
     baseline, candidate = low > limit, high < -limit
     cheap = {"candidate": high <= limit, "baseline": low >= -limit}.get(cheaper, np.zeros(len(low), bool))
     equal = (low >= -limit) & (high <= limit)
@@ -103,7 +104,7 @@ def find_cheaper(costs: Costs | None, confidence: float, margin: float) -> str:
     """The arm that costs less by more than the margin, for certain; empty where that is not known."""
     if costs is None or not costs.server_known:
         return ""
-    if costs.ratio is None:
+    if costs.ratio is None:  # one of them costs nothing
         if min(costs.baseline, costs.candidate) > 0 or costs.baseline == costs.candidate:
             return ""
         return "baseline" if costs.baseline < costs.candidate else "candidate"
@@ -120,9 +121,10 @@ def advise(latency: Estimate, measured: Sequence[float], cheaper: str, margin: f
     """
     if not np.isfinite(latency.error) or latency.error <= 0:
         return None
+    # The chance need not grow with the time (a ratio just beyond the margin), so the first time that will do is sought.
     for factor in np.geomspace(1.15, LONGEST, STEPS):
         if predict(latency, measured, cheaper, margin, float(factor)) >= HALF:
-            seconds = measured[-1] * (factor - 1)
+            seconds = measured[-1] * (factor - 1)  # in half minutes: nobody measures 217 s
             return float(30 * np.ceil(seconds / 30))
     return None
 

@@ -68,12 +68,14 @@ def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float
         raise ValueError("a request without an answer has no stages: leave its round out")
     if min(shared_first.min(), shared_second.min()) <= 0:
         raise ValueError("the shared step took no time in some round")
+    # Round by round, as what slows the network in a round slows it within the whole as well.
     left_first, left_second = first - shared_first, second - shared_second
     instants = np.array([each.instant for each in rounds])
 
     def compare(statistic, *values) -> Estimate:
         return jackknife(statistic, values[0], instants, *values[1:], correlation=correlation)
 
+    # The server's clock may run on while the answer is with the client already, and leave less than nothing.
     positive = left_first.mean() > 0 and left_second.mean() > 0
     return WithoutSharedStep(
         milliseconds=compare(np.mean, left_second - left_first),

@@ -136,6 +136,7 @@ def mean_over_time(
         lost, seen = visible(noise.related)
         fresh = max(noise.within - lost * slow, noise.within / 2)
         parts = np.array([fresh / n, slow * shared])
+        # Else something wanders that nobody knew of: the batches themselves have to say how much.
         if noise.between <= chi2.ppf(SURPRISE, k - 1) / (k - 1) * (fresh * k / n + slow * seen):
             shares = parts / max(parts.sum(), np.finfo(float).tiny)
             freedom = 1 / max((shares**2 / [n - k, max(2.0, seconds / correlation)]).sum(), 1e-9)
@@ -158,6 +159,7 @@ def split_noise(values: np.ndarray, seconds: float, correlation: float = CORRELA
     between = float(means.var(ddof=1))
     related = correlation_of_batch_means(k, seconds / k, correlation)
     lost, seen = visible(related)
+    # Negative solutions are chance: then there is no slow noise to be seen.
     slow = max(0.0, (between - within / m) / (seen - lost / m)) if seen > lost / m else 0.0
     return Noise(k, max(0.0, within - lost * slow), slow, between, within, related)
 
