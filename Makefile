@@ -55,7 +55,7 @@ audio: .venv/run.done  ## the same for speech
 
 capacity: .venv/run.done  ## per arm, the highest Poisson rate within a latency limit; then what bursts do to it
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS)
+	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
 crossover: .venv/run.done  ## server against client over input sizes, workers and network rates: where it turns over
 	@$(MAKE) --no-print-directory ARGS= models
@@ -63,18 +63,18 @@ crossover: .venv/run.done  ## server against client over input sizes, workers an
 
 efficiency: .venv/run.done  ## does an ensemble answer as many requests as its steps allow?
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.efficiency --url http://localhost:$(PORT) $(ARGS)
+	.venv/bin/python -m loadgen.efficiency --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
 study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS)
+	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
 soak: .venv/run.done  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
-	.venv/bin/python -m benchmarks.soak $(ARGS)
+	.venv/bin/python -m benchmarks.soak $(ARGS) || test $$? -eq 3
 
 overload: .venv/run.done  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
 	@$(MAKE) --no-print-directory ARGS= models
-	.venv/bin/python -m benchmarks.overload --start $(WEIGHTS) $(ARGS)
+	.venv/bin/python -m benchmarks.overload --start $(WEIGHTS) $(ARGS) || test $$? -eq 3
 
 bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
 	.venv/bin/python -m benchmarks.loadgen $(ARGS)

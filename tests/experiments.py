@@ -54,7 +54,7 @@ def goes_on(experiment: str, directory: Path, *arguments, shorter: str = "") -> 
     kept = {file: file.stat().st_mtime_ns for file in directory.rglob("round-*.json") if complete(file)}
     assert kept
     code, output = run(experiment, *arguments, "--seed", 2, "--continue", directory, shorter=shorter)
-    assert code == 1 and f"{directory} cannot be continued: seed: 1 against 2" in output.splitlines()[-1]
+    assert code == 2 and f"{directory} cannot be continued: seed: 1 against 2" in output.splitlines()[-1]
     code, output = run(experiment, *arguments, "--continue", directory, shorter=shorter)
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
@@ -62,8 +62,8 @@ def goes_on(experiment: str, directory: Path, *arguments, shorter: str = "") -> 
     assert json.loads((directory / "run.json").read_text())["complete"]
 
 
-def complete(block: Path) -> bool:
-    return json.loads(block.read_text())["facts"]["complete"]
+def complete(trial: Path) -> bool:
+    return json.loads(trial.read_text())["facts"]["complete"]
 
 
 def only(reports: Path) -> Path:

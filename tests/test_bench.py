@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossover.experiments.compare import run as bench
-from crossover.measurement import trial
-from crossover.measurement import unloaded_latency as alone
+from crossover.experiments.compare import load
+from crossover.measurement.trial import read_trials
+from crossover.measurement.unloaded_latency import derive_rate
 from loadgen import arrivals
 from loadgen.samples import sample as samples
-from tests import blocks_on_disk
+from tests import trials_on_disk
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 
 
@@ -36,26 +36,26 @@ def finished(server, tmp_path_factory):
 
 def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finished):
     _, directory, summary = finished
-    measured = trial.read(directory)
+    measured = read_trials(directory)
     assert len(measured) == 2 * 2 * 4
     for name in summary["workloads"]:
         for turn in (1, 2):
-            own = [block for block in measured if (block.workload, block.round) == (name, turn)]
-            assert len({block.arm for block in own}) == 4
-            assert len({block.schedule for block in own}) == 1
-            asked = [np.sort(block.records[["due", "payload"]]).tolist() for block in own]
+            own = [trial for trial in measured if (trial.workload, trial.round) == (name, turn)]
+            assert len({trial.arm for trial in own}) == 4
+            assert len({trial.schedule for trial in own}) == 1
+            asked = [np.sort(trial.records[["due", "payload"]]).tolist() for trial in own]
             assert all(each == asked[0] for each in asked)
-        assert len({block.schedule for block in measured if block.workload == name}) == 2
+        assert len({trial.schedule for trial in measured if trial.workload == name}) == 2
 
 
 def test_the_books_of_every_arm_balance_and_agree_with_its_samples(finished):
     _, directory, summary = finished
-    measured = trial.read(directory)
+    measured = read_trials(directory)
     for workload in summary["workloads"].values():
         for arm in workload["arms"]:
             books = dict(arm["books"])
             assert books.pop("scheduled") == sum(books.values()) == books["completed"]
-            own = [block.records for block in measured if block.arm == arm["arm"]]
+            own = [trial.records for trial in measured if trial.arm == arm["arm"]]
             assert samples.count_outcomes(np.concatenate(own)) == arm["books"]
 
 
@@ -105,9 +105,9 @@ def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, 
 def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypatch, capsys):
     own, capacity, twice = tmp_path / "own", tmp_path / "capacity", tmp_path / "twice"
     for directory in (own, capacity, twice):
-        blocks_on_disk.write(directory, ("image",), 1)
+        trials_on_disk.write(directory, ("image",), 1)
     for directory in (capacity, twice):
-        (directory / "capacity.json").write_text(json.dumps({"image": blocks_on_disk.capacity("image")}))
+        (directory / "capacity.json").write_text(json.dumps({"image": trials_on_disk.capacity("image")}))
         described = json.loads((directory / "run.json").read_text())
         (directory / "run.json").write_text(json.dumps({**described, "kind": "capacity"}))
     code, _, errors = again(monkeypatch, capsys, capacity, own)
@@ -116,9 +116,9 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
     assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
     assert "Further left is faster" not in (capacity / "report.html").read_text()
     code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
-    assert code == 1 and "one of each kind; not bench, capacity, capacity" in errors
+    assert code == 2 and "one of each kind; not bench, capacity, capacity" in errors
     code, _, errors = again(monkeypatch, capsys, own, own.with_name("nothing"))
-    assert code == 1 and "nothing is no report: it has no run.json" in errors
+    assert code == 2 and "nothing is no report: it has no run.json" in errors
 
 
 def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
@@ -132,8 +132,8 @@ def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
     assert summary["complete"] is False
     assert not list(directory.glob("*/*/*.journal"))
     goes_on("bench", directory, *arguments)
-    measured = trial.read(directory)
-    assert len(measured) == 6 and all(block.facts["complete"] for block in measured)
+    measured = read_trials(directory)
+    assert len(measured) == 6 and all(trial.facts["complete"] for trial in measured)
 
 
 def test_a_control_compares_an_arm_with_itself(server, tmp_path):
@@ -142,7 +142,7 @@ def test_a_control_compares_an_arm_with_itself(server, tmp_path):
         "--control", "aa", "--arrivals", "poisson:rate=8", "--reports", tmp_path,
     )  # fmt: skip
     assert code in (0, 3), output
-    assert {block.arm for block in trial.read(report(tmp_path)[0])} == {
+    assert {trial.arm for trial in read_trials(report(tmp_path)[0])} == {
         "audio client async:1",
         "audio client async:1 again",
     }
@@ -203,7 +203,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--arrivals", "closed:users=2,think=0"], "closed"),
         (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),
         (["--continue", "/no/such"], "nothing to continue in /no/such"),
-        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a block of 2 s (image); give more --seconds"),
+        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a trial of 2 s (image); give more --seconds"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
         (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
@@ -216,14 +216,14 @@ def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch
 
 @pytest.mark.parametrize("slowest", [0.05, 0.5, 3])
 def test_every_round_has_arrivals_where_the_rate_follows_from_what_was_measured(slowest):
-    rate, given = alone.rate({"client": slowest}), Namespace(seed=1, rounds=50, control="", modes=["async"])
-    offered = {"arrivals": f"poisson:rate={rate:g}", "seconds": bench.SHORTEST}
-    seconds = bench.lengthen(offered, rate, given)
+    rate, given = derive_rate({"client": slowest}), Namespace(seed=1, rounds=50, control="", modes=["async"])
+    offered = {"arrivals": f"poisson:rate={rate:g}", "seconds": load.SHORTEST}
+    seconds = load.lengthen(offered, rate, given)
     counts = [len(arrivals.parse(offered["arrivals"]).schedule(seconds, 1 + turn)) for turn in range(given.rounds)]
     assert min(counts) > 0 and np.mean(counts) == pytest.approx(max(8, 2 * rate), rel=0.15)
 
 
 def test_finding_the_load_takes_no_round_its_arrivals():
     given = Namespace(seed=1, rounds=10)
-    chosen = bench.lengthen({"arrivals": "poisson:rate=0.3", "seconds": 4.0}, None, given)
-    assert chosen > 4 and bench.empty_round("poisson:rate=0.3", chosen, given) is None
+    chosen = load.lengthen({"arrivals": "poisson:rate=0.3", "seconds": 4.0}, None, given)
+    assert chosen > 4 and load.empty_round("poisson:rate=0.3", chosen, given) is None

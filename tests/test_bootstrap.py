@@ -21,10 +21,10 @@ PERCENTILES = {"p50": 50, "p95": 95, "p99": 99}
 
 @dataclass(frozen=True)
 class Process:
-    """What two arms measure: blocks with the same arrivals, which begin with an empty queue."""
+    """What two arms measure: trials with the same arrivals, which begin with an empty queue."""
 
     requests: int = 60
-    """Of a block, on average."""
+    """Of a trial, on average."""
     service: tuple[float, float] = (0.6, 0.5)
     """Mean times of the arms, in mean gaps: the share of time that a server is busy."""
     cv: float = 0.5
@@ -32,13 +32,13 @@ class Process:
     alike: float = 0.0
     """How far they are the payload's, the same in both arms: the share of the variance of their logarithms."""
     drift: float = 0.0
-    """How much the machine's speed wanders: the standard deviation of its logarithm, AR(1) from block to block."""
+    """How much the machine's speed wanders: the standard deviation of its logarithm, AR(1) from trial to trial."""
     memory: float = 0.5
     waits: bool = True
     """False: no queue, every latency independent."""
 
     def latencies(self, rng: np.random.Generator, comparisons: int, rounds: int) -> np.ndarray:
-        """Of shape (comparisons, rounds, 2 arms, requests), nan where a block has fewer. Lindley's recursion."""
+        """Of shape (comparisons, rounds, 2 arms, requests), nan where a trial has fewer. Lindley's recursion."""
         counts = np.maximum(1, rng.poisson(self.requests, (comparisons, rounds)))
         most, shape = counts.max(), (comparisons, rounds, 2, counts.max())
         gaps, variance = rng.exponential(1, (comparisons, rounds, 1, most)), np.log1p(self.cv**2)
@@ -52,7 +52,7 @@ class Process:
         return np.where(np.arange(most) < counts[..., None, None], times, np.nan)
 
     def wandering(self, rng: np.random.Generator, comparisons: int, rounds: int) -> np.ndarray:
-        """Two blocks per round, one after the other, in an order drawn anew."""
+        """Two trials per round, one after the other, in an order drawn anew."""
         steps = rng.normal(size=(comparisons, 2 * rounds))
         for i in range(1, 2 * rounds):
             steps[:, i] = self.memory * steps[:, i - 1] + np.sqrt(1 - self.memory**2) * steps[:, i]
@@ -74,19 +74,19 @@ PROCESSES = {
     "queue, payloads": Process(alike=0.9, drift=0.05),
 }
 STRESS = {
-    "queue, 200 a block": Process(requests=200),
-    "queue, 500 a block": Process(requests=500),
+    "queue, 200 a trial": Process(requests=200),
+    "queue, 500 a trial": Process(requests=500),
     "queue, slow drift": Process(drift=0.1, memory=0.9),
     "80 % busy": Process(service=(0.8, 0.7)),
     "80 % busy, cv 1": Process(service=(0.8, 0.7), cv=1),
 }
 
 
-def arms(metric: str, blocks: np.ndarray) -> list:
+def arms(metric: str, trials: np.ndarray) -> list:
     """The statistic of each arm, from latencies of shape (rounds, 2, requests)."""
-    both = [[block[~np.isnan(block)] for block in blocks[:, arm]] for arm in (0, 1)]
+    both = [[trial[~np.isnan(trial)] for trial in trials[:, arm]] for arm in (0, 1)]
     if metric == "mean":
-        return [quotient([block.sum() for block in arm], [len(block) for block in arm]) for arm in both]
+        return [quotient([trial.sum() for trial in arm], [len(trial) for trial in arm]) for arm in both]
     return [PooledSamples(arm).percentile(PERCENTILES[metric]) for arm in both]
 
 
@@ -97,7 +97,7 @@ def product(first, second, rounds: int) -> tuple[float, float]:
 def intervals(process: Process, rounds: int, metrics, comparisons: int, seed: int = 1, method=product):
     """Metric -> array (comparisons, 2)."""
     simulated = process.latencies(np.random.default_rng([seed, rounds]), comparisons, rounds)
-    return {metric: np.array([method(*arms(metric, blocks), rounds) for blocks in simulated]) for metric in metrics}
+    return {metric: np.array([method(*arms(metric, trials), rounds) for trials in simulated]) for metric in metrics}
 
 
 def covered(found: np.ndarray, truth: float) -> int:
@@ -126,12 +126,12 @@ def test_requests_taken_for_independent_would_be_caught(few):
     """Dealt out anew over the rounds, they are what a bootstrap over requests takes them for."""
     rng, total = np.random.default_rng(1), 100
     simulated = PROCESSES["queue"].latencies(rng, total, 8)
-    found = np.array([product(*arms("mean", dealt(blocks, rng)), 8) for blocks in simulated])
+    found = np.array([product(*arms("mean", dealt(trials, rng)), 8) for trials in simulated])
     assert stats.binom.cdf(covered(found, PROCESSES["queue"].truth()["mean"]), total, 0.93) < ALPHA
 
 
-def dealt(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.stack([rng.permutation(blocks[:, arm].ravel()).reshape(blocks[:, arm].shape) for arm in (0, 1)], 1)
+def dealt(trials: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.stack([rng.permutation(trials[:, arm].ravel()).reshape(trials[:, arm].shape) for arm in (0, 1)], 1)
 
 
 def test_percentile_intervals_of_six_rounds_would_be_caught(few):
@@ -157,9 +157,9 @@ def test_quotients_are_of_sums():
 
 
 def test_intervals_of_the_same_data_and_seed_are_the_same():
-    blocks = PROCESSES["queue"].latencies(np.random.default_rng(3), 1, 8)[0]
-    first, second = (bootstrap.ratio_interval(*arms("p50", blocks), 8, 0.95, 4) for _ in range(2))
-    assert first == second != bootstrap.ratio_interval(*arms("p50", blocks), 8, 0.95, 5)
+    trials = PROCESSES["queue"].latencies(np.random.default_rng(3), 1, 8)[0]
+    first, second = (bootstrap.ratio_interval(*arms("p50", trials), 8, 0.95, 4) for _ in range(2))
+    assert first == second != bootstrap.ratio_interval(*arms("p50", trials), 8, 0.95, 5)
 
 
 def test_the_intervals_of_the_inverse_ratio_are_the_inverses():
@@ -273,7 +273,7 @@ def controls(comparisons: int) -> None:
                 found = (slow[metric][:, 0] > 1) & (slow[metric][:, 1] > 1.05)
                 shares = (better.mean() * 100, equal.mean() * 100, found.mean() * 100)
                 shown = "{:>13.1f}%{:>11.1f}%{:>14.1f}%".format(*shares)
-                print(f"{f'{requests} requests a block':<40}{rounds:>7}{metric:>7}{shown}", flush=True)
+                print(f"{f'{requests} requests a trial':<40}{rounds:>7}{metric:>7}{shown}", flush=True)
 
 
 def coverage(comparisons: int) -> None:
@@ -287,9 +287,9 @@ def coverage(comparisons: int) -> None:
             for metric in truth:
                 shown = []
                 for method in METHODS.values():
-                    blocks = simulated[: comparisons // 10] if method is studentised else simulated
-                    found = np.array([method(*arms(metric, each), rounds) for each in blocks])
-                    hit, wide = covered(found, truth[metric]) / len(blocks), np.median(found[:, 1] / found[:, 0]) ** 0.5
+                    trials = simulated[: comparisons // 10] if method is studentised else simulated
+                    found = np.array([method(*arms(metric, each), rounds) for each in trials])
+                    hit, wide = covered(found, truth[metric]) / len(trials), np.median(found[:, 1] / found[:, 0]) ** 0.5
                     shown.append(f"{hit * 100:6.1f} ({wide:4.2f})")
                 print(f"{name:<24}{rounds:>7}{metric:>7}" + "".join(shown), flush=True)
 

@@ -8,30 +8,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.burst_shapes import bursts, exactly
 from crossover.experiments.capacity import result as capacity_result
-from crossover.experiments.capacity.probe import TRIES, Hopeless, Probing, abort_when
-from crossover.experiments.capacity.run import LOADS, estimate, plans, shares
+from crossover.experiments.capacity.probe import TRIES, Hopeless, Prober, abort_when
+from crossover.experiments.capacity.run import LOADS, estimate, list_plans, parse_loads
 from crossover.experiments.capacity.search import (
+    CLIENT_RULES,
     HALVINGS,
     RESOLUTION,
-    SPOILT,
     Outcome,
-    allowed,
+    allowed_over,
     bracket,
-    judged,
-    requests,
+    judge_trial,
+    probe_requests,
     search,
 )
-from crossover.experiments.experiment import exactly
-from crossover.measurement import trial
-from crossover.measurement.retry import Attempts
+from crossover.measurement.retry import Retries
+from crossover.measurement.trial import Trial, read_trials
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import Gamma, Poisson, Uniform, Video
 from loadgen.samples.early_stopping import lowest_passing_limit, required_requests
 from loadgen.samples.validity import RULES
-from tests.blocks_on_disk import block
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.trials_on_disk import trial
 from workloads.workload import WORKLOADS
 
 MU = 100.0  # of the simulated servers, per second
@@ -50,12 +49,12 @@ def queue(kind: str, slo: float, percentile: float, seed: int):
 
     def once(rate: float) -> Outcome:
         probe.seed += 1
-        n = requests(rate, slo, percentile)
+        n = probe_requests(rate, slo, percentile)
         due = exactly(Poisson, rate, n, probe.seed).times
         rng = np.random.default_rng([probe.seed, 7])
         service = rng.exponential(1 / MU, n) if kind == "M/M/1" else np.full(n, 1 / MU)
         over = int((times_in_queue(due, service) * 1e3 > slo).sum())
-        return Outcome(rate, "server" if over > allowed(n, percentile) else "", over=over)
+        return Outcome(rate, "server" if over > allowed_over(n, percentile) else "", over=over)
 
     def probe(rate: float) -> Outcome:
         first = once(rate)
@@ -131,10 +130,10 @@ def test_the_capacity_of_a_known_queue_is_found_and_hardly_ever_overstated(kind,
 def test_a_probe_outlasts_what_an_overload_needs_to_show():
     """p90 takes 81 requests; at 1.5 times what it can carry an M/D/1 queue keeps a long SLO that many."""
     due = exactly(Poisson, 1.5 * MU, 81, 1).times
-    assert (times_in_queue(due, np.full(81, 1 / MU)) * 1e3 > 500).sum() <= allowed(81, 90)
-    n = requests(1.5 * MU, 500, 90)
+    assert (times_in_queue(due, np.full(81, 1 / MU)) * 1e3 > 500).sum() <= allowed_over(81, 90)
+    n = probe_requests(1.5 * MU, 500, 90)
     due = exactly(Poisson, 1.5 * MU, n, 1).times
-    assert (times_in_queue(due, np.full(n, 1 / MU)) * 1e3 > 500).sum() > allowed(n, 90)
+    assert (times_in_queue(due, np.full(n, 1 / MU)) * 1e3 > 500).sum() > allowed_over(n, 90)
 
 
 @pytest.mark.parametrize("percentile", [90, 95, 99])
@@ -142,16 +141,16 @@ def test_a_probe_outlasts_what_an_overload_needs_to_show():
 def test_passing_is_mlperfs_early_stopping_estimate_below_the_slo(n, percentile):
     latencies = np.sort(np.random.default_rng(n).exponential(1, n))
     bound = lowest_passing_limit(latencies, percentile)
-    assert (allowed(n, percentile) < 0) == (bound is None)
+    assert (allowed_over(n, percentile) < 0) == (bound is None)
     if bound is not None:
-        assert (latencies > bound).sum() == allowed(n, percentile)
+        assert (latencies > bound).sum() == allowed_over(n, percentile)
 
 
 def test_as_many_may_be_over_as_the_number_of_requests_was_made_for():
     for percentile in (90, 95, 99):
         for over in (0, 1, 2, 5):
-            assert allowed(required_requests(percentile, over), percentile) == over
-            assert allowed(required_requests(percentile, over) - 1, percentile) == over - 1
+            assert allowed_over(required_requests(percentile, over), percentile) == over
+            assert allowed_over(required_requests(percentile, over) - 1, percentile) == over - 1
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_every_shape_offers_exactly_the_same_mean_load(make, rate, n):
     assert np.array_equal(schedule.times, exactly(make, rate, n, seed=3).times)
 
 
-def test_a_schedule_can_be_made_again_from_what_a_block_says_of_it():
+def test_a_schedule_can_be_made_again_from_what_a_trial_says_of_it():
     from loadgen import arrivals
 
     schedule = exactly(Poisson, 7.3, 459, 5)
@@ -204,51 +203,51 @@ def test_what_is_hopeless_is_ended_and_what_is_not_is_not():
 
 
 def test_rules_that_are_the_clients_doing_are_rules_of_the_verdict():
-    assert set(RULES) >= SPOILT
+    assert set(RULES) >= CLIENT_RULES
 
 
-def test_a_block_within_the_slo_passes_and_one_beyond_it_fails(tmp_path):
-    measured = block(tmp_path, "image", "client", 1, seconds=30)
-    assert judged(measured, 7.5, slo=1e5, percentile=90).passed
-    found = judged(measured, 7.5, slo=1, percentile=90)
+def test_a_trial_within_the_slo_passes_and_one_beyond_it_fails(tmp_path):
+    measured = trial(tmp_path, "image", "client", 1, seconds=30)
+    assert judge_trial(measured, 7.5, slo=1e5, percentile=90).passed
+    found = judge_trial(measured, 7.5, slo=1, percentile=90)
     assert (found.limit, found.over) == ("server", measured.scheduled)
 
 
 def test_errors_count_as_over(tmp_path):
-    measured = block(tmp_path, "image", "client", 1, seconds=10, broken="connection reset")
-    found = judged(measured, 7.5, slo=1e5, percentile=90)
+    measured = trial(tmp_path, "image", "client", 1, seconds=10, broken="connection reset")
+    found = judge_trial(measured, 7.5, slo=1e5, percentile=90)
     assert (found.over, found.limit, "errors" in found.why) == (1, "server", True)
 
 
 def test_what_the_client_spoilt_is_not_the_servers_capacity(tmp_path):
-    measured = block(tmp_path, "image", "client", 1, seconds=30)
+    measured = trial(tmp_path, "image", "client", 1, seconds=30)
     measured.findings = [{"rule": "dispatch lag", "measured": "p99 9 ms"}]
-    assert judged(measured, 7.5, slo=1e5, percentile=90).limit == "client"
+    assert judge_trial(measured, 7.5, slo=1e5, percentile=90).limit == "client"
     measured.findings = [{"rule": "latency rises", "measured": "by 50 %"}]
-    assert judged(measured, 7.5, slo=1e5, percentile=90).limit == "server"
+    assert judge_trial(measured, 7.5, slo=1e5, percentile=90).limit == "server"
 
 
 def test_a_request_that_mostly_waited_for_the_client_is_the_clients(tmp_path, monkeypatch):
-    measured = block(tmp_path, "image", "client", 1, seconds=30)
+    measured = trial(tmp_path, "image", "client", 1, seconds=30)
     records = measured.records.copy()
     records["began"] = records["done"] - 1
-    monkeypatch.setattr(trial.Block, "records", property(lambda self: records))
-    assert judged(measured, 7.5, slo=1, percentile=90).limit == "client"
+    monkeypatch.setattr(Trial, "records", property(lambda self: records))
+    assert judge_trial(measured, 7.5, slo=1, percentile=90).limit == "client"
 
 
 def test_what_was_not_given_is_planned_from_the_most_telling_to_the_quickest():
-    assert plans(0, None) == [(99, LOADS), (95, LOADS), (90, LOADS), (90, (0.7,)), (90, ())]
-    assert plans(95, None) == [(95, LOADS), (95, (0.7,)), (95, ())]
-    assert plans(0, [0.9]) == [(99, [0.9]), (95, [0.9]), (90, [0.9])]
-    assert plans(95, []) == [(95, [])]
-    seconds = [estimate(0.4, 2000, *plan) for plan in plans(0, None)]
+    assert list_plans(0, None) == [(99, LOADS), (95, LOADS), (90, LOADS), (90, (0.7,)), (90, ())]
+    assert list_plans(95, None) == [(95, LOADS), (95, (0.7,)), (95, ())]
+    assert list_plans(0, [0.9]) == [(99, [0.9]), (95, [0.9]), (90, [0.9])]
+    assert list_plans(95, []) == [(95, [])]
+    seconds = [estimate(0.4, 2000, *plan) for plan in list_plans(0, None)]
     assert seconds == sorted(seconds, reverse=True)
 
 
 def test_the_estimate_grows_with_the_percentile_and_the_loads():
     assert estimate(0.1, 500, 90, ()) <= estimate(0.1, 500, 95, ()) < estimate(0.1, 500, 99, ())
     assert estimate(0.1, 500, 99, (0.5,)) > estimate(0.1, 500, 99, (0.9,)) > estimate(0.1, 500, 99, ())
-    assert shares("") == []
+    assert parse_loads("") == []
 
 
 # On the real server ------------------------------------------------------------------------------------------------
@@ -277,11 +276,11 @@ def test_a_server_has_a_capacity_and_everything_is_on_disk(finished):
     assert {point["arm"] for point in found["curve"]} == {best["arm"]}
     assert [row["arrivals"] for row in found["burstiness"]] == list(bursts())
     assert json.loads((directory / "run.json").read_text())["complete"]
-    kept = trial.read(directory)
+    kept = read_trials(directory)
     assert len(kept) >= len(best["probes"]) + len(bursts())
     assert not list(directory.rglob("*.journal"))
     assert f"{best['rate']:.3g}" in output
-    given_up = [probe for probe in best["probes"] if not probe["whole"]]
+    given_up = [probe for probe in best["probes"] if not probe["complete"]]
     assert sum(not each.facts["complete"] for each in kept) >= len(given_up)
 
 
@@ -302,7 +301,7 @@ def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, t
     given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90]
     given += ["--arms", "client", "--loads", "", "--slo", 1000]
     process = start("capacity", *given, shorter="search.LASTING = 2")
-    enough = TRIES + 1  # blocks: the first probe has had its last try
+    enough = TRIES + 1  # trials: the first probe has had its last try
     output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= enough)
     directory = only(tmp_path)
     assert f"go on with --continue {directory}" in output
@@ -314,9 +313,9 @@ def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, t
     assert best["probes"][: len(before)] == before and best["rate"] < best["not"]
 
 
-def probing(directory) -> Probing:
-    attempts = Attempts(lambda: SimpleNamespace(wait=lambda seconds: None), lambda line: None)
-    return Probing(attempts, ARM, [], directory, 1, slo=1e5, percentile=90, seed=1)
+def make_prober(directory) -> Prober:
+    retries = Retries(lambda: SimpleNamespace(wait=lambda seconds: None), lambda line: None)
+    return Prober(retries, ARM, [], directory, 1, slo=1e5, percentile=90, seed=1)
 
 
 ARM = Arm(WORKLOADS["image"], "client", Mode("async"))
@@ -324,34 +323,34 @@ ARM = Arm(WORKLOADS["image"], "client", Mode("async"))
 
 def test_a_probe_of_an_interrupted_run_is_not_measured_again_unless_it_could_have_passed_yet(tmp_path, monkeypatch):
     """Cut short by Ctrl-C, one has what was not answered; given up, it has more answers over the SLO than it may."""
-    there = block(tmp_path, "image", "client", 1, seconds=30)
+    there = trial(tmp_path, "image", "client", 1, seconds=30)
     folder = tmp_path / "image" / ARM.slug
     folder.exists() or there.path.parent.rename(folder)
     schedule, measured = SimpleNamespace(digest=there.schedule), []
-    monkeypatch.setattr(Probing, "offered", lambda self, *_: measured.append(1) or there)
+    monkeypatch.setattr(Prober, "offer", lambda self, *_: measured.append(1) or there)
     for complete, slo, times in ((True, 1e5, 0), (False, 1e5, 1), (False, 1, 0)):
         there.facts["complete"], there.path = complete, folder / "round-01.json"
         there.write()
-        one = probing(tmp_path)
+        one = make_prober(tmp_path)
         one.slo = slo
-        one.block(schedule, most=2)
+        one.measure_trial(schedule, max_over=2)
         assert measured == [1] * times
         measured.clear()
-    one = probing(tmp_path)
-    one.block(SimpleNamespace(digest="another"))
+    one = make_prober(tmp_path)
+    one.measure_trial(SimpleNamespace(digest="another"))
     assert measured == [1]
 
 
 def test_a_probe_on_a_server_that_died_is_repeated_and_tells_nothing_of_its_capacity(tmp_path, monkeypatch):
     kinds = iter(["reset", "reset", ""])
 
-    def offered(self, schedule, path, most, attempt):
-        return block(tmp_path, "image", "client", 1, seconds=30, broken=next(kinds))
+    def offer(self, schedule, path, most, attempt):
+        return trial(tmp_path, "image", "client", 1, seconds=30, broken=next(kinds))
 
-    monkeypatch.setattr(Probing, "offered", offered)
-    one = probing(tmp_path)
-    found = one.block(SimpleNamespace(digest="-"))
-    assert found.completed == found.scheduled and one.attempts.repeated == 2
+    monkeypatch.setattr(Prober, "offer", offer)
+    one = make_prober(tmp_path)
+    found = one.measure_trial(SimpleNamespace(digest="-"))
+    assert found.completed == found.scheduled and one.retries.repeated == 2
     assert len(list(tmp_path.rglob("invalid-*.json"))) == 2
 
 
@@ -359,7 +358,7 @@ def test_a_probe_on_a_server_that_died_is_repeated_and_tells_nothing_of_its_capa
     ("client", "server", "says"),
     [
         (138, 116, "up to 138 requests/s with decoding on the client and up to 116 requests/s with decoding on"),
-        (138, 116, "1.2 times as many on the client. Beyond, the client gives out in the first case, the server in"),
+        (138, 116, "1.2 times as many on the client. Above that, the limit is the client in the first case, the"),
         (100, 104, "too close to tell them apart"),
         (None, 7, "at no rate tried with decoding on the client and up to 7 requests/s with decoding on the server."),
     ],

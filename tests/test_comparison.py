@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crossover import report_command as report
 from crossover.analysis import bootstrap
 from crossover.analysis.comparison import (
     compare,
@@ -19,19 +18,20 @@ from crossover.analysis.comparison import (
 )
 from crossover.analysis.verdict import Comparison
 from crossover.analysis.wording import write_sentence
-from crossover.experiments.compare.tables import verdicts as verdicts_of
+from crossover.experiments.compare import result
+from crossover.experiments.compare.tables import validity
 from crossover.measurement.compatibility import list_differences
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 from loadgen.samples.sample import COMPLETED, RECORD, STATUSES
 from loadgen.samples.validity import RULES, UNANSWERED
-from tests.blocks_on_disk import run
 from tests.test_bootstrap import ALPHA, FEW, Process
+from tests.trials_on_disk import run
 
 CONTROL = Process(requests=200, service=(0.6, 0.6), alike=0.9, drift=0.02)
 PLACEMENTS = ("client", "server")
 
 
-def block(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(600_000, 4_000), **other) -> Block:
+def trial(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(600_000, 4_000), **other) -> Trial:
     """One whose requests, evenly due in 10 s, took that many ms; CPU seconds and bytes per request."""
     latencies = np.asarray(latencies, float)
     records = np.zeros(n := len(latencies), RECORD)
@@ -41,7 +41,7 @@ def block(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(60
     records["status"] = STATUSES.index(COMPLETED)
     records["bytes_up"], records["bytes_down"] = sizes
     server_cpu = None if cpu[1] is None else n * cpu[1]
-    made = Block(
+    made = Trial(
         **{"workload": "image", "arm": f"image {placement} async:1", "placement": placement, "mode": "async:1"},
         **{"round": round, "seed": round, "arrivals": "poisson:rate=7.5", "schedule": "", "seconds": 10.0},
         **{"client_cpu": n * cpu[0], "server_cpu": server_cpu, "steps": {}},
@@ -53,14 +53,14 @@ def block(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(60
             **other,
         },
     )
-    made.told = records, [""], ["photograph"]
+    made.samples = records, [""], ["photograph"]
     return made
 
 
-def pairs(latencies: np.ndarray) -> list[tuple[Block, Block]]:
+def pairs(latencies: np.ndarray) -> list[tuple[Trial, Trial]]:
     """From an array (rounds, 2 arms, requests) in mean gaps, of which 20 ms are made."""
     return [
-        tuple(block(p, 20 * own[~np.isnan(own)], i) for p, own in zip(PLACEMENTS, both, strict=True))
+        tuple(trial(p, 20 * own[~np.isnan(own)], i) for p, own in zip(PLACEMENTS, both, strict=True))
         for i, both in enumerate(latencies, 1)
     ]
 
@@ -71,7 +71,7 @@ def steady(rounds: int, ratio: float = 1.0, spread: float = 0.02, n: int = 100, 
     made = []
     for i in range(1, rounds + 1):
         times, factor = rng.gamma(20, 5, n), ratio * rng.lognormal(0, spread)
-        made.append((block("client", times, i), block("server", times * factor, i, **server)))
+        made.append((trial("client", times, i), trial("server", times * factor, i, **server)))
     return made
 
 
@@ -94,7 +94,7 @@ def few(monkeypatch):
 
 def verdicts(process: Process, comparisons: int, rounds: int, seed: int) -> list[dict[str, str]]:
     simulated = process.latencies(np.random.default_rng(seed), comparisons, rounds)
-    return [{each.metric: each.kind for each in compare(pairs(blocks))} for blocks in simulated]
+    return [{each.metric: each.kind for each in compare(pairs(trials))} for trials in simulated]
 
 
 def test_an_arm_against_itself_is_seldom_better_than_itself(few):
@@ -201,7 +201,7 @@ def test_what_was_not_measured_is_not_compared():
 
 
 def test_an_arm_without_answers_is_said_and_not_divided_by():
-    made = [(block("client", [50.0] * 20, i), block("server", [], i)) for i in range(8)]
+    made = [(trial("client", [50.0] * 20, i), trial("server", [], i)) for i in range(8)]
     for each in compare(made):
         assert each.kind in ("undecided", "client") and each.low is None
         json.dumps(each.as_dict(), allow_nan=False)
@@ -215,12 +215,12 @@ def test_a_comparison_survives_json_and_is_printed_the_same():
     assert format_table([]) == "nothing to compare"
 
 
-def test_the_same_blocks_give_the_same_comparison():
+def test_the_same_trials_give_the_same_comparison():
     assert compare(steady(8, 1.1)) == compare(steady(8, 1.1)) != compare(steady(8, 1.1), seed=2)
 
 
 def test_a_control_is_called_by_its_name():
-    made = [(first, block("client", first.latency, i, control="again")) for i, (first, _) in enumerate(steady(8))]
+    made = [(first, trial("client", first.latency, i, control="again")) for i, (first, _) in enumerate(steady(8))]
     found = compare(made)
     assert found[0].names == ("client", "again") and {each.kind for each in found} <= {"equivalent", "undecided"}
     assert "'again'" in write_sentence(found, "image", "poisson:rate=7.5") or "again/client" in write_sentence(found)
@@ -271,39 +271,39 @@ def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
     assert write_sentence(comparisons, "image", "poisson:rate=7.5") == ABOUT + said
 
 
-def invalid(made: list[tuple[Block, Block]], rules: dict[int, str]) -> list[Block]:
-    """Their blocks; the server's of round n has broken rule rules[n]."""
+def invalid(made: list[tuple[Trial, Trial]], rules: dict[int, str]) -> list[Trial]:
+    """Their trials; the server's of round n has broken rule rules[n]."""
     for _, server in made:
         if rule := rules.get(server.round):
             server.valid, server.findings = False, [{"rule": rule, "measured": "", "limit": "", "change": ""}]
-    return [block for pair in made for block in pair]
+    return [trial for pair in made for trial in pair]
 
 
 def test_a_round_whose_data_are_wrong_enters_no_interval_and_no_sentence_and_is_named():
     rules = {2: "errors", 5: "in-flight cap", 7: "books"}
     measured = invalid(steady(10), rules)
     for each in measured:
-        if each.wrong:
+        if each.unanswered:
             each.latency = each.latency * 1e6
-    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    found = result.evaluate(run(("image",)), measured)["workloads"]["image"]
     left = [pair for pair in steady(10) if pair[0].round not in rules]
     assert found["comparisons"] == [each.as_dict() for each in compare(left, found["slo_ms"])]
     assert found["left_out"] == [{"mode": "async:1", "round": n, "rules": [rule]} for n, rule in rules.items()]
     said = "; 3 of 10 rounds excluded because of unanswered requests (errors, in-flight cap, books)."
     assert found["sentence"].endswith(said)
-    assert "not compared, as an arm's data are wrong: async:1, round 2, 5, 7" in verdicts_of([], found["left_out"])
+    assert "not compared, as an arm's data are wrong: async:1, round 2, 5, 7" in validity([], found["left_out"])
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - UNANSWERED))
-def test_noise_makes_a_block_invalid_but_no_round_is_left_out_for_it(rule):
-    found = report.evaluate(run(("image",)), invalid(steady(6), {3: rule}))["workloads"]["image"]
+def test_noise_makes_a_trial_invalid_but_no_round_is_left_out_for_it(rule):
+    found = result.evaluate(run(("image",)), invalid(steady(6), {3: rule}))["workloads"]["image"]
     assert found["left_out"] == [] and found["comparisons"][0]["rounds"] == 6
     assert "excluded" not in found["sentence"]
 
 
 def test_where_no_round_is_sound_the_sentence_says_why():
     measured = invalid(steady(6), dict.fromkeys(range(1, 7), "errors"))
-    found = report.evaluate(run(("image",)), measured)["workloads"]["image"]
+    found = result.evaluate(run(("image",)), measured)["workloads"]["image"]
     assert found["comparisons"] == []
     said = "nothing valid was measured; 6 of 6 rounds excluded because of unanswered requests (errors)."
     assert found["sentence"].endswith(said)
@@ -359,7 +359,7 @@ def test_what_makes_reports_incomparable_is_named(path, value, named):
 
 def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
     before = [each for pair in steady(9) for each in pair]
-    after = [block(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
+    after = [trial(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
     after[0].facts["complete"] = False
     found = compare_reports(before, after, {"image": 120.0})
     assert list(found) == ["image server async:1", "image client async:1"]

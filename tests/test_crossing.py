@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crossover.analysis.crossing_point import find_crossing
+from crossover.experiments.sweep import plots
 from crossover.experiments.sweep import result as crossings
-from crossover.report import curves
-from tests.test_comparison import block
+from tests.test_comparison import trial
 
 
 def crossing(x, ratios, error=0.05, n=400):
@@ -94,7 +94,7 @@ def test_an_open_limit_of_the_crossing_is_shaded_to_the_edge(limits):
 
     given = entry((1, 1.1, 1.3), (4, 0.7, 0.9), cross={"by": "p50", "x": 2, "low": limits[0], "high": limits[1]})
     axes = Figure().subplots()
-    curves.draw_crossover(axes, given)
+    plots.draw_ratios(axes, given)
     [shade] = [patch for patch in axes.patches if patch.get_alpha() == 0.09]
     edges, [low, high] = axes.get_xlim(), (shade.get_x(), shade.get_x() + shade.get_width())
     assert (low, high) == (limits[0] or edges[0], limits[1] or edges[1])
@@ -145,7 +145,7 @@ def entry(*points, cross=None, mean=None):
     ],
 )
 def test_every_outcome_has_its_sentence(given, says):
-    assert says in crossings.says(given)
+    assert says in crossings.describe_entry(given)
 
 
 def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(monkeypatch):
@@ -162,9 +162,9 @@ def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(
     made = []
     for slow in kinds.values():
         turns = zip(*map(latencies, slow), strict=True)
-        made.append([(block("client", own, n), block("server", other, n)) for n, (own, other) in enumerate(turns)])
-    monkeypatch.setattr(crossings.trial, "read", lambda directory: [])
-    monkeypatch.setattr(crossings, "paired", lambda here, client: made.pop(0))
+        made.append([(trial("client", own, n), trial("server", other, n)) for n, (own, other) in enumerate(turns)])
+    monkeypatch.setattr(crossings, "read_trials", lambda directory: [])
+    monkeypatch.setattr(crossings, "pair_trials", lambda here, client: made.pop(0))
     [found] = crossings.evaluate(Path(), "-", {**sweep, "forms": [""], "points": asked})
     assert found["crossing"]["by"] == "mean"
     assert 1 < found["crossing"]["low"] < found["crossing"]["x"] < found["crossing"]["high"] < 2
@@ -173,10 +173,10 @@ def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(
 
 def test_what_it_looks_like_so_far_is_the_ratio_at_each_point():
     def whole(arm, latency):
-        return block(arm.partition("-")[0], [latency] * 3, path=Path("point", arm, "round-01"))
+        return trial(arm.partition("-")[0], [latency] * 3, path=Path("point", arm, "round-01"))
 
     points = [[whole("client", 10), whole("server", 5)], [], [whole("server", 30), whole("client", 20)]]
-    assert crossings.running(points, "") == "p50 server/client 0.5, 1.5"
+    assert crossings.summarise_interim(points, "") == "p50 server/client 0.5, 1.5"
     points = [[whole("client-UINT8-tensor", 10), whole("server", 20)], [whole("server", 20)]]
-    assert crossings.running(points, "UINT8 tensor") == "p50 server/client UINT8 tensor 2"
-    assert crossings.running([[], []], "") == ""
+    assert crossings.summarise_interim(points, "UINT8 tensor") == "p50 server/client UINT8 tensor 2"
+    assert crossings.summarise_interim([[], []], "") == ""

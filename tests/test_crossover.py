@@ -18,7 +18,7 @@ from serving.server import Server
 from serving.state import name
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
-from tests.test_comparison import block
+from tests.test_comparison import trial
 
 BOTH = ["image", "audio"]
 
@@ -46,7 +46,7 @@ def budgets(monkeypatch, tmp_path):
 
     def run(lost=(), **given) -> dict:
         reports = str(tmp_path / f"{len(list(tmp_path.iterdir()))}")
-        planned, found = sweep_run.Crossover(options(reports=reports, **given)), {}
+        planned, found = sweep_run.SweepExperiment(options(reports=reports, **given)), {}
         now = [0.0]
 
         @contextmanager
@@ -62,7 +62,7 @@ def budgets(monkeypatch, tmp_path):
 
         monkeypatch.setattr(sweep_run.time, "monotonic", lambda: now[0])
         planned.site, planned.sweep = site, sweep
-        planned.run()
+        planned.measure()
         assert now[0] == pytest.approx(given.get("seconds", 1800))
         return found
 
@@ -79,7 +79,7 @@ def test_both_regimes_share_the_time_the_real_networks_first(budgets, unlinked):
 
 
 def test_where_no_link_can_be_made_the_other_sweeps_get_its_time_and_a_line_says_so(budgets, unlinked):
-    [line] = [line for line in sweep_run.Crossover(options()).plan().splitlines() if "link" in line]
+    [line] = [line for line in sweep_run.SweepExperiment(options()).plan().splitlines() if "link" in line]
     assert line.startswith("left out: network, so the others have its time: no such link can be made here: tc is not")
     assert budgets() == budgets(sweeps=["size", "workers"])
 
@@ -99,13 +99,13 @@ def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
     def seen(options):
         raise Seen(options.weights, options.url)
 
-    monkeypatch.setattr(sweep_run, "Crossover", seen)
+    monkeypatch.setattr(sweep_run, "SweepExperiment", seen)
     monkeypatch.setattr("sys.argv", ["crossover"])
     with pytest.raises(Seen, match=r"\(\['real', 'tiny'\], ''\)"):
         sweep_run.main()
 
 
-def test_make_crossover_starts_no_other_server_and_takes_an_invalid_block_for_no_error():
+def test_make_crossover_starts_no_other_server_and_takes_an_invalid_trial_for_no_error():
     done = subprocess.run(["make", "-n", "crossover"], cwd=ROOT, capture_output=True, text=True, check=True)
     *before, last = [line for line in done.stdout.splitlines() if "python -m " in line]
     assert last.split("-m ")[1] == "loadgen.crossover --engine auto  || test $? -eq 3"
@@ -116,7 +116,7 @@ def test_make_crossover_starts_no_other_server_and_takes_an_invalid_block_for_no
 
 
 SHORT = "points.LEAST, points.MOST, grid.SHORTEST = 3, 5, 0.3"
-"""Blocks of few arrivals, where only their being there is looked at."""
+"""Trials of few arrivals, where only their being there is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_figures_plots_and_page_come_from_what_is_on_the_disk(small, monkeypatch
     assert code == 0 and found[0]["says"] in printed
     assert json.loads((directory / "crossover.json").read_text()) == found
     assert (directory / "report.html").read_text() == before
-    assert crossings.outcome(found[0]) in before and "24 blocks" in before
+    assert crossings.outcome(found[0]) in before and "24 trials" in before
     assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
 
 
@@ -196,12 +196,12 @@ def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
 def test_a_sweep_goes_on_with_the_server_that_it_began_on_or_one_like_it(other, says):
     server = {"version": "2.51.0", "engine": "local", "cores": [1]}
     server["models"] = {"resnet50": {"provenance": {"weights": "random"}}}
-    assert sweep_run.unlike({"server": server}, {"server": server | other}) == says
+    assert sweep_run.list_server_differences({"server": server}, {"server": server | other}) == says
 
 
 def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_the_time(tmp_path):
     """Of an interrupted run that has all of one sweep and half of another."""
-    planned = sweep_run.Crossover(options(sweeps=["size"], continued=str(tmp_path)))
+    planned = sweep_run.SweepExperiment(options(sweeps=["size"], continued=str(tmp_path)))
     first, second, *others = ((weights, place, each) for (weights, place), at in planned.waiting.items() for each in at)
     planned.described = {"sweeps": {}}
     for weights, _, sweep in (first, second):
@@ -209,12 +209,12 @@ def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_t
     whole = sum(planned.shares())
     gone = sweep_run.share(*(first[i] for i in (0, 2, 1)))
     for number, (weights, place, sweep) in enumerate((first, second)):
-        sweeping = planned.sweeping(weights, sweep, place)
-        for arm in sweeping.arms:
-            folder = sweeping.directory / sweep.points[0].label / arm
+        measurement = planned.points_of(weights, sweep, place)
+        for arm in measurement.folders:
+            folder = measurement.directory / sweep.points[0].label / arm
             folder.mkdir(parents=True)
             for done in range(1, planned.options.rounds + 1 - number):
-                block("client", [1.0], path=folder / f"round-{done:02}.json").write()
+                trial("client", [1.0], path=folder / f"round-{done:02}.json").write()
     assert planned.drop_finished() == pytest.approx((whole - gone) / whole)
     left = [(weights, place, each) for (weights, place), at in planned.waiting.items() for each in at]
     assert left == [second, *others]

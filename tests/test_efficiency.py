@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from crossover import report_command as report
-from crossover.experiments.efficiency.result import Turn, of_workload, result
-from crossover.experiments.efficiency.run import efficiency, stage
-from crossover.experiments.efficiency.run import turn as turn_at
+from crossover.experiments.efficiency.result import StageFigures, summarise, workload_table
+from crossover.experiments.efficiency.run import make_stage, measure_efficiency, measure_stage
 from loadgen.arm import Arm, Mode
 from serving.server import Server, Unavailable
-from tests import blocks_on_disk
+from tests import trials_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
 from workloads import payloads
@@ -22,8 +21,8 @@ from workloads.workload import AUDIO, IMAGE
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 
 
-def turn(rate: float, cpu: float = 0.001, **batches: float) -> Turn:
-    return Turn(rate, cpu, busy=0.9, others=0.05, batches=batches)
+def turn(rate: float, cpu: float = 0.001, **batches: float) -> StageFigures:
+    return StageFigures(rate, cpu, busy=0.9, others=0.05, batches=batches)
 
 
 def invented(whole: float, *steps: tuple[float, float], cores: int = 1) -> dict:
@@ -31,7 +30,7 @@ def invented(whole: float, *steps: tuple[float, float], cores: int = 1) -> dict:
     names = "abcd"[: len(steps)]
     turns = {"both": [turn(whole, **dict.fromkeys(names, 2.0))]}
     turns |= {name: [turn(*step, **{name: 1.0})] for name, step in zip(names, steps, strict=True)}
-    return result(turns, cores)
+    return summarise(turns, cores)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_the_bound_is_the_slowest_step_or_the_cores(steps, cores, bound, by):
 
 def test_what_the_ensemble_saves_over_http_shows_as_carrying():
     turns = {"both": [turn(100, 0.008, a=2, b=2)], "a": [turn(120, 0.007, a=1)], "b": [turn(900, 0.003, b=1)]}
-    found = result(turns, cores=1)
+    found = summarise(turns, cores=1)
     assert found["carrying"] == pytest.approx(1.25)
     assert found["ensemble_cpu_seconds_per_request"] == 0.008
 
@@ -61,13 +60,13 @@ def test_what_the_ensemble_saves_over_http_shows_as_carrying():
 def test_one_disturbed_repetition_changes_the_range_but_not_the_efficiency():
     rates = [100, 100, 10, 100, 100]
     turns = {"both": [turn(rate, a=3) for rate in rates], "a": [turn(100, a=1) for _ in rates]}
-    found = result(turns, cores=1)
+    found = summarise(turns, cores=1)
     assert found["efficiency"] == 1
     assert found["range"] == [pytest.approx(0.1), 1]
 
 
 def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
-    printed = of_workload(invented(40, (50, 0.004), (400, 0.001)))
+    printed = workload_table(invented(40, (50, 0.004), (400, 0.001)))
     assert "both (ensemble)" in printed
     assert [line.split()[0] for line in printed.splitlines() if "1.00 -> 2.00" in line] == ["a", "b"]
     assert "bound 50/s by a; efficiency 0.80 (0.80 to 0.80)" in printed
@@ -78,9 +77,9 @@ def kept(tmp_path):
     """reports/<time>-efficiency/ as it is left, of photographs."""
     directory = tmp_path / "a-efficiency"
     directory.mkdir()
-    described = {**blocks_on_disk.run(("image",)), "kind": "efficiency"}
+    described = {**trials_on_disk.run(("image",)), "kind": "efficiency"}
     described["workloads"]["image"] = {"library": "dali", "payloads": ["a.jpg"]}
-    for name, content in (("run", described), ("efficiency", blocks_on_disk.efficiency("image"))):
+    for name, content in (("run", described), ("efficiency", trials_on_disk.efficiency("image"))):
         (directory / f"{name}.json").write_text(json.dumps(content))
     return directory
 
@@ -89,12 +88,12 @@ def test_the_result_has_a_page_and_is_shown_in_the_report_of_bench(kept, tmp_pat
     sentence = "For photographs the ensemble answers 11.1 requests/s, 97 % (96 to 98) of the 11.5 that its steps would"
     code, printed, _ = again(monkeypatch, capsys, kept)
     assert code == 0 and "4.00 -> 1.60" in printed and "efficiency 0.97" in printed
-    blocks_on_disk.write(tmp_path / "bench", ("image",), 1)
+    trials_on_disk.write(tmp_path / "bench", ("image",), 1)
     assert again(monkeypatch, capsys, tmp_path / "bench", kept)[0] == 0
     for page in (kept / "report.html", tmp_path / "bench" / "report.html"):
         text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
         assert sentence in text and "<td>4.00</td><td>1.60</td>" in text
-    assert "Every block" not in (kept / "report.html").read_text()
+    assert "Every trial" not in (kept / "report.html").read_text()
 
 
 def test_of_nothing_measured_there_is_no_page(kept):
@@ -109,7 +108,8 @@ def client(workload) -> Arm:
 
 @pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
-    found = efficiency(Server.at(server.url, server.state), client(workload), payloads.load(workload), seconds=2)
+    connected = Server.at(server.url, server.state)
+    found = measure_efficiency(connected, client(workload), payloads.load(workload), seconds=2)
     assert found.keys() >= KEYS
     assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
     assert found["bound_by"] in (*workload.steps, "cpu")
@@ -121,13 +121,13 @@ def test_an_ensemble_is_measured_against_its_steps(server, workload):
 
 def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
     with pytest.raises(Unavailable, match="give --state and --url"):
-        efficiency(Server.at(server.url, tmp_path), client(IMAGE), payloads.load(IMAGE), seconds=1)
+        measure_efficiency(Server.at(server.url, tmp_path), client(IMAGE), payloads.load(IMAGE), seconds=1)
 
 
 def test_what_the_server_refuses_ends_it_in_one_line(server):
-    bad = stage("image", "encoded", [np.frombuffer(b"no photograph", np.uint8)], ("logits",), IMAGE.steps)
+    bad = make_stage("image", "encoded", [np.frombuffer(b"no photograph", np.uint8)], ("logits",), IMAGE.steps)
     with pytest.raises(Unavailable, match=r"^image: failed: HTTP 400: .*'encoded'") as refused:
-        turn_at(Server.at(server.url, server.state), bad, [0] * 20)
+        measure_stage(Server.at(server.url, server.state), bad, [0] * 20)
     assert "\n" not in str(refused.value)
 
 

@@ -1,4 +1,7 @@
-"""No module imports, however indirectly, one that imports it; what only type checkers import counts, too."""
+"""Imports go one way: down the layers of the packages and of crossover, and never in a circle.
+
+Whatever a module imports counts: inside a function, too, and what only type checkers import.
+"""
 
 import ast
 import subprocess
@@ -8,7 +11,75 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("common", "preprocess", "workloads", "serving", "loadgen", "crossover", "benchmarks")
+MAY_IMPORT = {
+    "common": (),
+    "preprocess": ("common",),
+    "workloads": ("common", "preprocess"),
+    "loadgen": ("common", "preprocess", "workloads"),
+    "serving": ("common", "preprocess"),
+    "crossover": ("common", "preprocess", "workloads", "loadgen", "serving"),
+    "benchmarks": ("common", "preprocess", "workloads", "loadgen", "serving", "crossover"),
+}
+"""Package -> the others that it may import."""
+
+LAYERS = (
+    ("crossover.measurement",),
+    ("crossover.analysis",),
+    ("crossover.report",),
+    ("crossover.experiments.burst_shapes", "crossover.experiments.options"),
+    ("crossover.experiments.experiment",),
+    ("crossover.experiments.*",),
+    ("crossover.experiments.catalogue",),
+    ("crossover.report_command", "crossover.infer"),
+)
+"""Of crossover, from the ground up: a module may import those of lower layers, and of its own room.
+
+`*` stands for the experiments side by side: each is a room of its own, so none imports another.
+"""
+
+DOORS = {
+    "loadgen.ask": "crossover.infer",
+    "loadgen.bench": "crossover.experiments.compare.run",
+    "loadgen.capacity": "crossover.experiments.capacity.run",
+    "loadgen.crossover": "crossover.experiments.sweep.run",
+    "loadgen.efficiency": "crossover.experiments.efficiency.run",
+    "loadgen.report": "crossover.report_command",
+    "loadgen.study": "crossover.experiments.client_modes.run",
+}
+"""The one exception: files that keep `python -m loadgen.bench` and its like until there is one command line.
+
+They only call the `main` of the module named here: they import it and loadgen.command, and nobody imports them.
+"""
+
+
+def upward(graph, may_import, layers, doors):
+    """(module, what it imports although that is not below it), sorted; doors are left out."""
+    found = []
+    for module, targets in graph.items():
+        for target in targets if module not in doors else ():
+            mine, other = module.split(".")[0], target.split(".")[0]
+            if mine != other:
+                wrong = other not in may_import[mine]
+            else:
+                (level, room), (below, place) = layer(module, layers), layer(target, layers)
+                wrong = below > level or (below == level and place != room)
+            if wrong:
+                found.append((module, target))
+    return sorted(found)
+
+
+def layer(module, layers):
+    """(number of its layer, its room there); (-1, "") for what belongs to none and stands below all of them."""
+    for number, rooms in enumerate(layers):
+        for room in rooms:
+            if module == room or module.startswith(f"{room}."):
+                return number, room
+    for number, rooms in enumerate(layers):
+        for room in rooms:
+            parent = room.removesuffix("*")
+            if parent != room and module.startswith(parent):
+                return number, parent + module.removeprefix(parent).split(".")[0]
+    return -1, ""
 
 
 def imports(root, packages):
@@ -29,11 +100,21 @@ def imported(path, known):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute(node, path, known)
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                if whole in known or node.module in known:
-                    yield whole if whole in known else node.module
+                whole = f"{source}.{alias.name}"
+                if whole in known or source in known:
+                    yield whole if whole in known else source
+
+
+def absolute(node, path, known):
+    """The module that `from ... import` names, without leading dots."""
+    if not node.level:
+        return node.module
+    [module] = [name for name, each in known.items() if each == path]
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    return ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
 
 
 def circle(graph):
@@ -55,7 +136,7 @@ def circle(graph):
 
 
 def test_there_is_no_circle_of_imports():
-    graph = imports(ROOT, PACKAGES)
+    graph = imports(ROOT, MAY_IMPORT)
     assert len(graph) > 90
     assert circle(graph) == []
 
@@ -66,6 +147,8 @@ def test_there_is_no_circle_of_imports():
         "import a.one",
         "from a import one",
         "from a.one import thing",
+        "from . import one",
+        "from .one import thing",
         "def f():\n    from a.one import thing",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a.one import thing",
     ],
@@ -80,6 +163,64 @@ def test_a_circle_would_be_found(tmp_path, back):
     assert circle(imports(tmp_path, ["a"])) == []
     (folder / "three.py").write_text(back)
     assert sorted(circle(imports(tmp_path, ["a"]))) == ["a.one", "a.three", "a.two"]
+
+
+def test_no_import_goes_upwards():
+    assert upward(imports(ROOT, MAY_IMPORT), MAY_IMPORT, LAYERS, DOORS) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "target"),
+    [
+        ("workloads/payloads.py", "from loadgen.arm import Arm", "loadgen.arm"),
+        ("loadgen/arm.py", "def f():\n    from crossover.analysis import verdict", "crossover.analysis.verdict"),
+        ("loadgen/arm.py", "import loadgen.bench, crossover.infer", "crossover.infer"),
+        ("crossover/infer.py", "from benchmarks import tables", "benchmarks.tables"),
+        ("serving/state.py", "from loadgen import arm", "loadgen.arm"),
+        (
+            "crossover/measurement/trial.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from crossover.report.html import Page",
+            "crossover.report.html",
+        ),
+        ("crossover/report/html.py", "from ..experiments import experiment", "crossover.experiments.experiment"),
+        ("crossover/report/html.py", "from crossover.experiments.soak import main", "crossover.experiments.soak"),
+        (
+            "crossover/experiments/experiment.py",
+            "from crossover.experiments.sweep import run",
+            "crossover.experiments.sweep.run",
+        ),
+        (
+            "crossover/experiments/soak.py",
+            "from crossover.experiments.sweep.run import main",
+            "crossover.experiments.sweep.run",
+        ),
+        (
+            "crossover/experiments/sweep/run.py",
+            "from crossover.experiments.catalogue import EXPERIMENTS",
+            "crossover.experiments.catalogue",
+        ),
+    ],
+)
+def test_an_import_upwards_or_from_one_experiment_to_another_would_be_found(tmp_path, module, line, target):
+    for each in (module, f"{target.replace('.', '/')}.py", "loadgen/bench.py"):
+        path = tmp_path / each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert upward(imports(tmp_path, MAY_IMPORT), MAY_IMPORT, LAYERS, DOORS) == []
+    (tmp_path / module).write_text(line)
+    name = module.removesuffix(".py").replace("/", ".")
+    assert upward(imports(tmp_path, MAY_IMPORT), MAY_IMPORT, LAYERS, DOORS) == [(name, target)]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_only_calls_main_and_nobody_imports_it(door):
+    graph = imports(ROOT, MAY_IMPORT)
+    assert graph[door] == {DOORS[door], "loadgen.command"}
+    assert not [module for module, targets in graph.items() if door in targets]
+    tree = ast.parse((ROOT / f"{door.replace('.', '/')}.py").read_text())
+    docstring, *rest = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+    assert isinstance(docstring, ast.Expr)
+    assert [ast.unparse(node) for node in rest] == ["if __name__ == '__main__':\n    sys.exit(command.run(main))"]
 
 
 GREENLETS = {"gevent", "geventhttpclient", "locust"}

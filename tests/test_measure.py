@@ -1,4 +1,4 @@
-"""A block is measured whatever happens to the server: what is not known then is left out, and nothing is made up."""
+"""A trial is measured whatever happens to the server: what is not known then is left out, and nothing is made up."""
 
 import http.server
 import threading
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from crossover.analysis.latency_breakdown import break_down_latency
-from crossover.measurement import trial
 from crossover.measurement.measure import measure
 from crossover.measurement.server_statistics import STAGES, difference
+from crossover.measurement.trial import Trial, read_trials
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import parse
 from serving.server import Server, Unavailable
@@ -66,7 +66,7 @@ class Restarting:
         return joules if joules is None else {"energy_joules": joules, "utilisation": 0.5}
 
 
-def block(tmp_path, **readings) -> trial.Block:
+def trial(tmp_path, **readings) -> Trial:
     arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
     with server(good) as url:
         path = tmp_path / "a" / "b" / "round-01"
@@ -75,27 +75,27 @@ def block(tmp_path, **readings) -> trial.Block:
 
 @pytest.mark.parametrize("after", [{}, None, {"m": told(3)}], ids=["without the model", "gone", "began anew"])
 def test_what_a_restarted_server_does_not_know_enters_no_sum(tmp_path, after):
-    restarted = block(tmp_path, statistics=[{"m": told(1000)}, after], cpu=(50.0, 2.0), joules=(900.0, 3.0))
+    restarted = trial(tmp_path, statistics=[{"m": told(1000)}, after], cpu=(50.0, 2.0), joules=(900.0, 3.0))
     assert (restarted.steps, restarted.server_cpu, restarted.gpu) == ({}, None, None)
-    assert restarted.completed and restarted == trial.read(tmp_path)[0]
-    [kept] = trial.read(tmp_path)
+    assert restarted.completed and restarted == read_trials(tmp_path)[0]
+    [kept] = read_trials(tmp_path)
     parts = break_down_latency([kept], "m", ("m",))
     assert "server and network" in parts and sum(parts.values()) == pytest.approx(np.mean(kept.latency))
 
 
-def test_of_counters_that_rose_a_block_has_the_difference(tmp_path):
-    found = block(tmp_path, statistics=[{"m": told(10)}, {"m": told(18)}], joules=(10.0, 25.0))
+def test_of_counters_that_rose_a_trial_has_the_difference(tmp_path):
+    found = trial(tmp_path, statistics=[{"m": told(10)}, {"m": told(18)}], joules=(10.0, 25.0))
     assert (found.steps["m"]["requests"], found.server_cpu) == (8, 1.0)
     assert found.gpu == {"energy_joules": 15.0, "utilisation": 0.5}
 
 
 def test_a_gpu_that_is_not_told_of_afterwards_is_not_told_of(tmp_path):
-    assert block(tmp_path, statistics=[{}, {}], joules=(10.0, None)).gpu is None
+    assert trial(tmp_path, statistics=[{}, {}], joules=(10.0, None)).gpu is None
 
 
-def test_a_server_that_is_gone_before_a_block_leaves_no_file(tmp_path):
+def test_a_server_that_is_gone_before_a_trial_leaves_no_file(tmp_path):
     with pytest.raises(Unavailable):
-        block(tmp_path, statistics=[None])
+        trial(tmp_path, statistics=[None])
     assert list(tmp_path.rglob("*")) == []
 
 

@@ -2,17 +2,21 @@
 
 import copy
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
-from crossover import report_command as report
-from crossover.experiments import catalogue
-from crossover.experiments.compare import tables
-from crossover.measurement import trial
-from crossover.report import html, plots, provenance
-from tests.blocks_on_disk import optional, run, write
+from crossover.experiments.catalogue import EXPERIMENTS
+from crossover.experiments.compare import page, tables
+from crossover.experiments.compare import plots as compare_plots
+from crossover.experiments.compare import result as compare
+from crossover.experiments.sweep import result as sweep_result
+from crossover.measurement.trial import read_trials
+from crossover.report import format, html, plots, provenance
+from crossover.report.kind import write_page
+from tests.trials_on_disk import optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
 
@@ -26,19 +30,29 @@ def measured(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(measured):
-    return report.evaluate(run(), trial.read(measured))
+    return compare.evaluate(run(), read_trials(measured))
 
 
 @pytest.fixture
 def written(measured, evaluated):
     """The page, once `change` had its way with the contents of run.json and summary.json."""
 
-    def write_it(change=lambda described, summary: None, **more) -> str:
-        described, summary = run(), copy.deepcopy(evaluated) | more
+    def write_it(change=lambda described, summary: None, sources: dict | None = None, **others) -> str:
+        described, summary = run(), copy.deepcopy(evaluated)
         change(described, summary)
-        return html.write(measured, described, trial.read(measured), summary).read_text("utf-8")
+        return compared(measured, described, read_trials(measured), summary, others, sources)
 
     return write_it
+
+
+def compared(directory, described, kept, summary, others: dict | None = None, sources: dict | None = None) -> str:
+    """The page of a comparison that shows others, too: experiment -> content of its file, and whence it is."""
+    shown = {name: EXPERIMENTS[name].sections(run(), result, ()) for name, result in (others or {}).items()}
+    elsewhere = provenance.source("elsewhere", run(), run())
+    for name, sections in shown.items():
+        shown[name] = [replace(each, source=(sources or {}).get(name, elsewhere)) for each in sections]
+    write_page(compare.KIND, directory, described, summary, kept, shown)
+    return (directory / html.NAME).read_text("utf-8")
 
 
 class Structure(HTMLParser):
@@ -92,20 +106,20 @@ def test_the_page_is_well_formed_and_names_nothing_twice(written):
 def test_the_verdict_comes_before_any_plot_of_it(written, evaluated):
     first = Structure(written()).text.partition("Further left is faster")[0]
     for found in evaluated["workloads"].values():
-        assert html.tied(found["sentence"]) in first
+        assert format.tied(found["sentence"]) in first
 
 
 def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
     write(tmp_path, ("image",), 1, broken=HOSTILE)
     for path in tmp_path.glob("image/*/round-01.json"):
         path.write_text(path.read_text().replace("async:1", "<b>&$"))
-    kept = trial.read(tmp_path)
+    kept = read_trials(tmp_path)
     kept[0].valid, kept[0].findings = False, [dict.fromkeys(("rule", "measured", "limit", "change"), HOSTILE)]
     described = run(("image",))
-    summary = report.evaluate(described, kept) | optional()
+    summary, others = compare.evaluate(described, kept), optional()
     summary["workloads"]["image"]["sentence"] = described["workloads"]["image"]["payloads"][0] = HOSTILE
-    described["server"]["version"] = summary["crossover"][0]["sweep"] = HOSTILE
-    seen = Structure(html.write(tmp_path, described, kept, summary).read_text("utf-8"))
+    described["server"]["version"] = others["crossover"][0]["sweep"] = HOSTILE
+    seen = Structure(compared(tmp_path, described, kept, summary, others))
     assert "script" not in seen.tags and "b" not in seen.tags
     assert seen.text.count("<script>alert(1)</script> & 'quoted'") >= 5
 
@@ -122,30 +136,30 @@ def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
             facts.get("provenance", {})["weights"] = "pretrained"
 
     said = banners(written(spoiled))
-    for part in ("incomplete", "1 of 28 blocks is INVALID (errors)", "share cores (1)", "predictions are not: random"):
+    for part in ("incomplete", "1 of 28 trials is INVALID (errors)", "share cores (1)", "predictions are not: random"):
         assert part in said
     assert "The comparison leaves out 1 round whose data are wrong." in said
     said = banners(written(spotless))
     assert said.count("banner") == 1 and "INVALID" in said
 
 
-def test_an_invalid_block_says_why_and_what_to_change(written):
+def test_an_invalid_trial_says_why_and_what_to_change(written):
     text = Structure(written()).text
     assert "66 = 65 completed + 1 failed" in text
     assert "most common reason 'connection reset' (none allowed); mend the cause or lower the rate" in text
 
 
 def test_a_round_whose_arms_got_different_schedules_is_named(measured):
-    kept = trial.read(measured)
-    assert html.uneven(kept) == []
+    kept = read_trials(measured)
+    assert page.list_uneven_rounds(kept) == []
     kept[0].schedule = "another"
-    assert html.uneven(kept) == ["audio round 1"]
+    assert page.list_uneven_rounds(kept) == ["audio round 1"]
 
 
-def test_every_block_and_every_schedule_is_listed(written, measured):
+def test_every_trial_and_every_schedule_is_listed(written, measured):
     text = written()
-    for block in trial.read(measured):
-        assert text.count(f"<code>{block.schedule}</code>") == 3  # a row for each of two arms, and its seed
+    for trial in read_trials(measured):
+        assert text.count(f"<code>{trial.schedule}</code>") == 3  # a row for each of two arms, and its seed
 
 
 def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, evaluated):
@@ -157,28 +171,30 @@ def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, ev
     assert "resnet50 mean batch 1.25 3.75 " in text and "image_preprocess mean batch – 1.00 " in text
     measured = copy.deepcopy(evaluated)
     merged(None, measured)
-    printed = [line.split() for line in tables.where(measured["workloads"]["image"]["arms"]).splitlines()]
+    printed = [line.split() for line in tables.breakdown_table(measured["workloads"]["image"]["arms"]).splitlines()]
     assert ["resnet50", "mean", "batch", "1.25", "3.75"] in printed
     assert ["image_preprocess", "mean", "batch", "-", "1.00"] in printed
 
 
 def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
-    kept = [block for block in trial.read(measured) if block.workload == "image"]
-    for block in kept[:4]:
-        block.gpu = {"energy_joules": 12.0 * block.scheduled, "utilisation": 0.1 * block.round}
-    found = report.evaluate(run(("image",)), kept)["workloads"]["image"]
+    kept = [trial for trial in read_trials(measured) if trial.workload == "image"]
+    for trial in kept[:4]:
+        trial.gpu = {"energy_joules": 12.0 * trial.scheduled, "utilisation": 0.1 * trial.round}
+    found = compare.evaluate(run(("image",)), kept)["workloads"]["image"]
     assert [(arm["gpu_joules"], arm["gpu_utilisation"]) for arm in found["arms"]] == [pytest.approx((12, 0.15))] * 2
-    rows = dict(line.rsplit(None, 2)[::2] for line in tables.where(found["arms"]).splitlines() if "GPU" in line)
+    printed = tables.breakdown_table(found["arms"]).splitlines()
+    rows = dict(line.rsplit(None, 2)[::2] for line in printed if "GPU" in line)
     assert len(rows) == 2 and list(rows.values()) == ["12.0", "15.0"]
-    text = Structure(html.write(measured, run(("image",)), kept, {"workloads": {"image": found}}).read_text()).text
+    text = Structure(compared(measured, run(("image",)), kept, {"workloads": {"image": found}})).text
     assert "GPU, J" in text and "joules per request" in text
-    assert "GPU" not in tables.where(report.evaluate(run(), trial.read(measured))["workloads"]["image"]["arms"])
+    without = compare.evaluate(run(), read_trials(measured))["workloads"]["image"]["arms"]
+    assert "GPU" not in tables.breakdown_table(without)
     assert "GPU" not in Structure(written()).text
 
 
 def test_what_was_not_measured_has_no_section(written):
     bare, full = written(), written(**optional())
-    for heading in ("What bursts do", *catalogue.TITLES.values()):
+    for heading in ("What bursts do", *(EXPERIMENTS[name].title for name in optional())):
         assert heading not in bare and heading in full
 
 
@@ -197,15 +213,17 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
     if kind != "crossover":
         for sent in described["workloads"].values():
             sent.pop("arrivals")
-    text = html.write(measured, described, trial.read(measured), {"workloads": {}, kind: result}).read_text("utf-8")
+    write_page(EXPERIMENTS[kind], measured, described, result, read_trials(measured), {})
+    text = (measured / html.NAME).read_text("utf-8")
     seen = Structure(text)
     assert seen.open == [] and len(seen.ids) == len(set(seen.ids)) and "None" not in seen.text
-    first = seen.text.partition(catalogue.TITLES[kind])[0]
-    told = [each for sentences in catalogue.SENTENCES[kind](result).values() for each in sentences]
+    first = seen.text.partition(EXPERIMENTS[kind].title)[0]
+    [section] = EXPERIMENTS[kind].sections(described, result, ())
+    told = [each for sentences in section.sentences.values() for each in sentences]
     assert told
-    assert all(html.tied(each) in first for each in told)
+    assert all(format.tied(each) in first for each in told)
     assert "Further left is faster" not in text and "What it costs" not in text
-    assert text.count("<code>poisson") == 0 and "28 blocks" in text
+    assert text.count("<code>poisson") == 0 and "28 trials" in text
 
 
 def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
@@ -213,11 +231,12 @@ def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
     assert "(95\N{NO-BREAK SPACE}%: 0.41 to 1.2)" in text
     assert "(95\N{NO-BREAK SPACE}%: before the sweep to after the sweep)" in text
     assert "No interval at every point, so no verdict" in text
-    assert "client cores" not in text.partition("Where it turns")[2].partition("What it costs")[0].lower()
+    swept = text.partition("The median of the server's placement")[2].partition("What it costs")[0]
+    assert "client cores" not in swept.lower()
 
 
 def test_sweeps_stand_together_by_workload_and_network():
-    groups = catalogue.crossover(optional()["crossover"])
+    groups = sweep_result.groups(optional()["crossover"])
     assert [len(sweeps) for sweeps in groups.values()] == [1, 2]
     assert [heading.partition(", ")[2][:10] for heading in groups] == ["the real n", "an acceler"]
 
@@ -251,20 +270,20 @@ def test_a_ratio_without_an_interval_says_so(written):
             row.update(low=None, high=None, rounds=2, ratio=None if row["metric"] == "p50" else row["ratio"])
 
     assert "too few rounds" in written(few)
-    assert html.compared("image", [])["groups"] == []
+    assert page.forest("image", [])["groups"] == []
 
 
 def test_nothing_answered_is_no_error(tmp_path):
     write(tmp_path, ("image",), 1)
-    kept = trial.read(tmp_path)
+    kept = read_trials(tmp_path)
     nothing = dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "p99.9", "max"))
-    summary = report.evaluate(run(("image",)), kept)
+    summary = compare.evaluate(run(("image",)), kept)
     for arm in summary["workloads"]["image"]["arms"]:
         arm.update(latency=nothing, service=nothing, stages={}, server_cpu_ms=None, bytes_up=None, bytes_down=None)
     summary["workloads"]["image"].update(comparisons=[], sentence="")
-    for block in kept:
-        block.summary["books"]["completed"], block.summary["latency"] = 0, nothing
-    text = html.write(tmp_path, run(("image",)), kept, summary).read_text("utf-8")
+    for trial in kept:
+        trial.summary["books"]["completed"], trial.summary["latency"] = 0, nothing
+    text = compared(tmp_path, run(("image",)), kept, summary)
     assert "No request was completed." in text and "Nothing to compare" in text
 
 
@@ -273,7 +292,7 @@ def test_nothing_answered_is_no_error(tmp_path):
     [(None, "–"), (0, "0"), (0.004, "0.004"), (0.157, "0.16"), (1.5, "1.50"), (12.34, "12.3"), (-1234.5, "-1,234")],
 )
 def test_a_number_has_the_digits_that_mean_something(value, shown):
-    assert html.number(value) == shown
+    assert format.number(value) == shown
 
 
 def test_client_and_server_keep_their_colours_and_every_colour_is_the_pages(written):
@@ -288,5 +307,5 @@ def test_client_and_server_keep_their_colours_and_every_colour_is_the_pages(writ
 def test_every_stage_has_a_look_of_its_own():
     names = ["dispatch lag", "client waiting", "client preprocessing", "client handing over", "network and HTTP"]
     names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["unexplained in server"]
-    looks = [tuple(paint.values()) for paint in plots.paints(names).values()]
+    looks = [tuple(paint.values()) for paint in compare_plots.choose_paints(names).values()]
     assert len(set(looks)) == len(names)

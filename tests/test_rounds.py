@@ -1,4 +1,4 @@
-"""How `make bench` begins, goes on and ends, on a clock of its own and without a server: blocks come from a formula."""
+"""How `make bench` begins, goes on and ends, on a clock of its own and without a server: trials come from a formula."""
 
 import errno
 import json
@@ -11,11 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from crossover.analysis import bootstrap, comparison
+from crossover.experiments import experiment
+from crossover.experiments.compare import load
 from crossover.experiments.compare import run as compare
-from crossover.measurement import host, retry, trial, unloaded_latency
+from crossover.measurement import host, retry, unloaded_latency
+from crossover.measurement.trial import read_trials
 from loadgen.samples.summary import SPANS
 from serving.server import Unavailable
-from tests import blocks_on_disk
+from tests import trials_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
 from tests.test_bootstrap import FEW
@@ -25,13 +28,13 @@ MEANS = {"client": 0.08, "server": 0.1}
 
 
 class World:
-    """A server, a machine and a clock, of which everything can go wrong: `troubles` are raised, or break a block."""
+    """A server, a machine and a clock, of which everything can go wrong: `troubles` are raised, or break a trial."""
 
     url, state, cores = "http://localhost:8000", {}, [1]
 
     def __init__(self):
         self.now, self.measured, self.warmed, self.waited, self.troubles = 0.0, [], 0, 0, []
-        self.models = blocks_on_disk.run(("image",))["server"]["models"]
+        self.models = trials_on_disk.run(("image",))["server"]["models"]
 
     def facts(self, steps):
         return {"url": self.url, "version": "2.51.0", "models": self.models}
@@ -52,18 +55,18 @@ class World:
 
     def measure(self, server, arm, schedule, sent, path, cores, turn, attempt):
         self.measured.append((turn, str(arm)))
-        self.now += schedule.seconds + compare.OVERHEAD
+        self.now += schedule.seconds + load.OVERHEAD
         broken = self.raised() or ""
         directory = path.parent.parent.parent
-        return blocks_on_disk.block(directory, arm.workload.name, arm.placement, turn, schedule.seconds, broken)
+        return trials_on_disk.trial(directory, arm.workload.name, arm.placement, turn, schedule.seconds, broken)
 
 
 @pytest.fixture
 def world(monkeypatch):
     made = World()
-    monkeypatch.setattr(compare, "Server", SimpleNamespace(at=lambda *_: made))
+    monkeypatch.setattr(experiment, "Server", SimpleNamespace(at=lambda *_: made))
     monkeypatch.setattr(retry, "measure", made.measure)
-    for module in (retry, compare):
+    for module in (retry, compare, experiment):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(unloaded_latency, "measure_unloaded_latency", made.back_to_back)
     monkeypatch.setattr(host, "pin", lambda cores: None)
@@ -122,13 +125,13 @@ def test_good_answers_come_within_five_times_what_the_slower_placement_takes_or_
 
 def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
     _, output, _ = conduct("--slo", 90)
-    measured = trial.read(only(conduct.reports))
+    measured = read_trials(only(conduct.reports))
     [goodput] = [each for each in compared(conduct.reports) if each["metric"] == "goodput"]
     for placement in ("client", "server"):
-        own = [block for block in measured if block.placement == placement]
-        good = sum((block.latency <= 90).sum() for block in own)
-        assert 0 < good < sum(block.completed for block in own)
-        assert goodput[placement] == pytest.approx(good / sum(block.seconds for block in own))
+        own = [trial for trial in measured if trial.placement == placement]
+        good = sum((trial.latency <= 90).sum() for trial in own)
+        assert 0 < good < sum(trial.completed for trial in own)
+        assert goodput[placement] == pytest.approx(good / sum(trial.seconds for trial in own))
     assert "goodput counts answers within 90 ms" in output
     assert "goodput     answers per second within the latency objective" in output
 
@@ -138,7 +141,7 @@ def compared(reports: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("ends", [KeyboardInterrupt(), Unavailable("no Triton server answers")], ids=["Ctrl-C", "gone"])
-def test_what_ends_before_the_first_block_can_be_continued(world, conduct, ends):
+def test_what_ends_before_the_first_trial_can_be_continued(world, conduct, ends):
     world.troubles = [ends]
     code, *_ = conduct()
     assert code in (1, 130) and not kept(conduct.reports)["complete"]
@@ -152,7 +155,7 @@ def test_a_run_that_goes_on_warms_up_and_measures_what_is_missing_only(world, co
     assert code == 130 and f"go on with --continue {only(conduct.reports)}" in output
     assert (world.warmed, len(world.measured)) == (1, 6)
     code, *_ = conduct("--continue", only(conduct.reports))
-    assert (code, world.warmed, len(world.measured), len(trial.read(only(conduct.reports)))) == (0, 2, 13, 12)
+    assert (code, world.warmed, len(world.measured), len(read_trials(only(conduct.reports)))) == (0, 2, 13, 12)
     conduct("--continue", only(conduct.reports))
     assert (world.warmed, len(world.measured)) == (2, 13)
 
@@ -175,7 +178,7 @@ def test_another_experiment_is_not_continued_and_the_difference_is_named(world, 
     conduct()
     before = len(world.measured)
     code, output, errors = conduct(*arguments, "--continue", only(conduct.reports))
-    assert code == 1 and output == "" and len(errors.splitlines()) == 1
+    assert code == 2 and output == "" and len(errors.splitlines()) == 1
     assert "cannot be continued: " in errors and named in errors
     assert len(world.measured) == before
 
@@ -199,9 +202,9 @@ def rewrite(directory, **values):
 def test_what_is_no_bench_or_damaged_is_one_line(world, conduct):
     conduct()
     directory = only(conduct.reports)
-    block = next(directory.glob("*/*/round-03.json"))
+    trial = next(directory.glob("*/*/round-03.json"))
     for spoil, says in (
-        (lambda: block.write_text(block.read_text()[:100]), f"{block} is no block"),
+        (lambda: trial.write_text(trial.read_text()[:100]), f"{trial} is no trial"),
         (lambda: rewrite(directory, kind="capacity"), f"{directory} is of capacity, not of bench"),
         (lambda: rewrite(directory, kind="bench", format=2), f"{directory} was made on"),
         (lambda: (directory / "run.json").write_text('{"seed": 1'), "run.json is damaged"),
@@ -214,7 +217,7 @@ def test_what_is_no_bench_or_damaged_is_one_line(world, conduct):
     ):
         spoil()
         code, output, errors = conduct("--continue", directory)
-        assert code == 1 and says in errors and len(errors.splitlines()) == 1, (output, errors)
+        assert code == 2 and says in errors and len(errors.splitlines()) == 1, (output, errors)
 
 
 def test_ctrl_c_before_anything_is_one_line(world, conduct, monkeypatch):
@@ -233,7 +236,7 @@ def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(world, conduct,
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare.report, "write", stopped)
+    monkeypatch.setattr(experiment.reporting, "write_report", stopped)
     code, output, errors = conduct()
     assert (code, errors) == (130, "") and f"python -m loadgen.report {only(conduct.reports)}" in output
 
@@ -246,11 +249,11 @@ def test_a_full_disk_is_one_line_and_what_was_measured_is_shown(world, conduct):
     assert "undecided: about" in output
 
 
-def test_a_server_that_is_gone_between_blocks_is_waited_for(world, conduct):
+def test_a_server_that_is_gone_between_trials_is_waited_for(world, conduct):
     world.troubles = [None] * 3 + [Unavailable("gone")]
     code, output, _ = conduct()
-    assert code == 0 and "invalid, once more: gone" in output
-    assert (world.waited, len(world.measured), len(trial.read(only(conduct.reports)))) == (1, 13, 12)
+    assert code == 0 and "invalid, measuring again: gone" in output
+    assert (world.waited, len(world.measured), len(read_trials(only(conduct.reports)))) == (1, 13, 12)
 
 
 def test_one_that_comes_back_and_goes_again_is_given_up_after_three_attempts_and_said_in_one_line(world, conduct):
@@ -267,13 +270,15 @@ def test_one_that_does_not_come_back_is_said_in_one_line(world, conduct, monkeyp
     monkeypatch.setattr(world, "wait", gone)
     world.troubles = [None] * 5 + [Unavailable("gone")]
     code, output, errors = conduct()
-    assert code == 1 and errors == "no Triton server answers\n" and "undecided: about" in output
+    assert code == 1 and "undecided: about" in output
+    assert errors == f"no Triton server answers; go on with --continue {only(conduct.reports)}\n"
 
 
-def test_an_invalid_block_is_repeated_at_most_twice_and_then_said(world, conduct):
+def test_an_invalid_trial_is_repeated_at_most_twice_and_then_said(world, conduct):
     world.troubles = [None, None, None] + ["reset"] * 3
     _, output, _ = conduct()
-    said = [output.count(words) for words in ("invalid, once more: errors", "still invalid after 3 attempts: errors")]
+    lines = ("invalid, measuring again: errors", "still invalid after 3 attempts: errors")
+    said = [output.count(words) for words in lines]
     assert said == [2, 1]
     assert max(world.measured.count(each) for each in world.measured) == 3
     assert "rounds excluded because of unanswered requests (errors)" in output
@@ -288,7 +293,7 @@ def test_repetitions_are_counted_so_that_no_bench_takes_more_than_its_time_and_a
     assert "the time is up after round " in output
 
 
-def test_without_trouble_there_is_time_for_all_rounds_even_if_blocks_take_a_little_longer(world, conduct, monkeypatch):
+def test_without_trouble_there_is_time_for_all_rounds_even_if_trials_take_a_little_longer(world, conduct, monkeypatch):
     def slower(*arguments):
         world.now += 0.2
         return world.measure(*arguments)
@@ -328,7 +333,7 @@ def test_a_bench_like_another_can_be_compared_with_it_whatever_the_clock_says(wo
 
 def test_what_is_ignored_in_a_comparison_is_named(tmp_path, monkeypatch, capsys):
     for name in ("before", "after"):
-        blocks_on_disk.write(tmp_path / name, ("image",), 2)
+        trials_on_disk.write(tmp_path / name, ("image",), 2)
     before, after = tmp_path / "before", tmp_path / "after"
     described = json.loads((after / "run.json").read_text())
     described["seed"], described["workloads"]["image"]["arrivals"] = 2, "poisson:rate=8"
@@ -342,7 +347,7 @@ def test_what_is_ignored_in_a_comparison_is_named(tmp_path, monkeypatch, capsys)
 
 def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys):
     for name, kept in (("before", "client"), ("after", "server")):
-        blocks_on_disk.write(tmp_path / name, ("image",), 2)
+        trials_on_disk.write(tmp_path / name, ("image",), 2)
         for path in (tmp_path / name).glob(f"image/*-{'server' if kept == 'client' else 'client'}-*/*.json"):
             path.unlink()
     code, output, errors = again(monkeypatch, capsys, tmp_path / "before", tmp_path / "after")

@@ -10,8 +10,8 @@ from crossover.analysis.latency_breakdown import (
     break_down_latency,
     remove_double_counting,
 )
-from crossover.measurement import trial
-from tests import blocks_on_disk
+from crossover.measurement.trial import read_trials
+from tests import trials_on_disk
 from workloads.workload import IMAGE
 
 
@@ -56,15 +56,15 @@ def test_a_step_without_another_after_it_overlaps_with_nothing(told):
 )
 def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, more, network, unexplained):
     """Of steps whose outputs take 0.2 ms each."""
-    block, own = told(tmp_path, placement)
-    whole = block.steps[(model := getattr(IMAGE, placement).model)]
-    answer = block.summary["wire"]["mean"]
+    trial, own = told(tmp_path, placement)
+    whole = trial.steps[(model := getattr(IMAGE, placement).model)]
+    answer = trial.summary["wire"]["mean"]
     longer = own[-1]["ms"]  # the network's queue takes what is left
     longer["queue"] += answer - network - more - sum(sum(each["ms"].values()) for each in own)
     whole["total"] = answer - network
-    block.write()
-    parts = break_down_latency(trial.read(tmp_path), model, IMAGE.steps)
-    assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
+    trial.write()
+    parts = break_down_latency(read_trials(tmp_path), model, IMAGE.steps)
+    assert sum(parts.values()) == pytest.approx(np.mean(trial.latency))
     assert parts[NETWORK] == pytest.approx(network)
     if placement == "server":
         assert parts[UNEXPLAINED] == pytest.approx(unexplained, abs=1e-9)
@@ -72,17 +72,17 @@ def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, mor
 
 @pytest.mark.parametrize("placement", ["client", "server"])
 def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_the_network(tmp_path, placement):
-    block, own = told(tmp_path, placement)
-    model, answer = getattr(IMAGE, placement).model, block.summary["wire"]["mean"]
+    trial, own = told(tmp_path, placement)
+    model, answer = getattr(IMAGE, placement).model, trial.summary["wire"]["mean"]
     own[-1]["ms"]["queue"] += answer + 0.1 - sum(sum(each["ms"].values()) for each in own)
-    block.steps[model]["total"] = answer + 0.1
-    block.write()
-    parts = break_down_latency(trial.read(tmp_path), model, IMAGE.steps)
-    assert sum(parts.values()) == pytest.approx(np.mean(block.latency))
+    trial.steps[model]["total"] = answer + 0.1
+    trial.write()
+    parts = break_down_latency(read_trials(tmp_path), model, IMAGE.steps)
+    assert sum(parts.values()) == pytest.approx(np.mean(trial.latency))
     assert (parts[NETWORK], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
 
 
 def told(directory, placement):
-    """(a block, what its server tells of the steps, in their order)."""
-    block = blocks_on_disk.block(directory, "image", placement, 1)
-    return block, [block.steps[step] for step in IMAGE.steps if step in block.steps]
+    """(a trial, what its server tells of the steps, in their order)."""
+    trial = trials_on_disk.trial(directory, "image", placement, 1)
+    return trial, [trial.steps[step] for step in IMAGE.steps if step in trial.steps]

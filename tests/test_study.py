@@ -6,21 +6,20 @@ import re
 import numpy as np
 import pytest
 
-from crossover.experiments.burst_shapes import CAMERAS
+from crossover.experiments.burst_shapes import CAMERAS, exactly
+from crossover.experiments.client_modes import plots
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, conditions, law, reference
 from crossover.experiments.client_modes.result import (
     conclusion,
     evaluate,
     interval,
-    of_workload,
-    running,
+    summarise_interim,
     verdict,
     verdicts,
+    workload_table,
 )
 from crossover.experiments.client_modes.run import FRAMES, UTILISATION
-from crossover.experiments.experiment import exactly
-from crossover.measurement import trial
-from crossover.report import curves
+from crossover.measurement.trial import Trial, read_trials
 from loadgen.arrivals import Poisson
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -28,8 +27,8 @@ from tests.experiments import again, goes_on, interrupted, only, refuses, run, s
 RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
 
 
-def block(workload, placement, mode, arrivals, turn, latency) -> trial.Block:
-    made = trial.Block(
+def trial(workload, placement, mode, arrivals, turn, latency) -> Trial:
+    made = Trial(
         workload=workload,
         arm=f"{workload} {placement} {mode}",
         placement=placement,
@@ -51,8 +50,8 @@ def block(workload, placement, mode, arrivals, turn, latency) -> trial.Block:
     return made
 
 
-def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("image", "audio")) -> list[trial.Block]:
-    """Blocks of all conditions; `factors` say how much longer latencies are of a client or under an arrival law."""
+def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("image", "audio")) -> list[Trial]:
+    """Trials of all conditions; `factors` say how much longer latencies are of a client or under an arrival law."""
     rng, made = np.random.default_rng(1), []
     for workload in workloads:
         for turn in range(1, rounds + 1):
@@ -63,7 +62,7 @@ def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("
                         if arrivals in VIDEO and mode != str(reference(1)):
                             continue
                         scale = factors.get(mode, 1) * factors.get(arrivals, 1) * rng.lognormal(0, noise)
-                        made.append(block(workload, placement, mode, arrivals, turn, drawn * scale))
+                        made.append(trial(workload, placement, mode, arrivals, turn, drawn * scale))
     return made
 
 
@@ -154,7 +153,7 @@ def test_the_tail_is_the_highest_percentile_that_the_requests_bear_out(n, tail):
     assert evaluate(RUN, measured({}, n=n))["workloads"]["image"]["tail"] == tail
 
 
-def test_a_ratio_is_of_rounds_that_both_have_and_whole_blocks_only():
+def test_a_ratio_is_of_rounds_that_both_have_and_whole_trials_only():
     made = measured({})
     for each in made:
         each.facts = {"complete": each.round > 1 or each.mode != "sequential"}
@@ -173,8 +172,8 @@ def test_an_interval_over_nothing_else_is_of_the_percentile_itself():
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_a_block_tells_under_which_law_it_was_measured(name):
-    made = block("image", "client", "async:1", name, 1, np.ones(1))
+def test_a_trial_tells_under_which_law_it_was_measured(name):
+    made = trial("image", "client", "async:1", name, 1, np.ones(1))
     made.arrivals = exactly(LAWS[name], 7.3, 3 * CAMERAS, 1).spec
     assert law(made) == name
 
@@ -196,13 +195,13 @@ def test_clients_have_one_two_four_workers_up_to_the_cores_and_at_least_two():
 
 def test_the_plot_is_drawn_also_of_a_part(tmp_path):
     for number, made in enumerate((measured({}), measured({}, rounds=1, workloads=("audio",)), measured({})[:3])):
-        curves.study(evaluate(RUN, made), path := tmp_path / f"{number}.png")
+        plots.save_conditions(evaluate(RUN, made), path := tmp_path / f"{number}.png")
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_table_has_every_condition_and_every_contrast():
     result = evaluate(RUN, measured({}))["workloads"]["image"]
-    lines = of_workload("image", result).splitlines()
+    lines = workload_table("image", result).splitlines()
     assert len(lines) == 2 + len(result["conditions"]) + 2 + len(result["contrasts"])
     assert len(result["conditions"]) == 2 * (4 * 2 + 2)
     assert len(result["contrasts"]) == 2 * 7
@@ -214,10 +213,10 @@ def test_the_load_is_the_one_that_the_readme_tells():
 
 def test_what_it_looks_like_so_far_is_the_first_contrast():
     made = measured({"sequential": 1.5}, workloads=("image",))
-    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ × \(1\.\d+ to 1\.\d+\)", running(RUN, made))
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ × \(1\.\d+ to 1\.\d+\)", summarise_interim(RUN, made))
     first = [each for each in made if each.round == 1]
-    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ ×", running(RUN, first))
-    assert running(RUN, []) == ""
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ ×", summarise_interim(RUN, first))
+    assert summarise_interim(RUN, []) == ""
 
 
 def test_poisson_is_a_process_of_its_own_name():
@@ -241,14 +240,14 @@ def finished(server, tmp_path_factory):
 
 def test_every_client_gets_the_same_arrivals_of_a_law(finished):
     _, directory = finished
-    kept = trial.read(directory)
+    kept = read_trials(directory)
     assert len(kept) == 2 * (4 * 2 + 2)
-    assert {block.scheduled for block in kept} == {FRAMES * CAMERAS}
+    assert {trial.scheduled for trial in kept} == {FRAMES * CAMERAS}
     for name in LAWS:
-        assert len({block.schedule for block in kept if law(block) == name}) == 1
+        assert len({trial.schedule for trial in kept if law(trial) == name}) == 1
 
 
-def test_figures_plot_and_page_can_be_made_again_from_the_blocks(finished, monkeypatch, capsys):
+def test_figures_plot_and_page_can_be_made_again_from_the_trials(finished, monkeypatch, capsys):
     output, directory = finished
     before = {name: (directory / name).read_text() for name in ("study.json", "report.html")}
     for name in (*before, "study.png"):
@@ -274,7 +273,7 @@ def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()
     goes_on("study", directory, *given)
-    assert len(trial.read(directory)) == 2 * (4 * 2 + 2)
+    assert len(read_trials(directory)) == 2 * (4 * 2 + 2)
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):

@@ -11,7 +11,7 @@ from crossover.experiments.sweep.grid import lengths, planned
 BOTH = ["image", "audio"]
 
 
-def test_blocks_have_as_many_arrivals_at_every_point():
+def test_trials_have_as_many_arrivals_at_every_point():
     found = lengths([50, 5], 2, 6, 200, 12, 1000)
     assert found[0] * 50 == pytest.approx(found[1] * 5, rel=0.01)
     assert sum(2 * 6 * (each + grid.OVERHEAD) for each in found) == pytest.approx(200, rel=0.02)

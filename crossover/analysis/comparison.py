@@ -10,14 +10,14 @@ from crossover.analysis.bootstrap import Statistic, additional_rounds, minimum_r
 from crossover.analysis.metrics import METRICS, Metric
 from crossover.analysis.verdict import Comparison
 from crossover.analysis.wording import HEADLINE, count
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 
 HEADLINES = (HEADLINE, "mean")
 """The metrics that end a run early once their intervals are narrow."""
 
 
 def compare(
-    pairs: Sequence[tuple[Block, Block]],
+    pairs: Sequence[tuple[Trial, Trial]],
     slo_ms: float | None = None,
     margin: float = 0.05,
     confidence: float = 0.95,
@@ -133,7 +133,7 @@ def finite(value: float) -> float | None:
 
 
 def compare_reports(
-    before: Sequence[Block], after: Sequence[Block], slos: Mapping[str, float | None] | None = None
+    before: Sequence[Trial], after: Sequence[Trial], slos: Mapping[str, float | None] | None = None
 ) -> dict[str, list[Comparison]]:
     """Compare each arm with itself in another report, round by round; return arm -> comparisons.
 
@@ -142,7 +142,7 @@ def compare_reports(
     much the machine has changed in between. Run both twice before you believe a small difference.
     """
     earlier = {(trial.arm, trial.round): trial for trial in before if trial.sound}
-    pairs: dict[str, list[tuple[Block, Block]]] = {}
+    pairs: dict[str, list[tuple[Trial, Trial]]] = {}
     for trial in sorted(after, key=lambda trial: trial.round):
         if trial.sound and (trial.arm, trial.round) in earlier:
             pairs.setdefault(trial.arm, []).append((earlier[trial.arm, trial.round], trial))

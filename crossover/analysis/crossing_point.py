@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from crossover.analysis import bootstrap
 from crossover.analysis.metrics import METRICS
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 
 
 def select_ratio(point: dict, metric: str) -> dict:
@@ -62,7 +62,7 @@ def interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y > 0).all(-1), np.inf, np.where((y <= 0).all(-1), -np.inf, crossing))
 
 
-def resample_ratio(pairs: Sequence[tuple[Block, Block]], seed: int, metric: str) -> np.ndarray:
+def resample_ratio(pairs: Sequence[tuple[Trial, Trial]], seed: int, metric: str) -> np.ndarray:
     """Return log(server / client) of one point in bootstrap draws of its rounds; float64 of shape (resamples,).
 
     The draws are widened to the spread of the interval that `comparison` gives: Student's t for so few rounds instead

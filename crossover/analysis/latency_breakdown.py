@@ -4,11 +4,11 @@ The client's stages come from its samples, the server's from Triton's own statis
 means over completed requests, so they add up. Time that neither side measured is a stage of its own with a name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 from loadgen.samples.sample import COMPLETED, STATUSES
 
 CLIENT_STAGES = {
@@ -28,7 +28,7 @@ UNEXPLAINED = "unexplained in server"
 OUTPUT = "compute_output"
 
 
-def break_down_latency(trials: Sequence[Block], model: str, steps: Sequence[str]) -> dict[str, float]:
+def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]) -> dict[str, float]:
     """Return stage -> mean ms per completed request, over one arm's trials; the sum is the arm's mean latency.
 
     `model` is the one that the client asks, `steps` the models that a request passes in this order. The result is
@@ -72,7 +72,7 @@ def remove_double_counting(steps: Sequence[dict[str, float]], total: float, over
     return [*({**ms, OUTPUT: ms[OUTPUT] * share} for ms in steps[:overlapping]), *steps[overlapping:]]
 
 
-def pool_steps(trials: Sequence[Block]) -> dict[str, dict]:
+def pool_steps(trials: Sequence[Trial]) -> dict[str, dict]:
     """Return model -> its statistics over several trials, each weighted by the model's requests in it.
 
     The values have the keys of `server_statistics.difference`: requests, mean_batch, ms by stage, total ms.
@@ -91,3 +91,8 @@ def pool_steps(trials: Sequence[Block]) -> dict[str, dict]:
             "total": float(np.average([each["total"] for each in measured], weights=requests)),
         }
     return result
+
+
+def list_computing_steps(stages: Iterable[str]) -> list[str]:
+    """Return the server's steps among stages: `resnet50` for `resnet50 compute`."""
+    return [name.removesuffix(" compute") for name in stages if name.endswith(" compute")]

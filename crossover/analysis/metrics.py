@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossover.analysis.bootstrap import PooledSamples, Statistic, quotient
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 from loadgen.samples.sample import COMPLETED, STATUSES
 
 REQUESTS_BEYOND = 20
@@ -19,7 +19,7 @@ class Metric:
 
     name: str
     unit: str
-    statistic: Callable[[Sequence[Block], float | None], Statistic | None]
+    statistic: Callable[[Sequence[Trial], float | None], Statistic | None]
     """Takes an arm's trials and the latency objective in ms (or None); returns None for what was not measured."""
     higher_is_better: bool = False
     requests: int = 1
@@ -35,19 +35,19 @@ def latency_percentile(percent: float) -> Metric:
     tests/test_bootstrap.py simulates.
     """
 
-    def statistic(trials: Sequence[Block], slo_ms: float | None) -> Statistic | None:
+    def statistic(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:
         samples = PooledSamples([trial.latency for trial in trials])
         return samples.percentile(percent) if len(samples.values) else None
 
     return Metric(f"p{percent:g}", "ms", statistic, requests=round(REQUESTS_BEYOND / (1 - percent / 100)))
 
 
-def mean_latency(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+def mean_latency(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     """Return the mean latency of completed requests, in ms."""
     return quotient([trial.latency.sum() for trial in trials], [trial.completed for trial in trials])
 
 
-def goodput(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+def goodput(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     """Return answers per second.
 
     With an objective: answers within it, per second of the schedule. Without one: all answers, per second until the
@@ -62,12 +62,12 @@ def goodput(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
     return quotient([(trial.latency <= slo_ms).sum() for trial in trials], [trial.seconds for trial in trials])
 
 
-def client_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+def client_cpu(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     """Return CPU time of the client's process, in ms per scheduled request."""
     return quotient([trial.client_cpu * 1e3 for trial in trials], [trial.scheduled for trial in trials])
 
 
-def server_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic | None:
+def server_cpu(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:
     """Return CPU time of the server and its backends, in ms per scheduled request; None if a trial lacks it."""
     # A sum over only some of the rounds would compare different rounds.
     seconds = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
@@ -76,7 +76,7 @@ def server_cpu(trials: Sequence[Block], slo_ms: float | None) -> Statistic | Non
     return quotient([each * 1e3 for each in seconds], [trial.scheduled for trial in trials])
 
 
-def body_size(trials: Sequence[Block], slo_ms: float | None) -> Statistic:
+def body_size(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     """Return the size of the request's and the answer's bodies together, in KB per completed request."""
     return quotient([count_bytes(trial.records) / 1e3 for trial in trials], [trial.completed for trial in trials])
 

@@ -1,165 +1,282 @@
-"""What capacity, efficiency and study share: a directory of blocks, the flags, and how a run ends, whatever ends it."""
+"""One life of a run: its directory and run.json, how it resumes, how it is interrupted, its report and exit code.
+
+A `Run` measures something and leaves nothing behind; an `Experiment` leaves a directory and a report; a
+`ServerExperiment` is one on a server that is already up. What is measured is each experiment's own `measure`.
+"""
 
 import argparse
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 from common import atomic_write
 from common.messages import one_line
-from crossover import report_command as report
-from crossover.experiments.compare import tables
-from crossover.measurement import host, resume
+from crossover.measurement import host, resume, unloaded_latency
 from crossover.measurement.progress import Progress
-from crossover.measurement.retry import Attempts
-from crossover.measurement.run_directory import FORMAT, make_name
-from crossover.measurement.unloaded_latency import measure_unloaded_latency
-from loadgen import command, interrupts
-from loadgen.arm import Arm, Mode
-from loadgen.arrivals import Arrivals, Schedule
-from loadgen.arrivals.checks import check_positive
+from crossover.measurement.retry import Retries
+from crossover.measurement.run_directory import FORMAT, make_name, now, read_run_trials
+from crossover.report import kind as reporting
+from crossover.report.format import listed
+from crossover.report.kind import BROKEN, GOOD, USAGE, Kind
+from loadgen import interrupts
+from loadgen.command import INTERRUPTED
+from serving import Failure
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.workload import IMAGE, WORKLOADS, Workload
 
-ASKED = ("workloads", "seconds", "library")  # what makes it this experiment and no other, beside its own
 
+class Run:
+    """A measurement with options, from its beginning to its exit code.
 
-class Experiment:
-    """A directory in which blocks are measured, and its run.json."""
+    A subclass says what is measured in `measure`; `conduct` calls it and turns whatever ends it into one line and a
+    code:
 
-    continues = True
-    """Whether it can go on with what an interrupted run has measured."""
-    own: tuple[str, ...] = ()
-    """The flags that only this experiment has, or differently."""
+    - Ctrl-C, SIGTERM and SIGHUP: a line on stdout, INTERRUPTED;
+    - ValueError, from options that do not fit what is there: a line on stderr, USAGE, no report;
+    - Unavailable, Failure, OSError, from a server, a launcher or a disk: a line on stderr, BROKEN.
 
-    def __init__(self, options, kind: str):
-        self.options, self.kind = options, kind
+    Other exceptions are faults of this program, and keep their traceback.
+    """
+
+    hint = ""
+    """How to go on after an interruption; follows what is printed then."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
         self.progress = Progress()
-        self.attempts = Attempts(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
-        self.sent = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
+
+    def measure(self) -> None:
+        """What is measured. Raises Unavailable, Failure or OSError if something breaks, ValueError for wrong usage."""
+        raise NotImplementedError
+
+    @property
+    def when_interrupted(self) -> str:
+        """What is printed after Ctrl-C, SIGTERM or SIGHUP."""
+        return "interrupted"
+
+    def conduct(self) -> int:
+        """Measure, and report what was measured however that ends. Returns the exit code, as in `report.kind`."""
+        began = time.monotonic()
+        code = GOOD
+        try:
+            self.measure()
+        except KeyboardInterrupt:
+            self.progress.finish_line()
+            print(f"\n{self.when_interrupted}")
+            code = INTERRUPTED
+        except ValueError as error:
+            self.progress.finish_line()
+            print(one_line(error), file=sys.stderr)
+            return USAGE
+        except (OSError, Unavailable, Failure) as error:
+            self.progress.finish_line()
+            print(one_line(error) + self.hint, file=sys.stderr)
+            code = BROKEN
+        return self.report(code, began)
+
+    def report(self, code: int, began: float) -> int:
+        """Report a run that ended with this exit code so far. Returns the final one.
+
+        `began` is when it did, in seconds of the monotonic clock. A plain Run has nothing to report.
+        """
+        return code
+
+
+class Experiment(Run):
+    """A run in a directory of its own: trials, run.json and the report made from them.
+
+    `measure` calls `begin` first and `complete` last; what it writes in between is enough to resume.
+    """
+
+    kind: Kind
+    resumable = True
+    """Whether --continue can take up what an interrupted run has measured."""
+    identity: tuple[str, ...] = ()
+    """The options that make a run this experiment and no other: --continue refuses a run with others."""
+
+    def __init__(self, options: argparse.Namespace):
+        super().__init__(options)
+        self.directory = Path(options.continued or Path(options.reports) / make_name(self.kind.name))
+        self.begun = False
+        """Whether the directory is this run's."""
+        self.described: dict = {}
+        """The content of run.json."""
+
+    @property
+    def hint(self) -> str:
+        return f"; go on with --continue {self.directory}" if self.begun and self.resumable else ""
+
+    @property
+    def when_interrupted(self) -> str:
+        if not self.begun:
+            return "interrupted before anything was measured"
+        return f"interrupted: what follows is what was measured until here{self.hint}"
+
+    def describe(self) -> dict:
+        """The content of run.json at the beginning. Raises Unavailable."""
+        return {
+            "created": now(),
+            "complete": False,
+            "kind": self.kind.name,
+            "format": FORMAT,
+            "argv": ["python", "-m", f"loadgen.{self.kind.name}", *sys.argv[1:]],
+            "seed": self.options.seed,
+            "asked": resume.describe_identity(self.options, self.identity, {}),
+            "machine": host.describe(),
+        }
+
+    def begin(self) -> None:
+        """Make the directory, or take up that of an interrupted run, and write run.json.
+
+        Raises Unavailable before anything is written; ValueError if the interrupted run was another experiment.
+        """
+        self.described = self.describe()
+        if self.options.continued:
+            self.described = resume.resume_run(self.directory, self.kind.name, self.described)
+        self.directory.mkdir(parents=True, exist_ok=bool(self.options.continued))
+        self.write()
+        self.begun = True
+
+    def write(self) -> None:
+        """Write run.json, whole or not at all. Raises OSError."""
+        atomic_write.write_json(self.directory / "run.json", self.described)
+
+    def complete(self) -> None:
+        """Note in run.json that the run came to its end."""
+        self.described["complete"] = True
+        self.write()
+
+    def remarks(self) -> list[str]:
+        """Lines printed after the results."""
+        return []
+
+    def report(self, code: int, began: float) -> int:
+        """Make the figures and the page from what lies in the directory, and print them. Returns the exit code.
+
+        A first Ctrl-C waits until the page is written, a second one cuts it short; the page is whole or not there.
+        Where nothing was measured there is no report.
+        """
+        if not self.begun:
+            return code
+        try:
+            with interrupts.defer_interrupts():
+                # A run that was cut short before its first trial leaves nothing but its run.json.
+                if self.kind.has_trials and not read_run_trials(self.directory, self.described):
+                    return code or BROKEN
+                result, trials = reporting.write_report(self.kind, self.directory)
+                if not self.kind.has_figures(result, trials):
+                    return code or BROKEN
+                print("\n" + "\n".join([self.kind.text(result), *self.remarks()]))
+                print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {self.directory}")
+            return INTERRUPTED
+        except (OSError, ValueError) as error:
+            print(f"no report: {one_line(error)}", file=sys.stderr)
+            return code or BROKEN
+        return code or self.kind.exit_code(result, trials)
+
+
+class ServerExperiment(Experiment):
+    """An experiment on a server that is up, with the options of `add_server_options`.
+
+    `inputs` are the payloads of each workload, `cores` those of the client. Its trials go through `retries`, which
+    repeat what went wrong and find the server again where it was restarted.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        super().__init__(options)
+        self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
+        self.inputs = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
         self.cores = host.free_cores(self.server.cores)
-        self.directory: Path | None = None
+        """The client's."""
 
     @property
     def server(self) -> Server:
-        return self.attempts.server
+        return self.retries.server
 
-    @property
-    def further(self) -> str:
-        """How to go on with it after an interruption."""
-        return f"; go on with --continue {self.directory}" if self.directory and self.continues else ""
-
-    def begin(self) -> None:
-        """Raises Unavailable, ValueError if what is to be continued was another experiment."""
+    def describe(self) -> dict:
         steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
-        self.described = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "complete": False,
-            "kind": self.kind,
-            "format": FORMAT,
-            "argv": ["python", "-m", f"loadgen.{self.kind}", *sys.argv[1:]],
-            "seed": self.options.seed,
-            "asked": resume.asked(self.options, (*ASKED, *self.own), self.sent),
+        return {
+            **super().describe(),
+            "asked": resume.describe_identity(self.options, self.identity, self.inputs),
             "server": self.server.facts(steps),
             "engine": self.server.state.get("engine"),
             "cores": {"client": self.cores, "server": self.server.cores},
-            "machine": host.describe(),
             "workloads": {},
         }
-        if before := self.options.continued:
-            self.described = resume.again(Path(before), self.kind, self.described)
-        host.pin(self.cores)
-        self.directory = Path(before or Path(self.options.reports) / make_name(self.kind))
-        self.directory.mkdir(parents=True, exist_ok=bool(before))
-        if not before:
-            self.write({})
-        print(tables.setting(self.described), flush=True)
 
-    def write(self, result: dict) -> None:
-        """run.json, and the result so far."""
-        for name, content in (("run", self.described), (self.kind, result)):
-            atomic_write.write_json(self.directory / f"{name}.json", content)
+    def begin(self) -> None:
+        super().begin()
+        host.pin(self.cores)
+        print(setting(self.described), flush=True)
 
     def library(self, workload: Workload) -> str:
+        """The library of --library, for the workload that it is about."""
         return self.options.library if workload is IMAGE else ""
 
-    def back_to_back(self, workload: Workload) -> dict[str, float]:
+    def unloaded_latency(self, workload: Workload) -> dict[str, float]:
+        """Mean seconds of a request that has the server to itself, per placement. It warms up as well."""
+        sent = self.inputs[workload.name]
+        return unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
+
+    def show_unloaded_latency(self, workload: Workload) -> dict[str, float]:
+        """The same, with a line before and after."""
         print(f"\n{workload.name}: one request at a time ...", flush=True)
-        means = measure_unloaded_latency(self.server, workload, self.library(workload), self.sent[workload.name])
+        means = self.unloaded_latency(workload)
         print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
         return means
 
 
-def exactly(make: Callable[[float], Arrivals], rate: float, n: int, seed: int) -> Schedule:
-    """n arrivals in n / rate seconds, of the process that `make` gives for a rate, which only scales its time.
+def run_command(
+    parser: argparse.ArgumentParser,
+    check: Callable[[argparse.Namespace], None],
+    make: Callable[[argparse.Namespace], Run],
+    arguments: list[str] | None = None,
+) -> int:
+    """Parse the command line, check it, make the run and conduct it. Returns the exit code.
 
-    The rate is set so that the seed's arrival n + 1 would be the first beyond the end. Of Poisson arrivals that is the
-    process given its count; a bursty one's count would otherwise be off by cv / sqrt(n), and so would the load.
+    Args:
+        parser: The command line with all its options.
+        check: Completes the options and raises ValueError for a bad one, in one line that says what is good.
+        make: Makes the run from the options; may raise ValueError, too.
+        arguments: Instead of those of this process.
+
+    Exits with USAGE and one line after a ValueError, with INTERRUPTED after Ctrl-C.
     """
-    seconds = 2.0 * n
-    while len(times := make(1.0).schedule(seconds, seed).times) <= n:
-        seconds *= 2
-    end = times[n] - 1e-6 * max(times[n] - times[n - 1], 1e-3)
-    return make(rate * end / n).schedule(n / rate, seed)
-
-
-def flags(parser: argparse.ArgumentParser, seconds: float, what: str) -> None:
-    """Those that all experiments share; those that can go on after an interruption have continued.flag, too."""
-    parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
-    parser.add_argument("--url", default="http://localhost:8000")
-    parser.add_argument("--state", default=".run", help="the launcher's state directory")
-    parser.add_argument("--seconds", type=float, default=seconds, help=what)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")
-    parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
-    parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
-    parser.add_argument("--reports", default="reports")
-    parser.set_defaults(continued="")
-
-
-def checked(options) -> None:
-    """Raises ValueError."""
-    options.workloads = list(dict.fromkeys(options.workloads)) or list(WORKLOADS)
-    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, not {options.seed}")
-    check_positive(seconds=options.seconds)
-    resume.check(options)
-    Arm(IMAGE, "client", Mode("sequential"), options.library)
-
-
-def conducted(experiment: Experiment) -> int:
-    """Run it; what was measured is printed and becomes a report, however it ends."""
-    code = 0
-    began = time.monotonic()
+    options = parser.parse_args(arguments)
     try:
-        experiment.run()
-    except KeyboardInterrupt:
-        experiment.progress.finish_line()
-        print(f"\ninterrupted: what follows is what was measured until here{experiment.further}")
-        code = command.INTERRUPTED
+        check(options)
+        run = make(options)
     except ValueError as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    except (OSError, Unavailable) as error:
-        experiment.progress.finish_line()
-        print(one_line(error) + experiment.further, file=sys.stderr)
-        code = 1
-    if not experiment.directory:
-        return code
-    try:
-        with interrupts.defer_interrupts():
-            print("\n" + report.text(experiment.directory, report.write(experiment.directory)))
-            minutes = (time.monotonic() - began) / 60
-            print(f"\nafter {minutes:.1f} min: {experiment.directory}, with {experiment.kind}.json and report.html")
+        parser.exit(USAGE, f"{one_line(error)}\n")
     except KeyboardInterrupt:
-        print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {experiment.directory}")
-        return command.INTERRUPTED
-    except (OSError, ValueError) as error:
-        print(f"no report: {one_line(error)}", file=sys.stderr)
-        return code or 1
-    return code
+        parser.exit(INTERRUPTED, "\ninterrupted before anything was measured\n")
+    return run.conduct()
+
+
+def setting(run: dict) -> str:
+    """Describe from run.json who has which cores, the server and its weights: loudly where predictions mean nothing.
+
+    Returns lines for the terminal.
+    """
+    server, cores = run["server"], run["cores"]
+    if not cores["server"]:
+        apart = "not a server of this machine's launcher"
+    elif set(cores["client"]) & set(cores["server"]):
+        apart = "!! shared by both: a comparison on shared cores is not of equal budgets"
+    else:
+        apart = "pinned apart"
+    lines = [
+        f"server: Triton {server['version']} at {server['url']}, engine {run['engine'] or 'unknown'}",
+        f"cores: client {listed(cores['client'])}, server {listed(cores['server'])}: {apart}",
+    ]
+    for model, facts in server["models"].items():
+        weights = facts.get("provenance", {})
+        if weights:
+            lines.append(f"weights: {model}: {weights['weights']} ({weights['source']})")
+            if weights["weights"] != "pretrained":
+                lines.append(f"         !! {weights['note']}")
+    return "\n".join(lines)

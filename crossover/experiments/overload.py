@@ -1,4 +1,4 @@
-"""What the server does with more than it can carry: Poisson arrivals at multiples of its capacity, and a spike.
+"""What does the server do with more than it can carry? Poisson arrivals at multiples of its capacity, and a spike.
 
     python -m benchmarks.overload image audio --seconds 60 --slo 2000 --start real   # with its bounds, then without
     python -m benchmarks.overload image --url localhost:8000 --slo 2000              # a server that is up, as it is
@@ -10,7 +10,6 @@ overload the arm is offered 0.3 of its capacity for a while: that says what is n
 import argparse
 import contextlib
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,21 +19,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from crossover.experiments.experiment import Run, run_command
 from crossover.measurement import host
+from crossover.measurement.offer import offer, wait_until_idle
+from crossover.measurement.saturation import measure_saturation
+from crossover.measurement.unloaded_latency import measure_unloaded
 from loadgen import arrivals
 from loadgen.arm import PLACEMENTS, Arm, Mode
-from loadgen.client.open_loop import OpenLoop
-from loadgen.client.plan import Plan
-from loadgen.samples.sample import (
-    COMPLETED,
-    REJECTED,
-    STATUSES,
-    TIMED_OUT,
-    count_outcomes,
-    format_counts,
-    tabulate,
-)
-from serving.server import Server, Unavailable
+from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, count_outcomes, format_counts
+from loadgen.samples.summary import milliseconds
+from serving.server import Server
 from serving.temporary_server import temporary_server
 from workloads import payloads
 from workloads.workload import WORKLOADS
@@ -44,8 +38,8 @@ CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and afte
 NORMAL = 1.5  # times the worst latency before: what counts as back
 SPELL = 2.0  # seconds without a slower one: then it is
 FLIGHT = 2000  # requests in flight, each with a thread of the client; more are dropped, and counted
-SATURATION = 8.0  # seconds to find the capacity in, with so many requests at once:
-AT_ONCE = 4
+SEARCH = 8.0  # seconds to find out what a request takes alone, and as many for the capacity
+WORK_OFF = 600.0  # seconds for a server to work off an overload
 
 HEAD = (
     f"{'arm':<14} {'load':<6} {'offered':>8} {'answered':>9} {'goodput':>8} {'of best':>8} {'refused':>8}"
@@ -64,16 +58,21 @@ recovery  seconds after the overload until, for 2 s, those that come take at mos
 
 @dataclass(frozen=True)
 class Overload:
-    """`times` of all arrivals; the overload itself lasts from `begin` to `end`, in seconds."""
+    """Arrivals of an overload, with calm before and after it."""
 
     name: str
     times: np.ndarray
+    """Due times of all arrivals, in seconds."""
     begin: float
+    """When the overload itself begins, in seconds."""
     end: float
 
 
-def overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
-    """One per factor, and the spike."""
+def make_overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
+    """Return an overload of so many seconds for each factor of the capacity (per second), and a spike.
+
+    Calm arrivals, CALM of the capacity, come for AROUND seconds before and after each.
+    """
     middle = seconds / 2
     lasts = min(2.0, middle)
     spike = f"spike:rate={0.5 * capacity},peak={10 * capacity},at={middle},lasts={lasts}"
@@ -89,50 +88,16 @@ def overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
     return made
 
 
-def offer(server: Server, arm: Arm, times: np.ndarray, timeout: float, every: bool = False) -> np.ndarray:
-    """The records of a run, in no order; every arrival has one.
+def summarise(records: np.ndarray, overload: Overload, slo: float) -> dict:
+    """The figures of one overload from its records; `slo` in ms.
 
-    Raises Unavailable if not one was answered, or not `every` one: of that there are no figures.
+    Rates are per second of the overload, whose arrivals alone count; `answered` is charged with the time until their
+    last answer, where that is longer. `recovery`: seconds after the overload's end until, for SPELL seconds, all that
+    come, one at least, are answered as fast as before; None if that never was.
     """
-    samples, sent = [], payloads.load(arm.workload)
-    OpenLoop(arm, server.url, samples.append, timeout).run(
-        Plan(times, payloads.order(len(sent), len(times), 1), sent)
-    )
-    records, reasons = tabulate(samples)
-    failed = records[records["status"] != STATUSES.index(COMPLETED)]
-    if len(failed) == len(records) or (every and len(failed)):
-        reason = reasons[failed["reason"][0]] if len(failed) else "no arrival was due"
-        raise Unavailable(f"{arm}: {len(failed)} of {len(records)} requests were not answered: {reason}")
-    return records
-
-
-def alone(server: Server, arm: Arm) -> float:
-    """Median seconds of a request when no other is in flight."""
-    naive, kinds = Arm(arm.workload, arm.placement, Mode("sequential")), len(payloads.load(arm.workload))
-    offer(server, naive, np.zeros(kinds), 120, every=True)  # warm-up
-    first = milliseconds(offer(server, naive, np.zeros(kinds), 120, every=True), "began", "done").mean() / 1e3
-    n = int(np.clip(SATURATION / first, 2 * kinds, 1000)) // kinds * kinds
-    return float(np.median(milliseconds(offer(server, naive, np.zeros(n), 120, every=True), "began", "done"))) / 1e3
-
-
-def capacity(server: Server, arm: Arm, one: float) -> float:
-    """Answers per second while four requests are always in flight; `one` takes that many seconds alone."""
-    n = int(np.clip(SATURATION / one, 2 * len(payloads.load(arm.workload)), 2000))
-    records = offer(server, Arm(arm.workload, arm.placement, Mode("threads", AT_ONCE)), np.zeros(n), 120)
-    return int((records["status"] == STATUSES.index(COMPLETED)).sum()) / (records["done"].max() / 1e9)
-
-
-def milliseconds(records: np.ndarray, begin: str, end: str) -> np.ndarray:
-    return (records[end] - records[begin]) / 1e6
-
-
-def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
-    """Of one run; `slo` in ms. Rates are per second of the overload, whose arrivals alone count; `answered` is charged
-    with the time until their last answer, where that is longer. `recovery`: seconds after the overload's end until, for
-    SPELL seconds, all that come, one at least, are answered as fast as before; None if that never was."""
     due = records["due"] / 1e9
-    own = records[(due >= overload.begin) & (due < overload.end)]
-    status = {name: own[own["status"] == STATUSES.index(name)] for name in STATUSES}
+    during = records[(due >= overload.begin) & (due < overload.end)]
+    status = {name: during[during["status"] == STATUSES.index(name)] for name in STATUSES}
     latency, refusal = milliseconds(status[COMPLETED], "due", "done"), milliseconds(status[REJECTED], "sent", "done")
     seconds = overload.end - overload.begin
     before = records[(due < overload.begin) & (records["status"] == STATUSES.index(COMPLETED))]
@@ -140,13 +105,14 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
     after = np.sort(records[due >= overload.end], order="due")
     slow = (after["status"] != STATUSES.index(COMPLETED)) | (milliseconds(after, "due", "done") > normal)
     dues = after["due"] / 1e9 - overload.end
+    # Move the end of the recovery to each slow request, until SPELL seconds with an answer in time lie before the next.
     recovery = 0.0
     for late in dues[slow]:
         if late > recovery + SPELL and len(dues[~slow & (dues > recovery) & (dues < late)]):
             break
         recovery = late
     return {
-        "offered": len(own) / seconds,
+        "offered": len(during) / seconds,
         "answered": len(latency) / max(seconds, status[COMPLETED]["done"].max(initial=0) / 1e9 - overload.begin),
         "goodput": float((latency <= slo).sum()) / seconds,
         "refused": len(refusal) / seconds,
@@ -160,18 +126,21 @@ def figures(records: np.ndarray, overload: Overload, slo: float) -> dict:
 
 
 @contextlib.contextmanager
-def memory(server: Server) -> Iterator[list[float]]:
-    """MB of the server and its stubs, twice a second; empty where it is not of this machine."""
+def watch_memory(server: Server) -> Iterator[list[float]]:
+    """Fill a list, twice a second while the body runs, with the MB that the server and its stubs hold together.
+
+    It stays empty if the server runs on another machine.
+    """
     seen, over = [], threading.Event()
     root = server.state.get("pid")
 
-    def look():
+    def watch():
         while root and not over.wait(0.5):
             with contextlib.suppress(psutil.Error):
                 family = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
                 seen.append(sum(process.memory_info().rss for process in family) / 1e6)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=watch)
     thread.start()
     try:
         yield seen
@@ -180,40 +149,46 @@ def memory(server: Server) -> Iterator[list[float]]:
         thread.join()
 
 
-def measured(server: Server, arm: Arm, most: float, options) -> None:
-    """Prints the lines of one arm, also of those that were measured before it was interrupted or the server died."""
-    rows, ledgers = {}, []
+def measure_overloads(server: Server, arm: Arm, capacity: float, options: argparse.Namespace) -> None:
+    """Offer one arm every overload, and print a line for each.
+
+    `capacity` is the arm's, per second. When it is interrupted, or the server dies, what was measured is printed first.
+    Raises Unavailable if no request of an overload was answered.
+    """
+    rows, accounts, sent = {}, [], payloads.load(arm.workload)
     try:
-        for overload in overloads(most, options.seconds, options.seed):
-            with memory(server) as held:
-                records = offer(server, arm, overload.times, 3 * options.slo / 1e3)
-            rows[overload.name] = figures(records, overload, options.slo) | {"rss": max(held, default=None)}
-            ledgers.append(f"  {arm.placement} {overload.name}: {format_counts(count_outcomes(records))}")
-            offer(server, Arm(arm.workload, arm.placement, Mode("sequential")), np.zeros(2), 600)  # its backlog is done
+        for overload in make_overloads(capacity, options.seconds, options.seed):
+            with watch_memory(server) as megabytes:
+                records = offer(server, arm, overload.times, sent, timeout=3 * options.slo / 1e3)
+            rows[overload.name] = summarise(records, overload, options.slo) | {"rss": max(megabytes, default=None)}
+            accounts.append(f"  {arm.placement} {overload.name}: {format_counts(count_outcomes(records))}")
+            wait_until_idle(server, arm, sent, WORK_OFF)
     finally:
         if rows:
-            show(arm, rows, ledgers)
+            print_table(arm, rows, accounts)
 
 
-def show(arm: Arm, rows: dict[str, dict], ledgers: list[str]) -> None:
+def print_table(arm: Arm, rows: dict[str, dict], accounts: list[str]) -> None:
+    """Print a line for each overload of an arm, then how its arrivals ended."""
     best = max(row["goodput"] for name, row in rows.items() if name != "spike")
     for name, row in rows.items():
         possible = min(best, row["offered"])
         share = f"{row['goodput'] / possible:.0%}" if possible and name != "spike" else "-"
         print(
             f"{arm.workload.name + ' ' + arm.placement:<14} {name:<6} {row['offered']:>8.3g} {row['answered']:>9.3g}"
-            f" {row['goodput']:>8.3g} {share:>8} {row['refused']:>8.3g} {shown(row['refusal']):>8} {row['lost']:>8}"
-            f" {shown(row['p99']):>8} {shown(row['rss']):>7} {shown(row['recovery'], '.1f', f'>{AROUND:g}'):>9}"
+            f" {row['goodput']:>8.3g} {share:>8} {row['refused']:>8.3g} {cell(row['refusal']):>8} {row['lost']:>8}"
+            f" {cell(row['p99']):>8} {cell(row['rss']):>7} {cell(row['recovery'], '.1f', f'>{AROUND:g}'):>9}"
         )
-    print("\n".join(ledgers), flush=True)
+    print("\n".join(accounts), flush=True)
 
 
-def shown(value: float | None, form: str = ".0f", none: str = "-") -> str:
+def cell(value: float | None, form: str = ".0f", none: str = "-") -> str:
+    """A value as text, or `none`."""
     return none if value is None else f"{value:{form}}"
 
 
 @contextlib.contextmanager
-def started(weights: str, slo: float) -> Iterator[Server]:
+def start_server(weights: str, slo: float) -> Iterator[Server]:
     """A server of the launcher's, on its cores; nothing is left of it. Raises Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="crossover-") as directory,
@@ -222,30 +197,61 @@ def started(weights: str, slo: float) -> Iterator[Server]:
         yield server
 
 
-def run(options) -> None:
-    servers = {f"--slo {options.slo:g}": options.slo, "--slo 0": 0} if options.start else {"as it is": 0}
-    known: dict[str, float] = {}
-    available = sorted(os.sched_getaffinity(0))
-    for title, bound in servers.items():
-        host.pin(available)  # the server inherits it
-        given = contextlib.nullcontext(options.server)
-        with started(options.start, bound) if options.start else given as server:
-            server.require(model for name in options.workloads for model in WORKLOADS[name].models)
-            host.pin(host.free_cores(server.cores))
-            print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
-            for workload in options.workloads:
-                for placement in options.arms:
-                    arm = Arm(WORKLOADS[workload], placement, Mode("async", 1, FLIGHT))
-                    name = f"{workload} {placement}"
-                    one = alone(server, arm)
-                    if name not in known:  # the same rates for both servers
-                        known[name] = options.capacity or capacity(server, arm, one)
-                    print(f"{name}: alone {one * 1e3:.3g} ms, capacity {known[name]:.3g}/s", flush=True)
-                    measured(server, arm, known[name], options)
-    print(f"\n{LEGEND}")
+class Overloads(Run):
+    """Every arm under every overload, on the server that is up, or on two of its own: with bounds, then without.
+
+    Between two overloads it waits until the server has worked off what it holds.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        super().__init__(options)
+        self.up = Server.at(options.url, Path(options.state))
+        self.capacities: dict[str, float] = {}
+        """Arm -> requests per second, found on the first server and offered to both."""
+
+    def measure(self) -> None:
+        options = self.options
+        available = sorted(os.sched_getaffinity(0))
+        servers = {f"--slo {options.slo:g}": options.slo, "--slo 0": 0} if options.start else {"as it is": 0}
+        for title, bound in servers.items():
+            # The server inherits the cores of this process: it must have all of them while it starts.
+            host.pin(available)
+            up = contextlib.nullcontext(self.up)
+            with start_server(options.start, bound) if options.start else up as server:
+                server.require(model for name in options.workloads for model in WORKLOADS[name].models)
+                host.pin(host.free_cores(server.cores))
+                print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
+                for workload in options.workloads:
+                    for placement in options.arms:
+                        self.measure_arm(server, Arm(WORKLOADS[workload], placement, Mode("async", 1, FLIGHT)))
+        print(f"\n{LEGEND}")
+
+    def measure_arm(self, server: Server, arm: Arm) -> None:
+        """Measure one arm: its unloaded latency, its capacity unless it is known, and every overload."""
+        name, sent = f"{arm.workload.name} {arm.placement}", payloads.load(arm.workload)
+        unloaded = float(np.median(measure_unloaded(server, arm, sent, SEARCH)))
+        if name not in self.capacities:
+            found = self.options.capacity or measure_saturation(server, arm, sent, unloaded, SEARCH)
+            self.capacities[name] = found
+        capacity = self.capacities[name]
+        print(f"{name}: alone {unloaded * 1e3:.3g} ms, capacity {capacity:.3g}/s", flush=True)
+        measure_overloads(server, arm, capacity, self.options)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Complete the options. Raises ValueError."""
+    options.workloads = options.workloads or list(WORKLOADS)
+    options.arms = options.arms.split(",")
+    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
+        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
+    if unknown := [name for name in options.arms if name not in PLACEMENTS]:
+        raise ValueError(f"unknown placement {unknown[0]!r}; try one of {', '.join(PLACEMENTS)}")
+    if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
+        raise ValueError("--seconds and --slo must be positive, --capacity and --seed not negative")
 
 
 def main() -> int:
+    """`python -m benchmarks.overload`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__.partition("\n")[0])
     parser.add_argument("workloads", nargs="*", metavar="image|audio", help="default: both")
     parser.add_argument("--url", default="http://localhost:8000")
@@ -256,22 +262,4 @@ def main() -> int:
     parser.add_argument("--capacity", type=float, default=0, help="requests per second; default: found, per arm")
     parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    options.workloads = options.workloads or list(WORKLOADS)
-    options.arms = options.arms.split(",")
-    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-        parser.exit(2, f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}\n")
-    if unknown := [name for name in options.arms if name not in PLACEMENTS]:
-        parser.exit(2, f"unknown placement {unknown[0]!r}; try one of {', '.join(PLACEMENTS)}\n")
-    if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
-        parser.exit(2, "--seconds and --slo must be positive, --capacity and --seed not negative\n")
-    try:
-        options.server = Server.at(options.url, Path(options.state))
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    try:
-        run(options)
-    except (Unavailable, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return run_command(parser, check, Overloads)

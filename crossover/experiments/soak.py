@@ -14,10 +14,9 @@ import os
 import random
 import re
 import signal
-import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,30 +24,33 @@ import gevent
 import numpy as np
 import psutil
 
+from crossover.experiments.experiment import Run, run_command
 from crossover.measurement import host
+from crossover.measurement.saturation import measure_saturation
+from crossover.measurement.unloaded_latency import measure_unloaded
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import COMPLETED
-from serving import ROOT, Failure, local
-from serving.server import Server, Unavailable
+from loadgen.samples.sample import COMPLETED, Sample
+from serving import ROOT, local
+from serving.server import Server
 from serving.supervisor import stubs
 from serving.temporary_server import temporary_server
-from serving.triton_api import TritonAPI
 from workloads import payloads
 from workloads.workload import WORKLOADS
 
-gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # main handles Ctrl-C, no traceback
+gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # Run.conduct handles Ctrl-C, no traceback
 BAD = 0.2  # of the requests carry a damaged file
 KILL = 60.0  # seconds between two killed stubs, the first after half of that
 TIMEOUT = 10.0  # seconds of a request
 MINUTE = 60.0
+SEARCH = 5.0  # seconds to find the capacity of each workload in
 BACK = 20.0  # seconds for a server that died at the end to be back
 
 
-def damaged(encoded: bytes, dice: random.Random) -> bytes:
-    """A file cut somewhere, or with up to 20 of its bytes changed; some of these can still be decoded."""
+def damage(encoded: bytes, dice: random.Random) -> bytes:
+    """Cut a file somewhere, or change up to 20 of its bytes; some of these can still be decoded."""
     if dice.random() < 0.5:
         return encoded[: dice.randrange(1, len(encoded))]
     changed = bytearray(encoded)
@@ -57,36 +59,33 @@ def damaged(encoded: bytes, dice: random.Random) -> bytes:
     return bytes(changed)
 
 
-def mixed(good: list[payloads.Payload], n: int, seed: int) -> tuple[list[payloads.Payload], np.ndarray]:
-    """The good files and 100 damaged ones, and which of them each of n requests sends."""
+def mix_files(good: list[payloads.Payload], n: int, seed: int) -> tuple[list[payloads.Payload], np.ndarray]:
+    """Return the good files and 100 damaged ones, and the index of the one that each of n requests sends, shape (n,).
+
+    A share BAD of the requests has a damaged one; the same seed gives the same.
+    """
     dice, rng = random.Random(seed), np.random.default_rng(seed)
-    bad = [payloads.Payload(f"bad-{i}", damaged(dice.choice(good).encoded, dice)) for i in range(100)]
+    bad = [payloads.Payload(f"bad-{i}", damage(dice.choice(good).encoded, dice)) for i in range(100)]
     order = np.where(rng.random(n) < BAD, len(good) + rng.integers(len(bad), size=n), rng.integers(len(good), size=n))
     return [*good, *bad], order
 
 
-def capacity(url: str, sent: dict[str, list], seconds: float = 5, in_flight: int = 4) -> float:
-    """Good files of each workload that the server answers per second when asked for both, four requests in flight.
+def measure_capacity(server: Server, workloads: Mapping[str, list[payloads.Payload]]) -> float:
+    """Good files of each workload that the server answers per second when it is asked for all of them alike.
 
-    Raises Failure if it answers one otherwise than with 200.
+    Measured for one after the other: where they share the server, the times that their requests take add up.
+    Raises Unavailable if one is not answered.
     """
-    api, end = TritonAPI(url.rpartition("/")[2]), time.monotonic() + seconds
-
-    def ask(worker: int) -> int:
-        done = worker
-        while time.monotonic() < end:
-            for name, good in sent.items():
-                api.infer(name, good[done % len(good)].encoded)
-            done += 1
-        return done - worker
-
-    began = time.monotonic()
-    with ThreadPoolExecutor(in_flight) as pool:
-        return sum(pool.map(ask, range(in_flight))) / (time.monotonic() - began)
+    seconds = 0.0
+    for name, good in workloads.items():
+        arm = Arm(WORKLOADS[name], "server", Mode("async"))
+        unloaded = float(measure_unloaded(server, arm, good).mean())
+        seconds += 1 / measure_saturation(server, arm, good, unloaded, SEARCH)
+    return 1 / seconds
 
 
-def fate(sample) -> str:
-    """`answered`, an HTTP status, or the first words of what went wrong."""
+def classify(sample: Sample) -> str:
+    """How a request ended: `answered`, an HTTP status, or the first words of what went wrong."""
     if sample.status == COMPLETED:
         return "answered"
     code = re.match(r"HTTP \d+", sample.reason)
@@ -95,55 +94,60 @@ def fate(sample) -> str:
 
 @dataclass
 class Minute:
-    """What became of the requests that finished in it."""
+    """How the requests ended that finished in one minute."""
 
-    fates: collections.Counter = field(default_factory=collections.Counter)
+    outcomes: collections.Counter = field(default_factory=collections.Counter)
     latencies: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in WORKLOADS})
 
-    def add(self, name: str, sample) -> None:
-        self.fates[fate(sample)] += 1
+    def add(self, name: str, sample: Sample) -> None:
+        """Count a finished request of a workload."""
+        self.outcomes[classify(sample)] += 1
         if sample.status == COMPLETED:
             self.latencies[name].append(sample.latency * 1e3)
 
     def figures(self) -> dict[str, float]:
-        """p50 and p99 in ms, from the due time, of what was answered."""
-        told = {}
+        """p50 and p99 in ms, from the due time, of what was answered; nan if nothing was."""
+        figures = {}
         for name, latencies in self.latencies.items():
             for percent in (50, 99):
-                told[f"{name} p{percent}, ms"] = float(np.percentile(latencies, percent)) if latencies else np.nan
-        return told
+                figures[f"{name} p{percent}, ms"] = float(np.percentile(latencies, percent)) if latencies else np.nan
+        return figures
 
 
-def vitals(record: dict) -> dict[str, float]:
-    """Memory of each process of a server on this machine, their descriptors, and its shared memory; else nothing."""
+def read_vitals(record: dict) -> dict[str, float]:
+    """Memory of each process of a server on this machine, their descriptors, and its shared memory, in MB.
+
+    `record` is the launcher's of the server; empty for one on another machine: then nothing is known.
+    """
     if not record:
         return {}
     rss, descriptors = collections.Counter(), 0
-    for process in family(record):
+    for process in list_processes(record):
         with contextlib.suppress(psutil.Error):
-            rss[title(process)] += process.memory_info().rss / 1e6
+            rss[label(process)] += process.memory_info().rss / 1e6
             descriptors += process.num_fds()
     segments = [path.stat().st_blocks * 512 for path in local.SHM.glob(f"{record['name']}.*")]
     shared = {} if record["engine"] == "docker" else {"shared memory, MB": sum(segments) / 1e6}
     return {**{f"{name}, MB": rss[name] for name in sorted(rss)}, "descriptors": descriptors, **shared}
 
 
-def title(process: psutil.Process) -> str:
-    """Of a stub the model whose it is, of the supervisor that, else the program's name."""
+def label(process: psutil.Process) -> str:
+    """Label of a process: a stub's model, "supervisor", or the program's name."""
     arguments = process.cmdline()
     model = next((match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each))), "")
     return f"stub of {model}" if model else "supervisor" if "supervise" in arguments else process.name()
 
 
-def family(record: dict) -> list[psutil.Process]:
+def list_processes(record: dict) -> list[psutil.Process]:
+    """The processes of a server on this machine, from the launcher's record of it."""
     if record["engine"] == "docker":
         root = psutil.Process(record["container_pid"])
         return [root, *root.children(recursive=True)]
     return [psutil.Process(pid) for pid in local.processes(record["name"]) if psutil.pid_exists(pid)]
 
 
-def drift(name: str, values: list[float]) -> str:
-    """One sentence: the first and the last of a row of minutes, and the slope of the line through all but the first."""
+def describe_drift(name: str, values: list[float]) -> str:
+    """One sentence: the first and the last of the minutes' values, and the least-squares slope of all but the first."""
     span = f"{name}: {values[0]:.4g} in the first minute, {values[-1]:.4g} in the last"
     settled = [(minute, value) for minute, value in enumerate(values) if minute and np.isfinite(value)]
     if len(settled) < 2:
@@ -152,78 +156,101 @@ def drift(name: str, values: list[float]) -> str:
     return f"{span}; {slope:+.3g} per minute from the second on"
 
 
-class Soak:
-    def __init__(self, server: Server, seconds: float, seed: int, kills: bool):
-        self.server, self.seconds, self.kills, self.dice = server, seconds, kills, random.Random(seed)
+class Soak(Run):
+    """Good and damaged files at half capacity, on a server of its own, whose stubs it kills, or on one that is up.
+
+    Prints a row per minute, and at the end, however it ends, how each figure drifted.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        super().__init__(options)
+        self.up = Server.at(options.url, ROOT / ".run") if options.url else None
+        self.dice = random.Random(options.seed)
         self.minute, self.rows, self.total = Minute(), [], collections.Counter()
-        self.began = time.monotonic()
+
+    def measure(self) -> None:
+        """To the end, or until it is interrupted; what is on its way then counts as unfinished."""
+        running = contextlib.nullcontext(self.up) if self.up else start_server(self.options.weights)
+        with running as self.server:
+            self.server.require(model for workload in WORKLOADS.values() for model in workload.models)
+            client = host.free_cores(self.server.cores)
+            if set(client) != os.sched_getaffinity(0):
+                host.pin(client)
+            self.soak(self.plan())
+
+    def plan(self) -> list[tuple[OpenLoop, Plan]]:
+        """For each workload what sends its requests, and which: due times, and files in the order in which they go."""
         good = {name: payloads.load(workload) for name, workload in WORKLOADS.items()}
-        self.rate = capacity(server.url, good) / 2
-        print(
-            f"half capacity: {self.rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True
-        )
-        self.runs = []
-        for number, (name, workload) in enumerate(WORKLOADS.items()):
-            dues = arrivals.parse(f"poisson:rate={self.rate}").schedule(seconds, seed + number).times
-            sent, order = mixed(good[name], len(dues), seed + number)
-            arm = Arm(workload, "server", Mode("async"))
-            loop = OpenLoop(arm, server.url, self.recorder(name), TIMEOUT, sleep=gevent.sleep)
-            self.runs.append((loop, Plan(dues, order, sent)))
+        rate = measure_capacity(self.server, good) / 2
+        print(f"half capacity: {rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True)
+        loops = []
+        for number, (name, workload) in enumerate(WORKLOADS.items(), self.options.seed):
+            dues = arrivals.parse(f"poisson:rate={rate}").schedule(self.options.minutes * MINUTE, number).times
+            sent, order = mix_files(good[name], len(dues), number)
+            arm, record = Arm(workload, "server", Mode("async")), self.recorder(name)
+            loop = OpenLoop(arm, self.server.url, record, TIMEOUT, sleep=gevent.sleep)
+            loops.append((loop, Plan(dues, order, sent)))
+        return loops
 
-    def recorder(self, name: str):
-        return lambda sample: self.minute.add(name, sample)
-
-    def run(self) -> None:
-        """To the end, or until Ctrl-C; what is on its way then counts as unfinished.
-
-        Raises Unavailable if the server answers nothing in the end."""
-        running = [gevent.spawn(loop.run, plan) for loop, plan in self.runs]
+    def soak(self, loops: list[tuple[OpenLoop, Plan]]) -> None:
+        """Send it all; print a row per minute, then a summary. Raises Unavailable if the server is gone at the end."""
+        running = [gevent.spawn(loop.run, plan) for loop, plan in loops]
         self.began = time.monotonic()
-        others = [gevent.spawn(self.report), *([gevent.spawn(self.hurt)] if self.kills else [])]
+        others = [gevent.spawn(self.report_minutes), *([] if self.up else [gevent.spawn(self.kill_stubs)])]
         try:
             gevent.joinall(running, raise_error=True)
         finally:
+            # The last minute has a row if it is the only one, or lasted a tenth of a minute or more.
             gevent.killall([*running, *others])
             if not self.rows or time.monotonic() - self.began > MINUTE * (len(self.rows) + 0.1):
-                self.row()
-            self.summary()
+                self.print_row()
+            self.print_summary()
         self.server.wait(BACK)
 
-    def report(self) -> None:
+    def recorder(self, name: str) -> Callable[[Sample], None]:
+        """What takes the finished samples of a workload."""
+        return lambda sample: self.minute.add(name, sample)
+
+    def report_minutes(self) -> None:
+        """Print a row every minute, without end."""
         while True:
             gevent.sleep(MINUTE)
-            self.row()
+            self.print_row()
 
-    def row(self) -> None:
+    def print_row(self) -> None:
+        """Print the minute that ends now, and begin the next."""
         minute, self.minute = self.minute, Minute()
-        self.total.update(minute.fates)
-        self.rows.append({**minute.figures(), **vitals(self.server.state)})
+        self.total.update(minute.outcomes)
+        self.rows.append({**minute.figures(), **read_vitals(self.server.state)})
         figures = ", ".join(f"{name} {value:.4g}" for name, value in self.rows[-1].items())
-        print(f"minute {len(self.rows)}: {told(minute.fates)}\n    {figures}", flush=True)
+        print(f"minute {len(self.rows)}: {format_counts(minute.outcomes)}\n    {figures}", flush=True)
 
-    def hurt(self) -> None:
+    def kill_stubs(self) -> None:
+        """Kill one of the server's stubs every KILL seconds."""
         gevent.sleep(KILL / 2)
         while True:
-            if there := stubs(self.server.state["name"]):
-                stub = self.dice.choice(there)
+            if running := stubs(self.server.state["name"]):
+                stub = self.dice.choice(running)
                 local.kill(stub.pid, signal.SIGKILL)
                 print(f"    killed the stub of {stub.model} after {time.monotonic() - self.began:.0f} s", flush=True)
             gevent.sleep(KILL)
 
-    def summary(self) -> None:
-        self.total.update(self.minute.fates)
-        print(f"\nin all: {told(self.total)}")
+    def print_summary(self) -> None:
+        """Print how all requests ended, and how each figure drifted."""
+        self.total.update(self.minute.outcomes)
+        print(f"\nin all: {format_counts(self.total)}")
         for name in dict.fromkeys(name for row in self.rows for name in row):
-            print(f"  {drift(name, [row.get(name, np.nan) for row in self.rows])}")
+            print(f"  {describe_drift(name, [row.get(name, np.nan) for row in self.rows])}")
 
 
-def told(fates: collections.Counter) -> str:
-    return ", ".join(f"{name} {count}" for name, count in fates.most_common()) or "nothing finished"
+def format_counts(outcomes: collections.Counter) -> str:
+    """`answered 120, HTTP 400 25`: the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common()) or "nothing finished"
 
 
 @contextlib.contextmanager
-def own(weights: str):
-    """A server of one's own. Raises Unavailable if it does not come up."""
+def start_server(weights: str) -> Iterator[Server]:
+    """A server of the launcher's; what its supervisor did is printed afterwards. Raises Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder,
         temporary_server(Path(folder), weights) as server,
@@ -234,25 +261,17 @@ def own(weights: str):
                 print(line)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError."""
+    if not 0 < options.minutes <= 10000:
+        raise ValueError("--minutes must be above 0, and 10000 at most")
+
+
 def main(arguments: list[str] | None = None) -> int:
+    """`python -m benchmarks.soak`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10, help="default: %(default)s")
     parser.add_argument("--url", help="a running server; default: one of its own, of which it kills stubs")
     parser.add_argument("--weights", choices=("real", "tiny"), default="real", help="of its own server")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    if not 0 < options.minutes <= 10000:
-        parser.error("--minutes must be above 0, and 10000 at most")
-    try:
-        at = contextlib.nullcontext(Server.at(options.url, ROOT / ".run")) if options.url else own(options.weights)
-        with at as server:
-            server.require(model for workload in WORKLOADS.values() for model in workload.models)
-            if set(host.free_cores(server.cores)) != os.sched_getaffinity(0):
-                host.pin(host.free_cores(server.cores))
-            Soak(server, options.minutes * MINUTE, options.seed, kills=not options.url).run()
-    except ValueError as error:
-        parser.exit(2, f"soak: {error}\n")
-    except (Failure, Unavailable) as problem:
-        print(f"soak: {problem}", file=sys.stderr)
-        return 1
-    return 0
+    return run_command(parser, check, Soak, arguments)

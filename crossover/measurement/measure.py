@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crossover.measurement.server_statistics import difference
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 from loadgen import interrupts, real_threads
 from loadgen.arm import Arm
 from loadgen.arrivals import Schedule
@@ -63,7 +63,7 @@ def measure(
     percentile: float = 50,
     timeout: float = 30.0,
     sleep: Callable[[float], object] = real_threads.sleep,
-) -> Block:
+) -> Trial:
     """Offer the schedule to the arm and write the trial as `path`.parquet and `path`.json.
 
     Args:
@@ -107,7 +107,7 @@ def measure(
             del records  # it maps the journal, which the next line removes
             names = [payload.name for payload in payloads]
             parquet.to_parquet(samples.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
-            trial = Block(
+            trial = Trial(
                 workload=arm.workload.name,
                 arm=str(arm),
                 placement=arm.placement,

@@ -1,39 +1,47 @@
-"""Going on with an interrupted run: it is the same experiment, and what has been measured is not measured again."""
+"""Resume an interrupted run: refuse other options, skip trials already measured."""
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from crossover.measurement import compatibility, trial
+from crossover.measurement import compatibility
 from crossover.measurement.compatibility import format_setting
 from crossover.measurement.run_directory import read_run
+from crossover.measurement.trial import Trial, read_trial
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
 from workloads import payloads
 
-TOLD = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
+COMPARED = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
 
-NOWHERE = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}
-"""What a crossover's run.json has in place of these: its sweeps have servers of their own."""
-
-
-def flag(parser) -> None:
-    parser.add_argument("--continue", dest="continued", metavar="DIR", default="", help="of an interrupted run")
+NO_SERVER = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}
+"""What stands for these in the run.json of a run whose servers are described elsewhere: a sweep's."""
 
 
-def check(options) -> None:
-    """Raises ValueError."""
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add --continue DIR, as `continued`; empty without it."""
+    parser.add_argument("--continue", dest="continued", metavar="DIR", default="", help="resume an interrupted run")
+
+
+def check_option(options: argparse.Namespace) -> None:
+    """Raises ValueError if --continue names a directory without a run."""
     if options.continued and not (Path(options.continued) / "run.json").is_file():
         raise ValueError(f"nothing to continue in {options.continued}: it has no run.json")
 
 
-def asked(options, names: tuple[str, ...], sent: dict[str, list[payloads.Payload]]) -> dict:
-    """What tells this experiment from others, beside TOLD: the flags of these names. Kept in run.json."""
-    flags = {"slo_ms" if name == "slo" else name: getattr(options, name) for name in names}
-    return {**flags, "payloads": {name: payloads.digest(each) for name, each in sent.items()}}
+def describe_identity(
+    options: argparse.Namespace, names: Sequence[str], inputs: dict[str, list[payloads.Payload]]
+) -> dict:
+    """What tells a run from others, for run.json: the options of these names, and a digest of each workload's inputs.
+
+    COMPARED are not in it, as run.json has them anyway.
+    """
+    values = {"slo_ms" if name == "slo" else name: getattr(options, name) for name in names}
+    return {**values, "payloads": {name: payloads.digest(each) for name, each in inputs.items()}}
 
 
-def kept(directory: Path, kind: str) -> dict:
-    """The content of run.json. Raises ValueError if that is none of this kind's."""
+def load_for_resume(directory: Path, kind: str) -> dict:
+    """The content of run.json. Raises ValueError if it belongs to another experiment, or lacks its options."""
     run = read_run(directory)
     if (other := run["kind"]) != kind:
         raise ValueError(f"{directory} is of {other}, not of {kind}")
@@ -42,24 +50,29 @@ def kept(directory: Path, kind: str) -> dict:
     return run
 
 
-def again(directory: Path, kind: str, found: dict) -> dict:
-    """The run.json to go on with. Raises ValueError if it would now, by `found`, be another experiment."""
-    run = kept(directory, kind)
-    differing = [
-        f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in flags(run, found) if a != b
-    ]
-    differing += compatibility.list_differences(*({**NOWHERE, **each, "workloads": {}} for each in (run, found)))
-    refuse(directory, differing)
+def resume_run(directory: Path, kind: str, current: dict) -> dict:
+    """The run.json of the interrupted run, to go on with.
+
+    `current` is what a new run with the present options, server and machine would write. Raises ValueError that names
+    what differs.
+    """
+    run = load_for_resume(directory, kind)
+    pairs = [pair for pair in pair_options(run, current) if pair[1] != pair[2]]
+    differing = [f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in pairs]
+    differing += compatibility.list_differences(*({**NO_SERVER, **each, "workloads": {}} for each in (run, current)))
+    refuse_differences(directory, differing)
     return {**run, "complete": False}
 
 
-def refuse(directory: Path, differing: list[str]) -> None:
+def refuse_differences(directory: Path, differing: Sequence[str]) -> None:
+    """Raises ValueError if there are any."""
     if differing:
         raise ValueError(f"{directory} cannot be continued: {'; '.join(dict.fromkeys(differing))}")
 
 
-def flags(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
-    for key in TOLD:
+def pair_options(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
+    """(name, the first's value, the second's) of everything that identifies a run, from two run.json."""
+    for key in COMPARED:
         yield key, first.get(key), second.get(key)
     mine, other = (run["asked"] for run in (first, second))
     for key in sorted((mine.keys() | other.keys()) - {"payloads"}):
@@ -68,15 +81,18 @@ def flags(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
         yield f"payloads of {name}", mine["payloads"][name], other["payloads"][name]
 
 
-def found(path: Path, arm: Arm, schedule: Schedule) -> trial.Block | None:
-    """What was measured there of just that, if not to its end. Raises ValueError for a file that is no block's."""
+def existing_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:
+    """The trial at `path` if it is of this arm and schedule, complete or not; else None.
+
+    Raises ValueError for a file that is no trial's.
+    """
     if not path.with_suffix(".json").exists():
         return None
-    block = trial.at(path.with_suffix(".json"))
-    return block if (block.arm, block.schedule) == (str(arm), schedule.digest) else None
+    trial = read_trial(path.with_suffix(".json"))
+    return trial if (trial.arm, trial.schedule) == (str(arm), schedule.digest) else None
 
 
-def whole(path: Path, arm: Arm, schedule: Schedule) -> trial.Block | None:
-    """The same, to its end."""
-    block = found(path, arm, schedule)
-    return block if block and block.facts["complete"] else None
+def completed_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:
+    """As `existing_trial`, but only if it was measured to its end."""
+    trial = existing_trial(path, arm, schedule)
+    return trial if trial and trial.facts["complete"] else None

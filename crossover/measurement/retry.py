@@ -1,88 +1,109 @@
-"""A block that is valid, if it can be had: measured again where another try may mend it, on a server that came back."""
+"""Retries trials of one run: measures again what another attempt may mend, on a server that came back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crossover.measurement.measure import measure
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
-ATTEMPTS = 3  # at a block: itself and two repetitions
-HOPELESS = {"too few samples", "latency rises", "backlog", "in-flight cap"}  # what another try would not mend
+ATTEMPTS = 3  # at a trial: the first and two repetitions
+INCURABLE = {"too few samples", "latency rises", "backlog", "in-flight cap"}  # what another attempt would not mend
 PATIENCE = 20.0  # seconds for a server that died to come back
-SPARE = 1.25  # times the time that is planned: what experiments may take with repetitions
+SPARE = 1.25  # times the planned time: what experiments may take with repetitions
 
 
-class Attempts:
-    """Of one run, whose `server` it keeps: `find` finds it again, as another may have taken its place."""
+class Retries:
+    """Measures the trials of one run, and holds the `server` that they are measured on.
 
-    def __init__(self, find: Callable[[], Server], say: Callable[[str], None]):
-        self.server, self.find, self.say = find(), find, say
-        self.until(0)
+    `connect` finds the server again after it was gone: another may have taken its place. `print_line` shows the user
+    why a trial is repeated.
+    """
 
-    def until(self, seconds: float) -> None:
-        """Time for what comes now; after it no block is repeated for what it came to."""
-        self.end, self.repeated = time.monotonic() + seconds, 0
+    def __init__(self, connect: Callable[[], Server], print_line: Callable[[str], None]):
+        self.server, self.connect, self.print_line = connect(), connect, print_line
+        self.set_deadline(0)
+
+    def set_deadline(self, seconds: float) -> None:
+        """Allow this much time for what comes now; after it no trial is repeated because it was INVALID."""
+        self.deadline, self.repeated = time.monotonic() + seconds, 0
 
     @property
-    def over(self) -> bool:
-        return time.monotonic() > self.end
+    def time_is_up(self) -> bool:
+        return time.monotonic() > self.deadline
 
-    def block(
+    def measure(
         self,
         arm: Arm,
         schedule: Schedule,
-        sent: list[Payload],
+        payloads: Sequence[Payload],
         path: Path,
-        cores: int,
-        turn: int,
-        every: bool = False,
-    ) -> Block:
-        """Measured at most ATTEMPTS times: until all arrivals have answers, or `every` rule is kept that can be.
+        core_count: int,
+        round_number: int,
+        strict: bool = False,
+    ) -> Trial:
+        """Measure a trial as `measure.measure` does, at most ATTEMPTS times.
 
-        Those that were invalid are kept beside it. Raises Unavailable if the server is gone for good, OSError.
+        It is repeated until every arrival has an answer; if `strict`, until it breaks no rule that another attempt may
+        mend. INVALID attempts stay beside it as `invalid-<round>-<attempt>`. Raises Unavailable if the server is gone
+        for good, OSError if the disk is full.
         """
 
-        def once(attempt: int) -> Block:
-            return measure(self.server, arm, schedule, sent, path, cores, turn, attempt)
+        def measure_once(attempt: int) -> Trial:
+            return measure(self.server, arm, schedule, payloads, path, core_count, round_number, attempt)
 
-        return self.good(once, lambda found: rules(found) if every else found.wrong)
+        return self.measure_until_valid(measure_once, broken_rules if strict else unanswered)
 
-    def good(self, once: Callable[[int], Block], wrong: Callable[[Block], list[str]]) -> Block:
-        """What `once` measures for the first, second or third time, until no rule is broken that another may mend."""
+    def measure_until_valid(
+        self, measure_once: Callable[[int], Trial], find_faults: Callable[[Trial], Sequence[str]]
+    ) -> Trial:
+        """Call `measure_once(attempt)`, from 1 on, until `find_faults` names no broken rule that may be mended.
+
+        Stops after ATTEMPTS or at the deadline, with the last trial. Raises Unavailable if the server is gone.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                found = once(attempt)
-            except Unavailable as gone:
+                trial = measure_once(attempt)
+            except Unavailable as error:
                 if attempt == ATTEMPTS:
-                    raise Unavailable(f"given up after {ATTEMPTS} attempts: {gone}") from None
-                self.once_more(str(gone))
+                    raise Unavailable(f"given up after {ATTEMPTS} attempts: {error}") from None
+                self.prepare_retry(str(error))
                 continue
-            curable = [rule for rule in wrong(found) if rule not in HOPELESS]
+            curable = [rule for rule in find_faults(trial) if rule not in INCURABLE]
             if not curable:
                 break
-            why = f"{curable[0]}: {rules(found)[curable[0]]}"
-            if attempt == ATTEMPTS or self.over:
-                self.say(f"still invalid after {attempt} attempt{'s' * (attempt > 1)}: {why}")
+            reason = f"{curable[0]}: {broken_rules(trial)[curable[0]]}"
+            if attempt == ATTEMPTS or self.time_is_up:
+                self.print_line(f"still invalid after {attempt} attempt{'s' * (attempt > 1)}: {reason}")
                 break
-            for suffix in (".json", ".parquet"):
-                aside = found.path.with_name(f"invalid-{found.round:02}-{attempt}{suffix}")
-                found.path.with_suffix(suffix).replace(aside)
-            self.once_more(why)
-        return found
+            set_aside(trial, attempt)
+            self.prepare_retry(reason)
+        return trial
 
-    def once_more(self, why: str) -> None:
-        """Says so, and waits for a server that is gone. Raises Unavailable."""
+    def prepare_retry(self, reason: str) -> None:
+        """Print the reason, and wait for a server that is gone. Raises Unavailable if it does not come back."""
         self.repeated += 1
-        self.say(f"invalid, once more: {why}")
+        self.print_line(f"invalid, measuring again: {reason}")
         self.server.wait(PATIENCE)
-        self.server = self.find()
+        self.server = self.connect()
 
 
-def rules(block: Block) -> dict[str, str]:
-    """Those that it breaks -> what was measured."""
-    return {finding["rule"]: finding["measured"] for finding in block.findings}
+def set_aside(trial: Trial, attempt: int) -> None:
+    """Rename the files of an INVALID trial, so that the next attempt takes its place."""
+    for suffix in (".json", ".parquet"):
+        aside = trial.path.with_name(f"invalid-{trial.round:02}-{attempt}{suffix}")
+        trial.path.with_suffix(suffix).replace(aside)
+
+
+def broken_rules(trial: Trial) -> dict[str, str]:
+    """Rule -> what was measured, of every rule that makes the trial INVALID."""
+    return {finding["rule"]: finding["measured"] for finding in trial.findings}
+
+
+def unanswered(trial: Trial) -> list[str]:
+    """The broken rules that say that not every arrival has a good answer."""
+    return trial.unanswered

@@ -1,22 +1,30 @@
-"""The directory that a run leaves: how it is called, what its run.json says, where its blocks lie."""
+"""The directory that a run leaves: what it is called, what its run.json says, where its trials lie."""
 
 import json
 from datetime import datetime, timezone
 from pathlib import Path
 
-from crossover.measurement import trial
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial, read_trials
 from loadgen.samples.sample import FORMAT
 
 BENCH = "bench"
 
+
 def make_name(kind: str = BENCH) -> str:
-    """The time now, and the experiment unless it is bench."""
+    """The name of a new directory: the time now, in UTC, and the experiment unless it is the comparison."""
     return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") + (f"-{kind}" if kind != BENCH else "")
 
 
+def now() -> str:
+    """The time now, in UTC, as in run.json: `2026-11-24T09:12:44+00:00`."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
 def read_run(directory: Path) -> dict:
-    """The content of its run.json. Raises ValueError if it has none, a damaged one, or one of another format."""
+    """The content of a directory's run.json.
+
+    Raises ValueError if it has none, a damaged one, or one of another format: that names the version's format.
+    """
     try:
         run = json.loads((directory / "run.json").read_text())
         created, written = run["created"], run.get("format", 1)
@@ -34,6 +42,6 @@ def read_run(directory: Path) -> dict:
     return run
 
 
-def read_blocks(directory: Path, run: dict) -> list[Block]:
-    """Its blocks; those of a crossover lie deeper, by their sweeps."""
-    return [block for path in run.get("sweeps", [""]) for block in trial.read(directory / path)]
+def read_run_trials(directory: Path, run: dict) -> list[Trial]:
+    """A run's trials; those of sweeps lie deeper, in a folder for each sweep. Raises ValueError for a damaged one."""
+    return [trial for path in run.get("sweeps", [""]) for trial in read_trials(directory / path)]

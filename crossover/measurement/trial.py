@@ -1,6 +1,6 @@
-"""A block: one arm, offered one schedule once. What a comparison is made of, and how it lies on the disk.
+"""A trial: one arm, offered one schedule once. What a comparison is made of, and how it lies on the disk.
 
-A block is two files: `round-NN.parquet` with its samples, `round-NN.json` with everything else that is known of it.
+A trial is two files: `round-NN.parquet` with its samples, `round-NN.json` with everything else that is known of it.
 """
 
 import json
@@ -19,62 +19,77 @@ from loadgen.samples.validity import UNANSWERED
 
 
 @dataclass
-class Block:
+class Trial:
+    """What is known of a trial, as its JSON file holds it; its samples are read from the other file when needed."""
+
     workload: str
     arm: str
+    """As `loadgen.arm.Arm` writes itself: `image client async:1`."""
     placement: str
     mode: str
     round: int
+    """From 1."""
     seed: int
     arrivals: str
+    """The process, as one writes it after --arrivals."""
     schedule: str
     """The digest of its due times: the same for every arm of a round."""
     seconds: float
+    """The length of the schedule."""
     client_cpu: float
     """CPU seconds of the client's process."""
     server_cpu: float | None
     """CPU seconds of the server with its backends; None where they cannot be counted."""
     facts: dict
+    """What the validity goes by beside the summary: `loadgen.samples.validity.Facts`."""
     steps: dict
     """Model -> what the server says it did: requests, mean batch, mean ms per request in queue and compute."""
     summary: dict
+    """Latency, rates and counts: `loadgen.samples.summary`."""
     valid: bool
     findings: list
+    """The rules that it breaks, with what was measured, what is allowed and what to change."""
     attempt: int = 1
+    """Above 1: those before were INVALID and lie beside it."""
     control: str = ""
     """What the second of two equal arms is called, where that is what is compared."""
     gpu: dict | None = None
+    """Joules and mean utilisation (0 to 1) of all GPUs; None where Triton reports none."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
-    def told(self) -> tuple[np.ndarray, list[str], list[str]]:
-        """(records, texts of their reasons, names of payloads)."""
+    def samples(self) -> tuple[np.ndarray, list[str], list[str]]:
+        """(records, texts of their reasons, names of payloads), read from the disk once. Raises OSError."""
         return parquet.load(self.path.with_suffix(".parquet"))
 
     @property
     def records(self) -> np.ndarray:
-        return self.told[0]
+        """One record per arrival, of dtype `loadgen.samples.sample.RECORD`: instants in ns, status, bytes."""
+        return self.samples[0]
 
     @property
     def scheduled(self) -> int:
+        """How many arrivals the schedule has."""
         return self.summary["books"]["scheduled"]
 
     @property
     def completed(self) -> int:
+        """How many of them have a good answer."""
         return self.summary["books"][COMPLETED]
 
     @property
-    def wrong(self) -> list[str]:
-        """The rules by which not every arrival has a good answer, so its data tell nothing; noise breaks others."""
+    def unanswered(self) -> list[str]:
+        """The broken rules that say that not every arrival has a good answer; noise of the machine breaks others."""
         return [finding["rule"] for finding in self.findings if finding["rule"] in UNANSWERED]
 
     @property
     def sound(self) -> bool:
-        return self.facts["complete"] and not self.wrong
+        """Whether its data may be compared: it was measured to its end, and every arrival has an answer."""
+        return self.facts["complete"] and not self.unanswered
 
     @cached_property
     def latency(self) -> np.ndarray:
-        """ms from the due time to the answer, of the completed requests."""
+        """ms from the due time to the answer, of the completed requests: shape (completed,)."""
         records = self.records[self.records["status"] == STATUSES.index(COMPLETED)]
         return (records["done"] - records["due"]) / 1e6
 
@@ -85,30 +100,31 @@ class Block:
         return self.records["due"] / 1e9, done, self.latency / 1e3, self.seconds
 
     def write(self) -> None:
-        kept = {key: value for key, value in asdict(self).items() if key != "path"}
-        atomic_write.write_json(self.path.with_suffix(".json"), kept)
+        """Write its JSON file, whole or not at all. Raises OSError."""
+        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        atomic_write.write_json(self.path.with_suffix(".json"), content)
 
 
-def pooled(blocks: Sequence[Block]) -> tuple[np.ndarray, list[str]]:
-    """(records, texts of their reasons) of several blocks."""
-    reasons = list(dict.fromkeys(["", *(text for block in blocks for text in block.told[1])]))
-    records = np.concatenate([block.records for block in blocks])
-    numbers = [np.array([reasons.index(text) for text in block.told[1]]) for block in blocks]
-    own = [number[block.records["reason"]] for number, block in zip(numbers, blocks, strict=True)]
+def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:
+    """(records, texts of their reasons) of several trials; the records' reasons are numbered anew."""
+    reasons = list(dict.fromkeys(["", *(text for trial in trials for text in trial.samples[1])]))
+    records = np.concatenate([trial.records for trial in trials])
+    numbers = [np.array([reasons.index(text) for text in trial.samples[1]]) for trial in trials]
+    own = [number[trial.records["reason"]] for number, trial in zip(numbers, trials, strict=True)]
     records["reason"] = np.concatenate(own)
     return records, reasons
 
 
-def read(directory: Path) -> list[Block]:
-    """Every block under a directory, by workload, round and arm. Raises ValueError for a file that is not one's."""
-    blocks = map(at, sorted(directory.glob("*/*/round-*.json")))
-    return sorted(blocks, key=lambda block: (block.workload, block.round, block.arm))
+def read_trials(directory: Path) -> list[Trial]:
+    """Every trial under a directory, by workload, round and arm. Raises ValueError for a file that is not one's."""
+    trials = map(read_trial, sorted(directory.glob("*/*/round-*.json")))
+    return sorted(trials, key=lambda trial: (trial.workload, trial.round, trial.arm))
 
 
-def at(path: Path) -> Block:
-    """The block of that JSON file. Raises ValueError for a file that is not one's."""
+def read_trial(path: Path) -> Trial:
+    """The trial of that JSON file. Raises ValueError for a file that is not one's."""
     try:
-        return Block(**json.loads(path.read_text()), path=path)
+        return Trial(**json.loads(path.read_text()), path=path)
     except (ValueError, TypeError) as error:
-        names = ", ".join(each.name for each in fields(Block))
-        raise ValueError(f"{path} is no block: {error}; one has {names}") from None
+        names = ", ".join(each.name for each in fields(Trial))
+        raise ValueError(f"{path} is no trial: {error}; one has {names}") from None

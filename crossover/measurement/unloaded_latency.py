@@ -1,56 +1,51 @@
-"""Unloaded latency, of one request at a time; from it follow a load to offer and a latency objective."""
-
-from collections.abc import Mapping, Sequence
+"""Unloaded latency: how long a request takes that has the server to itself, and what follows for load and SLO."""
 
 import numpy as np
 
+from crossover.measurement.offer import offer, sequential
 from loadgen.arm import PLACEMENTS, Arm, Mode
-from loadgen.client.open_loop import OpenLoop
-from loadgen.client.plan import Plan
-from loadgen.samples.sample import Sample, tabulate
-from loadgen.samples.summary import summarise
-from serving.server import Server, Unavailable
+from loadgen.samples.summary import milliseconds
+from serving.server import Server
 from workloads import payloads
 from workloads.workload import Workload
 
-UTILISATION = 0.5
-"""Offered load as a share of the rate at which the slower placement would be busy all the time.
+UTILISATION = 0.5  # offered load as a share of what the slowest sequential client could do at the very most: above it
+# queues multiply what the machine's noise does to a service time (of M/D/1: 1.7 times at 0.5, 2.8 at 0.7, 9 at 0.9)
+SLO_FACTOR = 5  # times the slower placement's unloaded latency, if none is given
+MOST = 1000  # requests
 
-Above it, queues multiply the machine's own noise: an M/D/1 queue waits 1.7 times as long at 0.5, 2.8 at 0.7, 9 at 0.9.
-"""
-SLO_FACTOR = 5
-"""The latency objective as a multiple of the slower placement's unloaded latency."""
+
+def measure_unloaded(server: Server, arm: Arm, sent: list[payloads.Payload], seconds: float = 0) -> np.ndarray:
+    """Seconds of each of many requests, one at a time, from a client's taking it up to its answer.
+
+    Every payload is asked once to warm up and once to be measured; if `seconds` are given, all are asked again as often
+    as takes about that long, and only those are returned. Raises Unavailable if a request is not answered.
+    """
+    alone, kinds = sequential(arm), len(sent)
+
+    def ask(n: int) -> np.ndarray:
+        return milliseconds(offer(server, alone, np.zeros(n), sent, strict=True), "began", "done") / 1e3
+
+    ask(kinds)
+    times = ask(kinds)
+    if seconds:
+        times = ask(int(np.clip(seconds / times.mean(), 2 * kinds, max(2 * kinds, MOST))) // kinds * kinds)
+    return times
 
 
 def measure_unloaded_latency(
-    server: Server, workload: Workload, library: str, inputs: Sequence[payloads.Payload]
+    server: Server, workload: Workload, library: str, sent: list[payloads.Payload]
 ) -> dict[str, float]:
-    """Return placement -> mean seconds per request of a sequential client that never pauses.
-
-    Every input is sent once to warm up and once to be measured. `library` is the client's preprocessing library.
-    Raises Unavailable if a measured request fails.
-    """
-    means = {}
-    order = payloads.order(len(inputs), len(inputs), seed=1)
-    for placement in PLACEMENTS:
-        arm = Arm(workload, placement, Mode("sequential"), library)
-        # The samples of the second pass replace those of the first.
-        for _ in ("warm-up", "measured"):
-            samples: list[Sample] = []
-            OpenLoop(arm, server.url, samples.append).run(Plan(np.zeros(len(inputs)), order, inputs))
-        records, reasons = tabulate(samples)
-        result = summarise(records, 1, reasons)
-        if result["errors"]:
-            raise Unavailable(f"{arm}: {result['errors']} of {len(inputs)} requests failed: {result['reasons']}")
-        means[placement] = result["service"]["mean"] / 1e3
-    return means
+    """Mean unloaded latency of each placement, in seconds. Raises Unavailable if a request is not answered."""
+    arms = {placement: Arm(workload, placement, Mode("sequential"), library) for placement in PLACEMENTS}
+    return {placement: float(measure_unloaded(server, arm, sent).mean()) for placement, arm in arms.items()}
 
 
-def derive_rate(means: Mapping[str, float]) -> float:
-    """Return a rate that every arm can carry, in requests/s with two digits, from mean seconds by placement."""
+def derive_rate(means: dict[str, float]) -> float:
+    """Requests per second that every arm can carry, from the mean unloaded latency of each placement (s)."""
     return float(f"{UTILISATION / max(means.values()):.2g}")
 
 
-def derive_slo(means: Mapping[str, float]) -> float:
-    """Return the latency objective of both placements, in ms with two digits, from mean seconds by placement."""
+def derive_slo(means: dict[str, float]) -> float:
+    """The SLO in ms, the same for both placements, from the mean unloaded latency of each (s)."""
     return float(f"{SLO_FACTOR * max(means.values()) * 1e3:.2g}")

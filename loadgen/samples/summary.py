@@ -76,8 +76,8 @@ def last(instants: np.ndarray, among: np.ndarray) -> float:
     return int(instants.max(initial=0, where=among)) / 1e9
 
 
-def milliseconds(records: np.ndarray, begin: str, end: str, among: np.ndarray) -> np.ndarray:
-    """Return the time from one instant to another in ms, of the records where the mask `among` is true."""
+def milliseconds(records: np.ndarray, begin: str, end: str, among: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return the time from one instant to another in ms, of the records where `among` is true, by default all."""
     return (records[end][among] - records[begin][among]) / 1e6
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crossover.experiments.overload import CALM, FACTORS, Overload, figures, overloads
+from crossover.experiments.overload import CALM, FACTORS, Overload, make_overloads, summarise
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
@@ -130,7 +130,7 @@ def test_a_bounded_queue_wakes_up_for_a_request_that_came_while_the_model_was_bu
 
 
 def test_an_arm_is_offered_calm_then_multiples_of_its_capacity_then_calm():
-    made = {each.name: each for each in overloads(capacity=50, seconds=20, seed=1)}
+    made = {each.name: each for each in make_overloads(capacity=50, seconds=20, seed=1)}
     assert list(made) == [*(f"{factor}x" for factor in FACTORS), "spike"]
     for factor in FACTORS:
         each = made[f"{factor}x"]
@@ -148,12 +148,12 @@ def test_the_figures_of_an_overload_are_those_of_its_own_arrivals():
     records["done"] = records["due"] + np.array([10, 10, 900, 5, 10, 700, 10, 10, 10, 700]) * 1_000_000
     records["status"] = STATUSES.index(COMPLETED)
     records["status"][3] = STATUSES.index(REJECTED)
-    found = figures(records, Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)
+    found = summarise(records, Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)
     assert (found["offered"], found["answered"], found["goodput"], found["refused"]) == (2, 1.5, 1, 0.5)
     assert found["refusal"] == pytest.approx(5)
     assert found["recovery"] == pytest.approx(0.2)
     assert found["lost"] == 0
-    assert figures(records[:8], Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)["recovery"] is None
+    assert summarise(records[:8], Overload("2x", records["due"] / 1e9, 1.0, 3.0), slo=500)["recovery"] is None
 
 
 def test_a_silence_is_no_recovery():
@@ -163,5 +163,5 @@ def test_a_silence_is_no_recovery():
     records["sent"], records["status"] = records["due"], STATUSES.index(COMPLETED)
     records["done"] = records["due"] + np.array([10, 900, 900, 900, 900, 900, 10, 10]) * 1_000_000
     overload = Overload("2x", records["due"] / 1e9, 1.0, 3.0)
-    assert figures(records, overload, slo=500)["recovery"] == pytest.approx(9.5)
-    assert figures(records[:6], overload, slo=500)["recovery"] is None
+    assert summarise(records, overload, slo=500)["recovery"] == pytest.approx(9.5)
+    assert summarise(records[:6], overload, slo=500)["recovery"] is None

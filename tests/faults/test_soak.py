@@ -20,7 +20,7 @@ GUARD = 240  # seconds: against a hang
 
 def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
     whole = smoke_test.JPEG.read_bytes()
-    first, again = ([soak.damaged(whole, dice) for _ in range(50)] for dice in (random.Random(7), random.Random(7)))
+    first, again = ([soak.damage(whole, dice) for _ in range(50)] for dice in (random.Random(7), random.Random(7)))
     assert first == again
     assert {len(each) < len(whole) for each in first} == {True, False}
     assert all(
@@ -30,7 +30,7 @@ def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
 
 
 def test_a_fifth_of_what_is_sent_is_damaged():
-    sent, order = soak.mixed([Payload("good", smoke_test.JPEG.read_bytes())], 10000, seed=1)
+    sent, order = soak.mix_files([Payload("good", smoke_test.JPEG.read_bytes())], 10000, seed=1)
     assert np.mean([sent[i].name != "good" for i in order]) == pytest.approx(soak.BAD, abs=0.02)
 
 
@@ -45,13 +45,13 @@ def test_a_fifth_of_what_is_sent_is_damaged():
     ],
 )
 def test_requests_are_counted_by_what_became_of_them(status, reason, fate):
-    assert soak.fate(Sample(0, 0, 0, status=status, reason=reason)) == fate
+    assert soak.classify(Sample(0, 0, 0, status=status, reason=reason)) == fate
 
 
 def test_the_drift_is_the_slope_from_the_second_minute_on():
-    sentence = soak.drift("memory, MB", [100, 200, 203, 206, 209])
+    sentence = soak.describe_drift("memory, MB", [100, 200, 203, 206, 209])
     assert sentence == "memory, MB: 100 in the first minute, 209 in the last; +3 per minute from the second on"
-    assert soak.drift("memory, MB", [100]).endswith("too short for a slope")
+    assert soak.describe_drift("memory, MB", [100]).endswith("too short for a slope")
 
 
 def test_a_soak_that_is_interrupted_reports_what_there_is_and_leaves_no_server(tmp_path):

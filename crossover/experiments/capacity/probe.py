@@ -1,38 +1,43 @@
-"""One arm under probes: each a block of Poisson arrivals, given up as soon as it cannot pass any more."""
+"""Probes one arm: each probe is a trial of Poisson arrivals, aborted as soon as it cannot pass any more."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
-from crossover.experiments.burst_shapes import burst, bursts
-from crossover.experiments.capacity.result import bracketed
-from crossover.experiments.capacity.search import Outcome, allowed, bracket, judged, over, rate, requests
-from crossover.experiments.compare import tables
-from crossover.experiments.experiment import exactly
-from crossover.measurement import resume, trial
+from crossover.experiments.burst_shapes import bursts, exactly
+from crossover.experiments.capacity.search import (
+    Outcome,
+    allowed_over,
+    bracket,
+    burst_requests,
+    is_over,
+    judge_trial,
+    probe_requests,
+)
+from crossover.measurement import resume
 from crossover.measurement.measure import measure
-from crossover.measurement.retry import Attempts
-from crossover.measurement.trial import Block
+from crossover.measurement.offer import wait_until_idle
+from crossover.measurement.retry import Retries
+from crossover.measurement.trial import Trial, read_trial
+from crossover.report.format import bracketed, ms
 from loadgen import real_threads
-from loadgen.arm import Arm, Mode
+from loadgen.arm import Arm
 from loadgen.arrivals import Poisson, Schedule
-from loadgen.client.open_loop import OpenLoop
-from loadgen.client.plan import Plan
 from loadgen.samples import journal
 from loadgen.samples.sample import FAILED, STATUSES, UNFINISHED
 from serving.server import Server
-from workloads import payloads
+from workloads.payloads import Payload
 
 CHECK = 0.5  # seconds between two looks whether a probe is hopeless
 TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide
-ANSWER = 120.0  # seconds for an overloaded server to work off what it has
 
 
 class Hopeless(Exception):
-    """What is under way cannot pass any more."""
+    """The trial that is being measured cannot pass any more."""
 
 
 def abort_when(hopeless: Callable[[], bool]) -> Callable[[float], None]:
@@ -50,121 +55,135 @@ def abort_when(hopeless: Callable[[], bool]) -> Callable[[float], None]:
     return sleep
 
 
-def finished(path: Path, slo: float) -> np.ndarray:
-    """Of the requests that have finished so far: was it over the SLO (ms), or not answered?"""
-    return over(journal.read(path)[0], slo) if path.exists() else np.zeros(0, bool)
+def count_over(journal_path: Path, slo: float) -> int:
+    """How many of the requests that have finished so far are over the SLO (ms), or were not answered."""
+    return int(is_over(journal.read(journal_path)[0], slo).sum()) if journal_path.exists() else 0
 
 
-def failed(block: Block) -> list[str]:
-    """What no load explains, as a server that died; refusals and late answers tell how much it can carry."""
-    return ["errors"] if block.summary["books"][FAILED] else []
+def inexplicable_failures(trial: Trial) -> list[str]:
+    """Failures that overload does not explain, e.g. a crash: worth a retry. Rejections and timeouts are results."""
+    return ["errors"] if trial.summary["books"][FAILED] else []
 
 
 @dataclass
-class Probing:
-    """One arm under probes: each a block, numbered as they come."""
+class Prober:
+    """Measures the probes of one arm, and bursts at shares of its capacity: each a trial, numbered as they come.
 
-    attempts: Attempts
+    The numbers are those of the files, `round-NN`; an interrupted search repeats itself from the files that are there.
+    """
+
+    retries: Retries
     arm: Arm
-    sent: list[payloads.Payload]
+    payloads: list[Payload]
     directory: Path
-    cores: int
+    core_count: int
+    """The client's."""
     slo: float
+    """ms"""
     percentile: float
+    """Of latency, that is held to the SLO."""
     seed: int
+    trials: int = 0
+    """How many there are so far."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of the probes so far, in their order."""
 
     def __post_init__(self):
-        self.blocks = 0
-        self.attempts.until(np.inf)
-        self.outcomes: list[Outcome] = []
+        self.retries.set_deadline(np.inf)
 
     @property
     def server(self) -> Server:
-        return self.attempts.server
+        return self.retries.server
 
     def probe(self, rate: float) -> Outcome:
-        """Poisson blocks at that rate, until one passes."""
-        n = requests(rate, self.slo, self.percentile)
-        most, seed = allowed(n, self.percentile), self.seed + TRIES * len(self.outcomes)
+        """Measure Poisson trials at a rate (per second) until one passes, TRIES at most; the last one's outcome."""
+        n = probe_requests(rate, self.slo, self.percentile)
+        max_over, seed = allowed_over(n, self.percentile), self.seed + TRIES * len(self.outcomes)
         for attempt in range(1, TRIES + 1):
-            block = self.block(exactly(Poisson, rate, n, seed + attempt - 1), most, attempt)
-            found = judged(block, rate, self.slo, self.percentile)
-            said = f"passed, p{self.percentile:g} <= {tables.ms(found.bound)} ms"
-            said = said if found.passed else f"no: {found.why} ({found.limit})"
-            print(f"  {self.arm}: {rate:.4g}/s: {said}", flush=True)
-            if found.passed:
+            # Every attempt has a seed of its own, and so has every probe: none repeats another's arrivals.
+            trial = self.measure_trial(exactly(Poisson, rate, n, seed + attempt - 1), max_over, attempt)
+            outcome = judge_trial(trial, rate, self.slo, self.percentile)
+            verdict = f"passed, p{self.percentile:g} <= {ms(outcome.bound)} ms"
+            verdict = verdict if outcome.passed else f"failed: {outcome.why} (limited by the {outcome.limit})"
+            print(f"  {self.arm}: {rate:.4g}/s: {verdict}", flush=True)
+            if outcome.passed:
                 break
-        self.outcomes.append(found)
-        return found
+        self.outcomes.append(outcome)
+        return outcome
 
-    def block(self, schedule: Schedule, most: float = np.inf, attempt: int = 1) -> Block:
-        """Measured, if an interrupted run has not; given up as soon as more than so many are over the SLO."""
-        self.blocks += 1
-        path = self.directory / self.arm.workload.name / self.arm.slug / f"round-{self.blocks:02}"
-        there = resume.found(path, self.arm, schedule)
-        if there and (there.facts["complete"] or self.hopeless(there, most)):
-            return there
-        return self.attempts.good(lambda _: self.offered(schedule, path, most, attempt), failed)
+    def measure_trial(self, schedule: Schedule, max_over: float = np.inf, attempt: int = 1) -> Trial:
+        """Return the trial of that schedule: the one of an interrupted run, or measured now.
 
-    def offered(self, schedule: Schedule, path: Path, most: float, attempt: int) -> Block:
-        kept = path.with_suffix(".journal")
-        self.settle()
-        sleep = abort_when(lambda: finished(kept, self.slo).sum() > most)
+        It is aborted once more than `max_over` requests are over the SLO. Raises Unavailable if the server is gone.
+        """
+        self.trials += 1
+        path = self.directory / self.arm.workload.name / self.arm.slug / f"round-{self.trials:02}"
+        existing = resume.existing_trial(path, self.arm, schedule)
+        if existing and (existing.facts["complete"] or self.cannot_pass(existing, max_over)):
+            return existing
+
+        def measure_once(_: int) -> Trial:
+            return self.offer(schedule, path, max_over, attempt)
+
+        return self.retries.measure_until_valid(measure_once, inexplicable_failures)
+
+    def offer(self, schedule: Schedule, path: Path, max_over: float, attempt: int) -> Trial:
+        """Offer the schedule once the server is idle, and abort it when it cannot pass any more."""
+        journal_path = path.with_suffix(".journal")
+        # What is left of the probe before would count against this one.
+        wait_until_idle(self.server, self.arm, self.payloads)
+        number, cores = self.trials, self.core_count
+        sleep = abort_when(lambda: count_over(journal_path, self.slo) > max_over)
+        inputs, percentile = self.payloads, self.percentile
         try:
             return measure(
-                self.server, self.arm, schedule, self.sent, path, self.cores, self.blocks, attempt, self.percentile,
-                sleep=sleep,
-            )  # fmt: skip
+                self.server, self.arm, schedule, inputs, path, cores, number, attempt, percentile, sleep=sleep
+            )
         except Hopeless:
-            return trial.at(path.with_suffix(".json"))
+            return read_trial(path.with_suffix(".json"))
 
-    def hopeless(self, block: Block, most: float) -> bool:
-        """Whether it ended because of that: what Ctrl-C left unfinished is not over the SLO yet."""
-        done = block.records[block.records["status"] != STATUSES.index(UNFINISHED)]
-        return over(done, self.slo).sum() > most
+    def cannot_pass(self, trial: Trial, max_over: float) -> bool:
+        """Whether an incomplete trial was aborted as hopeless: what Ctrl-C left unfinished is not over the SLO yet."""
+        done = trial.records[trial.records["status"] != STATUSES.index(UNFINISHED)]
+        return is_over(done, self.slo).sum() > max_over
 
-    def settle(self) -> None:
-        """Wait until the server has worked off what was asked before: it answers a request, then another at once."""
-        one = Arm(self.arm.workload, self.arm.placement, Mode("sequential"), self.arm.library)
-        OpenLoop(one, self.server.url, lambda sample: None, ANSWER).run(
-            Plan(np.zeros(2), np.zeros(2, int), self.sent)
-        )
-
-    def bursts(self, most: float, load: float) -> list[dict]:
-        """The same load in every shape."""
-        rows, n = [], burst(self.percentile)
+    def measure_bursts(self, capacity: float, load: float) -> list[dict]:
+        """Offer a share `load` of the capacity (per second) in every shape; rows of the burstiness table."""
+        rows, n = [], burst_requests(self.percentile)
         for name, (make, cv) in bursts().items():
-            block = self.block(exactly(make, most * load, n, self.seed))
-            latency = block.summary["latency"]
+            trial = self.measure_trial(exactly(make, capacity * load, n, self.seed))
+            latency = trial.summary["latency"]
             row = {"arm": str(self.arm), "load": load, "arrivals": name, "cv": cv, "p50": latency["p50"]}
-            rows.append({**row, "p99": latency["p99"], "requests": block.completed, "valid": block.valid})
-            p99 = bracketed(latency["p99"], block.completed, block.valid)
-            print(f"  {self.arm}: {load:g} of {most:.4g}/s, {name}: p99 {p99} ms", flush=True)
+            rows.append({**row, "p99": latency["p99"], "requests": trial.completed, "valid": trial.valid})
+            p99 = bracketed(latency["p99"], trial.completed, trial.valid)
+            print(f"  {self.arm}: {load:g} of {capacity:.4g}/s, {name}: p99 {p99} ms", flush=True)
         return rows
 
 
-def capacity(probing: Probing) -> dict:
-    best, worst = bracket(probing.outcomes)
+def summarise(prober: Prober) -> dict:
+    """The capacity of an arm for capacity.json: the highest rate that passed, the lowest that did not, and why."""
+    best, worst = bracket(prober.outcomes)
     return {
-        "arm": str(probing.arm),
+        "arm": str(prober.arm),
         "rate": best and best.rate,
         "p50": best and best.p50,
         "p99": best and best.p99,
-        "slo_ms": probing.slo,
-        "percentile": probing.percentile,
+        "slo_ms": prober.slo,
+        "percentile": prober.percentile,
         "bound_ms": best and best.bound,
         "requests": best.requests if best else 0,
         "not": worst and worst.rate,
         "limited_by": worst and worst.limit,
         "why": worst and worst.why,
-        "probes": [asdict(outcome) for outcome in probing.outcomes],
+        "probes": [asdict(outcome) for outcome in prober.outcomes],
     }
 
 
-def curve(probing: Probing) -> list[dict]:
-    """The probes that ran to their end, by rate."""
-    kept = sorted((outcome for outcome in probing.outcomes if outcome.whole), key=rate)
-    arm = str(probing.arm)
+def list_curve(prober: Prober) -> list[dict]:
+    """The points of latency against load: the probes that ran to their end, by rate."""
+    complete = sorted((outcome for outcome in prober.outcomes if outcome.complete), key=attrgetter("rate"))
+    arm = str(prober.arm)
     return [
-        {"arm": arm, "rate": o.rate, "p50": o.p50, "p99": o.p99, "valid": not o.why.startswith("INVALID")} for o in kept
+        {"arm": arm, "rate": each.rate, "p50": each.p50, "p99": each.p99, "valid": not each.why.startswith("INVALID")}
+        for each in complete
     ]

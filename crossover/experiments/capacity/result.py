@@ -1,14 +1,30 @@
-"""What an arm carries: the figures of capacity.json, their tables, and a sentence for each workload."""
+"""The result of a capacity search: capacity.json, its tables, a sentence for each workload, its section.
+
+capacity.json has, for each workload:
+
+- `capacity`, a list with an entry per arm: `rate`, the highest that passed (requests per second, null if none did), its
+  `p50`, `p99` and `bound_ms` (what the `percentile` is not above, with 99 % confidence), all in ms, of so many
+  `requests`; `slo_ms`; `not`, the lowest rate that did not pass, with `limited_by` (`server` or `client`) and `why`;
+  `probes`, all of them in their order.
+- `curve`, a list with a point per probe that ran to its end: `arm`, `rate`, `p50`, `p99` in ms, `valid`.
+- `burstiness`, a list with a row per arm, load and shape: `load` as a share of the arm's capacity, `arrivals` (the
+  shape), `cv` of its gaps, `p50`, `p99` in ms of so many `requests`, `valid`.
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.compare import tables
-from crossover.measurement.trial import Block
-from loadgen.samples.early_stopping import required_requests
+from crossover.experiments.capacity import plots
+from crossover.measurement.trial import Trial
+from crossover.report.format import P99_NEEDS, bracketed, ms, significant
+from crossover.report.html import Section, render
+from crossover.report.kind import BROKEN, GOOD, Kind
+from loadgen.samples.sample import FAILED
 
 APART = 1.1  # a search ends with its limits 5 % apart, and finds a few per cent more or less when it is run again
 
@@ -18,68 +34,128 @@ limited by   what was slow at the lowest rate that did not pass: the server, or 
              request over the SLO, most of the time was spent waiting for a client worker, or the probe was INVALID)
 p50, p99     ms from the due time, at the highest rate that passed; (p99): of fewer than 459 requests, too few for it
 cv           of the gaps: 0 evenly spaced, 1 Poisson, above 1 bursts; video: 16 cameras, all at the same instant
-!            the block is INVALID; its findings are in its file"""
+!            the trial is INVALID; its findings are in its file"""
 
 
-def fold(directory: Path, run: dict, measured: Sequence[Block]) -> dict:
-    """capacity.json, as the search left it: which probe came next depended on what the one before came to."""
+def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
+    """Read capacity.json as the search left it, whatever the trials are.
+
+    It cannot be made from them alone: which probe came next depended on the outcome of the one before. Raises OSError.
+    """
     return json.loads((directory / "capacity.json").read_text())
 
 
 def text(result: dict) -> str:
-    """As printed: the tables of each workload, and what their columns mean."""
-    return "\n\n".join([*(of_workload(name, found) for name, found in result.items()), LEGEND])
+    """The tables of each workload, and what their columns mean, for the terminal."""
+    return "\n\n".join([*(workload_table(name, found) for name, found in result.items()), LEGEND])
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """What it comes to, by headings."""
+    """Workload -> the sentence that sums it up."""
     return {name: [sentence(name, found["capacity"])] for name, found in result.items() if found["capacity"]}
 
 
 def sentence(name: str, capacities: Sequence[dict]) -> str:
-    """Who carries how much within which limit, and what gives out beyond it."""
+    """Return one sentence: how much each placement carries within the limit, and what limits it above that.
+
+    `capacities` are the entries of one workload, one or two, one for each placement. Rates less than APART apart are
+    called too close: a search that is run again finds a few per cent more or less.
+    """
     first, rates = capacities[0], {}
     for each in capacities:
         rates[each["arm"].split()[1]] = each["rate"]
     limit = f"p{first['percentile']:g} stays within {first['slo_ms']:g} ms (99 % confidence)"
     most = {where: f"up to {rate:.3g} requests/s" if rate else "at no rate tried" for where, rate in rates.items()}
-    carried = " and ".join(f"{said} with decoding on the {where}" for where, said in most.items())
-    told = f"For {SUBJECTS[name]}, {limit} {carried}"
+    capacity = " and ".join(f"{text} with decoding on the {where}" for where, text in most.items())
+    text = f"For {SUBJECTS[name]}, {limit} {capacity}"
     if len(rates) == 2 and all(rates.values()):
         more, less = sorted(rates, key=rates.get, reverse=True)
         factor = rates[more] / rates[less]
-        told += f": {factor:.2g} times as many on the {more}" if factor >= APART else ": too close to tell them apart"
+        text += f": {factor:.2g} times as many on the {more}" if factor >= APART else ": too close to tell them apart"
     ends = [each["limited_by"] for each in capacities if each["limited_by"]]
     if len(ends) == 2 and ends[0] != ends[1]:
-        return f"{told}. Beyond, the {ends[0]} gives out in the first case, the {ends[1]} in the second."
-    return f"{told}." + (f" Beyond, the {ends[0]} gives out{' in both cases' * (len(ends) == 2)}." if ends else "")
+        return f"{text}. Above that, the limit is the {ends[0]} in the first case, the {ends[1]} in the second."
+    limit = f" Above that, the limit is the {ends[0]}{' in both cases' * (len(ends) == 2)}." if ends else ""
+    return f"{text}.{limit}"
 
 
-def of_workload(name: str, found: dict) -> str:
+def workload_table(name: str, found: dict) -> str:
+    """Return the tables of a workload for the terminal.
+
+    One line per arm with its capacity, one with why it is not more, and one per arm and load with p99 in ms under
+    bursts.
+    """
     lines = [f"{'arm':<24} {'rate':>7} {'not':>7}  {'limited by':<10} {'p50':>7} {'p99':>9}"]
     for each in found["capacity"]:
         p99 = bracketed(each["p99"], each["requests"])
         lines.append(
-            f"{each['arm']:<24} {number(each['rate']):>7} {number(each['not']):>7}  {each['limited_by'] or '-':<10}"
-            f" {tables.ms(each['p50']):>7} {p99:>9}"
+            f"{each['arm']:<24} {significant(each['rate']):>7} {significant(each['not']):>7}"
+            f"  {each['limited_by'] or '-':<10} {ms(each['p50']):>7} {p99:>9}"
         )
         slo, percentile = each["slo_ms"], each["percentile"]
-    lines += [f"{each['arm']}: at {number(each['not'])}/s: {each['why']}" for each in found["capacity"] if each["not"]]
+    failed = [each for each in found["capacity"] if each["not"]]
+    lines += [f"{each['arm']}: at {significant(each['not'])}/s: {each['why']}" for each in failed]
     title = f"{name}: p{percentile:g} at most {slo:g} ms with 99 % confidence, Poisson arrivals" if lines[1:] else name
     names = list(bursts())
     if rows := found["burstiness"]:
         lines += ["", f"{'p99, ms, at a share of':<24} {'load':>5} " + "".join(f"{each:>11}" for each in names)]
     for arm, load in dict.fromkeys((row["arm"], row["load"]) for row in rows):
-        own = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, load)}
-        cells = [bracketed(r["p99"], r["requests"], r["valid"]) if (r := own.get(each)) else "-" for each in names]
+        by_shape = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, load)}
+        cells = [bracketed(r["p99"], r["requests"], r["valid"]) if (r := by_shape.get(each)) else "-" for each in names]
         lines.append(f"{arm:<24} {load:>5g} " + "".join(f"{cell:>11}" for cell in cells))
     return "\n".join([title, *lines])
 
 
-def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
-    said = tables.ms(p99) if requests >= required_requests(99) else f"({tables.ms(p99)})"
-    return said + ("" if valid else "!")
+def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
+    """Latency against load, and what bursts do, of each workload."""
+    workloads = [show(name, found) for name, found in result.items()]
+    body = render(Path(__file__).with_name("section.html.j2"), workloads=workloads)
+    return [Section(body, KIND.title, sentences(result))]
 
 
-def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def show(name: str, found: dict) -> dict:
+    """Return a workload for the template: its part of capacity.json, with its plots, and its bursts as rows of a table.
+
+    `load` and `plot` are empty where there is nothing to draw.
+    """
+    rows = found["burstiness"]
+    known = any(row["p99"] for row in rows)
+    return {
+        **found,
+        "name": name,
+        "load": plots.load(found, f"{name}: latency against offered load") if found["curve"] else "",
+        "plot": plots.burstiness(rows, f"{name}: p99 in every shape of the arrivals") if known else "",
+        "shapes": list(bursts()),
+        "bursts": shapes(rows),
+    }
+
+
+def shapes(rows: Sequence[dict]) -> list[dict]:
+    """A row per arm and load: the trial of each shape, and whether it has too few requests to vouch for a p99."""
+    table: dict[tuple, dict] = {}
+    for row in rows:
+        cells = table.setdefault((row["arm"], row["load"]), {})
+        cells[row["arrivals"]] = {**row, "few": row["requests"] < P99_NEEDS}
+    return [{"arm": arm, "load": load, "cells": cells} for (arm, load), cells in table.items()]
+
+
+def exit_code(result: dict, trials: Sequence[Trial]) -> int:
+    """BROKEN if requests failed, which no load explains. INVALID probes are results: they say what limits the arm."""
+    return BROKEN if any(trial.summary["books"][FAILED] for trial in trials) else GOOD
+
+
+KIND = Kind(
+    name="capacity",
+    title="Latency against load",
+    question="How much can each arm carry, and how does it take bursts?",
+    file="capacity.json",
+    leaves="samples, capacity.json and report.html",
+    fold=fold,
+    text=text,
+    sections=sections,
+    exit_code=exit_code,
+    banners=lambda result, trials: [],
+    note=lambda trials: Markup(
+        "Its folder says what was measured. A probe is given up, and so interrupted, once it cannot pass any more."
+    ),
+)

@@ -5,7 +5,7 @@
 The capacity is the highest Poisson rate at which the percentile of latency is at most the SLO, by MLPerf's rule: so few
 of a probe's requests are over it that the percentile is not, with 99 % confidence. It is sought by doubling, then by
 bisection; then the arm is offered shares of it, from evenly spaced to very bursty. Everything lies in
-reports/<time>-capacity/: report.html, capacity.json, and each probe as a block.
+reports/<time>-capacity/: report.html, capacity.json, and each probe as a trial.
 """
 
 import argparse
@@ -14,11 +14,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crossover.experiments.burst_shapes import burst, bursts
-from crossover.experiments.capacity.probe import Probing, capacity, curve
-from crossover.experiments.capacity.search import requests, search
-from crossover.experiments.experiment import Experiment, checked, conducted, flags
-from crossover.measurement import resume
+from common import atomic_write
+from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.capacity.probe import Prober, list_curve, summarise
+from crossover.experiments.capacity.result import KIND
+from crossover.experiments.capacity.search import burst_requests, probe_requests, search
+from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import PLACEMENTS, Arm, Mode
 from workloads.workload import IMAGE, WORKLOADS, Workload
@@ -29,65 +31,81 @@ START = 0.3  # the first probe's rate, in requests per back-to-back time
 PROBES, TYPICAL = 12, 0.65  # for the estimate: a search is as long as 12 probes at 1 request per back-to-back time
 
 
-class Capacity(Experiment):
-    own = ("slo", "percentile", "arms", "loads")
+class Capacity(ServerExperiment):
+    """Searches for the capacity of every arm, then offers it bursts.
+
+    Interrupted, it repeats its search from the trials that are there: the same outcomes lead to the same probes.
+    """
+
+    kind = KIND
+    identity = ("workloads", "seconds", "library", "slo", "percentile", "arms", "loads")
 
     def __init__(self, options):
-        super().__init__(options, "capacity")
+        super().__init__(options)
         self.result: dict[str, dict] = {}
 
-    def run(self) -> None:
+    def measure(self) -> None:
         self.begin()
         end, names = time.monotonic() + self.options.seconds, self.options.workloads
         for done, name in enumerate(names):
-            self.workload(WORKLOADS[name], (end - time.monotonic()) / (len(names) - done))
-        self.described["complete"] = True
-        self.write(self.result)
+            self.measure_workload(WORKLOADS[name], (end - time.monotonic()) / (len(names) - done))
+        self.complete()
 
-    def workload(self, workload: Workload, budget: float) -> None:
+    def write(self) -> None:
+        """Write run.json, and the result so far: which probe comes next depends on what the one before came to."""
+        super().write()
+        atomic_write.write_json(self.directory / KIND.file, self.result)
+
+    def measure_workload(self, workload: Workload, budget: float) -> None:
+        """Find the capacity of each arm, then offer it bursts; about `budget` seconds."""
         name = workload.name
         if name in self.described["workloads"]:
-            self.back_to_back(workload)  # to warm up
+            self.show_unloaded_latency(workload)  # to warm up
         else:
-            self.described["workloads"][name] = self.limits(workload, budget)
-            self.write(self.result)
+            self.described["workloads"][name] = self.choose_limits(workload, budget)
+            self.write()
         described = self.described["workloads"][name]
-        slo, percentile, service = described["slo_ms"], described["percentile"], described["back_to_back_seconds"]
-        found = self.result[name] = {"capacity": [], "curve": [], "burstiness": []}
+        slowest = max(described["back_to_back_seconds"].values())
+        result = self.result[name] = {"capacity": [], "curve": [], "burstiness": []}
         for placement in self.options.arms:
             arm = Arm(workload, placement, Mode("async", len(self.cores)), self.library(workload))
-            probing = Probing(
-                self.attempts, arm, self.sent[name], self.directory, len(self.cores), slo, percentile, self.options.seed
-            )
+            limits = described["slo_ms"], described["percentile"]
+            inputs, seed = self.inputs[name], self.options.seed
+            prober = Prober(self.retries, arm, inputs, self.directory, len(self.cores), *limits, seed)
+            # What an interruption leaves of the search is part of the result, too.
             try:
-                search(probing.probe, float(f"{START / max(service.values()):.2g}"))
+                search(prober.probe, float(f"{START / slowest:.2g}"))
             finally:
-                if probing.outcomes:
-                    found["capacity"].append(capacity(probing))
-                    found["curve"] += curve(probing)
-                self.write(self.result)
-            most = found["capacity"][-1]["rate"]
-            for load in described["loads"] if most else ():
-                found["burstiness"] += probing.bursts(most, load)
-                self.write(self.result)
+                if prober.outcomes:
+                    result["capacity"].append(summarise(prober))
+                    result["curve"] += list_curve(prober)
+                self.write()
+            rate = result["capacity"][-1]["rate"]
+            for load in described["loads"] if rate else ():
+                result["burstiness"] += prober.measure_bursts(rate, load)
+                self.write()
 
-    def limits(self, workload: Workload, budget: float) -> dict:
-        """The SLO, and the percentile and the loads of the bursts that there is time for, in seconds."""
-        options, means = self.options, self.back_to_back(workload)
+    def choose_limits(self, workload: Workload, budget: float) -> dict:
+        """The SLO, and the percentile and the loads of the bursts for which `budget` seconds are enough.
+
+        Returned as the workload's part of run.json; printed with the time that it takes.
+        """
+        options, means = self.options, self.show_unloaded_latency(workload)
         slo = options.slo or derive_slo(means)
 
-        def about(plan: tuple[float, Sequence[float]]) -> float:
+        def predict(plan: tuple[float, Sequence[float]]) -> float:
             return estimate(max(means.values()), slo, *plan) * len(options.arms)
 
-        possible = plans(options.percentile, options.loads)
-        percentile, loads = plan = next((each for each in possible if about(each) <= budget), possible[-1])
-        rule = "as given" if options.slo else f"{SLO_FACTOR} times the slower placement's time"
-        minutes = f"about {about(plan) / 60:.2g} min"
-        if about(plan) > budget:
+        # The first plan for which there is time; the quickest if there is time for none.
+        possible = list_plans(options.percentile, options.loads)
+        percentile, loads = plan = next((each for each in possible if predict(each) <= budget), possible[-1])
+        rule = "--slo" if options.slo else f"{SLO_FACTOR} times the slower placement's unloaded latency"
+        minutes = f"about {predict(plan) / 60:.2g} min"
+        if predict(plan) > budget:
             minutes += ", more than --seconds; one workload, one of --arms or a lower --slo are shorter"
         elif len(loads) < len(possible[0][1]):
             shown = f"only at {loads[0]:g} of the capacity" if loads else "not shown"
-            minutes += f"; bursts {shown}, for want of time: all take {about((percentile, LOADS)) / 60:.2g} min"
+            minutes += f"; bursts {shown}, for want of time: all take {predict((percentile, LOADS)) / 60:.2g} min"
         print(f"{workload.name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
         return {
             "back_to_back_seconds": means,
@@ -95,12 +113,15 @@ class Capacity(Experiment):
             "percentile": percentile,
             "loads": list(loads),
             "library": Arm(workload, "client", Mode("async"), self.library(workload)).chosen,
-            "payloads": [payload.name for payload in self.sent[workload.name]],
+            "payloads": [payload.name for payload in self.inputs[workload.name]],
         }
 
 
-def plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
-    """(percentile, loads of the burstiness table), from the most telling to the quickest, of what was not given."""
+def list_plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
+    """(percentile, loads of the burstiness table), from the most informative to the quickest.
+
+    0 and None stand for what the user leaves open.
+    """
     percentiles = [percentile] if percentile else PERCENTILES
     if loads is not None:
         return [(each, loads) for each in percentiles]
@@ -108,43 +129,45 @@ def plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float,
 
 
 def estimate(service: float, slo: float, percentile: float, loads: Sequence[float]) -> float:
-    """Seconds for an arm: its search, and its burstiness table."""
+    """Seconds that an arm takes: its search, and its burstiness table.
+
+    `service` is its unloaded latency in seconds, `slo` in ms.
+    """
     typical = TYPICAL / service
-    seconds = PROBES * TYPICAL * requests(typical, slo, percentile) / typical
-    return seconds + sum(len(bursts()) * burst(percentile) / (typical * load) for load in loads)
+    seconds = PROBES * TYPICAL * probe_requests(typical, slo, percentile) / typical
+    return seconds + sum(len(bursts()) * burst_requests(percentile) / (typical * load) for load in loads)
 
 
-def shares(given: str | None) -> list[float] | None:
-    if given is None:
+def parse_loads(text: str | None) -> list[float] | None:
+    """Parse --loads, shares of the capacity with commas; None if it is left out. Raises ValueError."""
+    if text is None:
         return None
-    loads = [float(each) for each in given.split(",") if each]
+    loads = [float(each) for each in text.split(",") if each]
     if not all(0 < load <= 1 for load in loads):
-        raise ValueError(f"--loads are shares of the capacity, above 0 and at most 1, not {given!r}")
+        raise ValueError(f"--loads are shares of the capacity, above 0 and at most 1, not {text!r}")
     return loads
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError."""
+    options.arms = list(dict.fromkeys(options.arms.split(",")))
+    for placement in options.arms:
+        Arm(IMAGE, placement, Mode("sequential"))
+    options.loads = parse_loads(options.loads)
+    if options.slo < 0 or not np.isfinite(options.slo):
+        raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
+    if options.percentile and not 50 <= options.percentile <= 99.9:
+        raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
+    check_server_options(options)
+    check_run_options(options)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
-    flags(parser, 1800, "for everything; decides about percentile and loads (default: %(default)s)")
-    parser.add_argument(
-        "--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} times what one request takes alone"
-    )
+    add_server_options(parser)
+    add_run_options(parser, 1800, "for everything; decides about percentile and loads")
+    parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} unloaded latencies")
     parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
     parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
     parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
-    resume.flag(parser)
-    options = parser.parse_args()
-    try:
-        options.arms = list(dict.fromkeys(options.arms.split(",")))
-        for placement in options.arms:
-            Arm(IMAGE, placement, Mode("sequential"))
-        options.loads = shares(options.loads)
-        if options.slo < 0 or not np.isfinite(options.slo):
-            raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
-        if options.percentile and not 50 <= options.percentile <= 99.9:
-            raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
-        checked(options)
-        experiment = Capacity(options)
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    return conducted(experiment)
+    return run_command(parser, check, Capacity)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from scipy.stats import binom
 
-from crossover.measurement.trial import Block
+from crossover.experiments.burst_shapes import CAMERAS
+from crossover.measurement.trial import Trial
 from loadgen.samples.early_stopping import CONFIDENCE, lowest_passing_limit, required_requests
 from loadgen.samples.sample import COMPLETED, STATUSES, UNFINISHED
 
@@ -14,23 +16,29 @@ ALLOWED = 2  # requests of a probe that may be over the SLO: of none, one hiccup
 LASTING = 50  # times the SLO: so long a probe lasts at least, however few requests that takes
 RESOLUTION = 0.05
 DOUBLINGS, HALVINGS = 20, 6
-SPOILT = {"offered rate", "dispatch lag", "client CPU", "hub stall", "books"}  # findings of the client's making
+CLIENT_RULES = {"offered rate", "dispatch lag", "client CPU", "hub stall", "books"}  # broken by the client's own doing
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a probe. `limit` says whose doing it is that it did not pass: the server's or the client's."""
+    """What a probe came to."""
 
     rate: float
+    """Offered, per second."""
     limit: str = ""
+    """Empty if it passed; else what was slow: `server`, or `client` before it sent anything."""
     why: str = ""
+    """Why it did not pass, in words."""
     requests: int = 0
+    """Answered."""
     over: int = 0
-    whole: bool = True
+    """Over the SLO, or not answered."""
+    complete: bool = True
+    """Whether it ran to its end."""
     p50: float | None = None
     p99: float | None = None
     bound: float | None = None
-    """What the percentile is not above, with 99 % confidence."""
+    """What the percentile is not above, with 99 % confidence, in ms."""
 
     @property
     def passed(self) -> bool:
@@ -38,7 +46,7 @@ class Outcome:
 
 
 def search(probe: Callable[[float], Outcome], start: float, resolution: float = RESOLUTION) -> list[Outcome]:
-    """Probes until the highest rate that passed and the lowest that did not are within `resolution` of each other.
+    """Probe until the highest rate that passed and the lowest that did not are within `resolution` of each other.
 
     Doubles from `start` while probes pass (or halves until one does), then bisects the ratio. Every rate that passed
     is below every rate that did not, however flaky a probe is: none is probed again.
@@ -53,23 +61,22 @@ def search(probe: Callable[[float], Outcome], start: float, resolution: float = 
 
 
 def bracket(outcomes: Sequence[Outcome]) -> tuple[Outcome | None, Outcome | None]:
-    """(the highest that passed, the lowest that did not)."""
+    """(the outcome of the highest rate that passed, that of the lowest that did not); None where there is none."""
     passed = [outcome for outcome in outcomes if outcome.passed]
     others = [outcome for outcome in outcomes if not outcome.passed]
-    return max(passed, key=rate, default=None), min(others, key=rate, default=None)
+    return max(passed, key=attrgetter("rate"), default=None), min(others, key=attrgetter("rate"), default=None)
 
 
-def rate(outcome: Outcome) -> float:
-    return outcome.rate
+def allowed_over(requests: int, percentile: float) -> int:
+    """How many of so many requests may be over a limit that the percentile is to be shown to keep.
 
-
-def allowed(requests: int, percentile: float) -> int:
-    """How many of them may be over a limit that the percentile is to be shown to keep; -1: too few requests."""
+    MLPerf's rule, at CONFIDENCE; -1 if there are too few requests to show anything.
+    """
     return int(binom.ppf(1 - CONFIDENCE, requests, 1 - percentile / 100)) - 1
 
 
-def requests(rate: float, slo: float, percentile: float) -> int:
-    """How many a probe takes: enough for MLPerf's rule with ALLOWED over, and to last LASTING SLOs (ms).
+def probe_requests(rate: float, slo: float, percentile: float) -> int:
+    """How many requests a probe takes: enough for MLPerf's rule with ALLOWED over, and to last LASTING SLOs (ms).
 
     The rule takes requests for independent, and a probe begins with an empty queue: p90 of 81 requests can pass at
     rates that no queue could bear for long, as an overload of 5 % takes 20 SLOs to make requests wait for one. Of
@@ -79,27 +86,40 @@ def requests(rate: float, slo: float, percentile: float) -> int:
     return max(required_requests(percentile, ALLOWED), int(np.ceil(LASTING * rate * slo / 1e3)))
 
 
-def over(records: np.ndarray, slo: float) -> np.ndarray:
+def burst_requests(percentile: float) -> int:
+    """Requests of a trial of the burstiness table: enough for the percentile, in whole frames of the cameras."""
+    return CAMERAS * -(-required_requests(percentile, ALLOWED) // CAMERAS)
+
+
+def is_over(records: np.ndarray, slo: float) -> np.ndarray:
+    """Whether each record is over the SLO (ms) from its due time, or was not answered: shape of `records`."""
     return (records["status"] != STATUSES.index(COMPLETED)) | (records["done"] - records["due"] > slo * 1e6)
 
 
-def judged(block: Block, rate: float, slo: float, percentile: float) -> Outcome:
-    """What a block says of its rate."""
-    rules = {finding["rule"]: f"{finding['rule']}: {finding['measured']}" for finding in block.findings}
-    slow = over(block.records, slo)
-    most = allowed(block.scheduled, percentile)
+def judge_trial(trial: Trial, rate: float, slo: float, percentile: float) -> Outcome:
+    """Judge whether a trial at `rate` kept the percentile within the SLO (ms), and what limited it if not.
+
+    It fails if more requests are over the SLO than `allowed_over`, or if it is INVALID. The client is the limit if most
+    of the time of the median request over the SLO was spent waiting for a client worker, or if a rule of CLIENT_RULES
+    is broken; else the server is.
+    """
+    rules = {finding["rule"]: f"{finding['rule']}: {finding['measured']}" for finding in trial.findings}
+    slow = is_over(trial.records, slo)
+    max_over = allowed_over(trial.scheduled, percentile)
     limit, why = "", ""
-    if slow.sum() > most:
-        reached = block.records[slow & (block.records["status"] != STATUSES.index(UNFINISHED))]
+    if slow.sum() > max_over:
+        # Requests that were cut off never got to the server: they do not tell who was slow.
+        reached = trial.records[slow & (trial.records["status"] != STATUSES.index(UNFINISHED))]
         waited = (reached["began"] - reached["due"]) / np.maximum(reached["done"] - reached["due"], 1)
         client = "client CPU" in rules or (len(waited) and np.median(waited) > 0.5)
-        whole = f"{slow.sum()} of {block.scheduled} over"
         limit = "client" if client else "server"
-        why = whole if block.facts["complete"] else f"given up with more than {most} over"
-    elif spoilt := [said for rule, said in rules.items() if rule in SPOILT]:
+        counted = f"{slow.sum()} of {trial.scheduled} over"
+        why = counted if trial.facts["complete"] else f"aborted with more than {max_over} over"
+    elif spoilt := [text for rule, text in rules.items() if rule in CLIENT_RULES]:
         limit, why = "client", f"INVALID: {spoilt[0]}"
     elif rules:
         limit, why = "server", f"INVALID: {next(iter(rules.values()))}"
-    latency = block.summary["latency"]
-    figures = (block.completed, int(slow.sum()), block.facts["complete"], latency["p50"], latency["p99"])
-    return Outcome(rate, limit, why, *figures, lowest_passing_limit(np.sort(block.latency), percentile))
+    # A trial with no rule broken and few enough requests over the SLO has passed.
+    latency = trial.summary["latency"]
+    figures = (trial.completed, int(slow.sum()), trial.facts["complete"], latency["p50"], latency["p99"])
+    return Outcome(rate, limit, why, *figures, lowest_passing_limit(np.sort(trial.latency), percentile))

@@ -1,18 +1,32 @@
-"""What the study comes to: percentiles of every condition, contrasts between them, and what they let one conclude."""
+"""The result of the client modes: percentiles of every condition, contrasts between them, conclusions, the section.
+
+study.json has `workloads` and `conclusion`, a list of sentences. Each workload has:
+
+- `rate`, requests per second in all conditions, and `tail`, the percentile (90, 95 or 99) that is reported beside p50.
+- `conditions`, a list with a row per condition: `placement`, `client`, `arrivals` (a name in LAWS), `p50` and `tail` in
+  ms, `requests` answered, `rounds`, `errors` (arrivals without a good answer), `invalid` (so many of its trials are).
+- `contrasts`, a list with an entry per question and placement: `p50` and `tail` as ratios, first / second.
+
+Each figure has a `value` and its 95 % interval, `low` and `high`: null where there are too few rounds.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from common import atomic_write
 from crossover.analysis import bootstrap
 from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import CAMERAS
-from crossover.experiments.client_modes.conditions import clients, conditions, law, reference
-from crossover.experiments.compare.tables import ms
-from crossover.measurement.trial import Block
-from crossover.report import curves
+from crossover.experiments.client_modes import plots
+from crossover.experiments.client_modes.conditions import Key, clients, conditions, law, reference
+from crossover.measurement.trial import Trial
+from crossover.report.format import ms
+from crossover.report.html import Section, render
+from crossover.report.kind import BROKEN, GOOD, Kind, warn_of_invalid
+from crossover.report.plots import VARIABLES
 from loadgen.arm import PLACEMENTS
 from loadgen.samples.early_stopping import required_requests
 
@@ -26,11 +40,15 @@ arrivals     uniform: gaps from 0.5 to 1.5 of the mean; random phase, synchronis
 p50, tail    ms from the due time, of all rounds together; in brackets 95 % intervals, by bootstrap over rounds
 times        first / second, paired by rounds; no difference found: the 95 % interval holds 1, or it is under 5 % off
 err          arrivals without a good answer
-!            so many of the condition's blocks are INVALID (they are counted in: a naive client may fall behind)"""
+!            so many of the condition's trials are INVALID (they are counted in: a naive client may fall behind)"""
 
 
 def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q: float) -> dict:
-    """A percentile of `second` over that of `first` (over 1, if it is None), of all rounds together; its interval."""
+    """The ratio of a percentile (0 to 100) of `second` to that of `first`, with its 95 % interval over rounds.
+
+    Both are latencies by round, paired. Without `first` it is the percentile itself, in ms. Limits are None if there
+    are too few rounds.
+    """
 
     def pooled(latencies: Sequence[np.ndarray]) -> float:
         return float(np.percentile(np.concatenate(latencies), q))
@@ -38,17 +56,14 @@ def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q
     rounds, value = len(second), pooled(second) / (pooled(first) if first else 1)
     low = high = float("nan")
     if rounds >= bootstrap.minimum_rounds(CONFIDENCE):
-        other = (
-            bootstrap.PooledSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
-        )
-        low, high = bootstrap.ratio_interval(
-            other, bootstrap.PooledSamples(second).percentile(q), rounds, CONFIDENCE, seed=1
-        )
+        one = bootstrap.PooledSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
+        other = bootstrap.PooledSamples(second).percentile(q)
+        low, high = bootstrap.ratio_interval(one, other, rounds, CONFIDENCE, seed=1)
     return {"value": value, "low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
 
 
 def contrasts(cores: int) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
-    """Question -> what is compared with what: (client, arrivals) each, within a placement."""
+    """Question -> the two conditions that it compares: (client, law) each, within a placement."""
     best, modes = str(reference(cores)), [str(mode) for mode in clients(cores)]
     threads, most, one = [mode for mode in modes if mode.startswith("threads")][-1], modes[-1], "async:1"
     return {
@@ -62,55 +77,68 @@ def contrasts(cores: int) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
     }
 
 
-def evaluate(run: dict, measured: Sequence[Block]) -> dict:
-    """The content of study.json."""
-    result = {"workloads": {}}
+def evaluate(run: dict, trials: Sequence[Trial]) -> dict:
+    """The content of study.json, from that of run.json and the trials."""
+    workloads = {}
     for name, described in run["workloads"].items():
-        found = conditions([block for block in measured if block.workload == name])
-        found = {key: each for key, each in found.items() if any(block.completed for block in each.values())}
-        if not found:
-            continue
-        fewest = min(sum(block.completed for block in each.values()) for each in found.values())
-        tail = next((q for q in TAILS if fewest >= required_requests(q)), TAILS[-1])
-        rows = []
-        for (placement, client, arrivals), each in found.items():
-            latencies = [block.latency for block in each.values()]
-            rows.append(
-                {
-                    "placement": placement,
-                    "client": client,
-                    "arrivals": arrivals,
-                    "p50": interval(None, latencies, 50),
-                    "tail": interval(None, latencies, tail),
-                    "requests": sum(map(len, latencies)),
-                    "rounds": len(each),
-                    "errors": sum(block.scheduled - block.completed for block in each.values()),
-                    "invalid": sum(not block.valid for block in each.values()),
-                }
-            )
-        compared = []
-        for question, (first, second) in contrasts(len(run["cores"]["client"])).items():
-            for placement in PLACEMENTS:
-                one, other = found.get((placement, *first), {}), found.get((placement, *second), {})
-                if both := sorted(set(one) & set(other)):
-                    pair = [other[turn].latency for turn in both], [one[turn].latency for turn in both]
-                    ratios = {"p50": interval(*pair, 50), "tail": interval(*pair, tail)}
-                    compared.append({"question": question, "placement": placement, **ratios})
-        result["workloads"][name] = {"rate": described["rate"], "tail": tail, "conditions": rows, "contrasts": compared}
-    result["conclusion"] = conclusion(result["workloads"])
-    return result
+        measured = conditions([trial for trial in trials if trial.workload == name])
+        measured = {key: each for key, each in measured.items() if any(trial.completed for trial in each.values())}
+        if measured:
+            workloads[name] = evaluate_workload(described, measured, len(run["cores"]["client"]))
+    return {"workloads": workloads, "conclusion": conclusion(workloads)}
 
 
-def running(run: dict, measured: Sequence[Block]) -> str:
+def evaluate_workload(described: dict, measured: dict[Key, dict[int, Trial]], cores: int) -> dict:
+    """A workload of study.json: percentiles of every condition, and the contrasts; `cores` is the client's number.
+
+    The tail is the highest of TAILS that the requests of the smallest condition bear out.
+    """
+    # One tail for all conditions, so that they can be compared.
+    fewest = min(sum(trial.completed for trial in each.values()) for each in measured.values())
+    tail = next((q for q in TAILS if fewest >= required_requests(q)), TAILS[-1])
+    rows = [summarise_condition(key, each, tail) for key, each in measured.items()]
+    compared = []
+    for question, (first, second) in contrasts(cores).items():
+        for placement in PLACEMENTS:
+            one, other = measured.get((placement, *first), {}), measured.get((placement, *second), {})
+            if rounds := sorted(set(one) & set(other)):
+                pair = [other[number].latency for number in rounds], [one[number].latency for number in rounds]
+                ratios = {"p50": interval(*pair, 50), "tail": interval(*pair, tail)}
+                compared.append({"question": question, "placement": placement, **ratios})
+    return {"rate": described["rate"], "tail": tail, "conditions": rows, "contrasts": compared}
+
+
+def summarise_condition(key: Key, rounds: dict[int, Trial], tail: float) -> dict:
+    """A condition of study.json: percentiles in ms with their intervals, and counts over its rounds."""
+    placement, client, law = key
+    latencies = [trial.latency for trial in rounds.values()]
+    return {
+        "placement": placement,
+        "client": client,
+        "arrivals": law,
+        "p50": interval(None, latencies, 50),
+        "tail": interval(None, latencies, tail),
+        "requests": sum(map(len, latencies)),
+        "rounds": len(rounds),
+        "errors": sum(trial.scheduled - trial.completed for trial in rounds.values()),
+        "invalid": sum(not trial.valid for trial in rounds.values()),
+    }
+
+
+def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
     """The first contrast so far, for the line of progress."""
-    of = next(iter(contrasts(len(run["cores"]["client"])).values()))
-    few = [block for block in measured if block.placement == PLACEMENTS[0] and (block.mode, law(block)) in of]
-    told = [each for found in evaluate(run, few)["workloads"].values() for each in found["contrasts"]]
-    return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in told)
+    first = next(iter(contrasts(len(run["cores"]["client"])).values()))
+    few = [trial for trial in trials if trial.placement == PLACEMENTS[0] and (trial.mode, law(trial)) in first]
+    found = [each for workload in evaluate(run, few)["workloads"].values() for each in workload["contrasts"]]
+    return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in found)
 
 
 def verdict(ratio: dict) -> str:
-    """`more` or `less`, if the interval says so and it is worth speaking of."""
+    """Return what a ratio with its interval shows.
+
+    `more` or `less` if the 95 % interval does not hold 1 and the ratio is at least SMALL from it; else `no difference
+    found`, or `too few rounds` without an interval.
+    """
     if ratio["low"] is None:
         return "too few rounds"
     if abs(ratio["value"] - 1) < SMALL or ratio["low"] <= 1 <= ratio["high"]:
@@ -119,13 +147,16 @@ def verdict(ratio: dict) -> str:
 
 
 def verdicts(contrast: dict, tail: str) -> str:
-    """Of both figures."""
+    """The verdicts of p50 and tail: one word if they agree."""
     p50, other = (verdict(contrast[key]) for key in ("p50", "tail"))
     return p50 if p50 == other else f"p50: {p50}; {tail}: {other}"
 
 
 def conclusion(workloads: dict) -> list[str]:
-    """At most five sentences, of the placement of the original project: the client's."""
+    """Return at most five sentences about the client's placement, which is that of the original project.
+
+    `workloads` are those of study.json. A contrast that was not measured has no sentence.
+    """
     subjects = (
         ("sequential /", "Sending one request at a time, instead of asynchronously,"),
         ("threads:", "Threads that wait for their answers ({}), instead of asynchronous sending,"),
@@ -134,20 +165,20 @@ def conclusion(workloads: dict) -> list[str]:
     )
     sentences = []
     for begins, subject in subjects:
-        if told := within(workloads, begins):
-            question = next(iter(told.values()))[1]["question"]
-            sentences.append(f"{subject.format(*question.split(' / '))} {effect(told)}.")
-    cameras, together = within(workloads, "random phase"), within(workloads, "synchronised")
+        if found := client_contrasts(workloads, begins):
+            question = next(iter(found.values()))[1]["question"]
+            sentences.append(f"{subject.format(*question.split(' / '))} {describe_effect(found)}.")
+    cameras, together = client_contrasts(workloads, "random phase"), client_contrasts(workloads, "synchronised")
     if cameras and together:
         sentences.append(
-            f"Video of {CAMERAS} cameras of random phase, instead of Poisson arrivals, {effect(cameras)}, and "
-            f"of synchronised ones {effect(together)}."
+            f"Video of {CAMERAS} cameras of random phase, instead of Poisson arrivals, {describe_effect(cameras)}, and "
+            f"of synchronised ones {describe_effect(together)}."
         )
     return sentences
 
 
-def within(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
-    """Workload -> (its tail, the client's contrast whose question begins so)."""
+def client_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
+    """Workload -> (its tail, the contrast of the client's placement whose question begins so)."""
     return {
         name: (found["tail"], contrast)
         for name, found in workloads.items()
@@ -156,13 +187,14 @@ def within(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
     }
 
 
-def effect(told: dict[str, tuple[int, dict]]) -> str:
+def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
+    """The end of a sentence: what a contrast did to p50 and tail of which workloads, and where none was found."""
     found, none = [], []
-    for name, (tail, contrast) in told.items():
-        found_of = {metric: verdict(contrast[metric]) for metric in ("p50", "tail")}
-        if "too few rounds" in found_of.values():
+    for name, (tail, contrast) in contrasts.items():
+        found_verdicts = {metric: verdict(contrast[metric]) for metric in ("p50", "tail")}
+        if "too few rounds" in found_verdicts.values():
             return "cannot be judged from so few rounds"
-        apart = [metric for metric, said in found_of.items() if said != "no difference found"]
+        apart = [metric for metric, word in found_verdicts.items() if word != "no difference found"]
         for metric in apart:
             found.append(f"the {metric.replace('tail', f'p{tail}')} of {SUBJECTS[name]} {times(contrast[metric])}")
         none += [] if apart else [SUBJECTS[name]]
@@ -172,33 +204,34 @@ def effect(told: dict[str, tuple[int, dict]]) -> str:
 
 
 def times(ratio: dict) -> str:
-    """1.32 x (1.1 to 1.5)"""
+    """A ratio as text: `1.32 × (1.1 to 1.5)`."""
     if ratio["low"] is None:
         return f"{ratio['value']:.2f} ×"
     return f"{ratio['value']:.2f} × ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
-def fold(directory: Path, run: dict, measured: Sequence[Block]) -> dict:
-    """study.json and study.png from the blocks."""
+def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
+    """Write study.json and study.png from the trials; returns the content of study.json."""
     result = evaluate(run, measured)
     atomic_write.write_json(directory / "study.json", result)
     if result["workloads"]:
-        curves.study(result, directory / "study.png")
+        plots.save_conditions(result, directory / "study.png")
     return result
 
 
 def text(result: dict) -> str:
-    """As printed: the tables of each workload, what their columns mean, and the conclusion."""
-    tables = [of_workload(name, found) for name, found in result["workloads"].items()]
+    """The tables of each workload, what their columns mean, and the conclusion, for the terminal."""
+    tables = [workload_table(name, found) for name, found in result["workloads"].items()]
     return "\n\n".join([*tables, LEGEND, "\n".join(result["conclusion"])])
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """What it comes to, by headings."""
+    """The conclusion under its heading."""
     return {"with preprocessing in the client": result["conclusion"]} if result["conclusion"] else {}
 
 
-def of_workload(name: str, found: dict) -> str:
+def workload_table(name: str, found: dict) -> str:
+    """A line per condition and a line per contrast, for the terminal."""
     tail = f"p{found['tail']}"
     lines = [
         f"{name}: {found['rate']:g}/s in all conditions",
@@ -218,4 +251,46 @@ def of_workload(name: str, found: dict) -> str:
 
 
 def ends(figure: dict) -> str:
+    """The interval of a latency in ms: `(80 to 95)`; empty without one."""
     return "" if figure["low"] is None else f"({ms(figure['low'])} to {ms(figure['high'])})"
+
+
+def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
+    """Every workload with a plot per placement, its contrasts and its conditions."""
+    workloads = [show(name, found) for name, found in result.get("workloads", {}).items()]
+    laws = {law: VARIABLES[colour] for law, colour in plots.COLOURS.items()}
+    body = render(Path(__file__).with_name("section.html.j2"), workloads=workloads, laws=laws) if workloads else ""
+    return [Section(Markup(body), KIND.title, sentences(result))]
+
+
+def show(name: str, found: dict) -> dict:
+    """A workload of study.json, with a plot for each placement and a verdict for each contrast."""
+    placements = [each for each in PLACEMENTS if any(row["placement"] == each for row in found["conditions"])]
+    about = f"{name}: latency of every client"
+    return {
+        **found,
+        "name": name,
+        "plots": {placement: plots.conditions(found, placement, f"{about}, {placement}") for placement in placements},
+        "verdicts": [verdicts(each, f"p{found['tail']}") for each in found["contrasts"]],
+    }
+
+
+def exit_code(result: dict, trials: Sequence[Trial]) -> int:
+    """BROKEN if arrivals are unanswered. INVALID trials are counted in: a naive client may fall behind its load."""
+    return BROKEN if any(trial.unanswered for trial in trials) else GOOD
+
+
+COUNTED_IN = "They are counted in, and their conditions are marked: a naive client may fall behind what it is offered."
+
+KIND = Kind(
+    name="study",
+    title="Clients and arrivals",
+    question="Does it matter how the client works, and how the requests arrive?",
+    file="study.json",
+    leaves="samples, study.json, study.png and report.html",
+    fold=fold,
+    text=text,
+    sections=sections,
+    exit_code=exit_code,
+    banners=lambda result, trials: warn_of_invalid(trials, lambda invalid: COUNTED_IN),
+)

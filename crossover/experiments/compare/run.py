@@ -1,167 +1,141 @@
-"""The main job: is preprocessing on the server worth it, for photographs and for speech, and by how much?
+"""The main question: is preprocessing on the server worth it, for photographs and for speech, and by how much?
 
     python -m loadgen.bench image audio --seconds 270
 
-For each workload it measures how long one request takes back to back, and offers every arm the same Poisson schedules
-at a load that the slowest can carry: in rounds, in which every arm runs one block, in an order drawn anew. What the
-blocks come to (intervals, stages, costs) is `loadgen.report`'s, from what lies in reports/<time>/.
+For each workload it measures the unloaded latency, and offers every arm the same Poisson schedules at a load that the
+slowest can carry: in rounds, in which every arm has one trial, in an order drawn anew. The figures (intervals, stages,
+costs) are made from the trials in reports/<time>/, by compare/result.py.
 """
 
 import dataclasses
-import math
 import random
-import sys
 import time
-from collections.abc import Iterable
-from datetime import datetime, timezone
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-from common import atomic_write
-from common.messages import one_line
-from crossover import report_command as report
 from crossover.analysis import comparison
-from crossover.experiments.compare import options, tables
-from crossover.measurement import host, resume, trial, unloaded_latency
-from crossover.measurement.progress import Progress
-from crossover.measurement.retry import Attempts
-from crossover.measurement.run_directory import BENCH, FORMAT, make_name
-from loadgen import arrivals, command, interrupts
+from crossover.experiments.compare import options
+from crossover.experiments.compare.load import OVERHEAD, SHARE, SHORTEST, lengthen
+from crossover.experiments.compare.result import KIND, compare_modes
+from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.measurement.trial import Trial, read_trials
+from crossover.measurement.unloaded_latency import derive_rate, derive_slo
+from loadgen import arrivals
 from loadgen.arm import PLACEMENTS, Arm, Mode
-from serving.server import Server, Unavailable
+from serving.server import Unavailable
 from workloads import payloads
-from workloads.workload import IMAGE, WORKLOADS, Workload
+from workloads.workload import WORKLOADS, Workload
 
-SHARE = {"image": 0.4, "audio": 0.6}  # of the time: a clip takes several times as long as a photograph
-NOT_YET = {"back_to_back_seconds": {"client": 0.0}}
+NOT_MEASURED = {"back_to_back_seconds": {"client": 0.0}}
 ENOUGH_ROUNDS = 8  # before --precision may end a workload early
-OVERHEAD = 1.0  # seconds a block takes beyond its schedule
-SHORTEST = 2.0  # seconds of a block's schedule
-EXPECTED = 8  # arrivals in a block at least, where the rate follows from what was measured
 
 
-class Bench:
-    """One directory of blocks, begun or continued."""
+class Comparison(ServerExperiment):
+    """Interleaved rounds of every arm, workload by workload.
 
-    def __init__(self, given):
-        self.options = given
-        self.progress = Progress()
-        self.attempts = Attempts(self.find, self.progress.print_line)
-        self.sent = {name: payloads.load(WORKLOADS[name], getattr(given, name)) for name in given.workloads}
-        for name, offered in given.offered.items():
-            if offered["digest"] != payloads.digest(self.sent[name]):
-                raise ValueError(f"{given.like} sent other payloads for {name}: give the same as --{name} DIR")
-        self.cores = host.free_cores(self.server.cores)
-        self.directory: Path | None = None
+    A round holds each arm once, in an order drawn anew, on one schedule. It ends early once the intervals are as narrow
+    as --precision asks, or when --seconds are over.
+    """
 
-    @property
-    def server(self) -> Server:
-        return self.attempts.server
+    kind = KIND
+    identity = ("workloads", "seconds", "arrivals", "library", "slo", "like")
 
-    def find(self) -> Server:
-        return Server.at(self.options.url, Path(self.options.state))
+    def __init__(self, options):
+        super().__init__(options)
+        for name, offered in options.offered.items():
+            if offered["digest"] != payloads.digest(self.inputs[name]):
+                raise ValueError(f"{options.like} sent other payloads for {name}: give the same as --{name} DIR")
 
-    def run(self) -> None:
-        """Raises Unavailable, OSError, ValueError."""
-        self.described, before = self.describe(), self.options.continued
-        if before:
-            self.described = resume.again(Path(before), BENCH, self.described)
-        self.directory = Path(before or Path(self.options.reports) / make_name())
-        host.pin(self.cores)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.write()
-        print(tables.setting(self.described), flush=True)
+    def measure(self) -> None:
+        self.begin()
         total = sum(SHARE[name] for name in self.options.workloads)
         for name in self.options.workloads:
-            self.workload(WORKLOADS[name], self.options.seconds * SHARE[name] / total)
-        self.described["complete"] = True
-        self.write()
+            self.measure_workload(WORKLOADS[name], self.options.seconds * SHARE[name] / total)
+        self.complete()
 
     def describe(self) -> dict:
-        steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
-        return {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "complete": False,
-            "kind": BENCH,
-            "format": FORMAT,
-            "argv": ["python", "-m", "loadgen.bench", *sys.argv[1:]],
-            "seed": self.options.seed,
-            "rounds": self.options.rounds,
-            "modes": self.options.modes,
-            "control": self.options.control,
-            "asked": resume.asked(self.options, options.ASKED, self.sent),
-            "server": self.server.facts(steps),
-            "engine": self.server.state.get("engine"),
-            "cores": {"client": self.cores, "server": self.server.cores},
-            "machine": host.describe(),
-            "workloads": {},
-        }
+        return {**super().describe(), **{key: getattr(self.options, key) for key in ("rounds", "modes", "control")}}
 
-    def write(self) -> None:
-        atomic_write.write_json(self.directory / "run.json", self.described)
-
-    def workload(self, workload: Workload, budget: float) -> None:
-        sent, name, rounds = self.sent[workload.name], workload.name, self.options.rounds
+    def measure_workload(self, workload: Workload, budget: float) -> None:
+        """Measure what is missing of all rounds, in about `budget` seconds together with finding the load."""
+        name, rounds = workload.name, self.options.rounds
         fresh = name not in self.described["workloads"]
         if fresh:
-            self.described["workloads"][name] = self.load(workload, budget, sent)
+            self.described["workloads"][name] = self.choose_load(workload, budget)
             self.write()
-        described, arms = self.described["workloads"][name], self.arms(workload)
-        own = [block for block in trial.read(self.directory) if block.workload == name and block.facts["complete"]]
-        there = {(block.round, block.arm) for block in own}
-        missing, takes = rounds * len(arms) - len(there), described["seconds"] + OVERHEAD
+        described, arms = self.described["workloads"][name], self.list_arms(workload)
+        trials = [trial for trial in read_trials(self.directory) if trial.workload == name and trial.facts["complete"]]
+        existing = {(trial.round, trial.arm) for trial in trials}
+        missing, seconds = rounds * len(arms) - len(existing), described["seconds"] + OVERHEAD
         if missing and not fresh:
             print(f"{name}: one request at a time, to warm up ...", flush=True)
-            unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
-        self.attempts.until(missing * takes)
-        self.progress.start(rounds * len(arms), len(there), takes)
-        for turn in range(1, rounds + 1):
-            schedule = self.schedule(described, turn)
+            self.unloaded_latency(workload)
+        # Repetitions come out of the same time: the last rounds are left out for them.
+        self.retries.set_deadline(missing * seconds)
+        self.progress.start(rounds * len(arms), len(existing), seconds)
+        for number in range(1, rounds + 1):
+            schedule = self.make_schedule(described, number)
+            # Drawn by name and seed: a run that is resumed keeps its order.
             order = random.Random(f"{name} {schedule.seed}").sample(arms, len(arms))
-            lacking = [arm for arm in order if (turn, str(arm)) not in there]
-            if lacking and self.attempts.over:
-                repeated = self.attempts.repeated
-                why = f"{repeated} invalid block{'s' * (repeated != 1)} repeated"
-                self.progress.print_line(f"{name}: the time is up after round {turn - 1} of {rounds}, with {why}")
+            lacking = [arm for arm in order if (number, str(arm)) not in existing]
+            if lacking and self.retries.time_is_up:
+                repeated = self.retries.repeated
+                why = f"{repeated} invalid trial{'s' * (repeated != 1)} repeated"
+                self.progress.print_line(f"{name}: the time is up after round {number - 1} of {rounds}, with {why}")
                 break
-            for arm in lacking:
-                self.progress.show_trial(f"{name} round {turn}/{rounds}: {arm}")
-                path = self.directory / name / arm.slug / f"round-{turn:02}"
-                own.append(self.attempts.block(arm, schedule, sent, path, len(self.cores), turn, every=True))
-            found = report.comparisons(described, own).values()
-            if ENOUGH_ROUNDS <= turn < rounds and self.precise(found):
-                within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
-                self.progress.print_line(f"{name}: enough after round {turn} of {rounds}: {within}")
+            trials += [self.measure_trial(arm, schedule, number) for arm in lacking]
+            if self.show_interim(name, trials, number):
                 break
-            self.progress.set_interim(estimate(found))
         self.progress.finish_line()
 
-    def schedule(self, described: dict, turn: int) -> arrivals.Schedule:
+    def measure_trial(self, arm: Arm, schedule: arrivals.Schedule, number: int) -> Trial:
+        """Measure an arm's trial of round `number`. Raises Unavailable if the server is gone for good."""
+        name = arm.workload.name
+        self.progress.show_trial(f"{name} round {number}/{self.options.rounds}: {arm}")
+        path = self.directory / name / arm.slug / f"round-{number:02}"
+        return self.retries.measure(arm, schedule, self.inputs[name], path, len(self.cores), number, strict=True)
+
+    def show_interim(self, name: str, trials: Sequence[Trial], number: int) -> bool:
+        """Show the result after round `number`. Returns whether it is precise enough to end the workload here."""
+        found = compare_modes(self.described["workloads"][name], trials).values()
+        precise = bool(found) and all(comparison.is_precise(each, self.options.precision) for each in found)
+        if ENOUGH_ROUNDS <= number < self.options.rounds and precise:
+            within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
+            self.progress.print_line(f"{name}: enough after round {number} of {self.options.rounds}: {within}")
+            return True
+        self.progress.set_interim(estimate(found))
+        return False
+
+    def make_schedule(self, described: dict, number: int) -> arrivals.Schedule:
+        """The schedule of round `number`, the same for every arm. Raises Unavailable if it has no arrival."""
         seconds = described["seconds"]
-        schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + turn - 1)
+        schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + number - 1)
         if not len(schedule):
             why = schedule.note or "give more --seconds"
-            raise Unavailable(f"{schedule.spec}: no arrival in a block of {seconds:.3g} s; {why}")
+            raise Unavailable(f"{schedule.spec}: no arrival in a trial of {seconds:.3g} s; {why}")
         return schedule
 
-    def load(self, workload: Workload, budget: float, sent: list[payloads.Payload]) -> dict:
-        """A load that every arm can carry, the length of a block, and the limit that good answers keep."""
+    def choose_load(self, workload: Workload, budget: float) -> dict:
+        """A load that every arm can carry, the length of a trial, and the SLO: the workload's part of run.json.
+
+        Trials are as long as lets all rounds fit into `budget` seconds, but never without arrivals.
+        """
         print(f"{workload.name}: one request at a time, to find a load every arm can carry ...", flush=True)
         began = time.monotonic()
-        means = unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
-        arms = self.arms(workload)
+        means, inputs = self.unloaded_latency(workload), self.inputs[workload.name]
+        arms = self.list_arms(workload)
         left = budget - (time.monotonic() - began)
         offered = self.options.offered.get(workload.name) or {
-            "arrivals": self.options.arrivals or f"poisson:rate={unloaded_latency.derive_rate(means):g}",
+            "arrivals": self.options.arrivals or f"poisson:rate={derive_rate(means):g}",
             "seconds": round(max(SHORTEST, left / self.options.rounds / len(arms) - OVERHEAD), 1),
-            "slo_ms": self.options.slo or unloaded_latency.derive_slo(means),
+            "slo_ms": self.options.slo or derive_slo(means),
         }
         if workload.name not in self.options.offered:
-            rate = None if self.options.arrivals else unloaded_latency.derive_rate(means)
+            rate = None if self.options.arrivals else derive_rate(means)
             offered["seconds"] = lengthen(offered, rate, self.options)
-        said = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
-        print(f"{workload.name}: {said} back to back; offering {offered['arrivals']} for", end=" ")
-        print(f"{offered['seconds']:g} s a block; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
-        note = self.schedule(offered, 1).note
+        unloaded = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
+        print(f"{workload.name}: {unloaded} back to back; offering {offered['arrivals']} for", end=" ")
+        print(f"{offered['seconds']:g} s a trial; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
+        note = self.make_schedule(offered, 1).note
         if note:
             print(f"{workload.name}: {note}", flush=True)
         return {
@@ -169,106 +143,32 @@ class Bench:
             "trace": note,
             "library": arms[0].chosen,
             "back_to_back_seconds": means,
-            "payloads": [payload.name for payload in sent],
-            "digest": payloads.digest(sent),
+            "payloads": [payload.name for payload in inputs],
+            "digest": payloads.digest(inputs),
         }
 
-    def library(self, workload: Workload) -> str:
-        return self.options.library if workload is IMAGE else ""
-
-    def arms(self, workload: Workload) -> list[Arm]:
+    def list_arms(self, workload: Workload) -> list[Arm]:
+        """Every placement in every mode; with --control, the client's arm twice."""
         library, n = self.library(workload), len(self.cores)
         workers = {"sequential": 1, "threads": max(4, n), "async": n}
         modes = [Mode(mode, workers[mode]) for mode in self.options.modes]
         if self.options.control:
             one = Arm(workload, "client", modes[0], library)
-            delay = 0.1 * self.described["workloads"].get(workload.name, NOT_YET)["back_to_back_seconds"]["client"]
+            described = self.described["workloads"].get(workload.name, NOT_MEASURED)
             if self.options.control == "aa":
                 return [one, dataclasses.replace(one, control="again")]
+            # Before the first measurement the delay is not known; then only the number of arms counts.
+            delay = 0.1 * described["back_to_back_seconds"]["client"]
             return [one, dataclasses.replace(one, control="slower", delay=delay)]
         return [Arm(workload, placement, mode, library) for placement in PLACEMENTS for mode in modes]
 
-    def precise(self, found: Iterable[list[comparison.Comparison]]) -> bool:
-        return bool(found) and all(comparison.is_precise(each, self.options.precision) for each in found)
 
-
-def lengthen(offered: dict, rate: float | None, given) -> float:
-    """Seconds of a block in which every round has arrivals: EXPECTED on average, where the bench chose the rate.
-
-    A longer schedule begins like a shorter one, so it has their arrivals, too. Arrivals that the user chose come within
-    the time that they gave (`check_arrivals`), of which finding the load has taken some.
-    """
-    seconds = offered["seconds"] if rate is None else max(offered["seconds"], math.ceil(10 * EXPECTED / rate) / 10)
-    while empty_round(offered["arrivals"], seconds, given) is not None:
-        seconds = round(seconds * 1.25, 1)
-    return seconds
-
-
-def empty_round(spec: str, seconds: float, given) -> arrivals.Schedule | None:
-    """The first round's schedule that has no arrival."""
-    process = arrivals.parse(spec)
-    schedules = (process.schedule(seconds, given.seed + turn) for turn in range(given.rounds))
-    return next((schedule for schedule in schedules if not len(schedule)), None)
-
-
-def check_arrivals(given) -> None:
-    """Raises ValueError if a round's block would have none of the arrivals that the user chose."""
-    total, arms = sum(SHARE[name] for name in given.workloads), len(PLACEMENTS) * len(given.modes)
-    for name in given.workloads if given.arrivals else ():
-        share = given.seconds * SHARE[name] / total / given.rounds / (2 if given.control else arms)
-        seconds = max(SHORTEST, share - OVERHEAD)
-        if (empty := empty_round(given.arrivals, seconds, given)) is not None:
-            why = empty.note or "give more --seconds or a higher rate"
-            raise ValueError(f"--arrivals {given.arrivals}: none in a block of {seconds:.3g} s ({name}); {why}")
-
-
-def estimate(found: Iterable[list[comparison.Comparison]]) -> str:
-    told = [each for comparisons in found for each in comparisons if each.metric == "p50"]
-    return "; ".join(f"p50 server/client {comparison.format_ratio(each)}" for each in told[-1:])
-
-
-def conducted(bench: Bench) -> int:
-    """Run it; what was measured is printed and becomes a report, whatever ends it."""
-    code = 0
-    try:
-        bench.run()
-    except KeyboardInterrupt:
-        bench.progress.finish_line()
-        further = f": what follows is what was measured until here; go on with --continue {bench.directory}"
-        print(f"\ninterrupted{further if bench.directory else ' before anything was measured'}")
-        code = command.INTERRUPTED
-    except (Unavailable, OSError, ValueError) as error:
-        bench.progress.finish_line()
-        print(one_line(error), file=sys.stderr)
-        if isinstance(error, ValueError):
-            return 1
-        code = 1
-    if not bench.directory:
-        return code or 1
-    try:
-        with interrupts.defer_interrupts():
-            if not trial.read(bench.directory):
-                return code or 1
-            result = report.write(bench.directory)
-            print("\n" + tables.whole(result))
-            print(f"\nsamples, summary.json and report.html: {bench.directory}")
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {bench.directory}")
-        return command.INTERRUPTED
-    except (OSError, ValueError) as error:
-        print(f"no report: {one_line(error)}", file=sys.stderr)
-        return code or 1
-    return code or tables.exit_code(result)
+def estimate(found: Iterable[Sequence[comparison.Comparison]]) -> str:
+    """The ratio of the medians so far, for the line of progress; that of the last mode, empty without any."""
+    medians = [each for comparisons in found for each in comparisons if each.metric == "p50"]
+    return "; ".join(f"p50 server/client {comparison.format_ratio(each)}" for each in medians[-1:])
 
 
 def main() -> int:
-    parser, given = options.parsed()
-    try:
-        options.check(given)
-        check_arrivals(given)
-        bench = Bench(given)
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    except KeyboardInterrupt:
-        parser.exit(command.INTERRUPTED, "\ninterrupted before anything was measured\n")
-    return conducted(bench)
+    """`python -m loadgen.bench`. Returns the exit code."""
+    return run_command(options.make_parser(), options.check, Comparison)

@@ -1,4 +1,10 @@
-"""What an ensemble comes to beside its steps: the bound that they set, how much of it is reached, the table."""
+"""The result of an ensemble beside its steps: the bound that they set, how much of it is reached, table and section.
+
+efficiency.json has, for each workload, `ensemble` (its model), `ensemble_rate` (answers per second),
+`ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1); `steps`, by model, with
+the same of each step alone and its `mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second,
+`bound_by` (`cpu` or a step), `efficiency` (ensemble_rate / bound), its `range` over the repetitions, and `carrying`.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +13,9 @@ from pathlib import Path
 from statistics import median
 
 from crossover.analysis.wording import SUBJECTS
-from crossover.measurement.trial import Block
+from crossover.measurement.trial import Trial
+from crossover.report.html import Section, render
+from crossover.report.kind import Kind
 
 LEGEND = """\
 rate       answers per second to 8 clients that never pause
@@ -23,39 +31,51 @@ carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP b
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One stage, measured once."""
+class StageFigures:
+    """The figures of an ensemble, or of a step alone, from one repetition or as the median of all."""
 
     rate: float
-    cpu: float  # seconds of the server per request
+    """Answers per second."""
+    cpu: float
+    """CPU seconds of the server per request."""
     busy: float
+    """Share of the server's cores that this is, 0 to 1."""
     others: float
-    batches: dict[str, float]  # mean batch of each of the stage's steps
+    """Share of them that went to other programs and to the kernel."""
+    batches: dict[str, float]
+    """Step -> its mean batch."""
 
 
-def result(turns: dict[str, list[Turn]], cores: int) -> dict:
-    """What the turns of the ensemble (the first) and of its steps come to."""
-    (name, whole), *steps = turns.items()
-    rounds = [dict(zip(turns, each, strict=True)) for each in zip(*turns.values(), strict=True)]
-    single = [compare(each, cores)["efficiency"] for each in rounds]
+def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
+    """An ensemble's entry in efficiency.json: its efficiency from medians, and the range over single repetitions.
+
+    `repetitions` are of the ensemble, which comes first, and of each of its steps; `cores` is the server's number.
+    """
+    (name, ensemble), *steps = repetitions.items()
+    rounds = [dict(zip(repetitions, each, strict=True)) for each in zip(*repetitions.values(), strict=True)]
+    single = [compare_with_bound(each, cores)["efficiency"] for each in rounds]
     return {
         "ensemble": name,
-        **compare({stage: middle(each) for stage, each in turns.items()}, cores),
+        **compare_with_bound({stage: take_median(each) for stage, each in repetitions.items()}, cores),
         "range": [min(single), max(single)],
-        "mean_batch": {step: middle(whole).batches[step] for step, _ in steps},
+        "mean_batch": {step: take_median(ensemble).batches[step] for step, _ in steps},
     }
 
 
-def compare(turns: dict[str, Turn], cores: int) -> dict:
-    (_, whole), *steps = turns.items()
+def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
+    """The ensemble's rate (the first stage's), the bound that its steps set, and how much of it is reached.
+
+    The bound is min(slowest step's rate, cores / sum of the steps' CPU seconds per request).
+    """
+    (_, ensemble), *steps = stages.items()
     slowest, alone = min(steps, key=lambda step: step[1].rate)
     cpu = sum(step.cpu for _, step in steps)
     bound, by = min((alone.rate, slowest), (cores / cpu, "cpu"))
     return {
-        "ensemble_rate": whole.rate,
-        "ensemble_cpu_seconds_per_request": whole.cpu,
-        "busy": whole.busy,
-        "others": whole.others,
+        "ensemble_rate": ensemble.rate,
+        "ensemble_cpu_seconds_per_request": ensemble.cpu,
+        "busy": ensemble.busy,
+        "others": ensemble.others,
         "steps": {
             name: {
                 "rate": step.rate,
@@ -68,34 +88,38 @@ def compare(turns: dict[str, Turn], cores: int) -> dict:
         },
         "bound": bound,
         "bound_by": by,
-        "efficiency": whole.rate / bound,
-        "carrying": cpu / whole.cpu,
+        "efficiency": ensemble.rate / bound,
+        "carrying": cpu / ensemble.cpu,
     }
 
 
-def middle(turns: Sequence[Turn]) -> Turn:
-    """The median of each figure."""
-    batches = {model: median(each.batches[model] for each in turns) for model in turns[0].batches}
-    figures = {name: median(getattr(each, name) for each in turns) for name in ("rate", "cpu", "busy", "others")}
-    return Turn(**figures, batches=batches)
+def take_median(repetitions: Sequence[StageFigures]) -> StageFigures:
+    """The median of each figure over the repetitions."""
+    batches = {step: median(each.batches[step] for each in repetitions) for step in repetitions[0].batches}
+    figures = {name: median(getattr(each, name) for each in repetitions) for name in ("rate", "cpu", "busy", "others")}
+    return StageFigures(**figures, batches=batches)
 
 
-def fold(directory: Path, run: dict, measured: Sequence[Block]) -> dict:
-    """efficiency.json, as it was measured: its turns are no blocks."""
+def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
+    """Read efficiency.json as it was measured: what it comes from are no trials."""
     return json.loads((directory / "efficiency.json").read_text())
 
 
 def text(result: dict) -> str:
-    """As printed: the table of each ensemble, and what its columns mean."""
-    return "\n\n".join([*map(of_workload, result.values()), LEGEND]) if result else "nothing was measured"
+    """The table of each ensemble, and what its columns mean, for the terminal."""
+    return "\n\n".join([*map(workload_table, result.values()), LEGEND]) if result else "nothing was measured"
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """What it comes to, by headings."""
+    """Workload -> the sentence that sums it up."""
     return {name: [sentence(name, found)] for name, found in result.items()}
 
 
 def sentence(name: str, found: dict) -> str:
+    """Return one sentence: the ensemble's rate as a share of what its steps would allow, and what sets that bound.
+
+    `found` is the workload's part of efficiency.json.
+    """
     rate, (low, high) = found["ensemble_rate"], found["range"]
     reached = f"{found['efficiency'] * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f})"
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
@@ -103,14 +127,15 @@ def sentence(name: str, found: dict) -> str:
     return f"For {SUBJECTS[name]} the ensemble answers {rate:.3g} requests/s, {reached} of the {allowed}."
 
 
-def of_workload(found: dict) -> str:
+def workload_table(found: dict) -> str:
+    """A line for the ensemble and for each step alone, and the bound, for the terminal."""
     lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'batch':>14}"]
 
     def row(name: str, rate: float, cpu: float, busy: float, others: float, batch: str = "") -> None:
         lines.append(f"{name:<20} {rate:>8.4g} {cpu * 1e3:>8.2f} {busy:>6.0%} {others:>6.0%} {batch:>14}".rstrip())
 
-    whole = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"], found["busy"], found["others"]
-    row(f"{found['ensemble']} (ensemble)", *whole)
+    ensemble = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"], found["busy"], found["others"]
+    row(f"{found['ensemble']} (ensemble)", *ensemble)
     for name, step in found["steps"].items():
         batch = f"{step['mean_batch']:.2f} -> {found['mean_batch'][name]:.2f}"
         row(name, step["rate"], step["cpu_seconds_per_request"], step["busy"], step["others"], batch)
@@ -120,3 +145,22 @@ def of_workload(found: dict) -> str:
         f" ({low:.2f} to {high:.2f}); carrying {found['carrying']:.2f}"
     )
     return "\n".join(lines)
+
+
+def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
+    """The table of every ensemble and its steps."""
+    body = render(Path(__file__).with_name("section.html.j2"), ensembles=result)
+    return [Section(body, KIND.title, sentences(result))]
+
+
+KIND = Kind(
+    name="efficiency",
+    title="The ensemble and its steps",
+    question="Does an ensemble answer as many requests as its steps allow?",
+    file="efficiency.json",
+    leaves="efficiency.json and report.html",
+    fold=fold,
+    text=text,
+    sections=sections,
+    has_trials=False,
+)

@@ -19,8 +19,10 @@ import psutil
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
 from tritonclient.utils import np_to_triton_dtype
 
-from crossover.experiments.efficiency.result import Turn, result
-from crossover.experiments.experiment import Experiment, checked, conducted, flags
+from common import atomic_write
+from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
+from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
 from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc
@@ -36,66 +38,85 @@ REPETITIONS = 5  # each: the ensemble, then every step alone
 TIMEOUT = 60.0  # seconds for one answer
 
 
-class Efficiency(Experiment):
-    continues = False
+class Efficiency(ServerExperiment):
+    """Measures every ensemble beside its steps.
+
+    It cannot be resumed: its figures are of one machine state, and come from no trials.
+    """
+
+    kind = KIND
+    resumable = False
+    identity = ("workloads", "seconds", "library")
 
     def __init__(self, options):
-        super().__init__(options, "efficiency")
+        super().__init__(options)
+        self.result: dict[str, dict] = {}
 
-    def run(self) -> None:
+    def measure(self) -> None:
         self.begin()
-        found = {}
         for name in self.options.workloads:
-            workload, sent, seconds = WORKLOADS[name], self.sent[name], self.options.seconds
+            workload, sent, seconds = WORKLOADS[name], self.inputs[name], self.options.seconds
             arm = Arm(workload, "client", Mode("sequential"), self.library(workload))
             print(f"\n{name}: the ensemble, then each step alone, {REPETITIONS} times; about {seconds:g} s", flush=True)
             named = [payload.name for payload in sent]
             self.described["workloads"][name] = {"library": arm.chosen, "payloads": named}
-            found[name] = efficiency(self.server, arm, sent, seconds, self.options.seed)
-            self.write(found)
-        self.described["complete"] = True
-        self.write(found)
+            self.result[name] = measure_efficiency(self.server, arm, sent, seconds, self.options.seed)
+            self.write()
+        self.complete()
+
+    def write(self) -> None:
+        """Write run.json, and the result so far: it has no trials to be made from."""
+        super().write()
+        atomic_write.write_json(self.directory / KIND.file, self.result)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An ensemble or a step, and what it is asked: one request per payload, ready to be sent."""
+    """An ensemble, or a step alone, and what it is asked: one request per payload, ready to be sent."""
 
     name: str
     requests: list[Request]
     steps: tuple[str, ...]  # that work on them
 
 
-def stages(server: Server, client: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
-    """The ensemble, then its steps in order. The network is fed what the client makes of the payloads, a step after it
-    with what the server answers. Raises Unavailable if it refuses one."""
+def list_stages(server: Server, client: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
+    """The ensemble, then its steps in order, with their requests.
+
+    The network is asked with what the client arm makes of the payloads, a step after it with what the server answers.
+    Raises Unavailable if the server refuses a request.
+    """
     encoded = [np.frombuffer(payload.encoded, np.uint8) for payload in sent]
     workload, preprocess = client.workload, client.preprocessor()
     connection = InferenceServerClient(server.url.partition("//")[2])
     target, tensors = workload.server, encoded
-    found = [stage(target.model, target.input, encoded, target.outputs, workload.steps)]
+    found = [make_stage(target.model, target.input, encoded, target.outputs, workload.steps)]
     configs = [server.get(f"/v2/models/{step}/config") for step in workload.steps]
     for before, config in zip([None, *configs[:-1]], configs, strict=True):
         step = config["name"]
+        # The network is fed as by the client; what comes before it needs no other step's output.
         if step == workload.client.model:
             tensors = [preprocess(payload.encoded) for payload in sent]
         elif before:
-            tensors = [answer(connection, before["name"], input_of(before), tensor) for tensor in tensors]
+            tensors = [ask(connection, before["name"], input_of(before), tensor) for tensor in tensors]
         outputs = tuple(output["name"] for output in config["output"])
-        found.append(stage(step, input_of(config), tensors, outputs, (step,)))
+        found.append(make_stage(step, input_of(config), tensors, outputs, (step,)))
     return found
 
 
 def input_of(config: dict) -> str:
+    """The name of a model's input, from its configuration."""
     return config["input"][0]["name"]
 
 
-def stage(model: str, name: str, tensors: list[np.ndarray], outputs: tuple[str, ...], steps: tuple[str, ...]) -> Stage:
+def make_stage(
+    model: str, name: str, tensors: list[np.ndarray], outputs: tuple[str, ...], steps: tuple[str, ...]
+) -> Stage:
+    """A stage that asks `model` for `outputs`, with each tensor as its input `name`."""
     return Stage(model, [Request(model, name, np.ascontiguousarray(tensor), outputs) for tensor in tensors], steps)
 
 
-def answer(client: InferenceServerClient, model: str, name: str, tensor: np.ndarray) -> np.ndarray:
-    """The model's first output for one tensor."""
+def ask(client: InferenceServerClient, model: str, name: str, tensor: np.ndarray) -> np.ndarray:
+    """Return a model's first output for one tensor, without the batch dimension. Raises Unavailable."""
     batch = InferInput(name, [1, *tensor.shape], np_to_triton_dtype(tensor.dtype)).set_data_from_numpy(tensor[None])
     try:
         answered = client.infer(model, [batch])
@@ -104,14 +125,17 @@ def answer(client: InferenceServerClient, model: str, name: str, tensor: np.ndar
     return answered.as_numpy(answered.get_response()["outputs"][0]["name"])[0]
 
 
-def turn(server: Server, stage: Stage, order: Sequence[int]) -> Turn:
-    """Send the requests in this order, as fast as CLIENTS can. Raises Unavailable if one is not answered."""
+def measure_stage(server: Server, stage: Stage, order: Sequence[int]) -> StageFigures:
+    """Send a stage's requests in this order, as fast as CLIENTS can, and measure what the server spends on them.
+
+    Raises Unavailable if one is not answered, or the server's CPU time or statistics are not known.
+    """
     before = server.statistics()
     with pause_gc():
         idle, cpu, began = idle_seconds(server.cores), server.cpu_seconds(), time.monotonic()
         if cpu is None:
             raise Unavailable("no server of this machine's launcher: its CPU time is unknown; give --state and --url")
-        closed_loop(server.url, stage, order)
+        send_all(server.url, stage, order)
         wall = time.monotonic() - began
         idle, cpu = idle_seconds(server.cores) - idle, server.cpu_seconds() - cpu
     available = wall * len(server.cores)
@@ -120,15 +144,17 @@ def turn(server: Server, stage: Stage, order: Sequence[int]) -> Turn:
         raise Unavailable(f"{stage.name}: no statistics of {', '.join(lacking)}: was it reloaded meanwhile?")
     batches = {model: figures["mean_batch"] for model, figures in done.items()}
     others = max(0, available - idle - cpu) / available
-    return Turn(len(order) / wall, cpu / len(order), cpu / available, others, batches)
+    return StageFigures(len(order) / wall, cpu / len(order), cpu / available, others, batches)
 
 
 def idle_seconds(cores: Sequence[int]) -> float:
+    """Seconds that these cores together have been idle since the machine started."""
     times = psutil.cpu_times(percpu=True)
     return sum(times[core].idle + times[core].iowait for core in cores)
 
 
-def closed_loop(url: str, stage: Stage, order: Sequence[int]) -> None:
+def send_all(url: str, stage: Stage, order: Sequence[int]) -> None:
+    """Send the requests by CLIENTS threads, each the next one as soon as it has its answer. Raises Unavailable."""
     pending, failed = iter([stage.requests[number] for number in order]), []
 
     def client() -> None:
@@ -150,37 +176,44 @@ def closed_loop(url: str, stage: Stage, order: Sequence[int]) -> None:
         raise Unavailable(failed[0])
 
 
-def efficiency(server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1) -> dict:
-    """The ensemble and its steps, `seconds` in all: in turns, REPETITIONS times, on whole rounds of the payloads.
+def measure_efficiency(
+    server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1
+) -> dict:
+    """Measure an ensemble and its steps, one after the other, REPETITIONS times: an entry of efficiency.json.
 
-    Raises Unavailable if the server does not answer, refuses a request, or is not one of this machine's launcher.
+    Takes about `seconds` in all; every repetition asks all payloads equally often. Raises Unavailable if the server
+    does not answer, refuses a request, or is not one of this machine's launcher.
     """
-    asked = stages(server, client, sent)
-    share = seconds / REPETITIONS / len(asked)
-    sizes = [enough(server, each, len(sent), share) for each in asked]
-    turns = {each.name: [] for each in asked}
+    stages = list_stages(server, client, sent)
+    share = seconds / REPETITIONS / len(stages)
+    counts = [choose_count(server, stage, len(sent), share) for stage in stages]
+    figures: dict[str, list[StageFigures]] = {stage.name: [] for stage in stages}
     for repetition in range(REPETITIONS):
-        for each, size in zip(asked, sizes, strict=True):
-            turns[each.name].append(turn(server, each, payloads.order(len(sent), size, seed + repetition)))
-    return result(turns, len(server.cores))
+        for stage, count in zip(stages, counts, strict=True):
+            order = payloads.order(len(sent), count, seed + repetition)
+            figures[stage.name].append(measure_stage(server, stage, order))
+    return summarise(figures, len(server.cores))
 
 
-def enough(server: Server, stage: Stage, kinds: int, seconds: float) -> int:
-    """How many requests take about so many seconds, in whole rounds of the payloads; it warms up as well."""
+def choose_count(server: Server, stage: Stage, kinds: int, seconds: float) -> int:
+    """How many requests take about so many seconds: a multiple of `kinds`, the payloads. It warms up as well."""
     n = kinds * -(-CLIENTS // kinds)
+    # Longer and longer: the first requests of a model are slow.
     for part in (seconds / 10, seconds / 5, seconds):
-        rate = turn(server, stage, payloads.order(kinds, n, seed=0)).rate
+        rate = measure_stage(server, stage, payloads.order(kinds, n, seed=0)).rate
         n = kinds * max(1, round(rate * part / kinds))
     return n
 
 
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError."""
+    check_server_options(options)
+    check_run_options(options)
+
+
 def main() -> int:
+    """`python -m loadgen.efficiency`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.efficiency", description=__doc__.partition("\n")[0])
-    flags(parser, 60, "for each workload (default: %(default)s)")
-    options = parser.parse_args()
-    try:
-        checked(options)
-        experiment = Efficiency(options)
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    return conducted(experiment)
+    add_server_options(parser)
+    add_run_options(parser, 60, "for each workload", resumable=False)
+    return run_command(parser, check, Efficiency)

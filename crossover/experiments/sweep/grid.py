@@ -120,14 +120,14 @@ SWEEPS = {"size": size, "network": network, "workers": workers, "cores": cores}
 
 
 def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, least: int, most: int) -> list[float]:
-    """Seconds of a block at each point, so that all have as many arrivals in the time there is; 0: left out.
+    """Seconds of a trial at each point, so that all have as many arrivals in the time there is; 0: left out.
 
-    The slowest points are left out until blocks of the others hold at least that many arrivals.
+    The slowest points are left out until trials of the others hold at least that many arrivals.
     """
     result = [0.0] * len(rates)
     kept = sorted(range(len(rates)), key=lambda i: rates[i])
     while kept:
-        each = arms * rounds * sum(1 / rates[i] for i in kept)  # seconds per arrival in every block
+        each = arms * rounds * sum(1 / rates[i] for i in kept)  # seconds per arrival in every trial
         arrivals = (seconds - arms * rounds * len(kept) * OVERHEAD) / each
         if arrivals >= least:
             for i in kept:
@@ -137,8 +137,8 @@ def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, leas
     return result
 
 
-OVERHEAD = 0.5  # seconds that a block takes beside its schedule
-SHORTEST = 1.0  # seconds of a block
+OVERHEAD = 0.5  # seconds that a trial takes beside its schedule
+SHORTEST = 1.0  # seconds of a trial
 
 
 # Payloads ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from preprocess.image import CROPPED, MEAN, STD
-from serving.server import Server
+from serving.server import Server, Unavailable
 from serving.triton_api import TritonGRPC
 from workloads.workload import IMAGE, Preprocessor, Target
 
@@ -30,7 +30,7 @@ NEWNET = 0x40000000  # of setns(2)
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Missing(Exception):
+class Missing(Unavailable):
     """This machine cannot make such a link; the message is one line that says why."""
 
 

@@ -1,4 +1,4 @@
-"""One sweep where its server is up: a load for every point that both placements can carry, then rounds of blocks."""
+"""The points of one sweep on a server that is up: a load for each that every arm can carry, then rounds of trials."""
 
 import random
 import time
@@ -12,60 +12,72 @@ from crossover.experiments.sweep import grid
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Point, Sweep
 from crossover.experiments.sweep.site import Site
-from crossover.measurement import host, resume, trial
+from crossover.measurement import host, resume
 from crossover.measurement.progress import Progress
-from crossover.measurement.retry import SPARE, Attempts
+from crossover.measurement.retry import SPARE, Retries
+from crossover.measurement.trial import Trial, read_trial
 from crossover.measurement.unloaded_latency import measure_unloaded_latency
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 
 UTILISATION = 0.6  # offered load as a share of what the slower placement does back to back
-LEAST, MOST = 11, 100  # arrivals in a block: 6 rounds of 11 are enough for an interval of the median
+LEAST, MOST = 11, 100  # arrivals in a trial: 6 rounds of 11 are enough for an interval of the median
 
 
 @dataclass
-class Sweeping:
-    """A sweep's points at one place; `described` is what run.json says of the sweep, so far."""
+class PointMeasurement:
+    """Measures the points of a sweep that lie at one place.
+
+    First it chooses a load for each point, then it measures rounds: in each every point, and at each point every arm.
+    Both can be resumed, as the loads stand in run.json and the trials on the disk.
+    """
 
     sweep: Sweep
     points: list[Point]
+    """Those at this place."""
     directory: Path
     described: dict
+    """The sweep's part of run.json, so far."""
     rounds: int
     seed: int
 
     @property
     def loads(self) -> list[tuple[Point, dict]]:
-        """(point, what is offered there) of those that were chosen."""
+        """(point, its load in run.json) of the points that are not left out."""
         offered = {each["label"]: each for each in self.described.get("points", ())}
         return [(point, offered[point.label]) for point in self.points if point.label in offered]
 
     @property
-    def arms(self) -> list[str]:
-        """What the folders of their blocks are called."""
+    def folders(self) -> list[str]:
+        """The folders of the arms' trials, in that of a point."""
         return [*map(sweep_result.folder, self.sweep.clients), "server"]
 
-    @property
-    def measured(self) -> list[bool]:
-        """Of each block that is to be, whether an interrupted run has it."""
-        places = [self.directory / point.label / arm for point, _ in self.loads for arm in self.arms]
-        paths = [place / f"round-{turn:02}.json" for place in places for turn in range(1, self.rounds + 1)]
-        return [path.exists() and trial.at(path).facts["complete"] for path in paths]
+    def are_measured(self) -> list[bool]:
+        """For each trial that is planned, whether an interrupted run has measured it to its end."""
+        folders = [self.directory / point.label / arm for point, _ in self.loads for arm in self.folders]
+        paths = [folder / f"round-{number:02}.json" for folder in folders for number in range(1, self.rounds + 1)]
+        return [path.exists() and read_trial(path).facts["complete"] for path in paths]
 
     @property
     def finished(self) -> bool:
-        return bool(self.loads) and all(self.measured)
+        """Whether an interrupted run has measured all of it."""
+        return bool(self.loads) and all(self.are_measured())
 
-    def choose(self, site: Site, client: list[int], budget: float) -> list[str]:
-        """A load for each point, and the length of its blocks, in so many seconds; the points too slow for that."""
-        arms, began = len(self.arms), time.monotonic()
+    def choose_loads(self, site: Site, client: list[int], budget: float) -> list[str]:
+        """Choose a rate for each point, and the length of its trials, so that all take `budget` seconds together.
+
+        Written to `described`. Returns the labels of the points that are too slow for that.
+        """
+        arms, began = len(self.folders), time.monotonic()
         rates: dict[str, float] = {}
+        # The quickest points first: where the time is up, the slow ones are left out.
         for point in sorted(self.points, key=ease):
             prepare(site, point, client)
-            times = [
-                measure_unloaded_latency(site.server, form, "", point.sent()) for form in self.sweep.clients.values()
-            ]
-            rate = float(f"{UTILISATION / max(max(each.values()) for each in times):.2g}")
+            slowest = max(
+                max(measure_unloaded_latency(site.server, form, "", point.sent()).values())
+                for form in self.sweep.clients.values()
+            )
+            rate = float(f"{UTILISATION / slowest:.2g}")
             left = budget - (time.monotonic() - began)
             if self.rounds * arms * LEAST / rate > left:
                 break  # the others take longer still
@@ -73,36 +85,40 @@ class Sweeping:
         possible = [point for point in self.points if point.label in rates]
         lengths = grid.lengths([rates[each.label] for each in possible], arms, self.rounds, left, LEAST, MOST)
         for point, seconds in zip(possible, lengths, strict=True):
+            # Points without a length are left out: their trials would hold too few arrivals.
             if seconds:
                 kilobytes = round(float(np.mean([len(payload.encoded) for payload in point.sent()])) / 1e3, 1)
-                about = {"arrivals": f"poisson:rate={rates[point.label]:g}", "seconds": seconds, "kilobytes": kilobytes}
-                self.described["points"].append({"x": point.x, "label": point.label, **about})
+                load = {"arrivals": f"poisson:rate={rates[point.label]:g}", "seconds": seconds, "kilobytes": kilobytes}
+                self.described["points"].append({"x": point.x, "label": point.label, **load})
         chosen = [point for point, _ in self.loads]
         return [point.label for point in self.points if point not in chosen]
 
-    def measure(self, site: Site, client: list[int], progress: Progress, attempts: Attempts) -> None:
-        """Every point in every round; in each every arm once, in an order drawn anew."""
-        loads, there = self.loads, self.measured
-        mean = sum(each["seconds"] + grid.OVERHEAD for _, each in loads) / max(1, len(loads))
-        attempts.until(SPARE * there.count(False) * mean)
-        progress.start(len(there), there.count(True), mean)
-        own: dict[str, list[trial.Block]] = {point.label: [] for point, _ in loads}
-        for turn in range(1, self.rounds + 1):
-            for point, offered in loads:
-                schedule = arrivals.parse(offered["arrivals"]).schedule(offered["seconds"], self.seed + turn - 1)
+    def measure(self, site: Site, client: list[int], progress: Progress, retries: Retries) -> None:
+        """Measure every point in every round: every arm once, in an order drawn anew.
+
+        `client` are the client's cores. Raises Unavailable if the server is gone for good.
+        """
+        loads, measured = self.loads, self.are_measured()
+        mean = sum(load["seconds"] + grid.OVERHEAD for _, load in loads) / max(1, len(loads))
+        retries.set_deadline(SPARE * measured.count(False) * mean)
+        progress.start(len(measured), measured.count(True), mean)
+        trials: dict[str, list[Trial]] = {point.label: [] for point, _ in loads}
+        for number in range(1, self.rounds + 1):
+            for point, load in loads:
+                schedule = arrivals.parse(load["arrivals"]).schedule(load["seconds"], self.seed + number - 1)
                 cores = prepare(site, point, client)
-                for folder, arm in self.drawn(point, schedule.seed, cores) if len(schedule) else ():
-                    path = self.directory / point.label / folder / f"round-{turn:02}"
-                    if not (made := resume.whole(path, arm, schedule)):
-                        progress.show_trial(
-                            f"{self.sweep.workload.name} {point.label} round {turn}/{self.rounds}: {folder}"
-                        )
-                        made = attempts.block(arm, schedule, point.sent(), path, cores, turn)
-                    own[point.label].append(made)
-            progress.set_interim(sweep_result.running(own.values(), next(iter(self.sweep.clients))))
+                for folder, arm in self.draw_arms(point, schedule.seed, cores) if len(schedule) else ():
+                    path = self.directory / point.label / folder / f"round-{number:02}"
+                    if not (trial := resume.completed_trial(path, arm, schedule)):
+                        name = f"{self.sweep.workload.name} {point.label}"
+                        progress.show_trial(f"{name} round {number}/{self.rounds}: {folder}")
+                        trial = retries.measure(arm, schedule, point.sent(), path, cores, number)
+                    trials[point.label].append(trial)
+            progress.set_interim(sweep_result.summarise_interim(trials.values(), next(iter(self.sweep.clients))))
         progress.finish_line()
 
-    def drawn(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
+    def draw_arms(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
+        """(folder, arm) of every arm, in an order drawn by the schedule's seed."""
         mode = Mode("async", point.workers or cores)
         arms = {sweep_result.folder(form): Arm(each, "client", mode) for form, each in self.sweep.clients.items()}
         arms["server"] = Arm(self.sweep.workload, "server", mode)
@@ -111,7 +127,7 @@ class Sweeping:
 
 
 def prepare(site: Site, point: Point, client: list[int]) -> int:
-    """Pins this process and limits the link; how many of the client's cores it has at this point."""
+    """Pin this process and limit the link for a point; returns how many of the client's cores it has there."""
     cores = client[: point.client_cores or None]
     host.pin(cores)
     if site.link:
@@ -120,5 +136,5 @@ def prepare(site: Site, point: Point, client: list[int]) -> int:
 
 
 def ease(point: Point) -> float:
-    """Ascends with the time that a request takes."""
+    """A key that ascends with the time that a request takes at the point."""
     return -point.mbit if point.mbit else point.x

@@ -24,7 +24,7 @@ class Site:
 def server_behind_link(
     link: network_link.Link, state: Path, weights: str, cores: str, as_bytes: bool, slo: str = ""
 ) -> Iterator[Server]:
-    """Start a server at the far end of the link, and keep this thread at the near end, until the block ends.
+    """Start a server at the far end of the link, and keep this thread at the near end, until the trial ends.
 
     With `as_bytes` the server also has resnet50_uint8, which takes photographs as UINT8 pixels. `state`, `cores` and
     `slo` are as in `temporary_server`. Raises Unavailable if the server does not come up.

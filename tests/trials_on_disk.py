@@ -1,6 +1,6 @@
-"""A comparison as it lies on the disk, without a server: samples by a formula, kept by the real journal and blocks.
+"""A comparison as it lies on the disk, without a server: samples by a formula, kept by the real journal and trials.
 
-    python -m tests.blocks_on_disk reports/synthetic      # a report to look at
+    python -m tests.trials_on_disk reports/synthetic      # a report to look at
 """
 
 import json
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from crossover import report_command as report
 from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.experiments.client_modes.conditions import LAWS
+from crossover.experiments.compare import result as compare
 from crossover.experiments.efficiency import result as efficiency_result
-from crossover.experiments.sweep.result import says
-from crossover.measurement import trial
+from crossover.experiments.sweep.result import describe_entry
 from crossover.measurement.run_directory import FORMAT
-from crossover.report import html
+from crossover.measurement.trial import Trial, read_trials
+from crossover.report.kind import write_page
 from loadgen import arrivals
 from loadgen.arm import PLACEMENTS
 from loadgen.samples import journal, parquet
@@ -69,7 +70,7 @@ def steps(workload: str, placement: str, requests: int, answer: float) -> dict:
     return {**result, target: {**result.get(target, idle), "total": answer}}
 
 
-def block(directory: Path, workload: str, placement: str, round: int, seconds: float = 10, broken: str = ""):
+def trial(directory: Path, workload: str, placement: str, round: int, seconds: float = 10, broken: str = ""):
     schedule = arrivals.parse(f"poisson:rate={RATES[workload]}").schedule(seconds, round)
     samples = records(workload, placement, schedule, round + 100 * (placement == "server"), broken)
     path = directory / workload / f"{workload}-{placement}-async1" / f"round-{round:02}.journal"
@@ -81,7 +82,7 @@ def block(directory: Path, workload: str, placement: str, round: int, seconds: f
     result = summarise(book, seconds, reasons)
     facts = Facts(cpu_share=0.1, hub_stall=0.01, complete=True, due=len(schedule))
     parquet.to_parquet(path, [f"{workload}-a", f"{workload}-b"])
-    made = trial.Block(
+    made = Trial(
         workload=workload,
         arm=f"{workload} {placement} async:1",
         placement=placement,
@@ -104,14 +105,14 @@ def block(directory: Path, workload: str, placement: str, round: int, seconds: f
 
 
 def write(directory: Path, workloads=("image", "audio"), rounds: int = 7, broken: str = "connection reset"):
-    """run.json and blocks of both placements; one, the server's of round 3 of the first workload, is INVALID."""
+    """run.json and trials of both placements; one, the server's of round 3 of the first workload, is INVALID."""
     for workload in workloads:
         for round in range(1, rounds + 1):
             for placement in PLACEMENTS:
                 wrong = broken if (workload, placement, round) == (workloads[0], "server", 3) else ""
-                block(directory, workload, placement, round, 30 if workload == "audio" else 10, wrong)
+                trial(directory, workload, placement, round, 30 if workload == "audio" else 10, wrong)
     (directory / "run.json").write_text(json.dumps(run(workloads, rounds), indent=1) + "\n")
-    return trial.read(directory)
+    return read_trials(directory)
 
 
 def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
@@ -201,7 +202,7 @@ def sweep(title: str, unit: str, regime: str, ratios, wide: float | None, crossi
         points.append({"x": x, "label": f"{x}", **interval, **times, **spent, "invalid": 1, "findings": {"errors": 1}})
     about = {"workload": "image", "sweep": title, "unit": unit, "network": "tiny (random weights)", "regime": regime}
     entry = {**about, "points": points, "crossing": crossing}
-    return {**entry, "says": says(entry)}
+    return {**entry, "says": describe_entry(entry)}
 
 
 def study(workload: str) -> dict:
@@ -222,17 +223,17 @@ def study(workload: str) -> dict:
 def efficiency(workload: str) -> dict:
     """Of an ensemble of two steps, in two repetitions."""
 
-    def turns(rate: float, cpu: float, **batches: float) -> list[efficiency_result.Turn]:
-        return [efficiency_result.Turn(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
+    def turns(rate: float, cpu: float, **batches: float) -> list[efficiency_result.StageFigures]:
+        return [efficiency_result.StageFigures(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
 
     first, *_, network = WORKLOADS[workload].steps[:2]
     alone = {first: turns(96.0, 0.0102, **{first: 4.0}), network: turns(12.9, 0.0771, **{network: 1.0})}
     ensemble = turns(11.2, 0.086, **{first: 1.6, network: 1.2})
-    return {workload: efficiency_result.result({workload: ensemble, **alone}, cores=1)}
+    return {workload: efficiency_result.summarise({workload: ensemble, **alone}, cores=1)}
 
 
 if __name__ == "__main__":
     at = Path(sys.argv[1])
     kept = write(at)
-    summary_json = report.evaluate(run(), kept) | optional()
-    print(html.write(at, run(), kept, summary_json))
+    shown = {name: EXPERIMENTS[name].sections(run(), result, ()) for name, result in optional().items()}
+    write_page(compare.KIND, at, run(), compare.evaluate(run(), kept), kept, shown)

@@ -1,0 +1,86 @@
+"""The sections of a comparison: its answer with the forest plot, latency and where it goes, and what it costs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossover.analysis.bootstrap import minimum_rounds
+from crossover.analysis.latency_breakdown import list_computing_steps
+from crossover.experiments.compare import plots
+from crossover.measurement.trial import Trial
+from crossover.report.html import Section, render
+from crossover.report.plots import limits
+from loadgen.arm import PLACEMENTS
+
+HERE = Path(__file__).parent
+
+
+def sections(run: dict, summary: dict, trials: Sequence[Trial]) -> list[Section]:
+    """Return two sections: the answer with its reasons, and what it costs.
+
+    `summary` is the content of summary.json. The sections of other experiments stand between the two.
+    """
+    found = summary["workloads"]
+    workloads = {name: show_workload(name, each, trials) for name, each in found.items()}
+    gpu = any(arm["gpu_joules"] is not None for each in found.values() for arm in each["arms"])
+    return [
+        Section(render(HERE / "section.html.j2", workloads=workloads)),
+        Section(render(HERE / "costs.html.j2", workloads=workloads, gpu=gpu), "What it costs"),
+    ]
+
+
+def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
+    """Return a workload for the template: its part of summary.json with its plots.
+
+    Stages stand in the order of the arm that has the most of them; an arm without an answer has none.
+    """
+    of_workload = [trial for trial in trials if trial.workload == name]
+    answered = any(trial.completed for trial in of_workload)
+    arms = [arm for arm in found["arms"] if arm["stages"]]
+    longest_first = sorted(arms, key=lambda arm: -len(arm["stages"]))
+    stages = list(dict.fromkeys(stage for arm in longest_first for stage in arm["stages"]))
+    return {
+        **found,
+        "compared": forest(name, found["comparisons"]),
+        "others": {mode: forest(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
+        "invalid": sum(not trial.valid for trial in of_workload),
+        "latency": plots.latency(of_workload, f"{name}: latency of each arm") if answered else "",
+        "paints": plots.choose_paints(stages),
+        "steps": list_computing_steps(stages),
+        "bars": plots.stages(arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
+    }
+
+
+def forest(about: str, comparisons: Sequence[dict]) -> dict:
+    """Return a forest plot in rows: an interval per metric, on one scale for the service and one for its costs.
+
+    `about` names the comparison in the descriptions of the plots; `comparisons` are those of summary.json.
+    """
+    first, second = comparisons[0].get("names", PLACEMENTS) if comparisons else PLACEMENTS
+    quotient = f"{second} ÷ {first}"
+    costs = [row for row in comparisons if row["unit"].endswith("/request")]
+    groups = []
+    for rows in ([row for row in comparisons if row not in costs], costs):
+        if rows:
+            ends = limits(rows)
+            scale = plots.scale(ends, f"{about}: scale of {quotient} for {rows[0]['metric']}")
+            groups.append({"rows": [forest_row(about, row, ends, quotient) for row in rows], "scale": scale})
+    return {"groups": groups, "names": (first, second), "quotient": quotient}
+
+
+def forest_row(about: str, row: dict, ends: tuple[float, float], quotient: str) -> dict:
+    """A row: a metric of summary.json with the plot of its interval between `ends`, or why there is none."""
+    too_few = row.get("rounds", 0) < minimum_rounds(row.get("confidence", 0.95))
+    return {
+        **row,
+        "tone": row["kind"] if row["kind"] in PLACEMENTS else "neither",
+        "interval": plots.interval(row, ends, f"{about}, {row['metric']}: {quotient}") if row["ratio"] else "",
+        "without": "too few rounds" if too_few else "no interval",
+    }
+
+
+def list_uneven_rounds(trials: Sequence[Trial]) -> list[str]:
+    """`image round 3`: the rounds in which not every arm was offered the same schedule."""
+    offered: dict[tuple, set] = {}
+    for trial in trials:
+        offered.setdefault((trial.workload, trial.round), set()).add(trial.schedule)
+    return [f"{name} round {number}" for (name, number), schedules in offered.items() if len(schedules) > 1]

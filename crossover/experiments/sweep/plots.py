@@ -1,0 +1,76 @@
+"""The plot of a sweep: the ratio at each point, and where it crosses 1."""
+
+from pathlib import Path
+
+from markupsafe import Markup
+
+from crossover.report.plots import (
+    CLIENT,
+    INK,
+    PAPER,
+    SERVER,
+    WIDTH,
+    draw_svg,
+    limits,
+    literal,
+    plain,
+    png,
+    reference,
+)
+
+
+def ratios(entry: dict, label: str) -> Markup:
+    """Plot the ratio server / client along a sweep, with its intervals and the crossing.
+
+    `entry` is one of crossover.json, `label` the description of the plot for those who cannot see it.
+    """
+    return draw_svg(draw_ratios, label, (WIDTH, 3.4), entry=entry)
+
+
+def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
+    """The ratios of the medians, or of what the crossing is by, with their intervals on a logarithmic axis.
+
+    Points without an interval are hollow. Where a limit of the crossing is open, its shade goes to the edge.
+    """
+    by = entry["crossing"]["by"] if entry["crossing"] else "p50"
+    points = [{"x": point["x"], **(point if by == "p50" else point[by])} for point in entry["points"]]
+    points.sort(key=lambda point: point["x"])
+    x, ratio = ([point[key] for point in points] for key in ("x", "ratio"))
+    low, high = limits(points)
+    reference(axes.axhspan, axes.axhline, None)
+    axes.plot(x, ratio, color=INK, linewidth=1, alpha=0.6)
+    for point in points:
+        known, colour = None not in (point["low"], point["high"]), CLIENT if point["ratio"] > 1 else SERVER
+        if known:
+            axes.vlines(point["x"], point["low"], point["high"], color=INK, linewidth=1.4)
+        face = colour if known else paper
+        axes.plot([point["x"]], [point["ratio"]], "o", color=colour, markersize=5.5, markerfacecolor=face, zorder=3)
+    axes.set(yscale="log", ylim=(low, high), xlabel=literal(f"{entry['sweep']}, {entry['unit']}"))
+    axes.set(ylabel=f"server ÷ client, {by}")
+    if min(x) > 0 and max(x) / min(x) > 8:
+        axes.set_xscale("log")
+        plain(axes.xaxis, min(x), max(x))
+    else:
+        axes.set_xticks(x if len(x) < 6 else axes.get_xticks())
+    plain(axes.yaxis, low, high)
+    if crossing := entry["crossing"]:
+        edges = axes.get_xlim()
+        axes.axvline(crossing["x"], color=INK, linewidth=1.2, linestyle="--")
+        axes.axvspan(crossing["low"] or edges[0], crossing["high"] or edges[1], color=INK, alpha=0.09, linewidth=0)
+        axes.set_xlim(edges)
+    left, right = (0.01, "left"), (0.99, "right")
+    top, bottom = (left, right) if ratio[-1] > ratio[0] else (right, left)  # where the points are not
+    for text, (x, side), y, where, colour in (
+        ("client ahead", top, 0.98, "top", CLIENT),
+        ("server ahead", bottom, 0.02, "bottom", SERVER),
+    ):
+        box = {"facecolor": paper, "edgecolor": "none", "pad": 1.5}
+        axes.text(x, y, text, color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
+
+
+def save_ratios(entry: dict, path: Path) -> None:
+    """Save the plot of one entry of crossover.json as `path`."""
+    with png(path, (6, 3.6), dpi=150) as figure:
+        axes = figure.subplots()
+        draw_ratios(axes, entry, "white")
+        axes.set_title(f"{entry['workload']}: {entry['regime']}", fontsize=9)

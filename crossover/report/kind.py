@@ -1,0 +1,167 @@
+"""What the report needs to know of an experiment, and how it makes the figures and the page of a run from its trials.
+
+A report is a fold over what lies in a run's directory, so it can be made again from there at any time.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from crossover.measurement.run_directory import read_run, read_run_trials
+from crossover.measurement.trial import Trial
+from crossover.report import html, provenance
+from crossover.report.html import Section
+
+GOOD, BROKEN, USAGE, MEASUREMENT = 0, 1, 2, 3
+"""Exit codes of every experiment, beside INTERRUPTED (130): good; arrivals unanswered, or something broke; wrong usage;
+only the measurement is at fault, as on a machine that was too busy."""
+
+Trials = Sequence[Trial]
+
+
+Banners = list[tuple[str, str]]
+"""(what is wrong, what it means), shown loudly at the top of a page."""
+
+
+def do_not_rely(invalid: Trials) -> str:
+    """The meaning of INVALID trials where nothing else is known."""
+    arms = ", ".join(dict.fromkeys(trial.arm for trial in invalid))
+    return f"Do not rely on the figures of {arms}; the table of trials says what to change."
+
+
+def warn_of_invalid(
+    trials: Trials, meaning: Callable[[Trials], str] = do_not_rely, trusted: Collection[str] = ()
+) -> Banners:
+    """One banner for the INVALID trials, with the rules that they break; none without any.
+
+    Those of `trusted` arms are no fault.
+    """
+    invalid = [trial for trial in trials if not trial.valid and trial.arm not in trusted]
+    if not invalid:
+        return []
+    rules = ", ".join(dict.fromkeys(finding["rule"] for trial in invalid for finding in trial.findings))
+    count = f"{len(invalid)} of {len(trials)} trials {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
+    return [(count, meaning(invalid))]
+
+
+def worst(result: Any, trials: Trials) -> int:
+    """The exit code of trials that should all be VALID: BROKEN if one has unanswered arrivals, else MEASUREMENT."""
+    if any(trial.unanswered for trial in trials):
+        return BROKEN
+    return GOOD if all(trial.valid for trial in trials) else MEASUREMENT
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of experiment, as its report sees it: each has one, in its result.py, and the catalogue lists them.
+
+    `result` below is the content of its JSON file, `trials` are the run's trials.
+    """
+
+    name: str
+    """As in run.json, and in its directory's name."""
+    title: str
+    """The heading of its section."""
+    question: str
+    """The heading of its page."""
+    file: str
+    """Its result, in its directory."""
+    leaves: str
+    """What a run leaves in its directory, in words."""
+    fold: Callable[[Path, dict, Trials], Any]
+    """(directory, run.json, its trials) -> result, also written as JSON and plots."""
+    text: Callable[[Any], str]
+    """The result as it is printed."""
+    sections: Callable[[dict, Any, Trials], list[Section]]
+    """(run.json, result, trials) -> its sections; other experiments on its page stand after the first."""
+    exit_code: Callable[[Any, Trials], int] = worst
+    banners: Callable[[Any, Trials], Banners] = lambda result, trials: warn_of_invalid(trials)
+    """(result, trials) -> what of them must not be overlooked."""
+    note: Callable[[Trials], Markup] = lambda trials: Markup("Its folder says what was measured.")
+    """What one must know to read the table of trials."""
+    by_folder: bool = True
+    """Whether the table of trials names their folders; else their arms, which all have the same schedules."""
+    has_trials: bool = True
+    """Whether its figures come from trials: then there is no page without one."""
+    wants_stand_ins: bool = False
+    """Whether stand-in weights are part of the experiment; else a banner warns of them."""
+
+    def has_figures(self, result: Any, trials: Trials) -> bool:
+        """Whether anything was measured."""
+        return bool(trials or (result and not self.has_trials))
+
+
+def write_report(kind: Kind, directory: Path, others: Sequence[tuple[Kind, Path]] = ()) -> tuple[Any, Trials]:
+    """Make the figures and report.html anew from what lies in the directory; returns the result and the trials.
+
+    `others` are runs of other experiments that the page shows, too; their JSON files have been written before.
+    Without anything measured there is no page. Raises ValueError if a directory is no report, OSError.
+    """
+    run = read_run(directory)
+    trials = read_run_trials(directory, run)
+    result = kind.fold(directory, run, trials)
+    # A page without figures would only look like a result.
+    if not kind.has_figures(result, trials):
+        return result, trials
+    shown = {other.name: read_sections(other, place, run) for other, place in others}
+    write_page(kind, directory, run, result, trials, shown)
+    return result, trials
+
+
+def write_page(
+    kind: Kind, directory: Path, run: dict, result: Any, trials: Trials, shown: Mapping[str, Sequence[Section]]
+) -> None:
+    """Write report.html of a run. Raises OSError.
+
+    Args:
+        kind: What kind of experiment it is.
+        directory: Where the run lies, and the page is written.
+        run: The content of run.json.
+        result: The content of its JSON file; without any the page has only trials and provenance.
+        trials: Those that its table lists.
+        shown: The sections of other runs, by experiment, to stand after its first section.
+    """
+    first, *further = kind.sections(run, result, trials) if result else [Section(Markup())]
+    page = html.Page(
+        run=run,
+        question=kind.question,
+        subject=kind.name if kind.by_folder else ", ".join(dict.fromkeys(trial.workload for trial in trials)),
+        banners=provenance.list_banners(
+            run,
+            kind.banners(result, trials),
+            wants_stand_ins=kind.wants_stand_ins,
+            sources={name: sections[0].source for name, sections in shown.items() if sections},
+        ),
+        sections=[first, *(section for sections in shown.values() for section in sections), *further],
+        trials=[(trial, folder(trial, directory) if kind.by_folder else trial.arm) for trial in trials],
+        by_folder=kind.by_folder,
+        note=kind.note(trials),
+        schedules={} if kind.by_folder else list_schedules(trials),
+    )
+    html.write(directory, page)
+
+
+def read_sections(kind: Kind, directory: Path, shown_in: dict) -> list[Section]:
+    """The sections of a run that is shown on the page of another; `shown_in` is the other's run.json.
+
+    Empty if nothing was measured. Raises ValueError if it is no report, OSError if its result was not written.
+    """
+    run, result = read_run(directory), json.loads((directory / kind.file).read_text())
+    source = provenance.source(directory, shown_in, run)
+    return [replace(section, source=source) for section in kind.sections(run, result, ())] if result else []
+
+
+def folder(trial: Trial, directory: Path) -> str:
+    """Where a trial lies in its run's directory: `image/image-client-async1`."""
+    return str(trial.path.parent.relative_to(directory))
+
+
+def list_schedules(trials: Trials) -> dict[str, list[Trial]]:
+    """Workload -> one trial of each schedule that it was offered."""
+    distinct = {(trial.workload, trial.round, trial.schedule): trial for trial in trials}
+    names = dict.fromkeys(trial.workload for trial in trials)
+    return {name: [trial for (workload, *_), trial in distinct.items() if workload == name] for name in names}

@@ -1,0 +1,92 @@
+"""One life of a run: however it ends, its exit code says how, and so do the make targets."""
+
+import errno
+import subprocess
+from argparse import ArgumentParser, Namespace
+
+import pytest
+
+from crossover.experiments.catalogue import EXPERIMENTS, find_kind
+from crossover.experiments.experiment import Run, run_command
+from crossover.measurement.trial import read_trials
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
+from loadgen.command import INTERRUPTED
+from serving import Failure
+from serving.server import Unavailable
+from tests import trials_on_disk
+from tests.conftest import ROOT
+
+
+class Ending(Run):
+    """A run that ends as its option says."""
+
+    def measure(self) -> None:
+        if self.options.ends:
+            raise self.options.ends
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "line"),
+    [
+        (None, GOOD, ""),
+        (Unavailable("no Triton server answers"), BROKEN, "no Triton server answers"),
+        (Failure("the server did not start"), BROKEN, "the server did not start"),
+        (OSError(errno.ENOSPC, "No space left on device"), BROKEN, "[Errno 28] No space left on device"),
+        (ValueError("it cannot\nbe continued"), USAGE, "it cannot be continued"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
+    ],
+)
+def test_however_a_run_ends_it_says_so_in_one_line_and_by_its_exit_code(ends, code, line, capsys):
+    assert Ending(Namespace(ends=ends)).conduct() == code
+    output, errors = capsys.readouterr()
+    assert (output + errors).strip() == line
+    assert (errors == "") == (code in (GOOD, INTERRUPTED))
+
+
+@pytest.mark.parametrize(("ends", "code"), [(ValueError("no such file"), USAGE), (KeyboardInterrupt(), INTERRUPTED)])
+@pytest.mark.parametrize("where", ["check", "make"])
+def test_what_ends_before_the_run_is_one_line_too(ends, code, where, capsys):
+    def end(*_):
+        raise ends
+
+    steps = {"check": lambda options: None, "make": lambda options: None, where: end}
+    with pytest.raises(SystemExit) as stopped:
+        run_command(ArgumentParser(), steps["check"], steps["make"], [])
+    assert stopped.value.code == code
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "unanswered", "invalid"),
+    [
+        ("bench", BROKEN, MEASUREMENT),
+        ("crossover", BROKEN, MEASUREMENT),
+        ("study", BROKEN, GOOD),  # a naive client may fall behind: counted in
+        ("capacity", BROKEN, GOOD),  # an INVALID probe is a result
+    ],
+)
+def test_unanswered_arrivals_and_invalid_trials_have_exit_codes_of_their_own(tmp_path, name, unanswered, invalid):
+    kind = find_kind(name)
+
+    def code(trials) -> int:
+        result = EXPERIMENTS["bench"].fold(tmp_path, trials_on_disk.run(("image",)), trials) if name == "bench" else {}
+        return kind.exit_code(result, trials)
+
+    trials_on_disk.write(tmp_path, ("image",), 4)  # an arrival of round 3 has failed
+    trials = read_trials(tmp_path)
+    assert code(trials) == unanswered
+    sound = [trial for trial in trials if trial.sound]
+    assert code(sound) == GOOD
+    sound[0].valid, sound[0].findings = False, [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
+    assert code(sound) == invalid
+
+
+def test_an_unknown_experiment_is_named_with_those_that_there_are():
+    with pytest.raises(ValueError, match="unknown experiment 'latency'; try one of bench, capacity, crossover"):
+        find_kind("latency")
+
+
+@pytest.mark.parametrize("target", ["bench", "capacity", "crossover", "efficiency", "study", "soak", "overload"])
+def test_no_make_target_takes_an_invalid_measurement_for_an_error(target):
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().splitlines()[-1].endswith("|| test $? -eq 3")
