@@ -25,7 +25,8 @@ from loadgen.samples.summary import summarise
 from serving import Failure
 from serving.server import Server, Unavailable
 from workloads import payloads
-from workloads.workload import AUDIO, IMAGE
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
 
 POLICY = {"max_queue_size": 256, "default_timeout_microseconds": 10_000_000, "timeout_action": "REJECT"}
 EVERY_SIZE = list(range(1, 9))
@@ -51,7 +52,7 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     Raises Unavailable if a request was not answered.
     """
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed=3)
-    sent = payloads.load(arm.workload)
+    sent = arm.workload.load()
     order = payloads.order(len(sent), len(schedule), seed=3)
     OpenLoop(arm, server.url, lambda sample: None).run(Plan(np.zeros(3), order[:3], sent))  # warm-up
     samples, before = [], server.statistics()
@@ -94,7 +95,7 @@ def tables(server: Server) -> None:
     """
     host.pin(host.free_cores(server.cores))
     for workload, rate in ((IMAGE, 7.3), (AUDIO, 2.2)):
-        model = workload.client.model
+        model = workload.placements["client"].model
         original = server.get(f"/v2/models/{model}/config")
         head = f"{model}, poisson:rate={rate}, ms"
         print(f"\n{head:<40} {'p50':>7} {'mean':>7} {'p95':>7} {'batch':>6} {'queue':>7} {'compute':>8}")

@@ -24,8 +24,10 @@ from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, tabulate
 from loadgen.samples.summary import summarise
 from serving.server import Server, Unavailable
-from workloads import payloads
-from workloads.workload import AUDIO, IMAGE, Workload
+from workloads import image, payloads
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
+from workloads.workload import Workload
 
 
 def small(workload: Workload) -> list[payloads.Payload]:
@@ -34,9 +36,9 @@ def small(workload: Workload) -> list[payloads.Payload]:
     They are a photograph 64 pixels wide, or the first tenth of a second of each built-in clip.
     """
     if workload is IMAGE:
-        return payloads.photographs(widths=(64,))
+        return image.photographs(widths=(64,))
     clips = []
-    for clip in payloads.load(AUDIO):
+    for clip in AUDIO.load():
         sound, rate = soundfile.read(io.BytesIO(clip.encoded))
         file = io.BytesIO()
         soundfile.write(file, sound[: rate // 10], rate, format="WAV")
@@ -49,7 +51,7 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
 
     Raises Unavailable if no request was answered.
     """
-    sent = small(arm.workload) if rate > 100 else payloads.load(arm.workload)
+    sent = small(arm.workload) if rate > 100 else arm.workload.load()
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed)
     order = payloads.order(len(sent), len(schedule), seed)
     OpenLoop(arm, url, lambda sample: None).run(Plan(schedule.times[:20], order, sent))  # warm-up

@@ -9,8 +9,9 @@ import numpy as np
 
 from serving.server import Server
 from serving.temporary_server import temporary_triton
-from workloads.payloads import photograph, photograph_files
-from workloads.workload import Target, Workload
+from workloads.image import photograph, photograph_files
+from workloads.payloads import Payload
+from workloads.workload import Placement, Workload
 
 SINKS = Path(__file__).with_name("sinks")
 
@@ -32,9 +33,10 @@ class Load:
         return np.frombuffer(encoded, self.dtype).reshape(self.shape)
 
     def workload(self) -> Workload:
-        """Return the workload whose placements both send this tensor to this model."""
-        target = Target(self.name, "bytes", ("done",))
-        return Workload(self.name, target, target, (self.name,), {"none": lambda: self.tensor}, ())
+        """Return the workload whose only placement sends this tensor to this model."""
+        placement = Placement(self.name, self.tensor, input="bytes", outputs=("done",))
+        sent = [Payload(self.name, self.content())]
+        return Workload(name=self.name, placements={"client": placement}, payloads=lambda: sent, steps=(self.name,))
 
 
 def floats(count: int) -> bytes:

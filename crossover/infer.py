@@ -1,59 +1,94 @@
-"""Ask the ensembles about files: a photograph's classes, a recording's words.
+"""Ask a pipeline about files: a photograph's classes, a recording's words, whatever a pipeline of your own answers.
 
     python -m loadgen.ask photo.jpg speech.wav
+    python -m loadgen.ask --workload my_pipeline.py photo.jpg
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from geventhttpclient.response import HTTPParseError
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
+from tritonclient.utils import np_to_triton_dtype
 
 from common import address
 from common.messages import one_line
-from workloads.workload import AUDIO, IMAGE
+from loadgen.model_config import complete
+from workloads import catalogue
+from workloads.workload import Workload
+
+FEW = 6  # values of an output that are shown
 
 
-def ask(client: InferenceServerClient, path: Path, classes: int) -> str:
-    """One line of answer. Raises ValueError for a file of no known kind and for what is no answer to it,
-    InferenceServerException if it is refused."""
-    suffix = path.suffix.lower()
-    if suffix in IMAGE.suffixes:
-        model, output = "image", InferRequestedOutput("logits", class_count=classes)
-    elif suffix in AUDIO.suffixes:
-        model, output = "audio", InferRequestedOutput("transcript")
-    else:
-        raise ValueError(f"its name ends in none of {', '.join((*IMAGE.suffixes, *AUDIO.suffixes))}")
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)[None]
-    tensor = InferInput("encoded", list(encoded.shape), "UINT8").set_data_from_numpy(encoded)
+def choose(workloads: Sequence[Workload], path: Path) -> Workload:
+    """Return the first workload that reads files with that suffix. Raises ValueError if there is none."""
+    for workload in workloads:
+        if not workload.suffixes or path.suffix.lower() in workload.suffixes:
+            return workload
+    suffixes = ", ".join(suffix for workload in workloads for suffix in workload.suffixes)
+    raise ValueError(f"its name ends in none of {suffixes}")
+
+
+def ask(client: InferenceServerClient, workload: Workload, placement: str, path: Path, classes: int) -> str:
+    """Send one file as a placement does, and return one line of answer.
+
+    `classes` is how many classes the server is to name, where the workload's answer has any. Raises ValueError for a
+    file that cannot be prepared and for what is no answer to it, OSError for one that cannot be read,
+    InferenceServerException if the server refuses it.
+    """
+    placed, shown = workload.placements[placement], workload.answer
+    prepared = placed.preprocessor()(path.read_bytes())[None]
+    kind = np_to_triton_dtype(prepared.dtype)
+    tensor = InferInput(placed.input, list(prepared.shape), kind).set_data_from_numpy(prepared)
+    names = (shown.output,) if shown else placed.outputs
+    count = classes if shown and shown.classes else 0
+    outputs = [InferRequestedOutput(name, class_count=count) for name in names]
     try:
-        answer = client.infer(model, [tensor], outputs=[output]).as_numpy(output.name())
+        answer = client.infer(placed.model, [tensor], outputs=outputs)
     except HTTPParseError:
         raise ValueError("what answers there does not speak HTTP") from None
-    if answer is None:
-        raise ValueError(f"the answer lacks {output.name()}: is that a Triton server?")
-    texts = [text.decode() for text in answer.ravel()]
-    if model == "audio":
-        return repr(texts[0])
-    return ", ".join(f"{name} ({float(score):.2f})" for score, _, name in (text.split(":", 2) for text in texts))
+    arrays = {name: answer.as_numpy(name) for name in names}
+    if lacking := [name for name, array in arrays.items() if array is None]:
+        raise ValueError(f"the answer lacks {lacking[0]}: is that a Triton server?")
+    if shown:
+        return shown.text(arrays[shown.output])
+    return "; ".join(describe(name, array) for name, array in arrays.items())
+
+
+def describe(name: str, array: np.ndarray) -> str:
+    """Show an output whose meaning is not known: its name, type and shape, and its first FEW values."""
+    values = ", ".join(str(value) for value in array.ravel()[:FEW])
+    more = ", ..." if array.size > FEW else ""
+    return f"{name} {np_to_triton_dtype(array.dtype)} {list(array.shape)}: {values}{more}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadgen.ask", description="Send files to the ensembles.")
+    parser = argparse.ArgumentParser(prog="python -m loadgen.ask", description="Send files to a pipeline.")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--url", default="localhost:8000", help="default: %(default)s")
+    own = "a name or a Python file; default: the built-in one that reads such files"
+    parser.add_argument("--workload", default="", help=own)
+    parser.add_argument("--placement", default="", help="default: the first that sends files as they are")
     parser.add_argument("--classes", type=int, default=3, help="of a photograph (default: %(default)s)")
     options = parser.parse_args()
     try:
+        known = catalogue.find_all([options.workload] if options.workload else [])
+        for name, workload in known.items():
+            if options.placement and options.placement not in workload.placements:
+                good = ", ".join(workload.placements)
+                raise ValueError(f"unknown placement {options.placement!r} of {name}; try one of {good}")
         client = InferenceServerClient(address.parse(options.url).authority)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     failed = False
     for path in options.files:
         try:
-            print(f"{path}: {ask(client, path, options.classes)}")
+            workload = complete(choose(list(known.values()), path), options.url)
+            placement = options.placement or workload.encoded
+            print(f"{path}: {ask(client, workload, placement, path, options.classes)}")
         except OSError as error:
             failed = True
             reason = error.strerror or error

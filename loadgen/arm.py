@@ -1,7 +1,7 @@
-"""What is compared: an arm is a workload x a placement of its preprocessing x a client mode, as data.
+"""What is compared: an arm is a placement of a workload x a client mode, as data.
 
-    client arm:  bytes -> preprocess (client CPU) -> tensor -> [ resnet50 | wav2vec2 ] -> logits
-    server arm:  bytes ------------------------------------> [ ensemble: preprocess -> model ] -> logits
+    a placement that prepares:  bytes -> preprocess (client CPU) -> tensor -> [ network ] -> answer
+    one that does not:          bytes -----------------> [ ensemble: preprocess -> network ] -> answer
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen import clock
-from workloads.workload import Preprocessor, Target, Workload
-
-PLACEMENTS = ("client", "server")
+from workloads.workload import Placement, Preprocessor, Target, Workload
 
 
 @dataclass(frozen=True)
@@ -59,31 +57,40 @@ class Arm:
     """Seconds that preprocessing is made to take longer: a difference that the comparison must find."""
 
     def __post_init__(self):
-        if self.placement not in PLACEMENTS:
-            raise ValueError(f"unknown placement {self.placement!r}; try one of {', '.join(PLACEMENTS)}")
+        if self.placement not in self.workload.placements:
+            good = ", ".join(self.workload.placements)
+            raise ValueError(f"unknown placement {self.placement!r} of {self.workload.name}; try one of {good}")
         if self.library and self.library not in self.workload.libraries:
             good = ", ".join(self.workload.libraries)
             raise ValueError(f"unknown library {self.library!r} for {self.workload.name}; try one of {good}")
 
     @property
+    def placed(self) -> Placement:
+        """The placement itself, of which `placement` is the name."""
+        return self.workload.placements[self.placement]
+
+    @property
     def target(self) -> Target:
         """The model that is asked, with its input and outputs."""
-        return self.workload.client if self.placement == "client" else self.workload.server
+        return self.placed.target
 
     @property
     def chosen(self) -> str:
-        """The library that the client preprocesses with: the workload's first, if the arm names none."""
-        return self.library or next(iter(self.workload.libraries))
+        """The library that the client preprocesses with: the placement's first, if the arm names none of its; or empty.
+
+        It is empty where payloads are sent as they are.
+        """
+        return self.library if self.library in self.placed.libraries else next(iter(self.placed.libraries), "")
 
     def preprocessor(self) -> Preprocessor:
         """Make the function that turns a payload's bytes into the tensor to send; each thread needs one of its own."""
-        preprocess = view_bytes if self.placement == "server" else self.workload.libraries[self.chosen]()
+        preprocess = self.placed.preprocessor(self.library)
         return add_delay(preprocess, self.delay) if self.delay else preprocess
 
     @property
     def sends_payloads_unchanged(self) -> bool:
         """Whether this arm's clients have nothing to compute."""
-        return self.placement == "server" and not self.delay
+        return not self.placed.prepares and not self.delay
 
     @property
     def slug(self) -> str:
@@ -92,11 +99,6 @@ class Arm:
 
     def __str__(self) -> str:
         return f"{self.workload.name} {self.placement} {self.mode}" + (f" {self.control}" if self.control else "")
-
-
-def view_bytes(encoded: bytes) -> np.ndarray:
-    """Return a file's bytes as a tensor (UINT8, one dimension), without copying them."""
-    return np.frombuffer(encoded, np.uint8)
 
 
 def add_delay(preprocess: Preprocessor, seconds: float) -> Preprocessor:

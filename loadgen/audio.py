@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loadgen.locust_plugin import user
-from workloads.workload import AUDIO
+from workloads.audio import AUDIO
 
 
 class AudioUser(user.OpenLoopUser):

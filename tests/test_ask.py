@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from tests.conftest import ROOT
-from workloads.payloads import CLIPS
+from workloads.audio import CLIPS
 
 PHOTOGRAPH, SOUND = ROOT / "serving" / "smoke_test.jpg", CLIPS / "light-16k-mono.wav"
 

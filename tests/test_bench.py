@@ -206,7 +206,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a trial of 2 s (image); give more --seconds"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
-        (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
+        (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
         (["--workloads"], "unrecognized arguments"),
     ],
 )

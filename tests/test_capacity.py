@@ -30,8 +30,8 @@ from loadgen.arrivals import Gamma, Poisson, Uniform, Video
 from loadgen.samples.early_stopping import lowest_passing_limit, required_requests
 from loadgen.samples.validity import RULES
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
-from tests.trials_on_disk import trial
-from workloads.workload import WORKLOADS
+from tests.trials_on_disk import about, trial
+from workloads.catalogue import BUILT_IN
 
 MU = 100.0  # of the simulated servers, per second
 
@@ -318,7 +318,7 @@ def make_prober(directory) -> Prober:
     return Prober(retries, ARM, [], directory, 1, slo=1e5, percentile=90, seed=1)
 
 
-ARM = Arm(WORKLOADS["image"], "client", Mode("async"))
+ARM = Arm(BUILT_IN["image"], "client", Mode("async"))
 
 
 def test_a_probe_of_an_interrupted_run_is_not_measured_again_unless_it_could_have_passed_yet(tmp_path, monkeypatch):
@@ -357,19 +357,19 @@ def test_a_probe_on_a_server_that_died_is_repeated_and_tells_nothing_of_its_capa
 @pytest.mark.parametrize(
     ("client", "server", "says"),
     [
-        (138, 116, "up to 138 requests/s with decoding on the client and up to 116 requests/s with decoding on"),
-        (138, 116, "1.2 times as many on the client. Above that, the limit is the client in the first case, the"),
+        (138, 116, "up to 138 requests/s preprocessed by the client and up to 116 requests/s preprocessed by the"),
+        (138, 116, "1.2 times as many by the client. Above that, the limit is the client in the first case, the"),
         (100, 104, "too close to tell them apart"),
-        (None, 7, "at no rate tried with decoding on the client and up to 7 requests/s with decoding on the server."),
+        (None, 7, "at no rate tried preprocessed by the client and up to 7 requests/s preprocessed by the server."),
     ],
 )
 def test_every_outcome_has_its_sentence(client, server, says):
     limits = {"slo_ms": 51.0, "percentile": 95}
-    found = [
+    capacities = [
         {"arm": f"image {where} async:1", "rate": rate, "limited_by": where, **limits}
         for where, rate in (("client", client), ("server", server))
     ]
-    sentence = capacity_result.sentence("image", found)
+    sentence = capacity_result.sentence({**about("image"), "capacity": capacities})
     assert says in sentence
     assert sentence.startswith("For photographs, p95 stays within 51 ms (99 % confidence) ")
 
@@ -383,7 +383,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
     ("arguments", "says"),
     [
         (["video"], "unknown workload 'video'; try one of image, audio"),
-        (["--arms", "client,cloud"], "unknown placement 'cloud'; try one of client, server"),
+        (["--arms", "client,cloud"], "unknown placement 'cloud' of image; try some of client, server"),
         (["--slo", "-1"], "--slo must be a positive number of ms"),
         (["--percentile", "100"], "--percentile must lie between 50 and 99.9"),
         (["--loads", "0.5,1.5"], "--loads are shares of the capacity"),
@@ -391,7 +391,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--seconds", "0"], "seconds must be a positive number"),
         (["--seed", "-3"], "--seed must not be negative"),
         (["--image", "/no/such"], "cannot read payloads"),
-        (["--library", "opencv"], "unknown library 'opencv' for image; try one of dali, pillow"),
+        (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):

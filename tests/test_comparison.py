@@ -16,7 +16,7 @@ from crossover.analysis.comparison import (
     is_precise,
     judge,
 )
-from crossover.analysis.verdict import Comparison
+from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.analysis.wording import write_sentence
 from crossover.experiments.compare import result
 from crossover.experiments.compare.tables import validity
@@ -26,9 +26,11 @@ from loadgen.samples.sample import COMPLETED, RECORD, STATUSES
 from loadgen.samples.validity import RULES, UNANSWERED
 from tests.test_bootstrap import ALPHA, FEW, Process
 from tests.trials_on_disk import run
+from workloads.image import IMAGE
 
 CONTROL = Process(requests=200, service=(0.6, 0.6), alike=0.9, drift=0.02)
 PLACEMENTS = ("client", "server")
+PLACED = IMAGE.describe(PLACEMENTS)["placements"]
 
 
 def trial(placement: str, latencies, round: int = 1, cpu=(0.01, 0.08), sizes=(600_000, 4_000), **other) -> Trial:
@@ -83,7 +85,8 @@ def figures(low: float | None, high: float | None, metric: str = "p50", **other)
     """Judged, with an interval around its ratio."""
     ratio = other.pop("ratio", None) or (low * high) ** 0.5
     known = {"unit": "ms", "rounds": 10, "higher_is_better": metric == "goodput", "margin": 0.05, "confidence": 0.95}
-    made = Comparison(metric, client=100.0, server=100.0 * ratio, ratio=ratio, low=low, high=high, **{**known, **other})
+    known |= {"baseline": 100.0, "candidate": 100.0 * ratio, "ratio": ratio, "low": low, "high": high}
+    made = Comparison(metric, **{"names": PLACEMENTS, **known, **other})
     return judge(made)
 
 
@@ -101,7 +104,7 @@ def test_an_arm_against_itself_is_seldom_better_than_itself(few):
     total = 200
     found = verdicts(CONTROL, total, 10, seed=1)
     for metric in ("p50", "p95", "mean"):
-        false = sum(each[metric] in PLACEMENTS for each in found)
+        false = sum(each[metric] in (BASELINE, CANDIDATE) for each in found)
         assert stats.binom.sf(false - 1, total, 0.05) > ALPHA, f"{metric}: {false} of {total}"
     for metric in ("goodput", "client CPU", "server CPU", "bytes"):
         assert {each[metric] for each in found} == {"equivalent"}
@@ -115,9 +118,9 @@ def test_an_arm_against_itself_is_equivalent_once_there_is_enough_data(few):
 def test_a_slowdown_of_ten_percent_is_found(few):
     slower = Process(**{**vars(CONTROL), "service": (0.6, 0.66)})
     found = verdicts(slower, 50, 12, seed=3)
-    assert np.mean([each["p50"] == "client" for each in found]) > 0.9
-    assert np.mean([each["mean"] == "client" for each in found]) > 0.9
-    assert not any(each["p50"] == "server" for each in found)
+    assert np.mean([each["p50"] == BASELINE for each in found]) > 0.9
+    assert np.mean([each["mean"] == BASELINE for each in found]) > 0.9
+    assert not any(each["p50"] == CANDIDATE for each in found)
 
 
 def test_the_figures_are_those_of_the_pooled_requests():
@@ -125,14 +128,14 @@ def test_the_figures_are_those_of_the_pooled_requests():
     found = by_name(compare(made, slo_ms=100))
     client, server = (np.concatenate([pair[i].latency for pair in made]) for i in (0, 1))
     for name, expected in (("p50", np.median), ("p95", lambda x: np.percentile(x, 95)), ("mean", np.mean)):
-        assert (found[name].client, found[name].server) == pytest.approx((expected(client), expected(server)))
+        assert (found[name].baseline, found[name].candidate) == pytest.approx((expected(client), expected(server)))
         assert found[name].ratio == pytest.approx(expected(server) / expected(client))
         assert found[name].low < found[name].ratio < found[name].high
-    assert found["goodput"].client == pytest.approx((client <= 100).sum() / 70)
-    assert (found["client CPU"].client, found["client CPU"].server) == pytest.approx((10, 2))
-    assert (found["server CPU"].client, found["server CPU"].server) == pytest.approx((80, 100))
-    assert (found["bytes"].client, found["bytes"].server) == pytest.approx((604, 104))
-    assert found["bytes"].kind == "server" and found["server CPU"].kind == found["p50"].kind == "client"
+    assert found["goodput"].baseline == pytest.approx((client <= 100).sum() / 70)
+    assert (found["client CPU"].baseline, found["client CPU"].candidate) == pytest.approx((10, 2))
+    assert (found["server CPU"].baseline, found["server CPU"].candidate) == pytest.approx((80, 100))
+    assert (found["bytes"].baseline, found["bytes"].candidate) == pytest.approx((604, 104))
+    assert found["bytes"].kind == CANDIDATE and found["server CPU"].kind == found["p50"].kind == BASELINE
 
 
 @pytest.mark.parametrize("rounds", range(1, 6))
@@ -172,15 +175,15 @@ def test_a_comparison_is_precise_once_every_headline_is_known_to_within_a_share(
 @pytest.mark.parametrize(
     ("low", "high", "metric", "kind", "verdict"),
     [
-        (0.83, 0.90, "p50", "server", "server better"),
-        (1.11, 1.25, "p95", "client", "client better"),
+        (0.83, 0.90, "p50", CANDIDATE, "server better"),
+        (1.11, 1.25, "p95", BASELINE, "client better"),
         (0.97, 1.04, "p50", "equivalent", "equivalent within 5 %"),
         (1.01, 1.04, "p50", "equivalent", "equivalent within 5 %"),
-        (1.01, 1.06, "p50", "client", "client better"),
+        (1.01, 1.06, "p50", BASELINE, "client better"),
         (0.94, 1.03, "p50", "undecided", "undecided: about 8 more rounds"),
-        (1.10, 1.21, "goodput", "server", "server better"),
-        (0.80, 0.90, "goodput", "client", "client better"),
-        (0.15, 0.17, "client CPU", "server", "server better"),
+        (1.10, 1.21, "goodput", CANDIDATE, "server better"),
+        (0.80, 0.90, "goodput", BASELINE, "client better"),
+        (0.15, 0.17, "client CPU", CANDIDATE, "server better"),
     ],
 )
 def test_a_verdict_follows_from_the_interval(low, high, metric, kind, verdict):
@@ -189,21 +192,21 @@ def test_a_verdict_follows_from_the_interval(low, high, metric, kind, verdict):
 
 def test_an_arm_that_never_meets_the_objective_loses_against_one_that_always_does():
     found = by_name(compare(steady(6, 10), slo_ms=300))["goodput"]
-    assert (found.kind, found.verdict) == ("client", "client better: the other arm has none")
+    assert (found.kind, found.verdict) == (BASELINE, "client better: the other arm has none")
     nobody = by_name(compare(steady(6), slo_ms=1))["goodput"]
     assert (nobody.kind, nobody.ratio, nobody.low) == ("undecided", None, None)
 
 
 def test_what_was_not_measured_is_not_compared():
     found = by_name(compare(steady(8, cpu=(0.01, None))))["server CPU"]
-    assert (found.server, found.ratio, found.kind, found.verdict) == (None, None, "undecided", "not measured")
+    assert (found.candidate, found.ratio, found.kind, found.verdict) == (None, None, "undecided", "not measured")
     assert compare([]) == []
 
 
 def test_an_arm_without_answers_is_said_and_not_divided_by():
     made = [(trial("client", [50.0] * 20, i), trial("server", [], i)) for i in range(8)]
     for each in compare(made):
-        assert each.kind in ("undecided", "client") and each.low is None
+        assert each.kind in ("undecided", BASELINE) and each.low is None
         json.dumps(each.as_dict(), allow_nan=False)
 
 
@@ -223,7 +226,8 @@ def test_a_control_is_called_by_its_name():
     made = [(first, trial("client", first.latency, i, control="again")) for i, (first, _) in enumerate(steady(8))]
     found = compare(made)
     assert found[0].names == ("client", "again") and {each.kind for each in found} <= {"equivalent", "undecided"}
-    assert "'again'" in write_sentence(found, "image", "poisson:rate=7.5") or "again/client" in write_sentence(found)
+    said = write_sentence(found, "photographs", placements=PLACED)
+    assert "'again'" in said or "again/client" in said
 
 
 COSTS = [
@@ -268,7 +272,7 @@ CASES = [
 
 @pytest.mark.parametrize(("comparisons", "said"), CASES)
 def test_the_sentence_says_what_the_verdicts_say(comparisons, said):
-    assert write_sentence(comparisons, "image", "poisson:rate=7.5") == ABOUT + said
+    assert write_sentence(comparisons, "photographs", "poisson:rate=7.5", (), PLACED) == ABOUT + said
 
 
 def invalid(made: list[tuple[Trial, Trial]], rules: dict[int, str]) -> list[Trial]:
@@ -310,7 +314,7 @@ def test_where_no_round_is_sound_the_sentence_says_why():
 
 
 def test_other_arrivals_are_named_in_full():
-    assert write_sentence([], "audio", "gamma:rate=2,cv=3").startswith(
+    assert write_sentence([], "speech", "gamma:rate=2,cv=3").startswith(
         "For speech under gamma:rate=2,cv=3 on this machine"
     )
 
@@ -364,10 +368,10 @@ def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
     found = compare_reports(before, after, {"image": 120.0})
     assert list(found) == ["image server async:1", "image client async:1"]
     client = by_name(found["image client async:1"])["p50"]
-    assert (client.rounds, client.kind, client.names) == (6, "server", ("before", "after"))
+    assert (client.rounds, client.kind, client.names) == (6, CANDIDATE, ("before", "after"))
     assert client.verdict == "after better" and client.ratio == pytest.approx(0.8, abs=0.01)
     goodput = by_name(found["image client async:1"])["goodput"]
-    assert goodput.unit == "answers/s within 120 ms" and goodput.server > goodput.client
-    assert write_sentence(found["image client async:1"], "image").startswith(
+    assert goodput.unit == "answers/s within 120 ms" and goodput.candidate > goodput.baseline
+    assert write_sentence(found["image client async:1"], "photographs").startswith(
         "For photographs on this machine, 'after' is better"
     )

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from crossover.analysis.crossing_point import find_crossing
+from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.sweep import plots
 from crossover.experiments.sweep import result as crossings
 from tests.test_comparison import trial
+from workloads.image import IMAGE
 
 
 def crossing(x, ratios, error=0.05, n=400):
@@ -19,7 +21,7 @@ def crossing(x, ratios, error=0.05, n=400):
 
 
 def sides(logs, half):
-    return ["" if abs(log) < half else "client" if log > 0 else "server" for log in logs]
+    return ["" if abs(log) < half else BASELINE if log > 0 else CANDIDATE for log in logs]
 
 
 def test_a_crossing_is_interpolated_on_logarithmic_axes():
@@ -83,9 +85,9 @@ def test_one_side_throughout_is_no_crossing():
 def test_a_limit_beyond_the_sweep_is_left_open():
     logs = np.log([1.5, 0.9])
     drawn = logs + np.random.default_rng(1).normal(0, 0.1, (400, 2))
-    found = find_crossing([1, 2], [1.5, 0.9], ["client", "server"], drawn)
+    found = find_crossing([1, 2], [1.5, 0.9], [BASELINE, CANDIDATE], drawn)
     assert 1 < found["low"] < found["x"] < 2 and found["high"] is None
-    assert find_crossing([1, 2], [0.9, 1.5], ["server", "client"], drawn[:, ::-1])["low"] is None
+    assert find_crossing([1, 2], [0.9, 1.5], [CANDIDATE, BASELINE], drawn[:, ::-1])["low"] is None
 
 
 @pytest.mark.parametrize("limits", [(1.5, 3), (None, 3), (1.5, None), (None, None)])
@@ -100,12 +102,16 @@ def test_an_open_limit_of_the_crossing_is_shaded_to_the_edge(limits):
     assert (low, high) == (limits[0] or edges[0], limits[1] or edges[1])
 
 
+PLACED = IMAGE.describe(("client", "server"))["placements"]
+BOTH = ("client", "server")
+
+
 def entry(*points, cross=None, mean=None):
     """Points as (x, low, high), all of the same mean."""
     made = [{"x": x, "low": low, "high": high, "ratio": (low * high) ** 0.5 if low else 1} for x, low, high in points]
     made = [{**point, "mean": mean or dict.fromkeys(("ratio", "low", "high"), 1.0)} for point in made]
     about = {"workload": "image", "sweep": "image size", "unit": "megapixels", "regime": "the real network"}
-    return {**about, "points": made, "crossing": cross}
+    return {**about, "placements": PLACED, "points": made, "crossing": cross}
 
 
 @pytest.mark.parametrize(
@@ -164,8 +170,8 @@ def test_the_crossing_is_by_mean_where_only_the_mean_tells_the_placements_apart(
         turns = zip(*map(latencies, slow), strict=True)
         made.append([(trial("client", own, n), trial("server", other, n)) for n, (own, other) in enumerate(turns)])
     monkeypatch.setattr(crossings, "read_trials", lambda directory: [])
-    monkeypatch.setattr(crossings, "pair_trials", lambda here, client: made.pop(0))
-    [found] = crossings.evaluate(Path(), "-", {**sweep, "forms": [""], "points": asked})
+    monkeypatch.setattr(crossings, "pair_trials", lambda here, baseline, candidate: made.pop(0))
+    [found] = crossings.evaluate(Path(), "-", {**sweep, "placements": PLACED, "forms": [""], "points": asked})
     assert found["crossing"]["by"] == "mean"
     assert 1 < found["crossing"]["low"] < found["crossing"]["x"] < found["crossing"]["high"] < 2
     assert "the server is quicker by mean below" in found["says"]
@@ -176,7 +182,7 @@ def test_what_it_looks_like_so_far_is_the_ratio_at_each_point():
         return trial(arm.partition("-")[0], [latency] * 3, path=Path("point", arm, "round-01"))
 
     points = [[whole("client", 10), whole("server", 5)], [], [whole("server", 30), whole("client", 20)]]
-    assert crossings.summarise_interim(points, "") == "p50 server/client 0.5, 1.5"
+    assert crossings.summarise_interim(points, "", BOTH) == "p50 server/client 0.5, 1.5"
     points = [[whole("client-UINT8-tensor", 10), whole("server", 20)], [whole("server", 20)]]
-    assert crossings.summarise_interim(points, "UINT8 tensor") == "p50 server/client UINT8 tensor 2"
-    assert crossings.summarise_interim([[], []], "") == ""
+    assert crossings.summarise_interim(points, "UINT8 tensor", BOTH) == "p50 server/client UINT8 tensor 2"
+    assert crossings.summarise_interim([[], []], "", BOTH) == ""

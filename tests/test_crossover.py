@@ -19,13 +19,15 @@ from serving.state import name
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 from tests.test_comparison import trial
+from workloads import catalogue
 
-BOTH = ["image", "audio"]
+BOTH = catalogue.BUILT_IN
 
 
 def options(**given) -> SimpleNamespace:
     """As from the command line."""
     usual = {"sweeps": ["size", "network", "workers"], "workloads": BOTH, "weights": ["real", "tiny"], "url": ""}
+    usual["arms"] = {name: ["client", "server"] for name in BOTH}
     usual |= {"seconds": 1800, "rounds": 6, "state": "s", "reports": "r", "seed": 1, "continued": ""}
     return SimpleNamespace(**usual | given)
 
@@ -119,12 +121,24 @@ SHORT = "points.LEAST, points.MOST, grid.SHORTEST = 3, 5, 0.3"
 """Trials of few arrivals, where only their being there is looked at."""
 
 
+TWO_SIZES = """
+from dataclasses import replace
+
+from workloads.image import IMAGE
+
+[sizes] = IMAGE.sizes
+WORKLOAD = replace(IMAGE, sizes=(replace(sizes, values=sizes.values[:2]),))
+"""
+
+
 @pytest.fixture(scope="module")
 def small(server, tmp_path_factory):
     """One sweep of two sizes, on the session's server: (output, directory, entries)."""
     reports = tmp_path_factory.mktemp("reports")
-    flags = f"--url {server.url} --state {server.state} --sweeps size --workloads image --rounds 6 --seconds 90"
-    shorter = "points.MOST = 15; grid.SIZES, grid.SHORTEST = grid.SIZES[:2], 0.3"
+    two = tmp_path_factory.mktemp("workloads") / "two_sizes.py"
+    two.write_text(TWO_SIZES)
+    flags = f"--url {server.url} --state {server.state} --sweeps size --workloads {two} --rounds 6 --seconds 90"
+    shorter = "points.MOST = 15; grid.SHORTEST = 0.3"
     code, output = run("crossover", *flags.split(), "--reports", reports, shorter=shorter)
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     directory = only(reports)
@@ -136,7 +150,7 @@ def test_a_sweep_has_a_ratio_at_every_point_and_a_sentence(small):
     assert found["workload"] == "image" and found["unit"] == "megapixels" and "tiny" in found["network"]
     assert [point["x"] for point in found["points"]] == [0.1875, 1.09184]
     for point in found["points"]:
-        assert point["ratio"] == pytest.approx(point["server_p50"] / point["client_p50"])
+        assert point["ratio"] == pytest.approx(point["candidate_p50"] / point["baseline_p50"])
         assert point["rounds"] == 6
     assert found["says"] in output
 
@@ -224,7 +238,7 @@ def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_t
     ("arguments", "says"),
     [
         (["--sweeps", "colour"], "unknown --sweeps 'colour'; try some of size, network, workers, cores"),
-        (["--workloads", "video"], "unknown --workloads 'video'; try some of image, audio"),
+        (["--workloads", "video"], "unknown workload 'video'; try one of image, audio"),
         (["--weights", "huge"], "unknown --weights 'huge'; try some of tiny, real"),
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--seconds", "5"], "--seconds must be at least"),

@@ -15,8 +15,8 @@ from serving.server import Server, Unavailable
 from tests import trials_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
-from workloads import payloads
-from workloads.workload import AUDIO, IMAGE
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
 
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 
@@ -102,14 +102,14 @@ def test_of_nothing_measured_there_is_no_page(kept):
     assert not (kept / "report.html").exists()
 
 
-def client(workload) -> Arm:
-    return Arm(workload, "client", Mode("sequential"))
+def ensemble(workload) -> Arm:
+    return Arm(workload, "server", Mode("sequential"))
 
 
 @pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
     connected = Server.at(server.url, server.state)
-    found = measure_efficiency(connected, client(workload), payloads.load(workload), seconds=2)
+    found = measure_efficiency(connected, ensemble(workload), workload.load(), seconds=2)
     assert found.keys() >= KEYS
     assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
     assert found["bound_by"] in (*workload.steps, "cpu")
@@ -121,7 +121,7 @@ def test_an_ensemble_is_measured_against_its_steps(server, workload):
 
 def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
     with pytest.raises(Unavailable, match="give --state and --url"):
-        measure_efficiency(Server.at(server.url, tmp_path), client(IMAGE), payloads.load(IMAGE), seconds=1)
+        measure_efficiency(Server.at(server.url, tmp_path), ensemble(IMAGE), IMAGE.load(), seconds=1)
 
 
 def test_what_the_server_refuses_ends_it_in_one_line(server):
@@ -156,7 +156,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(server, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["video"], 2, "unknown workload 'video'; try one of image, audio\n"),
+        (["video"], 2, "unknown workload 'video'; try one of image, audio, or"),
         (["--seconds", "0"], 2, "seconds"),
         (["--url", "http://127.0.0.1:9"], 1, "no Triton server answers"),
     ],

@@ -17,10 +17,10 @@ import pytest
 from nvidia.dali import Pipeline, pipeline_def
 from PIL import Image, ImageChops, ImageOps
 
-from crossover.experiments.sweep import network_link
 from preprocess import image, image_dali, image_file, limits
 from tests.drawings import DRAWN, SIZES
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
+from workloads import image_uint8
 
 MEAN_LIMIT, MAX_LIMIT = 0.0088, 0.0176
 """Half a grey level and one, of the colour that is scaled up most."""
@@ -187,7 +187,7 @@ def builds(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("make", [image.LIBRARIES["dali"], network_link.pixels], ids=["FP32", "UINT8"])
+@pytest.mark.parametrize("make", [image.LIBRARIES["dali"], image_uint8.make_pixels], ids=["FP32", "UINT8"])
 def test_no_photograph_pays_for_a_pipeline(builds, make):
     preprocess = make()
     assert len(builds) == 1

@@ -11,8 +11,8 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
 from loadgen.transport import http
+from workloads.image import IMAGE
 from workloads.payloads import Payload
-from workloads.workload import IMAGE
 
 
 def no_image() -> Exception:

@@ -13,8 +13,8 @@ from crossover.experiments.sweep import network_link
 from crossover.experiments.sweep.network_link import ADDRESSES, Missing, bucket
 from preprocess.image import MEAN, STD
 from tests.conftest import ROOT
-from workloads import payloads
-from workloads.workload import IMAGE
+from workloads import image, image_uint8
+from workloads.image import IMAGE
 
 NAME = "xo-test"
 
@@ -120,9 +120,9 @@ def test_without_root_the_reason_says_so(monkeypatch):
 
 
 def test_a_photograph_as_bytes_is_the_tensor_before_it_is_normalised():
-    for payload in payloads.photographs((320, 1280)):
-        normal = IMAGE.libraries["dali"]()(payload.encoded)
-        plain = network_link.pixels()(payload.encoded)
+    for payload in image.photographs((320, 1280)):
+        normal = IMAGE.placements["client"].preprocessor("dali")(payload.encoded)
+        plain = image_uint8.make_pixels()(payload.encoded)
         assert plain.shape == (224, 224, 3) and plain.dtype == np.uint8
         again = (plain - np.float32(MEAN)) / np.float32(STD)
         assert np.abs(again.transpose(2, 0, 1) - normal).max() < 1e-5
@@ -133,7 +133,7 @@ def test_the_network_that_takes_bytes_answers_as_the_one_that_takes_the_tensor(t
 
     from models import standin
 
-    tensor, plain = (standin.resnet50(), network_link.normalising(standin.resnet50()))
+    tensor, plain = (standin.resnet50(), image_uint8.prepend_normalisation(standin.resnet50()))
     pixels = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3), np.uint8)
     normal = ((pixels - np.float32(MEAN)) / np.float32(STD)).transpose(0, 3, 1, 2)
     answers = [

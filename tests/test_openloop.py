@@ -16,7 +16,7 @@ from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Workers
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
 from workloads.payloads import Payload
-from workloads.workload import Target, Workload
+from workloads.workload import Placement, Workload
 
 PAYLOAD = Payload("four.bin", b"\x01\x02\x03\x04")
 ANSWER = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape":[1],"data":[1]}]}'
@@ -28,7 +28,14 @@ def widen(encoded: bytes) -> np.ndarray:
     return np.frombuffer(encoded, np.uint8).astype(np.float32)
 
 
-WORKLOAD = Workload("toy", Target("m", "x"), Target("m", "x"), ("m",), {"numpy": lambda: widen}, (".bin",))
+def toy(prepare) -> Workload:
+    """A workload of one model, whose client prepares so."""
+    of = {"input": "x", "outputs": ("logits",)}
+    placements = {"client": Placement("m", prepare, **of), "server": Placement("m", **of)}
+    return Workload(name="toy", placements=placements, payloads=lambda: [PAYLOAD], steps=("m",))
+
+
+WORKLOAD = toy(widen)
 
 
 @contextmanager
@@ -129,7 +136,7 @@ def test_preprocessing_runs_in_as_many_real_threads_as_there_are_workers():
         barrier.wait(timeout=10)  # only three OS threads at once get past it
         return widen(encoded)
 
-    workload = Workload("toy", Target("m", "x"), Target("m", "x"), ("m",), {"numpy": lambda: slow}, (".bin",))
+    workload = toy(slow)
     record = []
     with server(good) as url:
         loop = OpenLoop(Arm(workload, "client", Mode("async", 3)), url, record.append, sleep=gevent.sleep)

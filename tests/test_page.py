@@ -295,10 +295,16 @@ def test_a_number_has_the_digits_that_mean_something(value, shown):
     assert format.number(value) == shown
 
 
-def test_client_and_server_keep_their_colours_and_every_colour_is_the_pages(written):
-    assert plots.look("image client async:1")["color"] == plots.look("audio client threads:4")["color"] == plots.CLIENT
-    assert plots.look("image server async:1")["color"] == plots.SERVER
-    assert plots.look("image client async:1")["linestyle"] != plots.look("image client async:1 again")["linestyle"]
+def test_a_placement_has_the_colour_of_its_place_and_every_colour_is_the_pages(written):
+    def colour(arm, *placements):
+        return plots.look(arm, placements)["color"]
+
+    assert colour("image client async:1", "client", "server") == plots.BASELINE
+    assert colour("audio client threads:4", "server", "client") == plots.CANDIDATE
+    assert colour("image thumbnail async:1", "thumbnail", "server") == plots.BASELINE
+    assert colour("image elsewhere async:1", "client", "server") == plots.INK
+    one, other = (plots.look(f"image client async:1{control}", ["client"]) for control in ("", " again"))
+    assert one["linestyle"] != other["linestyle"]
     for svg in re.findall(r"<svg.*?</svg>", written(**optional()), re.DOTALL):
         ElementTree.fromstring(svg)
         assert not re.search(r"(fill|stroke): #", svg)

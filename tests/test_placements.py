@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from workloads.payloads import CLIPS, load, read
-from workloads.workload import AUDIO, IMAGE
+from workloads.audio import AUDIO, CLIPS
+from workloads.image import IMAGE
+from workloads.payloads import read
 
-PHOTOGRAPHS = load(IMAGE)
+PHOTOGRAPHS = IMAGE.load()
 SOUNDS = [*read(CLIPS, AUDIO.suffixes), *read(CLIPS.parent / "sentences", AUDIO.suffixes)]
 
 
@@ -29,13 +30,13 @@ def infer(client, model, name, tensor, *outputs):
 
 
 def by_server(client, workload, payload):
-    target = workload.server
+    target = workload.placements["server"].target
     return infer(client, target.model, target.input, np.frombuffer(payload.encoded, "u1"), "logits").as_numpy("logits")
 
 
 def by_client(client, workload, payload, library):
-    target = workload.client
-    tensor = workload.libraries[library]()(payload.encoded)
+    target = workload.placements["client"].target
+    tensor = workload.placements["client"].preprocessor(library)(payload.encoded)
     return infer(client, target.model, target.input, tensor, "logits").as_numpy("logits")
 
 
@@ -80,6 +81,6 @@ def test_concurrent_requests_of_different_lengths_all_get_the_answer_they_get_al
     for payload in payloads:
         encoded = np.frombuffer(payload.encoded, "u1")
         batch = InferInput("encoded", [1, *encoded.shape], "UINT8").set_data_from_numpy(encoded[None])
-        pending.append(client.async_infer(workload.server.model, [batch]))
+        pending.append(client.async_infer(workload.placements["server"].model, [batch]))
     for expected, answer in zip(alone, pending, strict=True):
         np.testing.assert_allclose(answer.get_result().as_numpy("logits"), expected, atol=1e-4)

@@ -22,7 +22,7 @@ from tests import trials_on_disk
 from tests.conftest import ROOT
 from tests.experiments import again, only
 from tests.test_bootstrap import FEW
-from workloads import payloads
+from workloads import flags, payloads
 
 MEANS = {"client": 0.08, "server": 0.1}
 
@@ -127,11 +127,11 @@ def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
     _, output, _ = conduct("--slo", 90)
     measured = read_trials(only(conduct.reports))
     [goodput] = [each for each in compared(conduct.reports) if each["metric"] == "goodput"]
-    for placement in ("client", "server"):
+    for side, placement in (("baseline", "client"), ("candidate", "server")):
         own = [trial for trial in measured if trial.placement == placement]
         good = sum((trial.latency <= 90).sum() for trial in own)
         assert 0 < good < sum(trial.completed for trial in own)
-        assert goodput[placement] == pytest.approx(good / sum(trial.seconds for trial in own))
+        assert goodput[side] == pytest.approx(good / sum(trial.seconds for trial in own))
     assert "goodput counts answers within 90 ms" in output
     assert "goodput     answers per second within the latency objective" in output
 
@@ -227,7 +227,7 @@ def test_ctrl_c_before_anything_is_one_line(world, conduct, monkeypatch):
     monkeypatch.setattr(world, "facts", stopped)
     code, output, errors = conduct()
     assert (code, output.strip(), errors) == (130, "interrupted before anything was measured", "")
-    monkeypatch.setattr(payloads, "load", stopped)
+    monkeypatch.setattr(flags, "load", stopped)
     code, output, errors = conduct()
     assert (code, output, errors.strip()) == (130, "", "interrupted before anything was measured")
 
@@ -355,7 +355,8 @@ def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys
     assert "nothing to compare: no arm has a sound round in both" in errors and "before has image client" in errors
 
 
-NAMES = ["asked.payloads", "machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
+NAMES = ["asked.payloads", "asked.arms", "asked.files", "workloads.*.placements"]
+NAMES += ["machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
 NAMES += ["server.models", "server.models.*.parameters", "server.models.*.provenance"]
 NAMES += [f"workloads.*.arms[].{each}" for each in ("books", "reasons", "stages", "steps", "steps.*.ms", *SPANS)]
 NAMES += [f"workloads.*.arms[].{each}" for each in ("dispatch_lag", "early_stopping")]

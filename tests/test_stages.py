@@ -12,7 +12,7 @@ from crossover.analysis.latency_breakdown import (
 )
 from crossover.measurement.trial import read_trials
 from tests import trials_on_disk
-from workloads.workload import IMAGE
+from workloads.image import IMAGE
 
 
 def step(queue: float, infer: float, output: float) -> dict[str, float]:
@@ -57,7 +57,7 @@ def test_a_step_without_another_after_it_overlaps_with_nothing(told):
 def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, more, network, unexplained):
     """Of steps whose outputs take 0.2 ms each."""
     trial, own = told(tmp_path, placement)
-    whole = trial.steps[(model := getattr(IMAGE, placement).model)]
+    whole = trial.steps[(model := IMAGE.placements[placement].model)]
     answer = trial.summary["wire"]["mean"]
     longer = own[-1]["ms"]  # the network's queue takes what is left
     longer["queue"] += answer - network - more - sum(sum(each["ms"].values()) for each in own)
@@ -73,7 +73,7 @@ def test_the_parts_of_an_arm_add_up_to_its_mean_latency(tmp_path, placement, mor
 @pytest.mark.parametrize("placement", ["client", "server"])
 def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_the_network(tmp_path, placement):
     trial, own = told(tmp_path, placement)
-    model, answer = getattr(IMAGE, placement).model, trial.summary["wire"]["mean"]
+    model, answer = IMAGE.placements[placement].model, trial.summary["wire"]["mean"]
     own[-1]["ms"]["queue"] += answer + 0.1 - sum(sum(each["ms"].values()) for each in own)
     trial.steps[model]["total"] = answer + 0.1
     trial.write()

@@ -23,8 +23,10 @@ from crossover.measurement.trial import Trial, read_trials
 from loadgen.arrivals import Poisson
 from tests.conftest import ROOT
 from tests.experiments import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.trials_on_disk import about
 
-RUN = {"workloads": {"image": {"rate": 8.0}, "audio": {"rate": 2.4}}, "cores": {"client": [0]}}
+RATES = {"image": 8.0, "audio": 2.4}
+RUN = {"workloads": {name: {**about(name), "rate": rate} for name, rate in RATES.items()}, "cores": {"client": [0]}}
 
 
 def trial(workload, placement, mode, arrivals, turn, latency) -> Trial:

@@ -7,8 +7,10 @@ import pytest
 
 from crossover.experiments.sweep import grid
 from crossover.experiments.sweep.grid import lengths, planned
+from workloads import audio, catalogue, image
 
-BOTH = ["image", "audio"]
+BOTH = catalogue.BUILT_IN
+ARMS = dict.fromkeys(BOTH, ("client", "server"))
 
 
 def test_trials_have_as_many_arrivals_at_every_point():
@@ -24,9 +26,9 @@ def test_the_slowest_points_are_left_out_until_the_others_have_enough_arrivals()
 
 
 def test_cores_are_swept_only_where_there_are_enough():
-    chosen, left_out = planned(["cores"], BOTH, 2)
+    chosen, left_out = planned(["cores"], BOTH, ARMS, 2)
     assert chosen == [] and "client and server cores are not swept" in left_out[0]
-    chosen, left_out = planned(["cores"], BOTH, 8)
+    chosen, left_out = planned(["cores"], BOTH, ARMS, 8)
     assert left_out == []
     for sweep in chosen:
         assert [point.x for point in sweep.points] == [1, 2, 4]
@@ -34,33 +36,33 @@ def test_cores_are_swept_only_where_there_are_enough():
 
 
 def test_every_sweep_ascends_and_its_labels_are_unique():
-    for sweep in planned(grid.NAMES, BOTH, 8)[0]:
+    for sweep in planned(grid.NAMES, BOTH, ARMS, 8)[0]:
         assert all(a.x < b.x for a, b in zip(sweep.points, sweep.points[1:], strict=False))
         assert len({point.label for point in sweep.points}) == len(sweep.points)
 
 
 def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
-    [sweep, _] = planned(["network"], BOTH, 2)[0]
-    models = [form.client.model for form in sweep.clients.values()]
+    [sweep, _] = planned(["network"], BOTH, ARMS, 2)[0]
+    models = [form.placements["client"].model for form in sweep.baselines.values()]
     assert models == ["resnet50", "resnet50_uint8"]
     assert {point.x for point in sweep.points} == {10, 100, 1000}
 
 
-@pytest.mark.parametrize(("width", "height"), grid.SIZES)
+@pytest.mark.parametrize(("width", "height"), image.SIZES)
 def test_photographs_have_exactly_the_size_that_was_asked_for(width, height):
     from PIL import Image
 
-    made = grid.photographs(width, height)
+    made = image.fitted(width, height)
     assert {Image.open(io.BytesIO(payload.encoded)).size for payload in made} == {(width, height)}
     assert len({payload.encoded for payload in made}) == 2
 
 
-@pytest.mark.parametrize("rate", grid.RATES)
-@pytest.mark.parametrize("seconds", grid.LENGTHS)
+@pytest.mark.parametrize("rate", audio.RATES)
+@pytest.mark.parametrize("seconds", audio.LENGTHS)
 def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds, rate):
     import soundfile
 
-    made = grid.clips(seconds, rate)
+    made = audio.fitted(seconds, rate)
     for payload in made:
         about = soundfile.info(io.BytesIO(payload.encoded))
         assert (about.frames, about.samplerate, about.channels) == (seconds * rate, rate, 1)

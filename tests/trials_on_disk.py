@@ -19,14 +19,14 @@ from crossover.measurement.run_directory import FORMAT
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report.kind import write_page
 from loadgen import arrivals
-from loadgen.arm import PLACEMENTS
 from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
-from workloads.workload import WORKLOADS
+from workloads.catalogue import BUILT_IN
 
 MS = 1_000_000
+PLACEMENTS = ("client", "server")
 RATES = {"image": 7.5, "audio": 2.4}
 NETWORK = {"image": ("resnet50", 76.0), "audio": ("wav2vec2", 281.0)}
 PREPARING = {"image": 6.1, "audio": 2.3}  # ms
@@ -55,9 +55,9 @@ def records(workload: str, placement: str, schedule, seed: int, broken: str = ""
 def steps(workload: str, placement: str, requests: int, answer: float) -> dict:
     """What the server would say: of `answer`, its mean ms per request, the network's queue takes what is left."""
     network, compute = NETWORK[workload]
-    target = getattr(WORKLOADS[workload], placement).model
+    target = BUILT_IN[workload].placements[placement].model
     prepare = PREPARING[workload] * 1.6
-    costs = {name: prepare if name.endswith("preprocess") else 0.4 for name in WORKLOADS[workload].steps}
+    costs = {name: prepare if name.endswith("preprocess") else 0.4 for name in BUILT_IN[workload].steps}
     costs[network] = compute
     costs = costs if placement == "server" else {network: compute}
     waited = max(0.1, answer - sum(costs.values()) - 0.6 * len(costs))
@@ -118,7 +118,7 @@ def write(directory: Path, workloads=("image", "audio"), rounds: int = 7, broken
 def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
     random = {"weights": "random", "source": "transformers.ResNetConfig", "seed": 0, "date": "2026-11-23"}
     random["note"] = "random weights: latency is valid, predictions are not"
-    models = {step: {"instances": 1, "parameters": {}} for name in workloads for step in WORKLOADS[name].steps}
+    models = {step: {"instances": 1, "parameters": {}} for name in workloads for step in BUILT_IN[name].steps}
     for name in workloads:
         models[NETWORK[name][0]] |= {"parameters": {"intra_op_thread_count": "1"}, "provenance": random}
     versions = {"numpy": "1.26.4", "pillow": "13.0.0", "locust": "2.47.0", "tritonclient": "2.73.0"}
@@ -143,6 +143,7 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
         },
         "workloads": {
             name: {
+                **BUILT_IN[name].describe(PLACEMENTS),
                 "arrivals": f"poisson:rate={RATES[name]}",
                 "library": {"image": "dali", "audio": "librosa"}[name],
                 "back_to_back_seconds": {"client": 0.0865, "server": 0.0848},
@@ -162,6 +163,12 @@ def optional(workload: str = "image") -> dict:
     return {**found, "efficiency": efficiency(workload)}
 
 
+def about(workload: str) -> dict:
+    """What its figures say of the workload itself."""
+    described = BUILT_IN[workload].describe(PLACEMENTS)
+    return {key: described[key] for key in ("subject", "placements")}
+
+
 def capacity(workload: str) -> dict:
     curve, best, rows = [], [], []
     for arm, most in ((f"{workload} client async:1", 12.8), (f"{workload} server async:1", 11.6)):
@@ -174,7 +181,7 @@ def capacity(workload: str) -> dict:
             for shape, (_, cv) in bursts().items():
                 row = {"arm": arm, "load": load, "arrivals": shape, "cv": cv, "p50": 90.0, "p99": 100 * load * (1 + cv)}
                 rows.append({**row, "requests": 464 if cv else 176, "valid": cv < 4})
-    return {"capacity": best, "curve": curve, "burstiness": rows}
+    return {**about(workload), "capacity": best, "curve": curve, "burstiness": rows}
 
 
 def crossover() -> list[dict]:
@@ -197,10 +204,11 @@ def sweep(title: str, unit: str, regime: str, ratios, wide: float | None, crossi
     points = []
     for x, ratio in ratios:
         interval = {"ratio": ratio, "low": wide and ratio / wide, "high": wide and ratio * wide}
-        times = {"client_p50": 20.0, "server_p50": 20.0 * ratio, "rounds": 6, "requests": 300, "kilobytes": 118.4}
+        times = {"baseline_p50": 20.0, "candidate_p50": 20.0 * ratio, "rounds": 6, "requests": 300, "kilobytes": 118.4}
         spent = {"mean": interval, "client CPU": {"ratio": 0.2, "low": None, "high": None}}
         points.append({"x": x, "label": f"{x}", **interval, **times, **spent, "invalid": 1, "findings": {"errors": 1}})
     about = {"workload": "image", "sweep": title, "unit": unit, "network": "tiny (random weights)", "regime": regime}
+    about["placements"] = BUILT_IN["image"].describe(PLACEMENTS)["placements"]
     entry = {**about, "points": points, "crossing": crossing}
     return {**entry, "says": describe_entry(entry)}
 
@@ -210,13 +218,13 @@ def study(workload: str) -> dict:
     for placement in PLACEMENTS:
         for client, scale in (("sequential", 2), ("threads:2", 1.2), ("async:1", 1)):
             for law in LAWS if client == "async:1" else tuple(LAWS)[:2]:
-                row = {"placement": placement, "client": client, "arrivals": law, "requests": 480, "rounds": 6}
+                row = {"placement": placement, "mode": client, "arrivals": law, "requests": 480, "rounds": 6}
                 row |= {"errors": 0, "invalid": int(client == "sequential")}
                 p50, tail = ({"value": v * scale, "low": v * 0.9 * scale, "high": v * 1.2 * scale} for v in (80, 300))
                 conditions.append({**row, "p50": p50, "tail": tail})
         apart, open_ = {"value": 2.0, "low": 1.7, "high": 2.4}, {"value": 1.3, "low": None, "high": None}
         contrasts.append({"question": "sequential / async:1", "placement": placement, "p50": apart, "tail": open_})
-    figures = {"rate": 7.5, "tail": 99, "conditions": conditions, "contrasts": contrasts}
+    figures = {**about(workload), "rate": 7.5, "tail": 99, "conditions": conditions, "contrasts": contrasts}
     return {"workloads": {workload: figures}, "conclusion": ["Sending one at a time took twice as long.", "So it is."]}
 
 
@@ -226,10 +234,11 @@ def efficiency(workload: str) -> dict:
     def turns(rate: float, cpu: float, **batches: float) -> list[efficiency_result.StageFigures]:
         return [efficiency_result.StageFigures(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
 
-    first, *_, network = WORKLOADS[workload].steps[:2]
+    first, *_, network = BUILT_IN[workload].steps[:2]
     alone = {first: turns(96.0, 0.0102, **{first: 4.0}), network: turns(12.9, 0.0771, **{network: 1.0})}
     ensemble = turns(11.2, 0.086, **{first: 1.6, network: 1.2})
-    return {workload: efficiency_result.summarise({workload: ensemble, **alone}, cores=1)}
+    found = efficiency_result.summarise({workload: ensemble, **alone}, cores=1)
+    return {workload: {"subject": "photographs", **found}}
 
 
 if __name__ == "__main__":

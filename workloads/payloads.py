@@ -1,87 +1,97 @@
-"""What is sent: real photographs in several sizes, real speech, or the files of any directory.
+"""What is sent: files of a directory or of a pattern, and the seeded order in which they are sent.
 
-The two photographs are the ones scikit-learn carries (a dependency of librosa), re-encoded at several
-sizes so that decoding costs what it costs in practice; the speech is `clips/commands`, with its text beside it.
+Bytes are read before a run and never changed, so that every arm is offered the same ones. Whatever is wrong with a file
+(missing, empty, unreadable, larger than the memory) is a ValueError of one line before anything is sent.
 """
 
 import hashlib
-import importlib.util
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from workloads.workload import Workload
-
-CLIPS = Path(__file__).parent / "clips" / "commands"
-WIDTHS = (320, 640, 1280, 1920)
-
 
 @dataclass(frozen=True)
 class Payload:
+    """A file as it is offered to every placement: its bytes as they lie on the disk."""
+
     name: str
     encoded: bytes
 
 
-def load(workload: Workload, directory: str | Path | None = None) -> list[Payload]:
-    """The files of a directory (not its subdirectories) that the workload can read, or the built-in ones.
+@dataclass(frozen=True)
+class Files:
+    """A source of payloads: the files that match a pattern. Call it to read them."""
+
+    pattern: str
+    directory: Path = Path()
+    """What a relative pattern is relative to."""
+
+    def __call__(self) -> list[Payload]:
+        """Raises ValueError with one line if nothing matches or cannot be read."""
+        whole = (self.directory / self.pattern).absolute()
+        matching = Path(whole.anchor).glob(str(whole.relative_to(whole.anchor)))
+        found = read_files(sorted(path for path in matching if path.is_file()))
+        if not found:
+            raise ValueError(f"no payloads: no file matches {whole}")
+        return found
+
+    def within(self, directory: Path) -> "Files":
+        """Return the same source, with relative patterns relative to that directory."""
+        return replace(self, directory=directory)
+
+
+def files(pattern: str) -> Files:
+    """Return a source of the files that match a pattern, e.g. `files("photos/*.jpg")`, in the order of their paths.
+
+    A relative pattern is relative to the file of the workload; `**` matches folders at any depth. Nothing is read
+    before the source is called.
+    """
+    return Files(pattern)
+
+
+def read(directory: str | Path, suffixes: tuple[str, ...] = ()) -> list[Payload]:
+    """Read the files of a directory (not of its subdirectories) with one of these suffixes, or all of them, by name.
 
     Raises ValueError with one line if the directory cannot be read or holds nothing of use.
     """
-    if not directory:
-        return photographs() if workload.name == "image" else read(CLIPS, workload.suffixes)
-    return read(Path(directory), workload.suffixes)
-
-
-def read(directory: Path, suffixes: tuple[str, ...]) -> list[Payload]:
+    directory = Path(directory)
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in suffixes and path.is_file())
-        payloads = [Payload(path.name, path.read_bytes()) for path in paths]
+        paths = sorted(path for path in directory.iterdir() if not suffixes or path.suffix.lower() in suffixes)
+        found = read_files(path for path in paths if path.is_file())
     except OSError as error:
         raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
     except MemoryError:
         raise ValueError(f"cannot read payloads: more than the memory holds: {directory}") from None
-    if not payloads:
-        raise ValueError(f"no payloads in {directory}: it holds no {', '.join(suffixes)} file")
-    if empty := [payload.name for payload in payloads if not payload.encoded]:
-        raise ValueError(f"payload {directory / empty[0]} is empty")
-    return payloads
+    if not found:
+        what = f"no {', '.join(suffixes)} file" if suffixes else "no file"
+        raise ValueError(f"no payloads in {directory}: it holds {what}")
+    return found
 
 
-def digest(sent: Sequence[Payload]) -> str:
-    """Of names and contents."""
+def read_files(paths: Iterable[Path]) -> list[Payload]:
+    """Read these files, in that order. Raises ValueError with one line for one that cannot be read or is empty."""
+    found = []
+    for path in paths:
+        try:
+            found.append(Payload(path.name, path.read_bytes()))
+        except OSError as error:
+            raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
+        except MemoryError:
+            raise ValueError(f"cannot read payloads: more than the memory holds: {path}") from None
+        if not found[-1].encoded:
+            raise ValueError(f"payload {path} is empty")
+    return found
+
+
+def digest(payloads: Sequence[Payload]) -> str:
+    """Return the first 12 hexadecimal digits of SHA-256 over names and contents, in that order."""
     whole = hashlib.sha256()
-    for payload in sent:
+    for payload in payloads:
         name = payload.name.encode("utf-8", "surrogateescape")
         whole.update(b"%s\0%d\0%s" % (name, len(payload.encoded), payload.encoded))
     return whole.hexdigest()[:12]
-
-
-def photographs(widths: Sequence[int] = WIDTHS) -> list[Payload]:
-    """Both photographs at each width, JPEG quality 90; at their own 640 the original bytes."""
-    return [photograph(path, width) for path in photograph_files() for width in widths]
-
-
-def photograph_files() -> list[Path]:
-    spec = importlib.util.find_spec("sklearn")  # found, not imported: that would take a second
-    if spec is None:
-        raise ValueError("no built-in photographs: scikit-learn is not installed; give a directory of payloads")
-    return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
-
-
-def photograph(path: Path, width: int) -> Payload:
-    from PIL import Image
-
-    encoded = path.read_bytes()
-    image = Image.open(io.BytesIO(encoded))
-    height = round(image.height * width / image.width)
-    if width != image.width:
-        buffer = io.BytesIO()
-        image.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=90)
-        encoded = buffer.getvalue()
-    return Payload(f"{path.stem}-{width}x{height}.jpg", encoded)
 
 
 def order(kinds: int, n: int, seed: int) -> np.ndarray:

@@ -1,19 +1,52 @@
-"""What is asked: the two pipelines as a client sees them, each with its input in two forms."""
+"""What is asked: a pipeline as a client sees it, as data.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
+A workload holds everything that is particular to one pipeline: where requests may be prepared (its placements), what
+is sent, and the words in which results are told. Nothing outside this folder decides by a workload's or a placement's
+name. `docs/workloads.md` shows how to write one.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import numpy as np
 
-import preprocess.image
+from workloads import payloads
+from workloads.payloads import Payload
 
 Preprocessor = Callable[[bytes], np.ndarray]
+"""Encoded bytes of a file -> the tensor to send, without a batch dimension."""
+Source = Callable[[], list[Payload]]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Of workloads and placements: they become folders, flags and columns."""
+
+
+class UnsoundWorkload(ValueError):
+    """A workload or a placement that cannot be used; the message is one line that says what is wrong."""
+
+
+@dataclass(frozen=True)
+class PerThread:
+    """A maker of preprocessors, called once in each worker thread."""
+
+    make: Callable[[], Preprocessor]
+
+
+def per_thread(make: Callable[[], Preprocessor]) -> PerThread:
+    """Mark `make` as a maker of preprocessors, for objects that one thread at a time may use (a DALI pipeline).
+
+    `Placement(..., prepare=per_thread(make))` calls `make()` once per worker, before the first request.
+    """
+    return PerThread(make)
+
+
+Prepare = Preprocessor | PerThread
 
 
 @dataclass(frozen=True)
 class Target:
-    """A served model as a client sees it: one input, the outputs asked for."""
+    """A served model as a client sees it: one input, and the outputs asked for."""
 
     model: str
     input: str
@@ -21,40 +54,199 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A model that no repository holds: it is made from another one's ONNX network where a server is started."""
+
+    source: str
+    """The served model whose network and configuration it is made from."""
+    transform: Callable[[Any], Any]
+    """onnx.ModelProto -> onnx.ModelProto"""
+    input: Mapping[str, Any]
+    """The one input, as Triton's model configuration describes it: name, data_type, dims."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One way to answer the question: who prepares the input, and which model is asked."""
+
+    model: str
+    prepare: Prepare | Mapping[str, Prepare] | None = None
+    """Turns a file's bytes into a tensor, on the client; None sends the bytes as they are. A mapping offers several
+    libraries by name, of which the first is the default."""
+    _: KW_ONLY
+    input: str = ""
+    """Left empty, the server's model configuration says it; so with `outputs`."""
+    outputs: tuple[str, ...] = ()
+    words: str = ""
+    """What sentences call it, e.g. "the client"; empty: made from its name."""
+    form: str = ""
+    """What crosses the network, e.g. "FP32 tensor"."""
+    variants: Mapping[str, "Placement"] = field(default_factory=dict)
+    """Other forms in which the same placement could send its input; sweeps of the network compare them."""
+    derived: Derived | None = None
+    """How to make the model where the server lacks it."""
+
+    def __post_init__(self):
+        if not isinstance(self.model, str) or not self.model:
+            raise UnsoundWorkload(f"a placement names a served model, not {self.model!r}")
+        makers = self.prepare if isinstance(self.prepare, Mapping) else {"prepare": self.prepare or PerThread}
+        if not makers:
+            raise UnsoundWorkload(f"the placement of {self.model} has an empty mapping as prepare")
+        for name, each in makers.items():
+            if not callable(each.make if isinstance(each, PerThread) else each):
+                raise UnsoundWorkload(f"{name} of the placement of {self.model} must be a function, not {each!r}")
+        if isinstance(self.outputs, str):
+            raise UnsoundWorkload(f"outputs of the placement of {self.model} must be a tuple, not {self.outputs!r}")
+
+    @property
+    def target(self) -> Target:
+        return Target(self.model, self.input, tuple(self.outputs))
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the client has anything to do before it sends."""
+        return self.prepare is not None
+
+    @property
+    def libraries(self) -> dict[str, Callable[[], Preprocessor]]:
+        """Name -> maker of a preprocessor for one thread; empty where bytes are sent as they are."""
+        if self.prepare is None:
+            return {}
+        if isinstance(self.prepare, Mapping):
+            return {name: maker(each) for name, each in self.prepare.items()}
+        function = self.prepare.make if isinstance(self.prepare, PerThread) else self.prepare
+        return {getattr(function, "__name__", type(function).__name__): maker(self.prepare)}
+
+    def preprocessor(self, library: str = "") -> Preprocessor:
+        """A preprocessor for the use of one thread, of the library of that name if the placement has it."""
+        makers = self.libraries
+        if not makers:
+            return send_as_it_is
+        return makers.get(library, next(iter(makers.values())))()
+
+
+def maker(prepare: Prepare) -> Callable[[], Preprocessor]:
+    """Return what makes a preprocessor for one thread: a plain function is shared by all of them."""
+    return prepare.make if isinstance(prepare, PerThread) else lambda: prepare
+
+
+def send_as_it_is(encoded: bytes) -> np.ndarray:
+    """Return the bytes themselves as a tensor, uint8 (length,), without a copy."""
+    return np.frombuffer(encoded, np.uint8)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A point on the axis of a sweep over sizes."""
+
+    x: float
+    label: str
+    payloads: Source
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """An axis along which payloads vary: photographs in megapixels, clips in seconds."""
+
+    title: str
+    unit: str
+    values: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an answer is shown to a person: one output, and a function of it that gives one line."""
+
+    output: str
+    text: Callable[[np.ndarray], str]
+    classes: bool = False
+    """Whether the server is to name the highest classes, by Triton's classification extension."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One question asked two ways: the same bytes, the same answer, two places to preprocess."""
+    """One question asked in several ways: the same files, the same answer, different places to prepare the input."""
 
     name: str
-    client: Target
-    server: Target
-    steps: tuple[str, ...]
-    """The models a request may pass through, in order; their statistics are reported."""
-    libraries: dict[str, Callable[[], Preprocessor]]
-    """Makers of client-side preprocessors; each is called once per worker thread."""
-    suffixes: tuple[str, ...]
+    placements: Mapping[str, Placement]
+    """By name. The first two are compared where no others are asked for; the first is the baseline."""
+    payloads: Source
+    """What is sent where no directory is given."""
+    subject: str = ""
+    """What is sent, in words: "photographs"."""
+    steps: tuple[str, ...] = ()
+    """The models that a request may pass, in order; their statistics are reported. Empty: as the server says."""
+    suffixes: tuple[str, ...] = ()
+    """Of the files that it reads from a directory; empty: every file."""
+    typical: Source | None = None
+    """Payloads of one typical size, for sweeps of something else; None: `payloads`."""
+    sizes: tuple[Sizes, ...] = ()
+    """What a sweep over sizes varies."""
+    answer: Answer | None = None
+    """None: an answer is shown as the shapes and first values of its outputs."""
+    share: float = 0.5
+    """Of an experiment's time, in proportion to the other workloads' shares."""
+    sweep_shares: Mapping[str, float] = field(default_factory=dict)
+    """Weights of the network -> the same for sweeps; 1 where it is not said."""
+    file: str = ""
+    """The path it was read from; empty for a built-in one."""
+    digest: str = ""
+    """SHA-256 of that file, shortened."""
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise UnsoundWorkload(f"a workload's name has letters, digits, '.', '_' and '-', unlike {self.name!r}")
+        if not isinstance(self.placements, Mapping) or not self.placements:
+            raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {self.placements!r}")
+        for name, placement in self.placements.items():
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise UnsoundWorkload(f"a placement's name has letters, digits, '.', '_' and '-', unlike {name!r}")
+            if not isinstance(placement, Placement):
+                raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {placement!r}")
+        if not callable(self.payloads):
+            raise UnsoundWorkload(f"payloads of {self.name} must be files('...') or a function, not {self.payloads!r}")
+        if not self.share > 0:
+            raise UnsoundWorkload(f"share of {self.name} must be positive, not {self.share!r}")
 
     @property
     def models(self) -> tuple[str, ...]:
         """All that a server must have for it."""
-        return tuple(dict.fromkeys((*self.steps, self.client.model, self.server.model)))
+        return tuple(dict.fromkeys((*self.steps, *(each.model for each in self.placements.values()))))
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The placements that are compared where no others are asked for, the baseline first."""
+        return tuple(self.placements)[:2]
 
-IMAGE = Workload(
-    name="image",
-    client=Target("resnet50", "pixels"),
-    server=Target("image", "encoded"),
-    steps=("image_preprocess", "resnet50"),
-    libraries=preprocess.image.LIBRARIES,
-    suffixes=(".jpg", ".jpeg", ".png", ".webp"),
-)
-AUDIO = Workload(
-    name="audio",
-    client=Target("wav2vec2", "waveform"),
-    server=Target("audio", "encoded"),
-    steps=("audio_preprocess", "wav2vec2", "ctc_decode"),
-    libraries={"librosa": lambda: import_module("preprocess.audio").waveform},
-    suffixes=(".wav", ".flac", ".ogg", ".mp3"),
-)
-WORKLOADS = {workload.name: workload for workload in (IMAGE, AUDIO)}
+    @property
+    def encoded(self) -> str:
+        """The first placement that sends bytes as they are, or else the first of all."""
+        return next((name for name, each in self.placements.items() if not each.prepares), next(iter(self.placements)))
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Names of the libraries that any placement can prepare with."""
+        return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries))
 
+    def load(self, directory: str = "") -> list[Payload]:
+        """The files of a directory that it can read, or its own payloads.
+
+        Raises ValueError with one line if there is nothing to send or it cannot be read.
+        """
+        if directory:
+            return payloads.read(directory, self.suffixes)
+        found = self.payloads()
+        if not found or not all(isinstance(each, Payload) for each in found):
+            raise ValueError(f"the payloads of {self.name} must be a list of Payload, and not empty")
+        return found
+
+    def describe(self, arms: Sequence[str]) -> dict[str, Any]:
+        """What a report needs to know of it, for run.json; `arms` are the placements measured, the baseline first."""
+        return {
+            "subject": self.subject or self.name,
+            "steps": list(self.steps),
+            "placements": {
+                name: {"model": each.model, "words": each.words or f"the {name} placement"}
+                for name, each in ((name, self.placements[name]) for name in arms)
+            },
+        }

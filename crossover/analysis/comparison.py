@@ -8,7 +8,7 @@ import numpy as np
 
 from crossover.analysis.bootstrap import Statistic, additional_rounds, minimum_rounds, ratio_interval
 from crossover.analysis.metrics import METRICS, Metric
-from crossover.analysis.verdict import Comparison
+from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.analysis.wording import HEADLINE, count
 from crossover.measurement.trial import Trial
 
@@ -26,9 +26,9 @@ def compare(
 ) -> list[Comparison]:
     """Compare the arms by every metric of METRICS, in its order.
 
-    `pairs` holds (the client's trial, the server's trial) of each round; without any, the result is empty. `slo_ms` is
-    the latency objective of goodput, `margin` what counts as equivalent, `seed` the bootstrap's. `names` are the arms'
-    names, else their placements'. The same arguments give the same result.
+    `pairs` holds (the baseline's trial, the candidate's trial) of each round; without any, the result is empty.
+    `slo_ms` is the latency objective of goodput, `margin` what counts as equivalent, `seed` the bootstrap's. `names`
+    are the arms' names, else their placements'. The same arguments give the same result.
     """
     if not pairs:
         return []
@@ -37,13 +37,13 @@ def compare(
     all_rounds, result = np.ones((1, len(pairs)), int), []
     for metric in METRICS:
         arms = [metric.statistic(trials, slo_ms) for trials in sides]
-        client, server = (None if arm is None else finite(arm(all_rounds)[0]) for arm in arms)
+        baseline, candidate = (None if arm is None else finite(arm(all_rounds)[0]) for arm in arms)
         figures = Comparison(
             metric=metric.name,
             unit=f"{metric.unit} within {slo_ms:g} ms" if metric.name == "goodput" and slo_ms else metric.unit,
-            client=client,
-            server=server,
-            ratio=None if client is None or server is None or not client else server / client,
+            baseline=baseline,
+            candidate=candidate,
+            ratio=None if baseline is None or candidate is None or not baseline else candidate / baseline,
             rounds=len(pairs),
             higher_is_better=metric.higher_is_better,
             margin=margin,
@@ -53,7 +53,7 @@ def compare(
         )
         requests = min(sum(trial.completed for trial in trials) for trials in sides)
         measured = [arm for arm in arms if arm is not None]
-        if client is not None and server is not None:
+        if baseline is not None and candidate is not None:
             figures = decide(figures, measured, metric, requests, seed)
         result.append(figures)
     return result
@@ -94,7 +94,7 @@ def judge(figures: Comparison) -> Comparison:
     if -margin <= log(low) and log(high) <= margin:
         return replace(figures, kind="equivalent", verdict=f"equivalent within {figures.margin * 100:.2g} %")
     if low > 1 or high < 1:
-        figures = replace(figures, kind="server" if (ratio > 1) == figures.higher_is_better else "client")
+        figures = replace(figures, kind=CANDIDATE if (ratio > 1) == figures.higher_is_better else BASELINE)
         return replace(figures, verdict=f"{figures.better} better")
     half, middle = (log(high) - log(low)) / 2, abs(log(ratio))
     # The interval must clear 1, or fit into the margin, whichever needs less data.
@@ -108,10 +108,10 @@ def find_only_arm(arms: Sequence[Statistic], rounds: int) -> str:
     Such a pair has no ratio, but the sign test decides it: by `minimum_rounds`, so many rounds do not all go one way
     by chance.
     """
-    client, server = (arm(np.eye(rounds, dtype=int)) for arm in arms)
-    if client.all() and not server.any():
-        return "client"
-    return "server" if server.all() and not client.any() else ""
+    baseline, candidate = (arm(np.eye(rounds, dtype=int)) for arm in arms)
+    if baseline.all() and not candidate.any():
+        return BASELINE
+    return CANDIDATE if candidate.all() and not baseline.any() else ""
 
 
 def is_precise(comparisons: Sequence[Comparison], share: float) -> bool:
@@ -164,11 +164,11 @@ def format_table(comparisons: Sequence[Comparison | Mapping]) -> str:
     rows = [as_mapping(each) for each in comparisons]
     if not rows:
         return "nothing to compare"
-    first, second = rows[0].get("names", ("client", "server"))
+    first, second = rows[0]["names"]
     lines = [("", first, second, f"{second}/{first}", "verdict")]
     for each in rows:
-        name, values = f"{each['metric']}, {each['unit']}", (format_value(each["client"]), format_value(each["server"]))
-        lines.append((name, *values, format_ratio(each), each["verdict"]))
+        values = [format_value(each[arm]) for arm in (BASELINE, CANDIDATE)]
+        lines.append((f"{each['metric']}, {each['unit']}", *values, format_ratio(each), each["verdict"]))
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
     return "\n".join(
         f"{name:<{widths[0]}}  {a:>{widths[1]}}  {b:>{widths[2]}}  {ratio:<{widths[3]}}  {verdict}".rstrip()

@@ -8,6 +8,7 @@ from scipy.special import ndtri
 
 from crossover.analysis import bootstrap
 from crossover.analysis.metrics import METRICS
+from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.measurement.trial import Trial
 
 
@@ -16,11 +17,11 @@ def select_ratio(point: dict, metric: str) -> dict:
     return point if metric == "p50" else point[metric]
 
 
-def faster_placement(ratio: dict) -> str:
-    """Return the placement that the whole interval shows to be faster; empty if undecided."""
+def faster_arm(ratio: dict) -> str:
+    """Return the arm that the whole interval shows to be faster, BASELINE or CANDIDATE; empty if undecided."""
     if ratio["low"] is None or ratio["high"] is None:
         return ""
-    return "client" if ratio["low"] > 1 else "server" if ratio["high"] < 1 else ""
+    return BASELINE if ratio["low"] > 1 else CANDIDATE if ratio["high"] < 1 else ""
 
 
 def find_crossing(
@@ -37,7 +38,7 @@ def find_crossing(
         return None
     [(first, last)] = changes
     # The points between are undecided; `sign` makes every crossing one downwards.
-    between, sign = slice(first, last + 1), 1 if faster[first] == "client" else -1
+    between, sign = slice(first, last + 1), 1 if faster[first] == BASELINE else -1
     logs, measured, drawn = (np.asarray(each)[..., between] for each in (np.log(x), np.log(ratios), resampled))
     limits = np.quantile(interpolate(logs, sign * drawn), [0.025, 0.975], method="inverted_cdf")
     low, high = (float(np.exp(limit)) if np.isfinite(limit) else None for limit in limits)
@@ -63,18 +64,18 @@ def interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def resample_ratio(pairs: Sequence[tuple[Trial, Trial]], seed: int, metric: str) -> np.ndarray:
-    """Return log(server / client) of one point in bootstrap draws of its rounds; float64 of shape (resamples,).
+    """Return log(candidate / baseline) of one point in bootstrap draws of its rounds; float64 of shape (resamples,).
 
     The draws are widened to the spread of the interval that `comparison` gives: Student's t for so few rounds instead
     of the normal distribution's narrower one. `metric` is "p50" or "mean". Raises ValueError where it is not measured.
     """
     n = len(pairs)
     [chosen] = [each for each in METRICS if each.name == metric]
-    client, server = (chosen.statistic(arm, None) for arm in zip(*pairs, strict=True))
-    if client is None or server is None:
+    baseline, candidate = (chosen.statistic(arm, None) for arm in zip(*pairs, strict=True))
+    if baseline is None or candidate is None:
         raise ValueError(f"{metric} was not measured in every round")
     weights, all_rounds = bootstrap.draw_weights(n, seed), np.ones((1, n), int)
-    estimate, drawn = (np.log(server(each) / client(each)) for each in (all_rounds, weights))
+    estimate, drawn = (np.log(candidate(each) / baseline(each)) for each in (all_rounds, weights))
     if n < 2:
         return drawn
     # Student's quantile over the normal one, and n / (n - 1) for the variance of so few rounds.

@@ -1,35 +1,37 @@
-"""The result of comparing two arms by one metric."""
+"""The result of comparing two arms by one metric: a baseline, and a candidate to take its place."""
 
 from dataclasses import asdict, dataclass
+
+BASELINE, CANDIDATE = "baseline", "candidate"
+"""The first and the second arm of a pair: ratios are candidate / baseline."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Both arms' figures and their ratio, with its interval and verdict.
 
-    summary.json holds `as_dict()` of each. `client` and `server` are the first and the second arm of the pair, also
-    where `names` calls them otherwise.
+    summary.json holds `as_dict()` of each.
     """
 
     metric: str
     unit: str
-    client: float | None
+    baseline: float | None
     """Over all rounds: a percentile of the pooled requests, or a quotient of sums. None: not measured."""
-    server: float | None
+    candidate: float | None
     ratio: float | None
-    """The second arm's figure over the first's, server / client."""
+    """The second arm's figure over the first's, candidate / baseline."""
     rounds: int
     higher_is_better: bool
     margin: float
     """Ratios between 1 / (1 + margin) and 1 + margin count as equivalent."""
     confidence: float
-    names: tuple[str, str] = ("client", "server")
-    """The arms' names; others than these where an arm is compared with itself."""
+    names: tuple[str, str] = (BASELINE, CANDIDATE)
+    """The arms' names: their placements, or others where an arm is compared with itself."""
     low: float | None = None
     high: float | None = None
     """Limits of the ratio's interval; None where there are too little data for one."""
     kind: str = "undecided"
-    """'undecided', 'equivalent', or the better arm: 'client' or 'server'."""
+    """'undecided', 'equivalent', or the better arm: 'baseline' or 'candidate'."""
     verdict: str = ""
     """`kind` in words, for the table."""
     more_rounds: int | None = None
@@ -38,7 +40,7 @@ class Comparison:
     @property
     def better(self) -> str:
         """The better arm's name; the first arm's where neither is better."""
-        return self.names[self.kind == "server"]
+        return self.names[self.kind == CANDIDATE]
 
     def as_dict(self) -> dict:
         """Return the fields as plain JSON values."""

@@ -1,15 +1,17 @@
 """One sentence for a comparison: the verdict, the ratio with its interval, the costs, and what speaks against it.
 
 The verdict follows the median, which was chosen before any figure was seen: the best of eight metrics looks good by
-chance far too often.
+chance far too often. What placements are called in it comes from their workload, by way of run.json
+(`Workload.describe`); arms that are no placements (before, after, a control) go by their names.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
-from crossover.analysis.verdict import Comparison
+from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 
-SUBJECTS = {"image": "photographs", "audio": "speech"}
+Placements = Mapping[str, Mapping[str, str]]
+"""Name -> `words`, what a sentence calls the placement."""
 HEADLINE = "p50"
 SERVICE = ("mean", "p95", "p99", "goodput")
 """Metrics of the service that are named where they contradict the headline."""
@@ -17,29 +19,36 @@ COSTS = ("client CPU", "server CPU", "bytes")
 
 
 def write_sentence(
-    comparisons: Sequence[Comparison], workload: str = "", arrivals: str = "", left_out: Sequence[Mapping] = ()
+    comparisons: Sequence[Comparison],
+    subject: str = "",
+    arrivals: str = "",
+    left_out: Sequence[Mapping] = (),
+    placements: Placements | None = None,
 ) -> str:
     """Write the recommendation that follows from one comparison of two arms.
 
-    `workload` and `arrivals` (a specification such as `poisson:rate=20`) name what was offered; `left_out` holds a
-    mapping with the rules broken (`rules`) for each round that the comparison excludes.
+    `subject` and `arrivals` (a specification such as `poisson:rate=20`) name what was offered; `left_out` holds a
+    mapping with the rules broken (`rules`) for each round that the comparison excludes; `placements` are the
+    workload's, as run.json describes them.
     """
     by_metric = {each.metric: each for each in comparisons}
     headline = by_metric.get(HEADLINE)
-    about = f"For {SUBJECTS.get(workload, workload) or 'these requests'}{describe_load(arrivals)} on this machine"
+    about = f"For {subject or 'these requests'}{describe_load(arrivals)} on this machine"
     if headline is None:
         return f"{about}, undecided: nothing {'valid ' * bool(left_out)}was measured{describe_excluded(left_out, 0)}."
     second, first = reversed(headline.names)
+    words = name_arms(headline.names, placements or {})
     return (
-        f"{about}, {name_winner(headline)}: {HEADLINE} {second}/{first} is {describe_ratio(headline)}"
-        f"{list_costs(by_metric)}{list_exceptions(by_metric)}{describe_excluded(left_out, headline.rounds)}."
+        f"{about}, {name_winner(headline, words)}: {HEADLINE} {second}/{first} is {describe_ratio(headline)}"
+        f"{list_costs(by_metric, words)}{list_exceptions(by_metric, words)}"
+        f"{describe_excluded(left_out, headline.rounds)}."
     )
 
 
-def name_winner(headline: Comparison) -> str:
+def name_winner(headline: Comparison, words: Mapping[str, str]) -> str:
     """Return the verdict's word, with the better arm if there is one."""
-    if headline.kind in ("client", "server"):
-        return f"{name_arm(headline, headline.better)} is better"
+    if headline.kind in (BASELINE, CANDIDATE):
+        return f"{words[headline.better]} is better"
     return "both are equivalent" if headline.kind == "equivalent" else "undecided"
 
 
@@ -55,26 +64,26 @@ def describe_ratio(comparison: Comparison) -> str:
     return ratio
 
 
-def list_costs(by_metric: Mapping[str, Comparison]) -> str:
+def list_costs(by_metric: Mapping[str, Comparison], words: Mapping[str, str]) -> str:
     """Return what the better arm costs as multiples of the other's costs; the second arm's where neither is better."""
     headline = by_metric[HEADLINE]
-    first_is_better = headline.kind == "client"
+    first_is_better = headline.kind == BASELINE
     # Only costs that differ beyond doubt are named.
     factors = [
         f"{1 / each.ratio if first_is_better else each.ratio:.2g} times the {name}"
         for name in COSTS
-        if (each := by_metric.get(name)) and each.kind in ("client", "server") and each.ratio
+        if (each := by_metric.get(name)) and each.kind in (BASELINE, CANDIDATE) and each.ratio
     ]
-    return f"; {name_arm(headline, headline.names[not first_is_better])} takes {join(factors)}" if factors else ""
+    return f"; {words[headline.names[not first_is_better]]} takes {join(factors)}" if factors else ""
 
 
-def list_exceptions(by_metric: Mapping[str, Comparison]) -> str:
+def list_exceptions(by_metric: Mapping[str, Comparison], words: Mapping[str, str]) -> str:
     """Return the metrics of the service by which another arm is better than by the headline, with their ratios."""
     headline = by_metric[HEADLINE]
     contrary = [by_metric[name] for name in SERVICE if name in by_metric]
-    contrary = [each for each in contrary if each.kind in {"client", "server"} - {headline.kind}]
+    contrary = [each for each in contrary if each.kind in {BASELINE, CANDIDATE} - {headline.kind}]
     return "".join(
-        f"; but {name_arm(each, each.better)} is better by {each.metric}, {describe_ratio(each)}" for each in contrary
+        f"; but {words[each.better]} is better by {each.metric}, {describe_ratio(each)}" for each in contrary
     )
 
 
@@ -94,9 +103,10 @@ def describe_load(arrivals: str) -> str:
     return f" under {arrivals}" if arrivals else ""
 
 
-def name_arm(comparison: Comparison, name: str) -> str:
-    """Return an arm's name for a sentence: "the client", but "'after'" where an arm is compared with itself."""
-    return f"the {name}" if comparison.names == ("client", "server") else repr(name)
+def name_arms(names: tuple[str, str], placements: Placements) -> dict[str, str]:
+    """Return both arms' names in a sentence: "the client", but "'after'" where they are no two placements."""
+    placed = all(name in placements for name in names)
+    return {name: placements[name]["words"] if placed else repr(name) for name in names}
 
 
 def count(n: int, noun: str) -> str:

@@ -21,10 +21,11 @@ from crossover.report.format import listed
 from crossover.report.kind import BROKEN, GOOD, USAGE, Kind
 from loadgen import interrupts
 from loadgen.command import INTERRUPTED
+from loadgen.model_config import complete
 from serving import Failure
 from serving.server import Server, Unavailable
-from workloads import payloads
-from workloads.workload import IMAGE, WORKLOADS, Workload
+from workloads import flags
+from workloads.workload import Workload
 
 
 class Run:
@@ -189,7 +190,7 @@ class ServerExperiment(Experiment):
     def __init__(self, options: argparse.Namespace):
         super().__init__(options)
         self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
-        self.inputs = {name: payloads.load(WORKLOADS[name], getattr(options, name)) for name in options.workloads}
+        self.inputs = flags.load(options, options.workloads)
         self.cores = host.free_cores(self.server.cores)
         """The client's."""
 
@@ -198,7 +199,7 @@ class ServerExperiment(Experiment):
         return self.retries.server
 
     def describe(self) -> dict:
-        steps = tuple(step for name in self.options.workloads for step in WORKLOADS[name].steps)
+        steps = tuple(dict.fromkeys(step for each in self.options.workloads.values() for step in each.steps))
         return {
             **super().describe(),
             "asked": resume.describe_identity(self.options, self.identity, self.inputs),
@@ -209,18 +210,24 @@ class ServerExperiment(Experiment):
         }
 
     def begin(self) -> None:
+        workloads = self.options.workloads
+        workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)
 
     def library(self, workload: Workload) -> str:
-        """The library of --library, for the workload that it is about."""
-        return self.options.library if workload is IMAGE else ""
+        """The library of --library, if the workload has it."""
+        return flags.choose_library(self.options.library, workload)
+
+    def arms(self, workload: Workload) -> list[str]:
+        """The placements that are measured, the baseline first."""
+        return self.options.arms[workload.name]
 
     def unloaded_latency(self, workload: Workload) -> dict[str, float]:
         """Mean seconds of a request that has the server to itself, per placement. It warms up as well."""
-        sent = self.inputs[workload.name]
-        return unloaded_latency.measure_unloaded_latency(self.server, workload, self.library(workload), sent)
+        sent, arms = self.inputs[workload.name], self.arms(workload)
+        return unloaded_latency.measure_unloaded_latency(self.server, workload, arms, self.library(workload), sent)
 
     def show_unloaded_latency(self, workload: Workload) -> dict[str, float]:
         """The same, with a line before and after."""

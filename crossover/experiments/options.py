@@ -7,9 +7,8 @@ one line, which `experiment.run_command` prints before it exits with 2.
 import argparse
 
 from crossover.measurement import resume
-from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
-from workloads.workload import IMAGE, WORKLOADS
+from workloads import catalogue, flags
 
 
 def add_run_options(parser: argparse.ArgumentParser, seconds: float, meaning: str, resumable: bool = True) -> None:
@@ -31,21 +30,25 @@ def check_run_options(options: argparse.Namespace) -> None:
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of an experiment on a server that is up: which, what it is sent, and by which library."""
-    parser.add_argument("workloads", nargs="*", default=[], metavar="image|audio", help="default: both")
+    """Add the options of an experiment on a server that is up: which, what it is sent, by which arms and library.
+
+    Called last: each workload has an option of its name, which none of the others may have.
+    """
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--state", default=".run", help="the launcher's state directory")
-    parser.add_argument("--library", default="", help=f"of the image clients: {', '.join(IMAGE.libraries)}")
-    parser.add_argument("--image", metavar="DIR", default="", help="photographs to send instead of the built-in ones")
-    parser.add_argument("--audio", metavar="DIR", default="", help="clips to send instead of the built-in ones")
+    arms = "placements with commas, the baseline first; default: the workload's first two"
+    parser.add_argument("--arms", metavar="A,B", default="", help=arms)
+    flags.declare(parser)
 
 
-def check_server_options(options: argparse.Namespace) -> None:
-    """Complete `options.workloads`. Raises ValueError for an unknown workload or library."""
-    options.workloads = list(dict.fromkeys(options.workloads)) or list(WORKLOADS)
-    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
-    Arm(IMAGE, "client", Mode("sequential"), options.library)
+def check_server_options(options: argparse.Namespace, arms: int = 0) -> None:
+    """Complete `options.workloads`, name -> workload, and `options.arms`, name -> placements, the baseline first.
+
+    `arms` is how many there must be, 0: any. Raises ValueError for an unknown workload, placement or library.
+    """
+    options.workloads = catalogue.find_all(options.workloads)
+    options.arms = flags.choose_arms(options.arms, options.workloads, arms)
+    flags.check_library(options.library, options.workloads)
 
 
 def check_rounds(options: argparse.Namespace) -> None:

@@ -25,13 +25,14 @@ from crossover.measurement.offer import offer, wait_until_idle
 from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
 from loadgen import arrivals
-from loadgen.arm import PLACEMENTS, Arm, Mode
+from loadgen.arm import Arm, Mode
+from loadgen.model_config import complete
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, count_outcomes, format_counts
 from loadgen.samples.summary import milliseconds
 from serving.server import Server
 from serving.temporary_server import temporary_server
-from workloads import payloads
-from workloads.workload import WORKLOADS
+from workloads import catalogue
+from workloads.flags import choose_arms
 
 FACTORS = (1, 2, 5)
 CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and after
@@ -155,7 +156,7 @@ def measure_overloads(server: Server, arm: Arm, capacity: float, options: argpar
     `capacity` is the arm's, per second. When it is interrupted, or the server dies, what was measured is printed first.
     Raises Unavailable if no request of an overload was answered.
     """
-    rows, accounts, sent = {}, [], payloads.load(arm.workload)
+    rows, accounts, sent = {}, [], arm.workload.load()
     try:
         for overload in make_overloads(capacity, options.seconds, options.seed):
             with watch_memory(server) as megabytes:
@@ -218,17 +219,18 @@ class Overloads(Run):
             host.pin(available)
             up = contextlib.nullcontext(self.up)
             with start_server(options.start, bound) if options.start else up as server:
-                server.require(model for name in options.workloads for model in WORKLOADS[name].models)
+                workloads = {name: complete(each, server.url) for name, each in options.workloads.items()}
+                server.require(model for each in workloads.values() for model in each.models)
                 host.pin(host.free_cores(server.cores))
                 print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
-                for workload in options.workloads:
-                    for placement in options.arms:
-                        self.measure_arm(server, Arm(WORKLOADS[workload], placement, Mode("async", 1, FLIGHT)))
+                for name, workload in workloads.items():
+                    for placement in options.arms[name]:
+                        self.measure_arm(server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
         print(f"\n{LEGEND}")
 
     def measure_arm(self, server: Server, arm: Arm) -> None:
         """Measure one arm: its unloaded latency, its capacity unless it is known, and every overload."""
-        name, sent = f"{arm.workload.name} {arm.placement}", payloads.load(arm.workload)
+        name, sent = f"{arm.workload.name} {arm.placement}", arm.workload.load()
         unloaded = float(np.median(measure_unloaded(server, arm, sent, SEARCH)))
         if name not in self.capacities:
             found = self.options.capacity or measure_saturation(server, arm, sent, unloaded, SEARCH)
@@ -240,12 +242,8 @@ class Overloads(Run):
 
 def check(options: argparse.Namespace) -> None:
     """Complete the options. Raises ValueError."""
-    options.workloads = options.workloads or list(WORKLOADS)
-    options.arms = options.arms.split(",")
-    if unknown := [name for name in options.workloads if name not in WORKLOADS]:
-        raise ValueError(f"unknown workload {unknown[0]!r}; try one of {', '.join(WORKLOADS)}")
-    if unknown := [name for name in options.arms if name not in PLACEMENTS]:
-        raise ValueError(f"unknown placement {unknown[0]!r}; try one of {', '.join(PLACEMENTS)}")
+    options.workloads = catalogue.find_all(options.workloads)
+    options.arms = choose_arms(options.arms, options.workloads)
     if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
         raise ValueError("--seconds and --slo must be positive, --capacity and --seed not negative")
 
@@ -253,13 +251,14 @@ def check(options: argparse.Namespace) -> None:
 def main() -> int:
     """`python -m benchmarks.overload`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__.partition("\n")[0])
-    parser.add_argument("workloads", nargs="*", metavar="image|audio", help="default: both")
+    names = "|".join((*catalogue.BUILT_IN, "FILE.py"))
+    parser.add_argument("workloads", nargs="*", metavar=names, help="default: the built-in ones")
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--state", default=".run", help="the launcher's state directory")
     parser.add_argument("--start", choices=("real", "tiny"), help="servers of its own, with bounds and without")
     parser.add_argument("--seconds", type=float, default=60, help="of each overload (default: %(default)s)")
     parser.add_argument("--slo", type=float, default=2000, help="ms (default: %(default)s)")
     parser.add_argument("--capacity", type=float, default=0, help="requests per second; default: found, per arm")
-    parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
+    parser.add_argument("--arms", default="", help="placements, with commas; default: the workload's first two")
     parser.add_argument("--seed", type=int, default=1)
     return run_command(parser, check, Overloads)

@@ -38,7 +38,8 @@ from serving.server import Server
 from serving.supervisor import stubs
 from serving.temporary_server import temporary_server
 from workloads import payloads
-from workloads.workload import WORKLOADS
+from workloads.catalogue import BUILT_IN
+from workloads.workload import Workload
 
 gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # Run.conduct handles Ctrl-C, no traceback
 BAD = 0.2  # of the requests carry a damaged file
@@ -78,10 +79,15 @@ def measure_capacity(server: Server, workloads: Mapping[str, list[payloads.Paylo
     """
     seconds = 0.0
     for name, good in workloads.items():
-        arm = Arm(WORKLOADS[name], "server", Mode("async"))
+        arm = ask_files(BUILT_IN[name])
         unloaded = float(measure_unloaded(server, arm, good).mean())
         seconds += 1 / measure_saturation(server, arm, good, unloaded, SEARCH)
     return 1 / seconds
+
+
+def ask_files(workload: Workload) -> Arm:
+    """The arm that sends files as they are."""
+    return Arm(workload, workload.encoded, Mode("async"))
 
 
 def classify(sample: Sample) -> str:
@@ -97,7 +103,7 @@ class Minute:
     """How the requests ended that finished in one minute."""
 
     outcomes: collections.Counter = field(default_factory=collections.Counter)
-    latencies: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in WORKLOADS})
+    latencies: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in BUILT_IN})
 
     def add(self, name: str, sample: Sample) -> None:
         """Count a finished request of a workload."""
@@ -172,7 +178,7 @@ class Soak(Run):
         """To the end, or until it is interrupted; what is on its way then counts as unfinished."""
         running = contextlib.nullcontext(self.up) if self.up else start_server(self.options.weights)
         with running as self.server:
-            self.server.require(model for workload in WORKLOADS.values() for model in workload.models)
+            self.server.require(model for workload in BUILT_IN.values() for model in workload.models)
             client = host.free_cores(self.server.cores)
             if set(client) != os.sched_getaffinity(0):
                 host.pin(client)
@@ -180,14 +186,14 @@ class Soak(Run):
 
     def plan(self) -> list[tuple[OpenLoop, Plan]]:
         """For each workload what sends its requests, and which: due times, and files in the order in which they go."""
-        good = {name: payloads.load(workload) for name, workload in WORKLOADS.items()}
+        good = {name: workload.load() for name, workload in BUILT_IN.items()}
         rate = measure_capacity(self.server, good) / 2
         print(f"half capacity: {rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True)
         loops = []
-        for number, (name, workload) in enumerate(WORKLOADS.items(), self.options.seed):
+        for number, (name, workload) in enumerate(BUILT_IN.items(), self.options.seed):
             dues = arrivals.parse(f"poisson:rate={rate}").schedule(self.options.minutes * MINUTE, number).times
             sent, order = mix_files(good[name], len(dues), number)
-            arm, record = Arm(workload, "server", Mode("async")), self.recorder(name)
+            arm, record = ask_files(workload), self.recorder(name)
             loop = OpenLoop(arm, self.server.url, record, TIMEOUT, sleep=gevent.sleep)
             loops.append((loop, Plan(dues, order, sent)))
         return loops

@@ -37,6 +37,8 @@ def describe_identity(
     COMPARED are not in it, as run.json has them anyway.
     """
     values = {"slo_ms" if name == "slo" else name: getattr(options, name) for name in names}
+    values["workloads"] = list(options.workloads)
+    values["files"] = {name: each.digest for name, each in options.workloads.items()}
     return {**values, "payloads": {name: payloads.digest(each) for name, each in inputs.items()}}
 
 

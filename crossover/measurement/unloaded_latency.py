@@ -1,9 +1,11 @@
 """Unloaded latency: how long a request takes that has the server to itself, and what follows for load and SLO."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from crossover.measurement.offer import offer, sequential
-from loadgen.arm import PLACEMENTS, Arm, Mode
+from loadgen.arm import Arm, Mode
 from loadgen.samples.summary import milliseconds
 from serving.server import Server
 from workloads import payloads
@@ -34,11 +36,11 @@ def measure_unloaded(server: Server, arm: Arm, sent: list[payloads.Payload], sec
 
 
 def measure_unloaded_latency(
-    server: Server, workload: Workload, library: str, sent: list[payloads.Payload]
+    server: Server, workload: Workload, placements: Sequence[str], library: str, sent: list[payloads.Payload]
 ) -> dict[str, float]:
-    """Mean unloaded latency of each placement, in seconds. Raises Unavailable if a request is not answered."""
-    arms = {placement: Arm(workload, placement, Mode("sequential"), library) for placement in PLACEMENTS}
-    return {placement: float(measure_unloaded(server, arm, sent).mean()) for placement, arm in arms.items()}
+    """Mean unloaded latency of each of these placements (s). Raises Unavailable if a request is not answered."""
+    arms = [Arm(workload, placement, Mode("sequential"), library) for placement in placements]
+    return {arm.placement: float(measure_unloaded(server, arm, sent).mean()) for arm in arms}
 
 
 def derive_rate(means: dict[str, float]) -> float:

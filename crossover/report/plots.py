@@ -1,7 +1,8 @@
 """The report's plots: SVG without a size or a background, whose colours are CSS variables of the page it stands in.
 
-The client is always blue and the server always orange (Okabe and Ito's palette: told apart by the colour-blind, too);
-the client modes differ in their dashes.
+The first placement, the baseline, is always blue and the second always orange (Okabe and Ito's palette: told apart by
+the colour-blind, too); others follow. The client modes differ in their dashes. Where a bar shows what a request
+passes, blue is the client's part and orange the server's.
 """
 
 import re
@@ -23,7 +24,9 @@ CLIENT, SERVER, INK, LINE, WIRE, PAPER = "#0072b2", "#d55e00", "#010101", "#0202
 UNIFORM, POISSON, RANDOM = "#009e73", "#8e44ad", "#e69f00"  # arrivals
 VARIABLES = {CLIENT: "client", SERVER: "server", INK: "ink", LINE: "line", WIRE: "wire", PAPER: "paper"}
 VARIABLES |= {UNIFORM: "uniform", POISSON: "poisson", RANDOM: "random"}
-PLACEMENTS = {"client": CLIENT, "server": SERVER}
+BASELINE, CANDIDATE, THIRD, FOURTH = "#0072b3", "#d55e01", "#009e74", "#cc79a7"
+VARIABLES |= {BASELINE: "baseline", CANDIDATE: "candidate", THIRD: "third", FOURTH: "fourth"}
+PLACES = (BASELINE, CANDIDATE, THIRD, FOURTH)  # of placements, in the order of their workload
 DASHES = {"async": "-", "threads": "--", "sequential": ":"}
 WIDTH = 6.0
 STYLE = {
@@ -99,14 +102,17 @@ def short(arm: str) -> str:
     return arm.partition(" ")[2] or arm
 
 
-def look(arm: str) -> dict:
+def look(arm: str, placements: Sequence[str]) -> dict:
     """Return the colour (by placement) and the dashes (by client mode) of an arm's line, as matplotlib's keywords.
 
-    A control has dashes of its own. `arm` is its name, with or without the workload.
+    A control has dashes of its own. `arm` is its name, with or without the workload; `placements` are those of its
+    workload, the baseline first.
     """
     placement, mode, *control = [*short(arm).split(" "), ""]
     dashes = "-." if any(control) else DASHES.get(mode.partition(":")[0], "-.")
-    return {"color": PLACEMENTS.get(placement, INK), "linestyle": dashes}
+    places = list(placements)
+    colour = PLACES[places.index(placement) % len(PLACES)] if placement in places else INK
+    return {"color": colour, "linestyle": dashes}
 
 
 def literal(text: str) -> str:

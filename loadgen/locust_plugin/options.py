@@ -11,7 +11,7 @@ import numpy as np
 
 from common import address
 from loadgen import arrivals
-from loadgen.arm import MODES, PLACEMENTS, Arm, Mode
+from loadgen.arm import MODES, Arm, Mode
 from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import FORMAT
@@ -25,14 +25,16 @@ def declare_options(parser: ArgumentParser, workload: Workload) -> None:
     """Add the run's options to Locust's command line and, but for --reports, to its web form."""
     add, libraries = parser.add_argument, list(workload.libraries)
     examples = ", ".join(arrivals.EXAMPLES.values())
-    add("--placement", choices=PLACEMENTS, default="server", help="where the input is decoded and preprocessed")
+    placements = list(workload.placements)
+    add("--placement", choices=placements, default=workload.encoded, help="where the input is decoded and preprocessed")
     add("--mode", choices=MODES, default="async", help="how the client handles its arrivals")
     add("--workers", type=int, default=1, help="client threads; in mode async they only preprocess")
     add("--arrivals", default="poisson:rate=5", help=f"e.g. {examples}")
     add("--seconds", type=float, default=30.0, help="length of the schedule")
     add("--seed", type=int, default=1, help="seed of the schedule and of the order of the payloads")
     add("--payloads", default="", help="a directory of files to send; empty: the built-in ones")
-    add("--library", choices=libraries, default=libraries[0], help="library that preprocesses when the client does")
+    if libraries:
+        add("--library", choices=libraries, default=libraries[0], help="library that preprocesses when the client does")
     add("--in-flight-cap", type=int, default=512, help="mode async: arrivals above it are dropped and counted")
     add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
     add("--percentile", type=float, default=99.0, help="latency percentile that needs enough samples")
@@ -84,12 +86,12 @@ class Settings:
             why = schedule.note or "run longer"
             raise ValueError(f"arrivals {options.arrivals!r}: none within {seconds:g} s; {why}")
         return cls(
-            Arm(workload, options.placement, mode, options.library),
+            Arm(workload, options.placement, mode, getattr(options, "library", "")),
             process,
             seconds,
             seed,
             schedule,
-            payloads.load(workload, options.payloads),
+            workload.load(options.payloads),
             timeout,
             percentile,
         )

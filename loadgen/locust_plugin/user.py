@@ -23,6 +23,7 @@ from loadgen.locust_plugin import distributed, precise_stats, signals
 from loadgen.locust_plugin.options import Settings, declare_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
+from loadgen.model_config import complete
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
@@ -80,6 +81,9 @@ class OpenLoopUser(User):
         except ValueError as error:  # e.g. a worker lacks the files that the others have
             print(error, file=sys.stderr)
             self.environment.process_exit_code = 1
+        except ConnectionError as error:  # of a server that cannot say what the workload leaves open
+            print(error, file=sys.stderr)
+            self.environment.process_exit_code = 1
         except OSError as error:  # from writing samples; whatever the server does is a sample
             print(f"{error.filename or 'samples'}: {error.strerror or error}; the run ends here", file=sys.stderr)
             self.environment.process_exit_code = 1
@@ -87,9 +91,15 @@ class OpenLoopUser(User):
             Shape.over = True
         gevent.sleep(3600)  # the shape stops this user within a second
 
+    def read_settings(self) -> Settings:
+        """Return what was asked for, with what only the server knows. Raises ConnectionError if it does not answer."""
+        settings = Settings.from_options(self.workload, self.environment.parsed_options)
+        workload = complete(self.workload, self.environment.host or self.host)
+        return replace(settings, arm=replace(settings.arm, workload=workload))
+
     def offer_all(self) -> None:
         """Offer the whole schedule as the only process, record it, and set the exit code by its verdict."""
-        settings = Settings.from_options(self.workload, self.environment.parsed_options)
+        settings = self.read_settings()
         settings.arm.preprocessor()  # imports its library before the run
         recorder = RunRecorder(settings, self.environment.parsed_options.reports)
 
@@ -111,7 +121,7 @@ class OpenLoopUser(User):
         """
         directory = Path(self.environment.parsed_options.reports) / share.name
         try:
-            settings = Settings.from_options(self.workload, self.environment.parsed_options)
+            settings = self.read_settings()
             journal = worker.journal = Journal(directory / distributed.journal_name(share.index))
         except BaseException:  # also a stop by Locust: the master need not wait
             worker.report_end(Facts(None, 0.0, complete=False))

@@ -19,7 +19,8 @@ UNFINISHED = "unfinished"  # still waiting or in flight when the run ended
 STATUSES = (COMPLETED, FAILED, REJECTED, TIMED_OUT, DROPPED, UNFINISHED)
 FORMAT = 3
 """The version of the files that a run leaves: samples, summary.json, run.json. Before 3, an instant that never came was
-0 in the samples' file, whose rows were in no order, and the rates went by two clocks."""
+0 in the samples' file, whose rows were in no order, and the rates went by two clocks; a comparison had a client and a
+server, not a baseline and a candidate."""
 
 
 @dataclass(slots=True)

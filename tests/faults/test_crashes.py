@@ -24,8 +24,8 @@ from serving import Failure, docker, local, smoke_test
 from serving.supervisor import Supervisor, stubs
 from serving.triton_api import TritonAPI
 from tests.conftest import ROOT, launch, ports
-from workloads import payloads
-from workloads.workload import WORKLOADS
+from workloads import image, payloads
+from workloads.catalogue import BUILT_IN
 
 GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
 DEADLINE = 5.0  # seconds of a request
@@ -58,10 +58,10 @@ def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=None) -> dic
 
     Whatever happens, every arrival is in the books, and says why if it was not answered.
     """
-    told, running = {name: [] for name in WORKLOADS}, []
+    told, running = {name: [] for name in BUILT_IN}, []
     count = round(seconds * rate)
     for name, record in told.items():
-        loop = OpenLoop(Arm(WORKLOADS[name], "server", Mode("async")), url, record.append, DEADLINE, sleep=gevent.sleep)
+        loop = OpenLoop(Arm(BUILT_IN[name], "server", Mode("async")), url, record.append, DEADLINE, sleep=gevent.sleep)
         plan = Plan(np.arange(count) / rate, np.zeros(count, int), SENT[name])
         running.append(gevent.spawn(loop.run, plan))
 
@@ -127,7 +127,7 @@ def test_a_stub_that_dies_under_load_comes_back_alone(mortal, model):
         runs.append(offer(mortal.url))
     supervisor_says(mortal.state, model, "reloaded, image and audio answer")
 
-    [other] = set(WORKLOADS) - {USED_BY[model]}
+    [other] = set(BUILT_IN) - {USED_BY[model]}
     for run in runs:
         assert FAILED not in statuses(run[other]) and COMPLETED in statuses(run[other])
     after = {stub.pid: stub.model for stub in stubs(mortal.name)}
@@ -201,10 +201,10 @@ def test_a_tritonserver_that_is_killed_is_reported_and_up_clears_what_is_left(mo
 
 def test_down_lets_requests_in_flight_finish_and_refuses_new_ones(mortal):
     mortal = mortal.up()
-    photograph = payloads.photographs(widths=(1920,))[:1]
+    photograph = image.photographs(widths=(1920,))[:1]
     dues = np.concatenate([np.zeros(40), np.arange(1, 5, 0.1)])  # a backlog, and then more
     record, downs = [], []
-    arm = Arm(WORKLOADS["image"], "server", Mode("async"))
+    arm = Arm(BUILT_IN["image"], "server", Mode("async"))
     loop = OpenLoop(arm, mortal.url, record.append, 30, sleep=gevent.sleep)
     running = gevent.spawn(loop.run, Plan(dues, np.zeros(len(dues), int), photograph))
     gevent.spawn_later(0.3, lambda: downs.append(launching("down", f"--state={mortal.state}")))

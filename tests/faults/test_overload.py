@@ -19,8 +19,10 @@ from loadgen.samples.sample import COMPLETED, RECORD, REJECTED, STATUSES
 from serving import Failure, smoke_test
 from serving.triton_api import TritonAPI
 from tests.conftest import launch, ports
-from workloads import payloads
-from workloads.workload import AUDIO, IMAGE, Target, Workload
+from workloads import image, payloads
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
+from workloads.workload import Placement, Workload
 
 FLOOD = 300
 
@@ -40,8 +42,9 @@ def strict(tmp_path_factory):
 
 def ready_made(model, name, tensor):
     """An arm that sends this tensor straight to a network: a flood that the client's preprocessing does not dam."""
-    target = Target(model, name)
-    workload = Workload(model, target, target, (model,), {"none": lambda: lambda encoded: tensor}, ())
+    placement = Placement(model, lambda encoded: tensor, input=name, outputs=("logits",))
+    sent = [payloads.Payload("none", b"-")]
+    workload = Workload(name=model, placements={"client": placement}, payloads=lambda: sent, steps=(model,))
     return Arm(workload, "client", Mode("async", 4))
 
 
@@ -81,7 +84,7 @@ def calm(server, seconds=60):
 @pytest.mark.parametrize("name", ARMS)
 def test_a_flood_is_refused_in_one_line_and_leaves_nothing_behind(strict, name):
     arm = ARMS[name]
-    sent = payloads.load(arm.workload) if arm.workload in (IMAGE, AUDIO) else [payloads.Payload("none", b"-")]
+    sent = arm.workload.load()
     samples = offered(strict.url, arm, [0] * FLOOD, sent)
     assert sorted(sample.index for sample in samples) == list(range(FLOOD))
     assert {sample.status for sample in samples} == {COMPLETED, REJECTED}
@@ -95,7 +98,7 @@ def test_a_flood_is_refused_in_one_line_and_leaves_nothing_behind(strict, name):
 
 
 def test_who_is_answered_in_a_flood_gets_the_answer_to_his_own_question(strict):
-    api, photographs = TritonAPI(strict.address), payloads.photographs((320, 640))
+    api, photographs = TritonAPI(strict.address), image.photographs((320, 640))
     alone = [api.infer("image", each.encoded)["logits"][1] for each in photographs]
     answered = [0] * len(photographs)
 
@@ -117,7 +120,7 @@ def test_who_is_answered_in_a_flood_gets_the_answer_to_his_own_question(strict):
 
 def test_a_bounded_queue_wakes_up_for_a_request_that_came_while_the_model_was_busy(server):
     """With a queue policy of Triton's, the second of two requests followed by silence often waits half a second."""
-    arm, sent = ARMS["image"], payloads.photographs((1920,))[:1]
+    arm, sent = ARMS["image"], image.photographs((1920,))[:1]
     single = offered(server.url, Arm(IMAGE, "server", Mode("sequential")), [0] * 5, sent)
     alone = np.median([sample.done - sample.began for sample in single]) / 1e6
     seconds = []

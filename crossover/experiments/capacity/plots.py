@@ -15,22 +15,23 @@ def load(found: dict, label: str) -> Markup:
 
     `found` is a workload of capacity.json, `label` the description of the plot for those who cannot see it.
     """
-    return draw_svg(draw_load, label, (WIDTH, 3.7), curve=found["curve"], capacities=found["capacity"])
+    return draw_svg(draw_load, label, (WIDTH, 3.7), found=found)
 
 
-def draw_load(axes, curve: Sequence[dict], capacities: Sequence[dict]) -> None:
+def draw_load(axes, found: dict) -> None:
     """A line per arm, hollow marks for INVALID probes, and lines for the SLO and for each arm's capacity."""
+    curve, capacities, placements = found["curve"], found["capacity"], found["placements"]
     for arm in dict.fromkeys(point["arm"] for point in curve):
         points = sorted((point for point in curve if point["arm"] == arm), key=lambda point: point["rate"])
         for key, width, alpha in (("p99", 1.8, 1), ("p50", 1, 0.75)):
             known = [point for point in points if point[key] is not None]
             rates, values = [point["rate"] for point in known], [point[key] for point in known]
             label = f"{literal(short(arm))}, {key}"
-            axes.plot(rates, values, linewidth=width, alpha=alpha, label=label, **look(arm))
+            axes.plot(rates, values, linewidth=width, alpha=alpha, label=label, **look(arm, placements))
             for point in known:
-                face = look(arm)["color"] if point["valid"] else PAPER
+                face = look(arm, placements)["color"] if point["valid"] else PAPER
                 marks = {"marker": "o", "markersize": 3 + width, "markerfacecolor": face, "alpha": 1}
-                axes.plot([point["rate"]], [point[key]], color=look(arm)["color"], linestyle="", **marks)
+                axes.plot([point["rate"]], [point[key]], color=look(arm, placements)["color"], linestyle="", **marks)
     values = [point[key] for point in curve for key in ("p50", "p99") if point[key]]
     limits = dict.fromkeys((each["slo_ms"], each["percentile"]) for each in capacities)
     for limit, percentile in limits:
@@ -39,28 +40,28 @@ def draw_load(axes, curve: Sequence[dict], capacities: Sequence[dict]) -> None:
         axes.text(0.01, limit, text, va="bottom", transform=axes.get_yaxis_transform())
     for each in capacities:
         if each["rate"]:
-            axes.axvline(each["rate"], color=look(each["arm"])["color"], linewidth=1, alpha=0.7)
+            axes.axvline(each["rate"], color=look(each["arm"], placements)["color"], linewidth=1, alpha=0.7)
     axes.set(yscale="log", xlabel="offered load, requests per second", ylabel="latency, ms")
     if values:
         plain(axes.yaxis, min(values), max(*values, *(limit for limit, _ in limits)))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 
-def burstiness(rows: Sequence[dict], label: str) -> Markup:
+def burstiness(rows: Sequence[dict], placements: Sequence[str], label: str) -> Markup:
     """Plot p99 in ms in every shape of the same mean load, a line per arm and load.
 
     `rows` are those of `burstiness` in capacity.json.
     """
-    return draw_svg(draw_burstiness, label, (WIDTH, 3.7), rows=rows)
+    return draw_svg(draw_burstiness, label, (WIDTH, 3.7), rows=rows, placements=placements)
 
 
-def draw_burstiness(axes, rows: Sequence[dict]) -> None:
+def draw_burstiness(axes, rows: Sequence[dict], placements: Sequence[str]) -> None:
     """Dashes tell the shares of the capacity apart; cameras, no point of a scale, have squares."""
     names, loads = list(bursts()), sorted({row["load"] for row in rows})
     spaced = [name for name in names if name.startswith("cv")]
     for arm, share in dict.fromkeys((row["arm"], row["load"]) for row in rows):
         by_shape = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, share) and row["p99"]}
-        colour, dashes = look(arm)["color"], SHARES[-len(loads) :][loads.index(share) % len(SHARES)]
+        colour, dashes = look(arm, placements)["color"], SHARES[-len(loads) :][loads.index(share) % len(SHARES)]
         line = [name for name in spaced if name in by_shape]
         label, x = f"{literal(short(arm))}, {share:g}", [names.index(name) for name in line]
         values = [by_shape[name]["p99"] for name in line]

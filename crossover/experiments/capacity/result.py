@@ -2,6 +2,7 @@
 
 capacity.json has, for each workload:
 
+- `subject` and `placements`, as in run.json.
 - `capacity`, a list with an entry per arm: `rate`, the highest that passed (requests per second, null if none did), its
   `p50`, `p99` and `bound_ms` (what the `percentile` is not above, with 99 % confidence), all in ms, of so many
   `requests`; `slo_ms`; `not`, the lowest rate that did not pass, with `limited_by` (`server` or `client`) and `why`;
@@ -17,7 +18,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity import plots
 from crossover.measurement.trial import Trial
@@ -52,30 +52,31 @@ def text(result: dict) -> str:
 
 def sentences(result: dict) -> dict[str, list[str]]:
     """Workload -> the sentence that sums it up."""
-    return {name: [sentence(name, found["capacity"])] for name, found in result.items() if found["capacity"]}
+    return {name: [sentence(found)] for name, found in result.items() if found["capacity"]}
 
 
-def sentence(name: str, capacities: Sequence[dict]) -> str:
+def sentence(found: dict) -> str:
     """Return one sentence: how much each placement carries within the limit, and what limits it above that.
 
-    `capacities` are the entries of one workload, one or two, one for each placement. Rates less than APART apart are
-    called too close: a search that is run again finds a few per cent more or less.
+    `found` is a workload of capacity.json. Rates less than APART apart are called too close: a search that is run again
+    finds a few per cent more or less.
     """
-    first, rates = capacities[0], {}
-    for each in capacities:
-        rates[each["arm"].split()[1]] = each["rate"]
-    limit = f"p{first['percentile']:g} stays within {first['slo_ms']:g} ms (99 % confidence)"
+    capacities = found["capacity"]
+    words = {name: each["words"] for name, each in found["placements"].items()}
+    rates = {words[each["arm"].split()[1]]: each["rate"] for each in capacities}
+    limit = f"p{capacities[0]['percentile']:g} stays within {capacities[0]['slo_ms']:g} ms (99 % confidence)"
     most = {where: f"up to {rate:.3g} requests/s" if rate else "at no rate tried" for where, rate in rates.items()}
-    capacity = " and ".join(f"{text} with decoding on the {where}" for where, text in most.items())
-    text = f"For {SUBJECTS[name]}, {limit} {capacity}"
+    capacity = " and ".join(f"{text} preprocessed by {where}" for where, text in most.items())
+    text = f"For {found['subject']}, {limit} {capacity}"
     if len(rates) == 2 and all(rates.values()):
         more, less = sorted(rates, key=rates.get, reverse=True)
         factor = rates[more] / rates[less]
-        text += f": {factor:.2g} times as many on the {more}" if factor >= APART else ": too close to tell them apart"
+        text += f": {factor:.2g} times as many by {more}" if factor >= APART else ": too close to tell them apart"
     ends = [each["limited_by"] for each in capacities if each["limited_by"]]
     if len(ends) == 2 and ends[0] != ends[1]:
         return f"{text}. Above that, the limit is the {ends[0]} in the first case, the {ends[1]} in the second."
-    limit = f" Above that, the limit is the {ends[0]}{' in both cases' * (len(ends) == 2)}." if ends else ""
+    cases = {1: "", 2: " in both cases"}.get(len(ends), " in every case")
+    limit = f" Above that, the limit is the {ends[0]}{cases}." if len(set(ends)) == 1 else ""
     return f"{text}.{limit}"
 
 
@@ -118,13 +119,13 @@ def show(name: str, found: dict) -> dict:
 
     `load` and `plot` are empty where there is nothing to draw.
     """
-    rows = found["burstiness"]
+    rows, placements = found["burstiness"], list(found["placements"])
     known = any(row["p99"] for row in rows)
     return {
         **found,
         "name": name,
         "load": plots.load(found, f"{name}: latency against offered load") if found["curve"] else "",
-        "plot": plots.burstiness(rows, f"{name}: p99 in every shape of the arrivals") if known else "",
+        "plot": plots.burstiness(rows, placements, f"{name}: p99 in every shape of the arrivals") if known else "",
         "shapes": list(bursts()),
         "bursts": shapes(rows),
     }

@@ -22,8 +22,8 @@ from crossover.experiments.capacity.search import burst_requests, probe_requests
 from crossover.experiments.experiment import ServerExperiment, run_command
 from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
-from loadgen.arm import PLACEMENTS, Arm, Mode
-from workloads.workload import IMAGE, WORKLOADS, Workload
+from loadgen.arm import Arm, Mode
+from workloads.workload import Workload
 
 PERCENTILES = (99, 95, 90)  # the highest is taken with which there is time for all of LOADS
 LOADS = (0.5, 0.7, 0.9)  # for the bursts; with the lowest percentile, too, as many as there is time for
@@ -47,8 +47,8 @@ class Capacity(ServerExperiment):
     def measure(self) -> None:
         self.begin()
         end, names = time.monotonic() + self.options.seconds, self.options.workloads
-        for done, name in enumerate(names):
-            self.measure_workload(WORKLOADS[name], (end - time.monotonic()) / (len(names) - done))
+        for done, workload in enumerate(names.values()):
+            self.measure_workload(workload, (end - time.monotonic()) / (len(names) - done))
         self.complete()
 
     def write(self) -> None:
@@ -66,8 +66,9 @@ class Capacity(ServerExperiment):
             self.write()
         described = self.described["workloads"][name]
         slowest = max(described["back_to_back_seconds"].values())
-        result = self.result[name] = {"capacity": [], "curve": [], "burstiness": []}
-        for placement in self.options.arms:
+        about = {key: described[key] for key in ("subject", "placements")}
+        result = self.result[name] = {**about, "capacity": [], "curve": [], "burstiness": []}
+        for placement in self.arms(workload):
             arm = Arm(workload, placement, Mode("async", len(self.cores)), self.library(workload))
             limits = described["slo_ms"], described["percentile"]
             inputs, seed = self.inputs[name], self.options.seed
@@ -94,7 +95,7 @@ class Capacity(ServerExperiment):
         slo = options.slo or derive_slo(means)
 
         def predict(plan: tuple[float, Sequence[float]]) -> float:
-            return estimate(max(means.values()), slo, *plan) * len(options.arms)
+            return estimate(max(means.values()), slo, *plan) * len(self.arms(workload))
 
         # The first plan for which there is time; the quickest if there is time for none.
         possible = list_plans(options.percentile, options.loads)
@@ -107,12 +108,14 @@ class Capacity(ServerExperiment):
             shown = f"only at {loads[0]:g} of the capacity" if loads else "not shown"
             minutes += f"; bursts {shown}, for want of time: all take {predict((percentile, LOADS)) / 60:.2g} min"
         print(f"{workload.name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
+        arms = [Arm(workload, each, Mode("async"), self.library(workload)) for each in self.arms(workload)]
         return {
+            **workload.describe(self.arms(workload)),
             "back_to_back_seconds": means,
             "slo_ms": slo,
             "percentile": percentile,
             "loads": list(loads),
-            "library": Arm(workload, "client", Mode("async"), self.library(workload)).chosen,
+            "library": next((arm.chosen for arm in arms if arm.chosen), ""),
             "payloads": [payload.name for payload in self.inputs[workload.name]],
         }
 
@@ -150,9 +153,6 @@ def parse_loads(text: str | None) -> list[float] | None:
 
 def check(options: argparse.Namespace) -> None:
     """Raises ValueError."""
-    options.arms = list(dict.fromkeys(options.arms.split(",")))
-    for placement in options.arms:
-        Arm(IMAGE, placement, Mode("sequential"))
     options.loads = parse_loads(options.loads)
     if options.slo < 0 or not np.isfinite(options.slo):
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
@@ -164,10 +164,9 @@ def check(options: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
-    add_server_options(parser)
     add_run_options(parser, 1800, "for everything; decides about percentile and loads")
     parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} unloaded latencies")
     parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
-    parser.add_argument("--arms", default=",".join(PLACEMENTS), help="placements, with commas (default: %(default)s)")
     parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
+    add_server_options(parser)
     return run_command(parser, check, Capacity)

@@ -5,10 +5,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO
-from crossover.report.plots import INK, PAPER, POISSON, RANDOM, UNIFORM, WIDTH, draw_svg, plain, png
-from loadgen.arm import PLACEMENTS
+from crossover.report.plots import INK, PAPER, POISSON, RANDOM, UNIFORM, WIDTH, draw_svg, literal, plain, png
 
 COLOURS = dict(zip(LAWS, (UNIFORM, POISSON, RANDOM, INK), strict=True))
 MARKS = {"p50": "o", "tail": "^"}
@@ -28,9 +26,9 @@ def draw_conditions(axes, found: dict, placement: str, paper: str = PAPER) -> No
     The axis of latency is that of the workload, so that the plots of both placements can be compared.
     """
     shown = [row for row in found["conditions"] if row["placement"] == placement]
-    groups = list(dict.fromkeys((row["client"], row["arrivals"] in VIDEO) for row in shown))
+    groups = list(dict.fromkeys((row["mode"], row["arrivals"] in VIDEO) for row in shown))
     for position, group in enumerate(groups):
-        rows = [row for row in shown if (row["client"], row["arrivals"] in VIDEO) == group]
+        rows = [row for row in shown if (row["mode"], row["arrivals"] in VIDEO) == group]
         for row, aside in zip(rows, np.linspace(-0.18, 0.18, len(rows)) if len(rows) > 1 else (0,), strict=True):
             colour, x = COLOURS[row["arrivals"]], position + aside
             for (key, mark), beside in zip(MARKS.items(), (-0.04, 0.04), strict=True):
@@ -41,7 +39,7 @@ def draw_conditions(axes, found: dict, placement: str, paper: str = PAPER) -> No
                 axes.plot([x + beside], [value], mark, color=colour, markersize=6, markerfacecolor=face)
     if groups and groups[-1][1] and len(groups) > 1:
         axes.axvline(len(groups) - 1.5, color=INK, linewidth=0.8, alpha=0.5, linestyle=(0, (3, 3)))
-    axes.set_xticks(range(len(groups)), [client + ",\nvideo" * video for client, video in groups])
+    axes.set_xticks(range(len(groups)), [mode + ",\nvideo" * video for mode, video in groups])
     axes.tick_params(axis="x", labelsize=9.5, length=0)
     axes.grid(visible=False, axis="x")
     values = [row[key]["value"] for row in found["conditions"] for key in MARKS]
@@ -54,13 +52,16 @@ def draw_conditions(axes, found: dict, placement: str, paper: str = PAPER) -> No
 def save_conditions(result: dict, path: Path) -> None:
     """Save study.png: a row per workload, a column per placement."""
     workloads = result["workloads"]
-    with png(path, (11, 0.9 + 3.3 * len(workloads)), dpi=130) as figure:
-        grid = figure.subplots(len(workloads), 2, squeeze=False)
-        for (name, found), row in zip(workloads.items(), grid, strict=True):
-            for placement, axes in zip(PLACEMENTS, row, strict=True):
+    columns = max(len(found["placements"]) for found in workloads.values())
+    with png(path, (5.5 * columns, 0.9 + 3.3 * len(workloads)), dpi=130) as figure:
+        grid = figure.subplots(len(workloads), columns, squeeze=False)
+        for found, row in zip(workloads.values(), grid, strict=True):
+            for axes in row[len(found["placements"]) :]:
+                axes.set_axis_off()
+            for (placement, about), axes in zip(found["placements"].items(), row, strict=False):
                 draw_conditions(axes, found, placement, "white")
-                title = f"{SUBJECTS[name]}, {found['rate']:g}/s, preprocessed by the {placement}"
-                axes.set_title(title, loc="left", fontsize=11)
+                title = f"{found['subject']}, {found['rate']:g}/s, preprocessed by {about['words']}"
+                axes.set_title(literal(title), loc="left", fontsize=11)
         marks = [axes.plot([], [], "o", color=colour, label=law)[0] for law, colour in COLOURS.items()]
         for mark, label, face in zip(MARKS.values(), ("p50", "p90, p95 or p99"), ("#777777", "white"), strict=True):
             marks += axes.plot([], [], mark, color="#777777", markerfacecolor=face, label=label)

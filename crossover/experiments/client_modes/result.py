@@ -2,9 +2,11 @@
 
 study.json has `workloads` and `conclusion`, a list of sentences. Each workload has:
 
+- `subject` and `placements`, as in run.json.
 - `rate`, requests per second in all conditions, and `tail`, the percentile (90, 95 or 99) that is reported beside p50.
-- `conditions`, a list with a row per condition: `placement`, `client`, `arrivals` (a name in LAWS), `p50` and `tail` in
-  ms, `requests` answered, `rounds`, `errors` (arrivals without a good answer), `invalid` (so many of its trials are).
+- `conditions`, a list with a row per condition: `placement`, `mode` (of the client), `arrivals` (a name in LAWS),
+  `p50` and `tail` in ms, `requests` answered, `rounds`, `errors` (arrivals without a good answer), `invalid` (so many
+  of its trials are).
 - `contrasts`, a list with an entry per question and placement: `p50` and `tail` as ratios, first / second.
 
 Each figure has a `value` and its 95 % interval, `low` and `high`: null where there are too few rounds.
@@ -18,7 +20,6 @@ from markupsafe import Markup
 
 from common import atomic_write
 from crossover.analysis import bootstrap
-from crossover.analysis.wording import SUBJECTS
 from crossover.experiments.burst_shapes import CAMERAS
 from crossover.experiments.client_modes import plots
 from crossover.experiments.client_modes.conditions import Key, clients, conditions, law, reference
@@ -27,7 +28,6 @@ from crossover.report.format import ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, Kind, warn_of_invalid
 from crossover.report.plots import VARIABLES
-from loadgen.arm import PLACEMENTS
 from loadgen.samples.early_stopping import required_requests
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
@@ -99,22 +99,23 @@ def evaluate_workload(described: dict, measured: dict[Key, dict[int, Trial]], co
     rows = [summarise_condition(key, each, tail) for key, each in measured.items()]
     compared = []
     for question, (first, second) in contrasts(cores).items():
-        for placement in PLACEMENTS:
+        for placement in described["placements"]:
             one, other = measured.get((placement, *first), {}), measured.get((placement, *second), {})
             if rounds := sorted(set(one) & set(other)):
                 pair = [other[number].latency for number in rounds], [one[number].latency for number in rounds]
                 ratios = {"p50": interval(*pair, 50), "tail": interval(*pair, tail)}
                 compared.append({"question": question, "placement": placement, **ratios})
-    return {"rate": described["rate"], "tail": tail, "conditions": rows, "contrasts": compared}
+    about = {key: described[key] for key in ("subject", "placements", "rate")}
+    return {**about, "tail": tail, "conditions": rows, "contrasts": compared}
 
 
 def summarise_condition(key: Key, rounds: dict[int, Trial], tail: float) -> dict:
     """A condition of study.json: percentiles in ms with their intervals, and counts over its rounds."""
-    placement, client, law = key
+    placement, mode, law = key
     latencies = [trial.latency for trial in rounds.values()]
     return {
         "placement": placement,
-        "client": client,
+        "mode": mode,
         "arrivals": law,
         "p50": interval(None, latencies, 50),
         "tail": interval(None, latencies, tail),
@@ -128,7 +129,12 @@ def summarise_condition(key: Key, rounds: dict[int, Trial], tail: float) -> dict
 def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
     """The first contrast so far, for the line of progress."""
     first = next(iter(contrasts(len(run["cores"]["client"])).values()))
-    few = [trial for trial in trials if trial.placement == PLACEMENTS[0] and (trial.mode, law(trial)) in first]
+    baselines = {name: next(iter(described["placements"])) for name, described in run["workloads"].items()}
+    few = [
+        trial
+        for trial in trials
+        if trial.placement == baselines[trial.workload] and (trial.mode, law(trial)) in first
+    ]
     found = [each for workload in evaluate(run, few)["workloads"].values() for each in workload["contrasts"]]
     return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in found)
 
@@ -153,7 +159,7 @@ def verdicts(contrast: dict, tail: str) -> str:
 
 
 def conclusion(workloads: dict) -> list[str]:
-    """Return at most five sentences about the client's placement, which is that of the original project.
+    """Return at most five sentences about each workload's first placement.
 
     `workloads` are those of study.json. A contrast that was not measured has no sentence.
     """
@@ -165,10 +171,10 @@ def conclusion(workloads: dict) -> list[str]:
     )
     sentences = []
     for begins, subject in subjects:
-        if found := client_contrasts(workloads, begins):
+        if found := baseline_contrasts(workloads, begins):
             question = next(iter(found.values()))[1]["question"]
             sentences.append(f"{subject.format(*question.split(' / '))} {describe_effect(found)}.")
-    cameras, together = client_contrasts(workloads, "random phase"), client_contrasts(workloads, "synchronised")
+    cameras, together = baseline_contrasts(workloads, "random phase"), baseline_contrasts(workloads, "synchronised")
     if cameras and together:
         sentences.append(
             f"Video of {CAMERAS} cameras of random phase, instead of Poisson arrivals, {describe_effect(cameras)}, and "
@@ -177,13 +183,13 @@ def conclusion(workloads: dict) -> list[str]:
     return sentences
 
 
-def client_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
-    """Workload -> (its tail, the contrast of the client's placement whose question begins so)."""
+def baseline_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
+    """A workload's subject -> (its tail, the contrast of its first placement whose question begins so)."""
     return {
-        name: (found["tail"], contrast)
-        for name, found in workloads.items()
+        found["subject"]: (found["tail"], contrast)
+        for found in workloads.values()
         for contrast in found["contrasts"]
-        if contrast["question"].startswith(begins) and contrast["placement"] == "client"
+        if contrast["question"].startswith(begins) and contrast["placement"] == next(iter(found["placements"]))
     }
 
 
@@ -196,8 +202,8 @@ def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
             return "cannot be judged from so few rounds"
         apart = [metric for metric, word in found_verdicts.items() if word != "no difference found"]
         for metric in apart:
-            found.append(f"the {metric.replace('tail', f'p{tail}')} of {SUBJECTS[name]} {times(contrast[metric])}")
-        none += [] if apart else [SUBJECTS[name]]
+            found.append(f"the {metric.replace('tail', f'p{tail}')} of {name} {times(contrast[metric])}")
+        none += [] if apart else [name]
     if not found:
         return f"made no difference that was found for {' or '.join(none)}"
     return f"made {', '.join(found)}" + (f", and no difference that was found for {' or '.join(none)}" if none else "")
@@ -227,7 +233,8 @@ def text(result: dict) -> str:
 
 def sentences(result: dict) -> dict[str, list[str]]:
     """The conclusion under its heading."""
-    return {"with preprocessing in the client": result["conclusion"]} if result["conclusion"] else {}
+    firsts = dict.fromkeys(next(iter(found["placements"].values()))["words"] for found in result["workloads"].values())
+    return {f"with preprocessing by {' and '.join(firsts)}": result["conclusion"]} if result["conclusion"] else {}
 
 
 def workload_table(name: str, found: dict) -> str:
@@ -241,7 +248,7 @@ def workload_table(name: str, found: dict) -> str:
         cells = " ".join(f"{ms(row[key]['value']):>7} {ends(row[key]):<17}" for key in ("p50", "tail"))
         bad = f" {row['invalid']}!" if row["invalid"] else ""
         lines.append(
-            f"{row['placement']:<10} {row['client']:<12} {row['arrivals']:<14} {cells} {row['errors']:>4}{bad}"
+            f"{row['placement']:<10} {row['mode']:<12} {row['arrivals']:<14} {cells} {row['errors']:>4}{bad}"
         )
     lines += ["", f"{'times':<34} {'placement':<10} {'p50':<23} {tail:<23}"]
     for each in found["contrasts"]:
@@ -265,7 +272,7 @@ def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
 
 def show(name: str, found: dict) -> dict:
     """A workload of study.json, with a plot for each placement and a verdict for each contrast."""
-    placements = [each for each in PLACEMENTS if any(row["placement"] == each for row in found["conditions"])]
+    placements = [each for each in found["placements"] if any(row["placement"] == each for row in found["conditions"])]
     about = f"{name}: latency of every client"
     return {
         **found,

@@ -27,14 +27,13 @@ from crossover.experiments.options import (
 )
 from crossover.measurement import resume
 from crossover.measurement.retry import SPARE
-from loadgen.arm import PLACEMENTS, Arm
+from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
-from workloads.workload import WORKLOADS, Workload
+from workloads.workload import Workload
 
 UTILISATION = 0.7  # of what the slower sequential placement could do at the very most
 # A comparison offers less, to keep queues out of what it measures. Here they are what is measured, as clients and
 # arrivals differ only in waiting.
-SHARE = {"image": 0.4, "audio": 0.6}  # of the time
 FRAMES = 2  # of each camera in a trial, at least: one frame each of random phase would be Poisson arrivals
 OVERHEAD = 1.0  # seconds a trial takes beyond its schedule
 
@@ -46,12 +45,12 @@ class ClientModes(ServerExperiment):
     """
 
     kind = KIND
-    identity = ("workloads", "seconds", "library", "rounds", "rate")
+    identity = ("workloads", "seconds", "arms", "library", "rounds", "rate")
 
     def measure(self) -> None:
         self.begin()
-        for name in self.options.workloads:
-            self.measure_workload(WORKLOADS[name])
+        for workload in self.options.workloads.values():
+            self.measure_workload(workload)
         self.complete()
 
     def list_conditions(self, workload: Workload) -> list[tuple[Arm, str]]:
@@ -60,7 +59,8 @@ class ClientModes(ServerExperiment):
         modes = [(mode, name) for mode in clients(n) for name in ("uniform", "Poisson")]
         modes += [(reference(n), name) for name in VIDEO]
         library = self.library(workload)
-        return [(Arm(workload, placement, mode, library), name) for placement in PLACEMENTS for mode, name in modes]
+        arms = self.arms(workload)
+        return [(Arm(workload, placement, mode, library), name) for placement in arms for mode, name in modes]
 
     def measure_workload(self, workload: Workload) -> None:
         """Measure what is missing of all rounds."""
@@ -98,7 +98,7 @@ class ClientModes(ServerExperiment):
         options, name = self.options, workload.name
         means = self.show_unloaded_latency(workload)
         rate = options.rate or float(f"{UTILISATION / max(means.values()):.2g}")
-        share = options.seconds * SHARE[name] / sum(SHARE[each] for each in options.workloads)
+        share = options.seconds * workload.share / sum(each.share for each in options.workloads.values())
         seconds = share / options.rounds / len(conditions) - OVERHEAD
         n = CAMERAS * max(FRAMES, int(seconds * rate / CAMERAS))
         total = options.rounds * len(conditions) * (n / rate + OVERHEAD)
@@ -108,11 +108,12 @@ class ClientModes(ServerExperiment):
         rounds = f"{options.rounds} rounds of {len(conditions)} conditions with {n} requests each"
         print(f"{name}: {rate:g}/s, {rounds}; {minutes}", flush=True)
         return {
+            **workload.describe(self.arms(workload)),
             "back_to_back_seconds": means,
             "rate": rate,
             "requests": n,
             "rounds": options.rounds,
-            "library": conditions[0][0].chosen,
+            "library": next((arm.chosen for arm, _ in conditions if arm.chosen), ""),
             "payloads": [payload.name for payload in self.inputs[name]],
         }
 
@@ -142,8 +143,8 @@ def check(options: argparse.Namespace) -> None:
 def main() -> int:
     """`python -m loadgen.study`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.study", description=__doc__.partition("\n")[0])
-    add_server_options(parser)
     add_run_options(parser, 1800, "of measurement, altogether")
     parser.add_argument("--rounds", type=int, default=6, help="at least 6 for intervals (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=0, help="requests per second; default: found by measurement")
+    add_server_options(parser)
     return run_command(parser, check, ClientModes)

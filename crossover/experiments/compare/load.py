@@ -4,9 +4,7 @@ import argparse
 import math
 
 from loadgen import arrivals
-from loadgen.arm import PLACEMENTS
 
-SHARE = {"image": 0.4, "audio": 0.6}  # of the time: a clip takes several times as long as a photograph
 OVERHEAD = 1.0  # seconds a trial takes beyond its schedule
 SHORTEST = 2.0  # seconds of a trial's schedule
 EXPECTED = 8  # arrivals in a trial at least, where the rate follows from what was measured
@@ -33,9 +31,10 @@ def empty_round(spec: str, seconds: float, options: argparse.Namespace) -> arriv
 
 def check_arrivals(options: argparse.Namespace) -> None:
     """Raises ValueError if a round's trial would have none of the arrivals that the user chose."""
-    total, arms = sum(SHARE[name] for name in options.workloads), len(PLACEMENTS) * len(options.modes)
-    for name in options.workloads if options.arrivals else ():
-        share = options.seconds * SHARE[name] / total / options.rounds / (2 if options.control else arms)
+    total = sum(workload.share for workload in options.workloads.values())
+    for name, workload in options.workloads.items() if options.arrivals else ():
+        arms = 2 if options.control else len(options.arms[name]) * len(options.modes)
+        share = options.seconds * workload.share / total / options.rounds / arms
         seconds = max(SHORTEST, share - OVERHEAD)
         if (empty := empty_round(options.arrivals, seconds, options)) is not None:
             why = empty.note or "give more --seconds or a higher rate"

@@ -25,7 +25,6 @@ REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload in th
 def make_parser() -> argparse.ArgumentParser:
     """The command line of the comparison."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.bench", description="Compare the placements.")
-    add_server_options(parser)
     add_run_options(parser, 270, "of measurement, altogether")
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds; each runs every arm once")
     modes = f"client modes, with commas, of {', '.join(MODES)} (default: %(default)s)"
@@ -38,8 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", type=float, default=0.025, help=precision)
     like = "repeat that run: its arrivals, length of trials, rounds, seed and SLO, to compare the two afterwards"
     parser.add_argument("--like", metavar="DIR", default="", help=like)
-    control = "self-check: the client's arm against itself (aa), or against a copy that is 10 %% slower (slow)"
+    control = "self-check: the baseline arm against itself (aa), or against a copy that is 10 %% slower (slow)"
     parser.add_argument("--control", choices=["aa", "slow"], default="", help=control)
+    add_server_options(parser)
     return parser
 
 
@@ -54,7 +54,7 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"unknown mode {unknown[0]!r}; try one of {', '.join(MODES)}")
     if options.like:
         repeat_run(options)
-    check_server_options(options)
+    check_server_options(options, arms=2)
     check_run_options(options)
     check_rounds(options)
     if not 0 <= options.slo < inf:

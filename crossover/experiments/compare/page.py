@@ -5,11 +5,11 @@ from pathlib import Path
 
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
+from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.compare import plots
 from crossover.measurement.trial import Trial
 from crossover.report.html import Section, render
 from crossover.report.plots import limits
-from loadgen.arm import PLACEMENTS
 
 HERE = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
     """
     of_workload = [trial for trial in trials if trial.workload == name]
     answered = any(trial.completed for trial in of_workload)
-    arms = [arm for arm in found["arms"] if arm["stages"]]
+    arms, placements = [arm for arm in found["arms"] if arm["stages"]], list(found["placements"])
     longest_first = sorted(arms, key=lambda arm: -len(arm["stages"]))
     stages = list(dict.fromkeys(stage for arm in longest_first for stage in arm["stages"]))
     return {
@@ -43,7 +43,7 @@ def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
         "compared": forest(name, found["comparisons"]),
         "others": {mode: forest(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
         "invalid": sum(not trial.valid for trial in of_workload),
-        "latency": plots.latency(of_workload, f"{name}: latency of each arm") if answered else "",
+        "latency": plots.latency(of_workload, placements, f"{name}: latency of each arm") if answered else "",
         "paints": plots.choose_paints(stages),
         "steps": list_computing_steps(stages),
         "bars": plots.stages(arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
@@ -55,7 +55,7 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
 
     `about` names the comparison in the descriptions of the plots; `comparisons` are those of summary.json.
     """
-    first, second = comparisons[0].get("names", PLACEMENTS) if comparisons else PLACEMENTS
+    first, second = comparisons[0]["names"] if comparisons else (BASELINE, CANDIDATE)
     quotient = f"{second} ÷ {first}"
     costs = [row for row in comparisons if row["unit"].endswith("/request")]
     groups = []
@@ -72,7 +72,7 @@ def forest_row(about: str, row: dict, ends: tuple[float, float], quotient: str) 
     too_few = row.get("rounds", 0) < minimum_rounds(row.get("confidence", 0.95))
     return {
         **row,
-        "tone": row["kind"] if row["kind"] in PLACEMENTS else "neither",
+        "tone": row["kind"] if row["kind"] in (BASELINE, CANDIDATE) else "neither",
         "interval": plots.interval(row, ends, f"{about}, {row['metric']}: {quotient}") if row["ratio"] else "",
         "without": "too few rounds" if too_few else "no interval",
     }

@@ -12,12 +12,12 @@ from crossover.report.plots import INK, PAPER, VARIABLES, WIDTH, draw_svg, liter
 ROW, INSIDE, SCALE = (2.4, 0.28), (0.03, 0, 0.94, 1), (0.03, 0.9, 0.94, 0.1)
 
 
-def latency(trials: Sequence[Trial], label: str) -> Markup:
+def latency(trials: Sequence[Trial], placements: Sequence[str], label: str) -> Markup:
     """The distribution of each arm's latency, in ms from the due time."""
-    return draw_svg(draw_latency, label, (WIDTH, 3.7), trials=trials)
+    return draw_svg(draw_latency, label, (WIDTH, 3.7), trials=trials, placements=placements)
 
 
-def draw_latency(axes, trials: Sequence[Trial]) -> None:
+def draw_latency(axes, trials: Sequence[Trial], placements: Sequence[str]) -> None:
     """Draw a line per arm over all its trials, and a band from the lowest to the highest of them.
 
     The line ends at the share that its requests still bear out: 1 - 1 / requests.
@@ -34,8 +34,8 @@ def draw_latency(axes, trials: Sequence[Trial]) -> None:
         known = shares[shares <= 1 - 1 / len(pooled)]
         low, high = apart.min(0), apart.max(0)
         alpha = 0.32 / max(2, len(arms))
-        axes.fill_betweenx(within, low, high, color=look(arm)["color"], alpha=alpha, linewidth=0)
-        axes.plot(np.quantile(pooled, known), known, label=literal(short(arm)), linewidth=1.8, **look(arm))
+        axes.fill_betweenx(within, low, high, color=look(arm, placements)["color"], alpha=alpha, linewidth=0)
+        axes.plot(np.quantile(pooled, known), known, label=literal(short(arm)), linewidth=1.8, **look(arm, placements))
         ends, most = [*ends, low.min(), pooled.max()], max(most, len(pooled))
     stretch(axes.set_yscale)
     axes.set_yticks([0, 0.5, 0.9, 0.99, 0.999], ["0 %", "50 %", "90 %", "99 %", "99.9 %"])

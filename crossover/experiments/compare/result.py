@@ -15,18 +15,20 @@ from crossover.measurement.trial import Trial, pool_records
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
 from loadgen.samples.summary import compute_rates, summarise
 from loadgen.samples.validity import check_backlog_of_rounds
-from workloads.workload import WORKLOADS
 
 
-def summarise_arm(name: str, trials: Sequence[Trial]) -> dict:
-    """One arm's figures over all its trials: an entry of `workloads.*.arms` in summary.json (docs/summary.md)."""
+def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
+    """One arm's figures over all its trials: an entry of `workloads.*.arms` in summary.json (docs/summary.md).
+
+    `described` is the workload's part of run.json, for the model that the arm asks and the steps.
+    """
     records, reasons = pool_records(trials)
     result = summarise(records, sum(trial.seconds for trial in trials), reasons)
     result |= compute_rates([(trial.records, trial.seconds) for trial in trials])
     del result["trend"], result["backlog"]  # of times within trials: each trial has its own
     scheduled, findings = max(1, len(records)), find_faults(trials)
-    workload, first = WORKLOADS[trials[0].workload], trials[0]
-    target = workload.client if first.placement == "client" else workload.server
+    first = trials[0]
+    model = described["placements"][first.placement]["model"]
     server = [trial.server_cpu for trial in trials]
     return {
         "arm": name,
@@ -37,7 +39,7 @@ def summarise_arm(name: str, trials: Sequence[Trial]) -> dict:
         "server_cpu_ms": None if None in server else sum(server) / scheduled * 1e3,
         **summarise_gpu(trials),
         "steps": pool_steps(trials),
-        "stages": break_down_latency(trials, target.model, workload.steps),
+        "stages": break_down_latency(trials, model, described["steps"]),
         "trials": len(trials),
         "valid": not findings,
         "findings": findings,
@@ -68,24 +70,25 @@ def summarise_gpu(trials: Sequence[Trial]) -> dict:
     }
 
 
-def pair_trials(trials: Sequence[Trial], mode: str) -> list[tuple[Trial, Trial]]:
-    """Return (client's trial, server's trial) of each round in which both are sound, by round.
+def pair_trials(trials: Sequence[Trial], mode: str, baseline: str) -> list[tuple[Trial, Trial]]:
+    """Return (baseline's trial, candidate's trial) of each round in which both are sound, by round.
 
     With --control it is the arm and its control, in that order. `trials` are of one workload.
     """
     rounds: dict[int, dict[bool, Trial]] = {}
     for trial in trials:
         if trial.mode == mode and trial.sound:
-            rounds.setdefault(trial.round, {})[trial.placement == "server" or bool(trial.control)] = trial
+            rounds.setdefault(trial.round, {})[trial.placement != baseline or bool(trial.control)] = trial
     return [(each[False], each[True]) for _, each in sorted(rounds.items()) if len(each) == 2]
 
 
 def compare_modes(described: dict, trials: Sequence[Trial]) -> dict[str, list[comparison.Comparison]]:
     """Client mode -> every metric compared, for modes with a pair of trials.
 
-    `described` is the workload's part of run.json, for its SLO; `trials` are the workload's.
+    `described` is the workload's part of run.json, for its SLO and its baseline; `trials` are the workload's.
     """
-    pairs = {mode: pair_trials(trials, mode) for mode in dict.fromkeys(trial.mode for trial in trials)}
+    baseline = next(iter(described["placements"]))
+    pairs = {mode: pair_trials(trials, mode, baseline) for mode in dict.fromkeys(trial.mode for trial in trials)}
     return {mode: comparison.compare(each, described.get("slo_ms")) for mode, each in pairs.items() if each}
 
 
@@ -103,28 +106,30 @@ def evaluate(run: dict, measured: Sequence[Trial]) -> dict:
     result = {**run, "workloads": {}}
     for name, described in run["workloads"].items():
         if trials := [trial for trial in measured if trial.workload == name]:
-            result["workloads"][name] = evaluate_workload(name, described, trials)
+            result["workloads"][name] = evaluate_workload(described, trials)
     return result
 
 
-def evaluate_workload(name: str, described: dict, trials: Sequence[Trial]) -> dict:
+def evaluate_workload(described: dict, trials: Sequence[Trial]) -> dict:
     """Return a workload of summary.json, from its part of run.json and its trials.
 
     The comparison that comes first is that of asynchronous clients, if there is one; `other_modes` has the others.
     Rounds with unanswered requests are excluded, and `left_out` names them.
     """
     # The first mode with a pair is compared; asynchronous clients come first, as they do not wait for answers.
-    in_order = sorted(trials, key=lambda trial: (trial.placement, trial.mode))
+    placements = list(described["placements"])
+    in_order = sorted(trials, key=lambda trial: (placements.index(trial.placement), trial.mode))
     compared, excluded = compare_modes(described, trials), list_excluded(trials)
     preferred = "async" if any(mode.startswith("async") for mode in compared) else ""
     chosen = next((mode for mode in compared if mode.startswith(preferred)), None)
     comparisons = compared.get(chosen, [])
     lost = [each for each in excluded if each["mode"] == chosen or not chosen]
-    sentence = wording.write_sentence(comparisons, name, described["arrivals"], lost) if comparisons or lost else ""
+    about = described["subject"], described["arrivals"], lost, described["placements"]
+    sentence = wording.write_sentence(comparisons, *about) if comparisons or lost else ""
     return {
         **described,
         "arms": [
-            summarise_arm(arm, [trial for trial in trials if trial.arm == arm])
+            summarise_arm(arm, [trial for trial in trials if trial.arm == arm], described)
             for arm in dict.fromkeys(trial.arm for trial in in_order)
         ],
         "mode": chosen,
@@ -184,7 +189,7 @@ KIND = Kind(
     name=BENCH,
     file="summary.json",
     title="",
-    question="Should the client or the server decode?",
+    question="Which placement is better: should the client or the server decode?",
     leaves="samples, summary.json and report.html",
     fold=fold,
     text=tables.text,

@@ -1,4 +1,4 @@
-"""The main question: is preprocessing on the server worth it, for photographs and for speech, and by how much?
+"""The main question: which placement of the preprocessing is better, and by how much?
 
     python -m loadgen.bench image audio --seconds 270
 
@@ -14,18 +14,17 @@ from collections.abc import Iterable, Sequence
 
 from crossover.analysis import comparison
 from crossover.experiments.compare import options
-from crossover.experiments.compare.load import OVERHEAD, SHARE, SHORTEST, lengthen
+from crossover.experiments.compare.load import OVERHEAD, SHORTEST, lengthen
 from crossover.experiments.compare.result import KIND, compare_modes
 from crossover.experiments.experiment import ServerExperiment, run_command
 from crossover.measurement.trial import Trial, read_trials
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from loadgen import arrivals
-from loadgen.arm import PLACEMENTS, Arm, Mode
+from loadgen.arm import Arm, Mode
 from serving.server import Unavailable
 from workloads import payloads
-from workloads.workload import WORKLOADS, Workload
+from workloads.workload import Workload
 
-NOT_MEASURED = {"back_to_back_seconds": {"client": 0.0}}
 ENOUGH_ROUNDS = 8  # before --precision may end a workload early
 
 
@@ -37,7 +36,7 @@ class Comparison(ServerExperiment):
     """
 
     kind = KIND
-    identity = ("workloads", "seconds", "arrivals", "library", "slo", "like")
+    identity = ("workloads", "seconds", "arrivals", "arms", "library", "slo", "like")
 
     def __init__(self, options):
         super().__init__(options)
@@ -47,9 +46,9 @@ class Comparison(ServerExperiment):
 
     def measure(self) -> None:
         self.begin()
-        total = sum(SHARE[name] for name in self.options.workloads)
-        for name in self.options.workloads:
-            self.measure_workload(WORKLOADS[name], self.options.seconds * SHARE[name] / total)
+        total = sum(workload.share for workload in self.options.workloads.values())
+        for workload in self.options.workloads.values():
+            self.measure_workload(workload, self.options.seconds * workload.share / total)
         self.complete()
 
     def describe(self) -> dict:
@@ -140,33 +139,34 @@ class Comparison(ServerExperiment):
             print(f"{workload.name}: {note}", flush=True)
         return {
             **offered,
+            **workload.describe(list(dict.fromkeys(arm.placement for arm in arms))),
             "trace": note,
-            "library": arms[0].chosen,
+            "library": next((arm.chosen for arm in arms if arm.chosen), ""),
             "back_to_back_seconds": means,
             "payloads": [payload.name for payload in inputs],
             "digest": payloads.digest(inputs),
         }
 
     def list_arms(self, workload: Workload) -> list[Arm]:
-        """Every placement in every mode; with --control, the client's arm twice."""
-        library, n = self.library(workload), len(self.cores)
+        """Every placement in every mode; with --control, the baseline arm twice."""
+        library, n, placements = self.library(workload), len(self.cores), self.arms(workload)
         workers = {"sequential": 1, "threads": max(4, n), "async": n}
         modes = [Mode(mode, workers[mode]) for mode in self.options.modes]
         if self.options.control:
-            one = Arm(workload, "client", modes[0], library)
-            described = self.described["workloads"].get(workload.name, NOT_MEASURED)
+            one = Arm(workload, placements[0], modes[0], library)
+            described = self.described["workloads"].get(workload.name)
             if self.options.control == "aa":
                 return [one, dataclasses.replace(one, control="again")]
             # Before the first measurement the delay is not known; then only the number of arms counts.
-            delay = 0.1 * described["back_to_back_seconds"]["client"]
+            delay = 0.1 * described["back_to_back_seconds"][placements[0]] if described else 0.0
             return [one, dataclasses.replace(one, control="slower", delay=delay)]
-        return [Arm(workload, placement, mode, library) for placement in PLACEMENTS for mode in modes]
+        return [Arm(workload, placement, mode, library) for placement in placements for mode in modes]
 
 
 def estimate(found: Iterable[Sequence[comparison.Comparison]]) -> str:
     """The ratio of the medians so far, for the line of progress; that of the last mode, empty without any."""
     medians = [each for comparisons in found for each in comparisons if each.metric == "p50"]
-    return "; ".join(f"p50 server/client {comparison.format_ratio(each)}" for each in medians[-1:])
+    return "; ".join(f"p50 {each.names[1]}/{each.names[0]} {comparison.format_ratio(each)}" for each in medians[-1:])
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """The result of an ensemble beside its steps: the bound that they set, how much of it is reached, table and section.
 
-efficiency.json has, for each workload, `ensemble` (its model), `ensemble_rate` (answers per second),
+efficiency.json has, for each workload, its `subject`, `ensemble` (its model), `ensemble_rate` (answers per second),
 `ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1); `steps`, by model, with
 the same of each step alone and its `mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second,
 `bound_by` (`cpu` or a step), `efficiency` (ensemble_rate / bound), its `range` over the repetitions, and `carrying`.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from crossover.analysis.wording import SUBJECTS
 from crossover.measurement.trial import Trial
 from crossover.report.html import Section, render
 from crossover.report.kind import Kind
@@ -112,10 +111,10 @@ def text(result: dict) -> str:
 
 def sentences(result: dict) -> dict[str, list[str]]:
     """Workload -> the sentence that sums it up."""
-    return {name: [sentence(name, found)] for name, found in result.items()}
+    return {name: [sentence(found)] for name, found in result.items()}
 
 
-def sentence(name: str, found: dict) -> str:
+def sentence(found: dict) -> str:
     """Return one sentence: the ensemble's rate as a share of what its steps would allow, and what sets that bound.
 
     `found` is the workload's part of efficiency.json.
@@ -124,7 +123,7 @@ def sentence(name: str, found: dict) -> str:
     reached = f"{found['efficiency'] * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f})"
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
     allowed = f"{found['bound']:.3g} that its steps would allow, bound by {limit}"
-    return f"For {SUBJECTS[name]} the ensemble answers {rate:.3g} requests/s, {reached} of the {allowed}."
+    return f"For {found['subject']} the ensemble answers {rate:.3g} requests/s, {reached} of the {allowed}."
 
 
 def workload_table(found: dict) -> str:

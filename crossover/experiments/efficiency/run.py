@@ -31,7 +31,7 @@ from loadgen.transport.http import Connection
 from loadgen.transport.message import Request
 from serving.server import Server, Unavailable
 from workloads import payloads
-from workloads.workload import WORKLOADS
+from workloads.flags import choose_arms
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
@@ -46,7 +46,7 @@ class Efficiency(ServerExperiment):
 
     kind = KIND
     resumable = False
-    identity = ("workloads", "seconds", "library")
+    identity = ("workloads", "seconds", "arms", "library")
 
     def __init__(self, options):
         super().__init__(options)
@@ -54,13 +54,17 @@ class Efficiency(ServerExperiment):
 
     def measure(self) -> None:
         self.begin()
-        for name in self.options.workloads:
-            workload, sent, seconds = WORKLOADS[name], self.inputs[name], self.options.seconds
-            arm = Arm(workload, "client", Mode("sequential"), self.library(workload))
+        for name, workload in self.options.workloads.items():
+            sent, seconds = self.inputs[name], self.options.seconds
+            [placement] = self.arms(workload)
+            arm = Arm(workload, placement, Mode("sequential"), self.library(workload))
             print(f"\n{name}: the ensemble, then each step alone, {REPETITIONS} times; about {seconds:g} s", flush=True)
             named = [payload.name for payload in sent]
-            self.described["workloads"][name] = {"library": arm.chosen, "payloads": named}
-            self.result[name] = measure_efficiency(self.server, arm, sent, seconds, self.options.seed)
+            library = self.library(workload) or next(iter(workload.libraries), "")  # that its steps are fed with
+            about = workload.describe([placement])
+            self.described["workloads"][name] = {**about, "library": library, "payloads": named}
+            figures = measure_efficiency(self.server, arm, sent, seconds, self.options.seed)
+            self.result[name] = {"subject": about["subject"], **figures}
             self.write()
         self.complete()
 
@@ -79,22 +83,27 @@ class Stage:
     steps: tuple[str, ...]  # that work on them
 
 
-def list_stages(server: Server, client: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
-    """The ensemble, then its steps in order, with their requests.
+def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
+    """The ensemble that the arm asks, then its steps in order, with their requests.
 
-    The network is asked with what the client arm makes of the payloads, a step after it with what the server answers.
-    Raises Unavailable if the server refuses a request.
+    A step that a placement of the workload asks directly is fed what that placement prepares, another what the step
+    before it answers. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
     """
-    encoded = [np.frombuffer(payload.encoded, np.uint8) for payload in sent]
-    workload, preprocess = client.workload, client.preprocessor()
+    workload, target, preprocess = arm.workload, arm.target, arm.preprocessor()
+    tensors = [preprocess(payload.encoded) for payload in sent]
     connection = InferenceServerClient(server.url.partition("//")[2])
-    target, tensors = workload.server, encoded
-    found = [make_stage(target.model, target.input, encoded, target.outputs, workload.steps)]
-    configs = [server.get(f"/v2/models/{step}/config") for step in workload.steps]
+    ensemble = server.get(f"/v2/models/{target.model}/config").get("ensemble_scheduling", {})
+    steps = tuple(each["model_name"] for each in ensemble.get("step", ()))
+    if not steps:
+        raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; try --arms")
+    found = [make_stage(target.model, target.input, tensors, target.outputs, steps)]
+    configs = [server.get(f"/v2/models/{step}/config") for step in steps]
+    direct = {each.model: each for each in workload.placements.values() if each.prepares}
     for before, config in zip([None, *configs[:-1]], configs, strict=True):
         step = config["name"]
         # The network is fed as by the client; what comes before it needs no other step's output.
-        if step == workload.client.model:
+        if before and step in direct:
+            preprocess = direct[step].preprocessor(arm.library)
             tensors = [preprocess(payload.encoded) for payload in sent]
         elif before:
             tensors = [ask(connection, before["name"], input_of(before), tensor) for tensor in tensors]
@@ -177,14 +186,14 @@ def send_all(url: str, stage: Stage, order: Sequence[int]) -> None:
 
 
 def measure_efficiency(
-    server: Server, client: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1
+    server: Server, arm: Arm, sent: Sequence[payloads.Payload], seconds: float, seed: int = 1
 ) -> dict:
     """Measure an ensemble and its steps, one after the other, REPETITIONS times: an entry of efficiency.json.
 
     Takes about `seconds` in all; every repetition asks all payloads equally often. Raises Unavailable if the server
     does not answer, refuses a request, or is not one of this machine's launcher.
     """
-    stages = list_stages(server, client, sent)
+    stages = list_stages(server, arm, sent)
     share = seconds / REPETITIONS / len(stages)
     counts = [choose_count(server, stage, len(sent), share) for stage in stages]
     figures: dict[str, list[StageFigures]] = {stage.name: [] for stage in stages}
@@ -207,13 +216,16 @@ def choose_count(server: Server, stage: Stage, kinds: int, seconds: float) -> in
 
 def check(options: argparse.Namespace) -> None:
     """Raises ValueError."""
+    given = options.arms
     check_server_options(options)
     check_run_options(options)
+    ensembles = {name: [workload.encoded] for name, workload in options.workloads.items()}
+    options.arms = choose_arms(given, options.workloads, 1) if given else ensembles
 
 
 def main() -> int:
     """`python -m loadgen.efficiency`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.efficiency", description=__doc__.partition("\n")[0])
-    add_server_options(parser)
     add_run_options(parser, 60, "for each workload", resumable=False)
+    add_server_options(parser)
     return run_command(parser, check, Efficiency)

@@ -1,18 +1,12 @@
 """What is swept: a quantity, its values, and what a comparison at each of them needs."""
 
-import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+from loadgen.model_config import complete
+from workloads.payloads import Payload
+from workloads.workload import Workload
 
-from crossover.experiments.sweep.network_link import BYTES
-from workloads.payloads import CLIPS, Payload, photograph_files, read
-from workloads.workload import AUDIO, IMAGE, WORKLOADS, Workload
-
-SIZES = ((500, 375), (1280, 853), (1920, 1080), (4032, 3024))
-LENGTHS, RATES = (2, 5, 15, 30), (16_000, 48_000)
 WORKERS = (1, 2, 4)
 LINKS = (10, 100, 1000)
 NAMES = ("size", "network", "workers", "cores")
@@ -43,14 +37,22 @@ class Point:
 class Sweep:
     title: str
     workload: Workload
+    arms: tuple[str, str]
+    """The placements compared: baseline and candidate."""
     unit: str
     points: tuple[Point, ...]
     forms: dict[str, Workload] = field(default_factory=dict)
-    """What the client may send, by its name in titles; the server's arm is the same for all."""
+    """What the baseline may send, by its name in titles: the workload with that variant of it. The candidate is the
+    same for all."""
 
     @property
-    def clients(self) -> dict[str, Workload]:
+    def baselines(self) -> dict[str, Workload]:
         return self.forms or {"": self.workload}
+
+    def complete(self, url: str) -> "Sweep":
+        """The sweep with what its workload leaves to the server at `url`. Raises ConnectionError."""
+        known = {form: complete(workload, url) for form, workload in self.forms.items()}
+        return replace(self, workload=complete(self.workload, url), forms=known)
 
     def at(self, place: Place) -> list[Point]:
         return [point for point in self.points if point.place == place]
@@ -60,60 +62,79 @@ class Sweep:
         return f"{self.workload.name}-{self.title.replace(' ', '-')}"
 
 
-def planned(names: Sequence[str], workloads: Sequence[str], cores: int) -> tuple[list[Sweep], list[str]]:
+def planned(
+    names: Sequence[str], workloads: Mapping[str, Workload], arms: Mapping[str, Sequence[str]], cores: int
+) -> tuple[list[Sweep], list[str]]:
     """(the sweeps, in the order of the names, and why others are left out) on a machine with that many cores."""
     chosen, left_out = [], []
     for name in names:
         if name == "cores" and cores < 3:
             left_out.append(f"client and server cores are not swept: that takes 3 cores or more, here are {cores}")
             continue
-        made = [sweep for sweep in SWEEPS[name](cores) if sweep.workload.name in workloads]
-        chosen += made
+        makers = SWEEPS[name](cores)
+        for make in makers:
+            for each, workload in workloads.items():
+                chosen += make(workload, tuple(arms[each]))
+        if name == "size":
+            lacking = [each for each, workload in workloads.items() if not workload.sizes]
+            left_out += [f"size: {each} has no sizes to sweep" for each in lacking]
     return chosen, left_out
 
 
-def size(cores: int) -> list[Sweep]:
-    images = tuple(Point(w * h / 1e6, f"{w}x{h}", partial(photographs, w, h)) for w, h in SIZES)
-    found = [Sweep("image size", IMAGE, "megapixels", images)]
-    for rate in RATES:
-        points = tuple(Point(s, f"{s}s-{rate // 1000}k", partial(clips, s, rate)) for s in LENGTHS)
-        found.append(Sweep(f"clip length at {rate // 1000} kHz", AUDIO, "seconds", points))
-    return found
+Maker = Callable[[Workload, tuple[str, str]], list[Sweep]]
 
 
-TYPICAL = {"image": lambda: photographs(1280, 853), "audio": lambda: clips(5, 48_000)}
+def typical(workload: Workload) -> Callable[[], list[Payload]]:
+    return workload.typical or workload.payloads
 
 
-def workers(cores: int) -> list[Sweep]:
-    def points(name: str) -> tuple[Point, ...]:
-        return tuple(Point(n, f"workers-{n}", TYPICAL[name], workers=n) for n in WORKERS)
+def size(cores: int) -> list[Maker]:
+    def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
+        found = []
+        for axis in workload.sizes:
+            points = tuple(Point(each.x, each.label, each.payloads) for each in axis.values)
+            found.append(Sweep(axis.title, workload, arms, axis.unit, points))
+        return found
 
-    return [Sweep("client workers", WORKLOADS[name], "threads", points(name)) for name in TYPICAL]
-
-
-def network(cores: int) -> list[Sweep]:
-    def points(name: str) -> tuple[Point, ...]:
-        return tuple(Point(m, f"{m}mbit", TYPICAL[name], Place(linked=True), mbit=m) for m in LINKS)
-
-    forms = {"FP32 tensor": IMAGE, "UINT8 tensor": BYTES}
-    return [
-        Sweep("link rate", IMAGE, "Mbit/s", points("image"), forms),
-        Sweep("link rate", AUDIO, "Mbit/s", points("audio"), {"FP32 tensor": AUDIO}),
-    ]
+    return [make]
 
 
-def cores(available: int) -> list[Sweep]:
+def workers(cores: int) -> list[Maker]:
+    def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
+        points = tuple(Point(n, f"workers-{n}", typical(workload), workers=n) for n in WORKERS)
+        return [Sweep("client workers", workload, arms, "threads", points)]
+
+    return [make]
+
+
+def network(cores: int) -> list[Maker]:
+    def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
+        points = tuple(Point(m, f"{m}mbit", typical(workload), Place(linked=True), mbit=m) for m in LINKS)
+        return [Sweep("link rate", workload, arms, "Mbit/s", points, forms(workload, arms[0]))]
+
+    return [make]
+
+
+def forms(workload: Workload, name: str) -> dict[str, Workload]:
+    """What that placement may send -> the workload with that variant of it."""
+    placement = workload.placements[name]
+    variants = [placement, *placement.variants.values()]
+    return {each.form: replace(workload, placements={**workload.placements, name: each}) for each in variants}
+
+
+def cores(available: int) -> list[Maker]:
     """One side on 1, 2, 4, ... cores, the other on one."""
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n < available]
 
-    def client(name: str) -> tuple[Point, ...]:
-        return tuple(Point(n, f"client-{n}", TYPICAL[name], Place(1), client_cores=n) for n in counts)
+    def client(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
+        points = tuple(Point(n, f"client-{n}", typical(workload), Place(1), client_cores=n) for n in counts)
+        return [Sweep("client cores", workload, arms, "cores", points)]
 
-    def server(name: str) -> tuple[Point, ...]:
-        return tuple(Point(n, f"server-{n}", TYPICAL[name], Place(n), client_cores=1) for n in counts)
+    def server(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
+        points = tuple(Point(n, f"server-{n}", typical(workload), Place(n), client_cores=1) for n in counts)
+        return [Sweep("server cores", workload, arms, "cores", points)]
 
-    sides = {"client cores": client, "server cores": server}
-    return [Sweep(title, WORKLOADS[name], "cores", points(name)) for title, points in sides.items() for name in TYPICAL]
+    return [client, server]
 
 
 SWEEPS = {"size": size, "network": network, "workers": workers, "cores": cores}
@@ -140,45 +161,3 @@ def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, leas
 OVERHEAD = 0.5  # seconds that a trial takes beside its schedule
 SHORTEST = 1.0  # seconds of a trial
 
-
-# Payloads ---------------------------------------------------------------------------------------------------------
-
-
-@cache
-def photographs(width: int, height: int) -> list[Payload]:
-    """Both photographs, cropped to the shape and resized with Lanczos, as JPEG of quality 90.
-
-    They are 640 x 427: what is larger is blown up, and has fewer bytes per pixel than a camera's.
-    """
-    from PIL import Image, ImageOps
-
-    found = []
-    for path in photograph_files():
-        buffer = io.BytesIO()
-        fitted = ImageOps.fit(Image.open(path).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-        fitted.save(buffer, "JPEG", quality=90)
-        found.append(Payload(f"{path.stem}-{width}x{height}.jpg", buffer.getvalue()))
-    return found
-
-
-@cache
-def speech(rate: int) -> np.ndarray:
-    """All built-in clips, one after the other, mono."""
-    import librosa
-
-    sounds = [io.BytesIO(payload.encoded) for payload in read(CLIPS, AUDIO.suffixes)]
-    return np.concatenate([librosa.load(sound, sr=rate, mono=True)[0] for sound in sounds])
-
-
-@cache
-def clips(seconds: int, rate: int) -> list[Payload]:
-    """Two stretches of the built-in clips, repeated as needed, as 16-bit mono WAV."""
-    import soundfile
-
-    found = []
-    for turn in range(2):
-        buffer = io.BytesIO()
-        samples = np.resize(np.roll(speech(rate), -turn * seconds * rate), seconds * rate)
-        soundfile.write(buffer, samples, rate, subtype="PCM_16", format="WAV")
-        found.append(Payload(f"speech-{turn + 1}-{seconds}s-{rate}.wav", buffer.getvalue()))
-    return found

@@ -1,4 +1,4 @@
-"""What lies between client and server: a link of a given rate on one machine, and the forms a photograph crosses it in.
+"""What lies between client and server: a link of a given rate on one machine, and models for what crosses it.
 
 The link is a veth pair between two network namespaces, one for each side, with a token bucket (`tc tbf`) at either end.
 It models a rate and nothing else: a packet waits for those before it, none is lost, and there is no distance, for
@@ -10,18 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from preprocess.image import CROPPED, MEAN, STD
+from crossover.experiments.sweep.grid import Sweep, forms
 from serving.server import Server, Unavailable
 from serving.triton_api import TritonGRPC
-from workloads.workload import IMAGE, Preprocessor, Target
+from workloads import catalogue
 
 ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
 PACKET = 1514
@@ -134,82 +131,51 @@ def enter(namespace: int) -> None:
         raise Missing(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
-# A photograph as 224 x 224 x 3 bytes ------------------------------------------------------------------------------
+# Models that are made for a sweep ---------------------------------------------------------------------------------
+
+Variant = tuple[str, str, str]
+"""A placement in one of its forms: its workload's name or file, its name, the form."""
 
 
-def pixels() -> Preprocessor:
-    """Encoded bytes -> uint8 (224, 224, 3), by the server's own graph: what it normalises, taken back in the graph."""
-    import nvidia.dali.fn as fn
-    import nvidia.dali.types as types
-    from nvidia.dali import pipeline_def
-
-    from preprocess import image_dali
-
-    @pipeline_def(batch_size=1, num_threads=1, device_id=None, **image_dali.ONE_BY_ONE)
-    def graph():
-        normal = image_dali.pixels(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1))
-        mean, std = [-m / s for m, s in zip(MEAN, STD, strict=True)], [1 / s for s in STD]
-        return fn.crop_mirror_normalize(normal, dtype=types.UINT8, output_layout="HWC", mean=mean, std=std)
-
-    pipeline = image_dali.built(graph)
-
-    def preprocess(encoded: bytes) -> np.ndarray:
-        (output,) = pipeline.run(encoded=[np.frombuffer(encoded, np.uint8)])
-        return np.array(output[0])
-
-    return preprocess
+def find_derived(sweeps: Iterable[Sweep]) -> list[Variant]:
+    """The placements of these sweeps whose models a server lacks until they are made from others."""
+    return [
+        (workload.file or workload.name, sweep.arms[0], form)
+        for sweep in sweeps
+        for form, workload in sweep.forms.items()
+        if workload.placements[sweep.arms[0]].derived
+    ]
 
 
-BYTES = replace(IMAGE, client=Target("resnet50_uint8", "photograph"), libraries={"dali-uint8": pixels})
-
-
-def normalising(network):
-    """The ONNX network with a cast and the normalisation before it: photograph UINT8 [batch, 224, 224, 3] -> ..."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph, own = network.graph, list(network.graph.node)
-    [name] = [given.name for given in graph.input]
-    del graph.node[:], graph.input[:]
-    graph.node.extend(
-        [
-            helper.make_node("Cast", ["photograph"], ["float"], to=TensorProto.FLOAT),
-            helper.make_node("Sub", ["float", "image_mean"], ["centred"]),
-            helper.make_node("Div", ["centred", "image_std"], ["normal"]),
-            helper.make_node("Transpose", ["normal"], [name], perm=[0, 3, 1, 2]),
-            *own,
-        ]
-    )
-    constants = {"image_mean": MEAN, "image_std": STD}
-    graph.initializer.extend(numpy_helper.from_array(np.float32(value), key) for key, value in constants.items())
-    shape = ["batch", CROPPED, CROPPED, 3]
-    graph.input.append(helper.make_tensor_value_info("photograph", TensorProto.UINT8, shape))
-    return network
-
-
-def serve_bytes(server: Server, network: Path) -> None:
-    """Loads `network` once more, as resnet50_uint8, into a server of the launcher's, without a file.
+def serve_derived(server: Server, repository: Path, variant: Variant) -> None:
+    """Load a derived model into a server of the launcher's, without a file; `repository` holds what it is made from.
 
     By gRPC, for Triton's HTTP interface does not survive a body of 136 MB; and in a process of its own, so that the
     load generator's is left alone by gRPC's threads.
     """
-    arguments = json.dumps([server.url, server.state, str(network)])
+    arguments = json.dumps([server.url, server.state, str(repository), variant])
     run(sys.executable, "-m", "crossover.experiments.sweep.network_link", arguments)
 
 
-def load_bytes(server: Server, network: Path) -> None:
+def load_derived(server: Server, repository: Path, variant: Variant) -> None:
+    """The same, in this process."""
     import onnx
 
-    config = server.get("/v2/models/resnet50/config")
-    config["input"] = [{"name": "photograph", "data_type": "TYPE_UINT8", "dims": [CROPPED, CROPPED, 3]}]
-    config["name"] = BYTES.client.model
+    reference, name, form = variant
+    placement = forms(catalogue.find(reference), name)[form].placements[name]
+    derived = placement.derived
+    config = server.get(f"/v2/models/{derived.source}/config")
+    config["input"] = [dict(derived.input)]
+    config["name"] = placement.model
     for output in config["output"]:
         output.pop("label_filename", None)
-    content = normalising(onnx.load(network)).SerializeToString()
+    network = onnx.load(repository / derived.source / "1" / "model.onnx")
+    content = derived.transform(network).SerializeToString()
     address = f"{urlsplit(server.url).hostname}:{server.state['grpc_port']}"
     grpc = TritonGRPC(address, server.state["admin_key"])
     grpc.load(config["name"], json.dumps(config), {"file:1/model.onnx": content})
 
 
 if __name__ == "__main__":
-    url, state, path = json.loads(sys.argv[1])
-    load_bytes(Server(url, state), Path(path))
+    url, state, path, variant = json.loads(sys.argv[1])
+    load_derived(Server(url, state), Path(path), tuple(variant))

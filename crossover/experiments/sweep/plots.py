@@ -5,10 +5,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from crossover.report.plots import (
-    CLIENT,
+    BASELINE,
+    CANDIDATE,
     INK,
     PAPER,
-    SERVER,
     WIDTH,
     draw_svg,
     limits,
@@ -20,7 +20,7 @@ from crossover.report.plots import (
 
 
 def ratios(entry: dict, label: str) -> Markup:
-    """Plot the ratio server / client along a sweep, with its intervals and the crossing.
+    """Plot the ratio candidate / baseline along a sweep, with its intervals and the crossing.
 
     `entry` is one of crossover.json, `label` the description of the plot for those who cannot see it.
     """
@@ -40,13 +40,14 @@ def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
     reference(axes.axhspan, axes.axhline, None)
     axes.plot(x, ratio, color=INK, linewidth=1, alpha=0.6)
     for point in points:
-        known, colour = None not in (point["low"], point["high"]), CLIENT if point["ratio"] > 1 else SERVER
+        known, colour = None not in (point["low"], point["high"]), BASELINE if point["ratio"] > 1 else CANDIDATE
         if known:
             axes.vlines(point["x"], point["low"], point["high"], color=INK, linewidth=1.4)
         face = colour if known else paper
         axes.plot([point["x"]], [point["ratio"]], "o", color=colour, markersize=5.5, markerfacecolor=face, zorder=3)
     axes.set(yscale="log", ylim=(low, high), xlabel=literal(f"{entry['sweep']}, {entry['unit']}"))
-    axes.set(ylabel=f"server ÷ client, {by}")
+    first, second = entry["placements"]
+    axes.set(ylabel=literal(f"{second} ÷ {first}, {by}"))
     if min(x) > 0 and max(x) / min(x) > 8:
         axes.set_xscale("log")
         plain(axes.xaxis, min(x), max(x))
@@ -61,11 +62,11 @@ def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
     left, right = (0.01, "left"), (0.99, "right")
     top, bottom = (left, right) if ratio[-1] > ratio[0] else (right, left)  # where the points are not
     for text, (x, side), y, where, colour in (
-        ("client ahead", top, 0.98, "top", CLIENT),
-        ("server ahead", bottom, 0.02, "bottom", SERVER),
+        (f"{first} ahead", top, 0.98, "top", BASELINE),
+        (f"{second} ahead", bottom, 0.02, "bottom", CANDIDATE),
     ):
         box = {"facecolor": paper, "edgecolor": "none", "pad": 1.5}
-        axes.text(x, y, text, color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
+        axes.text(x, y, literal(text), color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
 
 
 def save_ratios(entry: dict, path: Path) -> None:

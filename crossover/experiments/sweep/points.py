@@ -50,7 +50,8 @@ class PointMeasurement:
     @property
     def folders(self) -> list[str]:
         """The folders of the arms' trials, in that of a point."""
-        return [*map(sweep_result.folder, self.sweep.clients), "server"]
+        baseline, candidate = self.sweep.arms
+        return [*(sweep_result.folder(baseline, form) for form in self.sweep.baselines), candidate]
 
     def are_measured(self) -> list[bool]:
         """For each trial that is planned, whether an interrupted run has measured it to its end."""
@@ -74,8 +75,8 @@ class PointMeasurement:
         for point in sorted(self.points, key=ease):
             prepare(site, point, client)
             slowest = max(
-                max(measure_unloaded_latency(site.server, form, "", point.sent()).values())
-                for form in self.sweep.clients.values()
+                max(measure_unloaded_latency(site.server, form, self.sweep.arms, "", point.sent()).values())
+                for form in self.sweep.baselines.values()
             )
             rate = float(f"{UTILISATION / slowest:.2g}")
             left = budget - (time.monotonic() - began)
@@ -114,14 +115,17 @@ class PointMeasurement:
                         progress.show_trial(f"{name} round {number}/{self.rounds}: {folder}")
                         trial = retries.measure(arm, schedule, point.sent(), path, cores, number)
                     trials[point.label].append(trial)
-            progress.set_interim(sweep_result.summarise_interim(trials.values(), next(iter(self.sweep.clients))))
+            form = next(iter(self.sweep.baselines))
+            progress.set_interim(sweep_result.summarise_interim(trials.values(), form, self.sweep.arms))
         progress.finish_line()
 
     def draw_arms(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
         """(folder, arm) of every arm, in an order drawn by the schedule's seed."""
         mode = Mode("async", point.workers or cores)
-        arms = {sweep_result.folder(form): Arm(each, "client", mode) for form, each in self.sweep.clients.items()}
-        arms["server"] = Arm(self.sweep.workload, "server", mode)
+        baseline, candidate = self.sweep.arms
+        forms = self.sweep.baselines.items()
+        arms = {sweep_result.folder(baseline, form): Arm(each, baseline, mode) for form, each in forms}
+        arms[candidate] = Arm(self.sweep.workload, candidate, mode)
         for folder in random.Random(f"{point.label} {seed}").sample(list(arms), len(arms)):
             yield folder, arms[folder]
 

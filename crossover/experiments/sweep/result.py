@@ -1,11 +1,12 @@
 """The result of sweeps: the ratio at each point, where it crosses 1, the sentence that says so, and the section.
 
-crossover.json is a list with an entry per sweep, and per form that its client sends:
+crossover.json is a list with an entry per sweep, and per form that its baseline sends:
 
-- `workload`, `sweep` (the title), `unit` of x, `network` (with its weights), `regime` in words, `path` of its trials.
+- `workload`, its `placements` as in run.json (baseline, candidate), `sweep` (the title), `unit` of x, `network` (with
+  its weights), `regime` in words, `path` of its trials.
 - `points`, in which each has `x`, `label`, its load (`arrivals`, `seconds`, `kilobytes` of the encoded input), `ratio`
-  server / client of p50 with its 95 % interval `low` to `high` (null if there are too few rounds), `client_p50` and
-  `server_p50` in ms, the same ratio of `mean` and `client CPU`, `rounds`, `requests`, and how many trials are
+  candidate / baseline of p50 with its 95 % interval `low` to `high` (null if there are too few rounds), `baseline_p50`
+  and `candidate_p50` in ms, the same ratio of `mean` and `client CPU`, `rounds`, `requests`, and how many trials are
   `invalid`, by which rules (`findings`).
 - `crossing`: null, or `by` which statistic (p50 or mean) it is, `x`, and its 95 % interval; a limit beyond the sweep is
   null.
@@ -21,12 +22,13 @@ import numpy as np
 from common import atomic_write
 from crossover.analysis import comparison
 from crossover.analysis.crossing_point import (
-    faster_placement,
+    faster_arm,
     find_changes,
     find_crossing,
     resample_ratio,
     select_ratio,
 )
+from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.sweep import plots
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report.html import Section, render
@@ -48,29 +50,30 @@ def outcome(entry: dict) -> str:
         return "nothing was measured."
     if any(point["low"] is None for point in points):
         return "no interval at every point, so no verdict: measure 6 rounds or more."
-    sides = [faster_placement(point) for point in points]
+    sides = [faster_arm(point) for point in points]
     ratios = [point["ratio"] for point in points]
     cross = entry["crossing"]
-    means = "" if cross and cross["by"] == "mean" else describe_means(points, unit)
-    spread = f"server/client p50 {min(ratios):.3g} to {max(ratios):.3g}{means}"
+    names, words = name_arms(entry), word_arms(entry)
+    means = "" if cross and cross["by"] == "mean" else describe_means(points, unit, words)
+    spread = f"{names[CANDIDATE]}/{names[BASELINE]} p50 {min(ratios):.3g} to {max(ratios):.3g}{means}"
     if cross:
-        own = [faster_placement(select_ratio(point, cross["by"])) for point in points]
+        own = [faster_arm(select_ratio(point, cross["by"])) for point in points]
         first = next(filter(None, own))
-        then = "server" if first == "client" else "client"
+        then = CANDIDATE if first == BASELINE else BASELINE
         low, high = cross["low"], cross["high"]
         limits = f"{f'{low:.3g}' if low else 'before the sweep'} to {f'{high:.3g}' if high else 'after the sweep'}"
         where = f"below {cross['x']:.3g} {unit} (95 %: {limits})"
         mean = " by mean" if cross["by"] == "mean" else ""
         open_ = f" (not shown at {list_points(points, own, '')} {unit})" if not all(own) else ""
-        return f"the {first} is quicker{mean} {where}, the {then} above{open_}; {spread}."
+        return f"{words[first]} is quicker{mean} {where}, {words[then]} above{open_}; {spread}."
     shown = set(filter(None, sides))
     if len(shown) == 1:
         open_ = list_points(points, sides, "")
         where = f"wherever a difference is shown (not at {open_} {unit})" if open_ else "throughout"
-        return f"the {shown.pop()} is quicker {where}; {spread}."
+        return f"{words[shown.pop()]} is quicker {where}; {spread}."
     if shown:
-        at = {each: list_points(points, sides, each) for each in ("client", "server")}
-        where = " and ".join(f"the {each} is quicker at {xs}" for each, xs in at.items())
+        at = {each: list_points(points, sides, each) for each in (BASELINE, CANDIDATE)}
+        where = " and ".join(f"{words[each]} is quicker at {xs}" for each, xs in at.items())
         return f"it turns {len(find_changes(sides))} times, so there is no one crossing: {where} {unit}; {spread}."
     return f"no difference shown anywhere; {spread}."
 
@@ -80,39 +83,49 @@ def list_points(points: Sequence[dict], sides: Sequence[str], wanted: str) -> st
     return ", ".join(f"{point['x']:.4g}" for point, side in zip(points, sides, strict=True) if side == wanted)
 
 
-def describe_means(points: Sequence[dict], unit: str) -> str:
+def name_arms(entry: dict) -> dict[str, str]:
+    """BASELINE and CANDIDATE -> the placement's name."""
+    return dict(zip((BASELINE, CANDIDATE), entry["placements"], strict=True))
+
+
+def word_arms(entry: dict) -> dict[str, str]:
+    """BASELINE and CANDIDATE -> what sentences call the placement."""
+    return {arm: entry["placements"][name]["words"] for arm, name in name_arms(entry).items()}
+
+
+def describe_means(points: Sequence[dict], unit: str, words: dict[str, str]) -> str:
     """Name the points where the median is undecided and the mean is not: a few long waits weigh on it."""
     text = ""
-    for name in ("client", "server"):
-        undecided = [point for point in points if not faster_placement(point)]
-        if apart := [point for point in undecided if faster_placement(point["mean"]) == name]:
+    for name in (BASELINE, CANDIDATE):
+        undecided = [point for point in points if not faster_arm(point)]
+        if apart := [point for point in undecided if faster_arm(point["mean"]) == name]:
             where = ", ".join(f"{point['x']:.4g}" for point in apart)
             ratios = " to ".join(dict.fromkeys(f"{pick(p['mean']['ratio'] for p in apart):.3g}" for pick in (min, max)))
-            text += f"; by mean the {name} is ahead at {where} {unit}, {ratios}"
+            text += f"; by mean {words[name]} is ahead at {where} {unit}, {ratios}"
     return text
 
 
 def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
-    """The entries of one sweep in crossover.json, one for each form that the client sends, from its trials.
+    """The entries of one sweep in crossover.json, one for each form that the baseline sends, from its trials.
 
     `path` is its folder in the directory, `described` its part of run.json. Raises ValueError for a damaged trial.
     """
     own = read_trials(directory / path)
-    found = []
+    found, (baseline, candidate) = [], described["placements"]
     for form in described["forms"]:
         points, kept = [], []
         for seed, asked in enumerate(described["points"]):
             here = [trial for trial in own if trial.path.parent.parent.name == asked["label"]]
-            if pairs := pair_trials(here, folder(form)):
+            if pairs := pair_trials(here, folder(baseline, form), candidate):
                 points.append({**asked, **summarise_point(pairs)})
                 kept.append((seed, pairs))
-        entry = {key: described[key] for key in ("workload", "sweep", "unit", "network", "regime")}
+        entry = {key: described[key] for key in ("workload", "placements", "sweep", "unit", "network", "regime")}
         entry["sweep"] += f", {form}" if form else ""
         entry |= {"path": path, "points": points, "crossing": None}
         # The crossing of the medians; that of the means only where no median tells the placements apart.
         for by in ("p50", "mean"):
             ratios = [select_ratio(point, by) for point in points]
-            if find_changes(sides := [faster_placement(ratio) for ratio in ratios]):
+            if find_changes(sides := [faster_arm(ratio) for ratio in ratios]):
                 drawn = np.transpose([resample_ratio(each, seed, by) for seed, each in kept])
                 x, known = [point["x"] for point in points], [ratio["ratio"] for ratio in ratios]
                 if all(ratio["low"] for ratio in ratios) and (cross := find_crossing(x, known, sides, drawn)):
@@ -122,39 +135,40 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
     return found
 
 
-def folder(form: str) -> str:
-    """The folder of the trials of a client that sends this form: `client-UINT8-tensor`."""
-    return f"client {form}".strip().replace(" ", "-")
+def folder(baseline: str, form: str) -> str:
+    """The folder of the trials of a baseline that sends this form: `client-UINT8-tensor`."""
+    return f"{baseline} {form}".strip().replace(" ", "-")
 
 
 Pairs = list[tuple[Trial, Trial]]
 
 
-def pair_trials(here: Sequence[Trial], client: str) -> Pairs:
-    """Return (client's, server's trial) of each round in which both are complete and have answers, by round.
+def pair_trials(here: Sequence[Trial], baseline: str, candidate: str) -> Pairs:
+    """Return (baseline's, candidate's trial) of each round in which both are complete and have answers, by round.
 
-    `here` are the trials of one point, `client` is the folder of the client's.
+    `here` are the trials of one point, `baseline` and `candidate` the folders of the two arms.
     """
     rounds: dict[int, dict[str, Trial]] = {}
     for trial in here:
         if trial.facts["complete"] and trial.completed:
             rounds.setdefault(trial.round, {})[trial.path.parent.name] = trial
-    return [(each[client], each["server"]) for _, each in sorted(rounds.items()) if {client, "server"} <= set(each)]
+    both = [each for _, each in sorted(rounds.items()) if {baseline, candidate} <= set(each)]
+    return [(each[baseline], each[candidate]) for each in both]
 
 
-def summarise_interim(points: Iterable[Sequence[Trial]], form: str) -> str:
+def summarise_interim(points: Iterable[Sequence[Trial]], form: str, names: tuple[str, str]) -> str:
     """The ratio of the medians at each point so far, for the line of progress."""
     ratios = []
     for own in points:
-        if pairs := pair_trials(own, folder(form)):
+        if pairs := pair_trials(own, folder(names[0], form), names[1]):
             arms = zip(*pairs, strict=True)
-            client, server = (np.median(np.concatenate([trial.latency for trial in arm])) for arm in arms)
-            ratios.append(f"{server / client:.3g}")
-    return f"p50 server/client{f' {form}' * bool(form)} {', '.join(ratios)}" if ratios else ""
+            baseline, candidate = (np.median(np.concatenate([trial.latency for trial in arm])) for arm in arms)
+            ratios.append(f"{candidate / baseline:.3g}")
+    return f"p50 {names[1]}/{names[0]}{f' {form}' * bool(form)} {', '.join(ratios)}" if ratios else ""
 
 
 def summarise_point(pairs: Pairs) -> dict:
-    """The figures of a point in crossover.json: ratios server / client with 95 % intervals, medians in ms, counts."""
+    """The figures of a point in crossover.json: ratios with their 95 % intervals, medians in ms, counts."""
     found = {each.metric: each for each in comparison.compare(pairs)}
     p50 = found["p50"]
     keys = "ratio", "low", "high"
@@ -164,10 +178,10 @@ def summarise_point(pairs: Pairs) -> dict:
         "ratio": p50.ratio,
         "low": p50.low,
         "high": p50.high,
-        "client_p50": p50.client,
-        "server_p50": p50.server,
+        "baseline_p50": p50.baseline,
+        "candidate_p50": p50.candidate,
         "rounds": len(pairs),
-        "requests": sum(client.completed for client, _ in pairs),
+        "requests": sum(baseline.completed for baseline, _ in pairs),
         **others,
         "invalid": sum(not trial.valid for pair in pairs for trial in pair),
         "findings": dict(Counter(finding["rule"] for finding in invalid)),
@@ -176,15 +190,19 @@ def summarise_point(pairs: Pairs) -> dict:
 
 def table(entry: dict) -> str:
     """The table of one sweep for the terminal: a line per point, and the sentence."""
+    first, second = entry["placements"]
+    named = [f"{name} p50" for name in (first, second)]
+    wide = [max(11, len(name)) for name in named]
     lines = [
-        f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}; server / client, 95 % intervals over rounds",
-        f"{entry['unit']:>12} {'KB file':>8} {'client p50':>11} {'server p50':>11}  {'p50':<21} {'mean':<21}"
+        f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}; {second} / {first}, 95 % intervals over rounds",
+        f"{entry['unit']:>12} {'KB file':>8} {named[0]:>{wide[0]}} {named[1]:>{wide[1]}}  {'p50':<21} {'mean':<21}"
         f" {'client CPU':<11} {'rounds':>6} {'requests':>8} invalid",
     ]
     for point in entry["points"]:
         broken = ", ".join(f"{n} {rule}" for rule, n in point["findings"].items()) or "-"
+        medians = f"{point['baseline_p50']:>{wide[0]}.4g} {point['candidate_p50']:>{wide[1]}.4g}"
         lines.append(
-            f"{point['x']:>12.4g} {point['kilobytes']:>8.0f} {point['client_p50']:>11.4g} {point['server_p50']:>11.4g}"
+            f"{point['x']:>12.4g} {point['kilobytes']:>8.0f} {medians}"
             f"  {interval(point):<21} {interval(point['mean']):<21} {point['client CPU']['ratio']:<11.3g}"
             f" {point['rounds']:>6} {point['requests']:>8} {broken}"
         )
@@ -241,7 +259,8 @@ def groups(result: Sequence[dict]) -> dict[str, list[dict]]:
     found: dict[str, list[dict]] = {}
     for entry in result:
         if entry["points"]:
-            label = f"{entry['workload']}, {entry['network']}: server ÷ client against {entry['sweep']}"
+            first, second = entry["placements"]
+            label = f"{entry['workload']}, {entry['network']}: {second} ÷ {first} against {entry['sweep']}"
             shown = {**entry, "plot": plots.ratios(entry, label), "outcome": capital(outcome(entry))}
             found.setdefault(group(entry), []).append(shown)
     return found

@@ -1,4 +1,4 @@
-"""Where does the answer change? The ratio server / client over the input's size, the network, the workers, the cores.
+"""Where does the answer change? The arms' ratio over the input's size, the network, the workers, the cores.
 
     python -m loadgen.crossover --weights tiny --sweeps size,network --seconds 300
 
@@ -30,9 +30,9 @@ from crossover.measurement.retry import Retries
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
-from workloads.workload import WORKLOADS
+from workloads import catalogue
+from workloads.flags import choose_arms
 
-WEIGHT = {"tiny": {"image": 1, "audio": 1}, "real": {"image": 3, "audio": 10}}  # of the time, as that of a request
 START = 20  # seconds until a server is up
 UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
 PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
@@ -46,12 +46,13 @@ class SweepExperiment(Experiment):
     """
 
     kind = KIND
-    identity = ("sweeps", "workloads", "weights", "seconds", "url")
+    identity = ("sweeps", "workloads", "arms", "weights", "seconds", "url")
 
     def __init__(self, options):
         super().__init__(options)
         self.available = sorted(os.sched_getaffinity(0))
-        self.sweeps, self.left_out = grid.planned(options.sweeps, options.workloads, len(self.available))
+        arms, cores = options.arms, len(self.available)
+        self.sweeps, self.left_out = grid.planned(options.sweeps, options.workloads, arms, cores)
         self.up = Server.at(options.url, Path(options.state)) if options.url else None
         """The server of --url, if one is given."""
         self.weights = [self.up.state.get("weights", "real")] if self.up else options.weights
@@ -161,11 +162,11 @@ class SweepExperiment(Experiment):
             with temporary_server(state, weights, engine, cores, slo=UNBOUNDED) as server:
                 yield Site(weights, server)
             return
-        as_bytes = any("UINT8 tensor" in sweep.forms for sweep in self.sweeps)
+        derived = network_link.find_derived(self.sweeps)
         with network_link.link(name(state)) as link:
             if why := link.distance():
                 self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
-            with server_behind_link(link, state, weights, cores, as_bytes, UNBOUNDED) as server:
+            with server_behind_link(link, state, weights, cores, derived, UNBOUNDED) as server:
                 yield Site(weights, server, link)
 
     def points_of(self, weights: str, sweep: Sweep, place: Place) -> PointMeasurement:
@@ -175,6 +176,7 @@ class SweepExperiment(Experiment):
 
     def sweep(self, site: Site, sweep: Sweep, place: Place) -> None:
         """Measure a sweep's points at one place, and print its table. Raises ValueError if the server differs."""
+        sweep = sweep.complete(site.server.url)
         path, about = f"{site.weights}/{sweep.slug}", self.describe_sweep(site, sweep)
         known = self.described["sweeps"].setdefault(path, about)
         resume.refuse_differences(self.directory, list_server_differences(known, about))
@@ -202,16 +204,19 @@ class SweepExperiment(Experiment):
 
     def describe_sweep(self, site: Site, sweep: Sweep) -> dict:
         """The sweep's part of run.json, without points yet. Raises Unavailable."""
-        model = sweep.workload.client.model
-        facts = site.server.facts((model,))
-        origin = facts["models"][model].get("provenance", {}).get("weights", "unknown")
+        workload = sweep.workload
+        models = tuple(dict.fromkeys((workload.placements[sweep.arms[0]].model, *workload.steps)))
+        facts = site.server.facts(models)
+        origins = [facts["models"][model].get("provenance", {}).get("weights") for model in models]
+        origin = next(filter(None, origins), "unknown")
         return {
             "workload": sweep.workload.name,
             "sweep": sweep.title,
             "unit": sweep.unit,
             "network": f"{site.weights} ({origin} weights)",
             "regime": PHRASES[site.weights],
-            "forms": list(sweep.clients),
+            "forms": list(sweep.baselines),
+            **workload.describe(sweep.arms),
             "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
             "client_cores": self.client_cores(site.server),
             "points": [],
@@ -226,7 +231,7 @@ class SweepExperiment(Experiment):
 
 def share(weights: str, sweep: Sweep, place: Place) -> float:
     """The relative time of a sweep's points at one place: a slow link takes most of it."""
-    arms, weight = 1 + len(sweep.clients), WEIGHT[weights][sweep.workload.name]
+    arms, weight = 1 + len(sweep.baselines), sweep.workload.sweep_shares.get(weights, 1)
     return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
 
 
@@ -243,7 +248,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
     add_run_options(parser, 1800, "altogether, about")
     parser.add_argument("--sweeps", default=",".join(grid.NAMES), help="default: %(default)s")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="default: %(default)s")
+    names = ",".join(catalogue.BUILT_IN)
+    parser.add_argument("--workloads", default=names, help="names, or Python files (default: %(default)s)")
+    arms = "two placements with a comma, the baseline first; default: the workload's first two"
+    parser.add_argument("--arms", metavar="A,B", default="", help=arms)
     parser.add_argument("--weights", default="real,tiny", help="of the servers it starts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=6, help="at each point; fewer than 6 give no interval")
     parser.add_argument("--url", default="", help="a running server, instead of own ones for size and workers")
@@ -253,12 +261,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Turn the lists with commas into lists. Raises ValueError that names the good values."""
-    for flag, good in (("sweeps", grid.NAMES), ("workloads", WORKLOADS), ("weights", WEIGHT)):
+    """Turn the lists with commas into lists, names into workloads. Raises ValueError that names the good values."""
+    for flag, good in (("sweeps", grid.NAMES), ("weights", PHRASES)):
         values = list(dict.fromkeys(getattr(options, flag).split(",")))
         if unknown := [value for value in values if value not in good]:
             raise ValueError(f"unknown --{flag} {unknown[0]!r}; try some of {', '.join(good)}, with commas")
         setattr(options, flag, values)
+    options.workloads = catalogue.find_all(options.workloads.split(","))
+    options.arms = choose_arms(options.arms, options.workloads, 2)
     check_run_options(options)
     check_rounds(options)
 

@@ -1,6 +1,6 @@
 """Where points of a sweep are measured: a server of its own, here or at the far end of a link."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,22 @@ class Site:
 
 @contextmanager
 def server_behind_link(
-    link: network_link.Link, state: Path, weights: str, cores: str, as_bytes: bool, slo: str = ""
+    link: network_link.Link,
+    state: Path,
+    weights: str,
+    cores: str,
+    derived: Sequence[network_link.Variant],
+    slo: str = "",
 ) -> Iterator[Server]:
     """Start a server at the far end of the link, and keep this thread at the near end, until the trial ends.
 
-    With `as_bytes` the server also has resnet50_uint8, which takes photographs as UINT8 pixels. `state`, `cores` and
-    `slo` are as in `temporary_server`. Raises Unavailable if the server does not come up.
+    The server also has the models of `derived`, made from others. `state`, `cores` and `slo` are as in
+    `temporary_server`. Raises Unavailable if the server does not come up.
     """
     with link.inside("server"), temporary_server(state, weights, "local", cores, "0.0.0.0", slo) as server:
         server = Server(server.url.replace("127.0.0.1", network_link.ADDRESSES["server"]), server.state)
         with link.inside("client"):
-            if as_bytes:
+            for variant in derived:
                 models = ROOT / "model_repository" if weights == "real" else state / "models"
-                network_link.serve_bytes(server, models / "resnet50/1/model.onnx")
+                network_link.serve_derived(server, models, variant)
             yield server

@@ -1,0 +1,22 @@
+"""A pipeline of one's own, described by a Python file (docs/workloads.md) or by a built-in workload's name.
+
+    locust -f loadgen/own.py --workload my_pipeline.py            # web UI on http://localhost:8089
+    locust -f loadgen/own.py --workload my_pipeline.py --headless --placement client --arrivals poisson:rate=5
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from loadgen.locust_plugin import own, user
+
+WORKLOAD = own.find_workload(sys.argv[1:])
+
+
+class OwnUser(user.OpenLoopUser):
+    workload = WORKLOAD
+
+
+Shape = user.Shape
+user.install(WORKLOAD)

@@ -1,0 +1,99 @@
+"""Speech through wav2vec2, decoded by the client or by the server.
+
+    client:  bytes -> decode, resample, normalise (client CPU) -> waveform -> [ wav2vec2 ] -> logits
+    server:  bytes ------------------> [ audio: audio_preprocess -> wav2vec2 -> ctc_decode ] -> logits
+
+The built-in speech is `clips/commands`: short spoken commands in the formats, rates and channel counts that people
+really send, each with its text beside it (`clips/README.md` says where they come from). Sweeps over length cut
+stretches out of them, at a rate that needs no resampling (16 kHz) and at one that does (48 kHz).
+
+Its photographs' twin is `image.py`: what one has, the other has under the same name.
+"""
+
+import io
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from workloads.payloads import Payload, read
+from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
+
+CLIPS = Path(__file__).parent / "clips" / "commands"
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LENGTHS, RATES = (2, 5, 15, 30), (16_000, 48_000)
+
+
+def clips() -> list[Payload]:
+    """Return the built-in recordings, as they lie on the disk: WAV, FLAC, Ogg and MP3."""
+    return read(CLIPS, SUFFIXES)
+
+
+@cache
+def speech(rate: int) -> np.ndarray:
+    """Return all built-in clips, one after the other, mono: float32 (samples,) at that rate in Hz."""
+    import librosa
+
+    sounds = [io.BytesIO(payload.encoded) for payload in clips()]
+    return np.concatenate([librosa.load(sound, sr=rate, mono=True)[0] for sound in sounds])
+
+
+@cache
+def fitted(seconds: int, rate: int) -> list[Payload]:
+    """Return two stretches of the built-in clips, repeated as needed, as 16-bit mono WAV.
+
+    Each is so many seconds long, at that rate in Hz; the second begins where the first ends.
+    """
+    import soundfile
+
+    found = []
+    for stretch in range(2):
+        buffer = io.BytesIO()
+        samples = np.resize(np.roll(speech(rate), -stretch * seconds * rate), seconds * rate)
+        soundfile.write(buffer, samples, rate, subtype="PCM_16", format="WAV")
+        found.append(Payload(f"speech-{stretch + 1}-{seconds}s-{rate}.wav", buffer.getvalue()))
+    return found
+
+
+def quote_transcript(transcript: np.ndarray) -> str:
+    """Return the text in quotes; `transcript` is the array of one byte string that ctc_decode answers."""
+    return repr(transcript.ravel()[0].decode())
+
+
+AUDIO = Workload(
+    name="audio",
+    subject="speech",
+    placements={
+        "client": Placement(
+            "wav2vec2",
+            {"librosa": per_thread(lambda: import_module("preprocess.audio").waveform)},
+            input="waveform",
+            outputs=("logits",),
+            words="the client",
+            form="FP32 tensor",
+        ),
+        "server": Placement(
+            "audio",
+            input="encoded",
+            outputs=("logits",),
+            words="the server",
+            form="file",
+        ),
+    },
+    payloads=clips,
+    steps=("audio_preprocess", "wav2vec2", "ctc_decode"),
+    suffixes=SUFFIXES,
+    typical=partial(fitted, 5, 48_000),
+    sizes=tuple(
+        Sizes(
+            f"clip length at {rate // 1000} kHz",
+            "seconds",
+            tuple(Size(s, f"{s}s-{rate // 1000}k", partial(fitted, s, rate)) for s in LENGTHS),
+        )
+        for rate in RATES
+    ),
+    answer=Answer("transcript", quote_transcript),
+    share=0.6,
+    sweep_shares={"tiny": 1, "real": 10},
+)

@@ -1,0 +1,118 @@
+"""Photographs through ResNet-50, decoded by the client or by the server.
+
+    client:  bytes -> decode, resize, normalise (client CPU) -> pixels -> [ resnet50 ] -> logits
+    server:  bytes ---------------------------------------------> [ image: image_preprocess -> resnet50 ] -> logits
+
+The two photographs are the ones scikit-learn carries (a dependency of librosa), re-encoded at several sizes so that
+decoding costs what it costs in practice. Sweeps over size crop and resize them to the shapes of cameras and screens.
+
+Its speech twin is `audio.py`: what one has, the other has under the same name.
+"""
+
+import importlib.util
+import io
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+import preprocess.image
+from workloads import image_uint8
+from workloads.payloads import Payload
+from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
+
+WIDTHS = (320, 640, 1280, 1920)
+SIZES = ((500, 375), (1280, 853), (1920, 1080), (4032, 3024))
+QUALITY = 90
+
+
+def photographs(widths: Sequence[int] = WIDTHS) -> list[Payload]:
+    """Return both photographs at each width in pixels, as JPEG of quality 90; at their own 640 the original bytes."""
+    return [photograph(path, width) for path in photograph_files() for width in widths]
+
+
+def photograph_files() -> list[Path]:
+    """Return the paths of the built-in photographs. Raises ValueError, in one line, without scikit-learn."""
+    spec = importlib.util.find_spec("sklearn")  # found, not imported: that would take a second
+    if spec is None or spec.origin is None:
+        raise ValueError("no built-in photographs: scikit-learn is not installed; give a directory of payloads")
+    return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+
+
+def photograph(path: Path, width: int) -> Payload:
+    """Return one photograph, resized with Lanczos to that width in pixels; its name says the size."""
+    from PIL import Image
+
+    encoded = path.read_bytes()
+    image = Image.open(io.BytesIO(encoded))
+    height = round(image.height * width / image.width)
+    if width != image.width:
+        buffer = io.BytesIO()
+        image.resize((width, height), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=QUALITY)
+        encoded = buffer.getvalue()
+    return Payload(f"{path.stem}-{width}x{height}.jpg", encoded)
+
+
+@cache
+def fitted(width: int, height: int) -> list[Payload]:
+    """Return both photographs, cropped to the shape and resized with Lanczos, as JPEG of quality 90.
+
+    They are 640 x 427: what is larger is blown up, and has fewer bytes per pixel than a camera's.
+    """
+    from PIL import Image, ImageOps
+
+    found = []
+    for path in photograph_files():
+        buffer = io.BytesIO()
+        resized = ImageOps.fit(Image.open(path).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+        resized.save(buffer, "JPEG", quality=QUALITY)
+        found.append(Payload(f"{path.stem}-{width}x{height}.jpg", buffer.getvalue()))
+    return found
+
+
+def name_classes(logits: np.ndarray) -> str:
+    """Return names with their scores, best first, from what Triton's classification extension answers.
+
+    `logits` holds byte strings `score:index:name` then, and no numbers.
+    """
+    texts = [text.decode().split(":", 2) for text in logits.ravel()]
+    return ", ".join(f"{name} ({float(score):.2f})" for score, _, name in texts)
+
+
+IMAGE = Workload(
+    name="image",
+    subject="photographs",
+    placements={
+        "client": Placement(
+            "resnet50",
+            {library: per_thread(make) for library, make in preprocess.image.LIBRARIES.items()},
+            input="pixels",
+            outputs=("logits",),
+            words="the client",
+            form="FP32 tensor",
+            variants={"uint8": image_uint8.PLACEMENT},
+        ),
+        "server": Placement(
+            "image",
+            input="encoded",
+            outputs=("logits",),
+            words="the server",
+            form="JPEG",
+        ),
+    },
+    payloads=photographs,
+    steps=("image_preprocess", "resnet50"),
+    suffixes=(".jpg", ".jpeg", ".png", ".webp"),
+    typical=partial(fitted, 1280, 853),
+    sizes=(
+        Sizes(
+            "image size",
+            "megapixels",
+            tuple(Size(w * h / 1e6, f"{w}x{h}", partial(fitted, w, h)) for w, h in SIZES),
+        ),
+    ),
+    answer=Answer("logits", name_classes, classes=True),
+    share=0.4,  # a clip takes several times as long as a photograph
+    sweep_shares={"tiny": 1, "real": 3},
+)
