@@ -143,7 +143,7 @@ def test_ask_prints_outputs_whose_meaning_it_does_not_know(own, server):
         chosen = ["--placement", placement] if placement else []
         done = ask("--workload", own, "--url", server.url, *chosen, smoke_test.JPEG)
         assert done.returncode == 0, done.stderr
-        assert re.search(r"canary\.jpg: logits FP32 \[1, 1000\]: [-\d.e]+, .*, \.\.\.\n$", done.stdout)
+        assert re.search(r"smoke_test\.jpg: logits FP32 \[1, 1000\]: [-\d.e]+, .*, \.\.\.\n$", done.stdout)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
