@@ -359,12 +359,13 @@ WORKLOADS, PLACES = {"image", "audio"}, {"client", "server"}
 FILES = {
     "loadgen/image.py": "the locustfile of that workload",
     "loadgen/audio.py": "the locustfile of that workload",
+    "crossover/analysis/costs.py": "prices of the CPU of the client's and of the server's machine",
     "crossover/experiments/sweep/network_link.py": "the two ends of a link",
     "crossover/experiments/sweep/site.py": "the two ends of a link",
 }
 LINES = {
     r"cores": "which core belongs to whose process",
-    r"""(run|sweep|report|each|other)\["server"\]|"server": \{|"server": self\.server\.facts|"server" in (run|other)""":
+    r"""(run|sweep|report|each|other|a)\["server"\]|"server": \{|"server": self\.server\.facts|"server" in (run|other)""":
         "what run.json says of the server",
     r"for side in ": "whose cores, again",
 }  # fmt: skip
