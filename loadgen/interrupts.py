@@ -4,10 +4,14 @@ The first signal raises KeyboardInterrupt, so that a measurement can write down 
 seconds later or more, cuts that short.
 """
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from loadgen import real_threads
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TOGETHER = 1.0
@@ -18,6 +22,7 @@ _received = 0
 _last = float("-inf")
 _deferred = 0  # how many blocks of `defer_interrupts` the process is in
 _waiting = False
+_lost = False
 
 
 def install(stop: Callable[[int], None] | None = None) -> None:
@@ -30,6 +35,7 @@ def install(stop: Callable[[int], None] | None = None) -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
+    sys.unraisablehook = raise_again
 
 
 def raise_interrupt(count: int) -> None:
@@ -42,8 +48,15 @@ _stop = raise_interrupt
 
 def handle(number: int, frame: object) -> None:
     """Handle one of SIGNALS: count it as a request to end, unless it belongs to the last one, and stop."""
-    global _received, _last, _waiting
+    global _received, _last, _waiting, _lost
     now = time.monotonic()
+    if _lost:
+        _lost = False
+        if _deferred:
+            _waiting = True
+        else:
+            _stop(_received)
+        return
     if now - _last < TOGETHER:
         return
     _last, _received = now, _received + 1
@@ -51,6 +64,30 @@ def handle(number: int, frame: object) -> None:
         _waiting = True
         return
     _stop(_received)
+
+
+def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise a KeyboardInterrupt once more that Python has dropped, as it drops whatever a `__del__` raises.
+
+    DALI takes long to delete a pipeline, so that many a Ctrl-C comes just then. Other exceptions are shown as usual.
+    """
+    global _lost
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _lost = True
+    real_threads.start_thread(signal_again, ())
+
+
+def signal_again() -> None:
+    """Send this process a signal of the handler's, a moment later: in the `__del__` it would be dropped, too.
+
+    Where no handler is installed there is nothing to send, and nothing was dropped.
+    """
+    handled = [number for number in SIGNALS if signal.getsignal(number) is handle]
+    while _lost and handled:
+        real_threads.sleep(0.05)
+        os.kill(os.getpid(), handled[0])  # the main thread gets it, also in a system call, which it ends
 
 
 @contextmanager

@@ -203,6 +203,36 @@ SLOW_REPORT = (
 )
 
 
+DELETES_SLOWLY = """
+import os, signal, sys, time
+from loadgen import command, interrupts
+
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+
+def main():
+    Slow()
+    if "deferred" in sys.argv:
+        with interrupts.defer_interrupts():
+            time.sleep(0.5)
+            print("written", flush=True)
+    time.sleep(600)
+
+sys.exit(command.run(main))
+"""
+
+
+@pytest.mark.parametrize("then", ["", "deferred"])
+def test_a_signal_that_python_drops_as_an_object_is_being_deleted_is_not_lost(then):
+    process = subprocess.run(
+        [sys.executable, "-c", DELETES_SLOWLY, then], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (process.returncode, process.stdout) == (130, "written\n" if then else ""), process.stderr
+    assert process.stderr.strip() == "interrupted"
+
+
 def test_a_report_that_is_being_written_is_finished(server, tmp_path):
     own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
     short = ["audio", "--seconds", 4, "--rounds", 1, "--arrivals", "poisson:rate=8"]

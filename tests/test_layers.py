@@ -269,7 +269,8 @@ def test_a_client_outside_locust_has_no_gevent_in_its_process():
 
 
 FLOORS = (
-    {"interrupts", "real_threads"},
+    {"real_threads"},
+    {"interrupts"},
     {"clock", "command"},
     {"arrivals", "transport"},
     {"samples"},

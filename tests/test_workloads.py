@@ -365,7 +365,7 @@ FILES = {
 }
 LINES = {
     r"cores": "which core belongs to whose process",
-    r"""(run|sweep|report|each|other|a)\["server"\]|"server": \{|"server": self\.server\.facts|"server" in (run|other)""":
+    r"""(run|sweep|report|each|other|a)\["server"\]|"server": (\{|self\.server\.facts)|"server" in (run|other)""":
         "what run.json says of the server",
     r"for side in ": "whose cores, again",
 }  # fmt: skip
