@@ -12,8 +12,8 @@ import psutil
 import pyarrow.parquet
 import pytest
 
+from tests.commands import only, start
 from tests.conftest import ROOT, ports
-from tests.experiments import only, start
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda each: each.name)
 BENCH = ("audio", "--seconds", 30, "--rounds", 3, "--arrivals", "poisson:rate=8")

@@ -49,7 +49,7 @@ def ratio_interval(
     among equal ones, intervals become wider without covering more.
 
     Percentile, BCa and plain t intervals of 6 to 12 rounds contain the truth too seldom: `python -m
-    tests.test_bootstrap` measures them all on simulated queues.
+    tests.analysis.test_bootstrap` measures them all on simulated queues.
     """
     # The first row holds every round once, each further row leaves one round out: the jackknife.
     weights = np.vstack([np.ones((1, rounds), int), 1 - np.eye(rounds, dtype=int)])

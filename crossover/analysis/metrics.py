@@ -32,7 +32,7 @@ def latency_percentile(percent: float) -> Metric:
     It needs REQUESTS_BEYOND requests beyond it: 400 for p95, 2000 for p99. `summary.needed`, 90 and 459, is enough to
     bound a percentile if requests are independent. In a queue the slow ones come together, from a few busy moments:
     with fewer requests, intervals for p99 did not reach the required 93 % coverage in every process that
-    tests/test_bootstrap.py simulates.
+    tests/analysis/test_bootstrap.py simulates.
     """
 
     def statistic(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:

@@ -157,7 +157,7 @@ def check_trend(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """No steady state, no percentile: Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its
     last windows within 10 % (--stability-percentage), here the growth that matters. The test is Mann and
     Kendall's (1945, 1948), at p < 0.001 since windows of a busy queue are still somewhat alike: the false
-    alarms of simulated steady queues are counted in tests/test_validity.py."""
+    alarms of simulated steady queues are counted in tests/samples/test_validity.py."""
     trend = summary["trend"]
     if trend and trend["p"] < 0.001 and trend["growth"] > 0.1:
         measured = f"by {trend['growth'] * 100:.0f} % of the median, tau {trend['tau']:.2f}, p {trend['p']:.1g}"
@@ -174,8 +174,8 @@ def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violatio
     """A server that is offered more than it can answer: Little's law (1961), see `steady_state.estimate_backlog`. The
     rule also judges runs that are too short for the trend's windows. A busy queue grows by chance, too, in proportion
     to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit is for services that vary as exponential
-    times, and the false alarms of simulated queues are counted in tests/test_validity.py. A closed loop is never
-    offered too much."""
+    times, and the false alarms of simulated queues are counted in tests/samples/test_validity.py. A closed loop is
+    never offered too much."""
     growth = summary["backlog"]
     if facts.closed or not growth:
         return None
@@ -198,7 +198,8 @@ def check_backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
     with the root of their number. Return None if the arm keeps the rule or has too few answers.
 
     How many of 100 simulated arms are INVALID, with n arrivals expected in each of k rounds (M/M/1: Poisson arrivals,
-    exponential services; E4: services that vary half as much; D: constant). tests/test_validity.py counts some again.
+    exponential services; E4: services that vary half as much; D: constant).
+    tests/samples/test_validity.py counts some again.
 
         n, k      load   M/M/1   0.7   0.8   0.9   1.2   1.5   M/E4/1   0.7   0.9   1.2   1.5   D/D/1   0.9   1.2
         10, 4              0.2   0.5   2.5    18    45            0.1   4.9    39    74           0.0   100

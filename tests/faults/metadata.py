@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 60, 36
 XMP = b'<x:xmpmeta><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></x:xmpmeta>'
 TYPES = (1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 99)
 TOLERANCE = 0.0176
-"""In normalised units, as in `tests.test_image_parity`."""
+"""In normalised units, as in `tests.preprocess.test_image_parity`."""
 
 
 def case(seed):

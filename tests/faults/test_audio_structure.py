@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.audio_structure import case
-from tests.test_audio_files import assert_clear
+from tests.preprocess.test_audio_files import assert_clear
 
 ROOT = Path(__file__).parents[2]
 CASES, MANY, AT_ONCE = 350, 7_000, 700

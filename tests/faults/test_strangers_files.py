@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from models import checkpoint
 from serving import smoke_test
 from tests.conftest import ROOT
-from tests.test_locust_stats import python
+from tests.locust_plugin.test_locust_stats import python
 from workloads import payloads
 from workloads.image import IMAGE
 

@@ -17,7 +17,7 @@ import pytest
 
 from serving.ports import free_ports
 from tests.conftest import ROOT
-from tests.test_locust_stats import python, within
+from tests.locust_plugin.test_locust_stats import python, within
 
 
 @contextlib.contextmanager

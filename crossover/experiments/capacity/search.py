@@ -81,7 +81,7 @@ def probe_requests(rate: float, slo: float, percentile: float) -> int:
     The rule takes requests for independent, and a probe begins with an empty queue: p90 of 81 requests can pass at
     rates that no queue could bear for long, as an overload of 5 % takes 20 SLOs to make requests wait for one. Of
     simulated queues the search finds too much by up to 80 % without that length, by a quarter at the very most with
-    it, and mostly a tenth too little (tests/test_capacity.py).
+    it, and mostly a tenth too little (tests/experiments/test_capacity.py).
     """
     return max(required_requests(percentile, ALLOWED), int(np.ceil(LASTING * rate * slo / 1e3)))
 

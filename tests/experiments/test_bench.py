@@ -1,0 +1,229 @@
+"""`make bench`'s last step, on the real server: every arm on the same schedules, and nothing lost on the way."""
+
+import json
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossover.experiments.compare import load
+from crossover.measurement.trial import read_trials
+from crossover.measurement.unloaded_latency import derive_rate
+from loadgen import arrivals
+from loadgen.samples import sample as samples
+from tests import trials_on_disk
+from tests.commands import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
+
+
+def report(reports: Path) -> tuple[Path, dict]:
+    directory = only(reports)
+    return directory, json.loads((directory / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(server, tmp_path_factory):
+    """One short comparison of both workloads in two modes: (output, directory, summary)."""
+    reports = tmp_path_factory.mktemp("reports")
+    code, output = run(
+        "bench", "--url", server.url, "--state", server.state, "--seconds", 30, "--rounds", 2,
+        "--modes", "sequential,async", "--arrivals", "poisson:rate=8", "--reports", reports,
+    )  # fmt: skip
+    assert code in (0, 3), output  # 3: a machine that was too busy to measure on
+    return output, *report(reports)
+
+
+def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finished):
+    _, directory, summary = finished
+    measured = read_trials(directory)
+    assert len(measured) == 2 * 2 * 4
+    for name in summary["workloads"]:
+        for turn in (1, 2):
+            own = [trial for trial in measured if (trial.workload, trial.round) == (name, turn)]
+            assert len({trial.arm for trial in own}) == 4
+            assert len({trial.schedule for trial in own}) == 1
+            asked = [np.sort(trial.records[["due", "payload"]]).tolist() for trial in own]
+            assert all(each == asked[0] for each in asked)
+        assert len({trial.schedule for trial in measured if trial.workload == name}) == 2
+
+
+def test_the_books_of_every_arm_balance_and_agree_with_its_samples(finished):
+    _, directory, summary = finished
+    measured = read_trials(directory)
+    for workload in summary["workloads"].values():
+        for arm in workload["arms"]:
+            books = dict(arm["books"])
+            assert books.pop("scheduled") == sum(books.values()) == books["completed"]
+            own = [trial.records for trial in measured if trial.arm == arm["arm"]]
+            assert samples.count_outcomes(np.concatenate(own)) == arm["books"]
+
+
+def test_the_stages_of_an_arm_add_up_to_its_mean_latency(finished):
+    *_, summary = finished
+    for workload in summary["workloads"].values():
+        for arm in workload["arms"]:
+            assert sum(arm["stages"].values()) == pytest.approx(arm["latency"]["mean"], rel=1e-6)
+            assert min(arm["stages"].values()) > -0.5
+
+
+def test_two_rounds_are_too_few_for_any_interval(finished):
+    output, _, summary = finished
+    for workload in summary["workloads"].values():
+        assert workload["comparisons"]
+        assert all(each["low"] is each["high"] is None for each in workload["comparisons"])
+    assert "undecided: about" in output
+
+
+def test_the_exit_code_and_the_verdicts_agree(finished):
+    output, _, summary = finished
+    arms = [arm for workload in summary["workloads"].values() for arm in workload["arms"]]
+    assert output.count("INVALID") == sum(len(arm["findings"]) for arm in arms)
+    assert all(arm["valid"] == (not arm["findings"]) for arm in arms)
+
+
+def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, tmp_path, monkeypatch, capsys):
+    _, directory, summary = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    for name in ("summary.json", "report.html"):
+        (copy / name).unlink()
+    code, output, _ = again(monkeypatch, capsys, copy)
+    assert code == 0 and "the same schedules for every arm" in output
+    assert json.loads((copy / "summary.json").read_text()) == summary
+    assert (copy / "report.html").stat().st_size > 10_000
+    code, output, errors = again(monkeypatch, capsys, directory, copy)
+    assert code == 0, errors
+    described = json.loads((copy / "run.json").read_text())
+    described["machine"]["cpu"] = "another"
+    (copy / "run.json").write_text(json.dumps(described))
+    code, output, errors = again(monkeypatch, capsys, directory, copy)
+    assert code == 1
+    assert "not comparable" in errors and "another" in errors
+
+
+def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypatch, capsys):
+    own, capacity, twice = tmp_path / "own", tmp_path / "capacity", tmp_path / "twice"
+    for directory in (own, capacity, twice):
+        trials_on_disk.write(directory, ("image",), 1)
+    for directory in (capacity, twice):
+        (directory / "capacity.json").write_text(json.dumps({"image": trials_on_disk.capacity("image")}))
+        described = json.loads((directory / "run.json").read_text())
+        (directory / "run.json").write_text(json.dumps({**described, "kind": "capacity"}))
+    code, _, errors = again(monkeypatch, capsys, capacity, own)
+    assert code == 0, errors
+    shown = (own / "report.html").read_text()
+    assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
+    assert "Further left is faster" not in (capacity / "report.html").read_text()
+    code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
+    assert code == 2 and "one of each kind; not bench, capacity, capacity" in errors
+    code, _, errors = again(monkeypatch, capsys, own, own.with_name("nothing"))
+    assert code == 2 and "nothing is no report: it has no run.json" in errors
+
+
+def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
+    arguments = [
+        "audio", "--url", server.url, "--state", server.state, "--seconds", 12, "--rounds", 3,
+        "--arrivals", "poisson:rate=8", "--reports", tmp_path,
+    ]  # fmt: skip
+    process = start("bench", *arguments)
+    interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2, after=1)
+    directory, summary = report(tmp_path)
+    assert summary["complete"] is False
+    assert not list(directory.glob("*/*/*.journal"))
+    goes_on("bench", directory, *arguments)
+    measured = read_trials(directory)
+    assert len(measured) == 6 and all(trial.facts["complete"] for trial in measured)
+
+
+def test_a_control_compares_an_arm_with_itself(server, tmp_path):
+    code, output = run(
+        "bench", "audio", "--url", server.url, "--state", server.state, "--seconds", 4, "--rounds", 1,
+        "--control", "aa", "--arrivals", "poisson:rate=8", "--reports", tmp_path,
+    )  # fmt: skip
+    assert code in (0, 3), output
+    assert {trial.arm for trial in read_trials(report(tmp_path)[0])} == {
+        "audio client async:1",
+        "audio client async:1 again",
+    }
+
+
+def test_each_placement_uses_the_steps_it_should(finished):
+    *_, summary = finished
+    steps = {
+        ("image", "client"): {"resnet50"},
+        ("image", "server"): {"image_preprocess", "resnet50"},
+        ("audio", "client"): {"wav2vec2"},
+        ("audio", "server"): {"audio_preprocess", "wav2vec2", "ctc_decode"},
+    }
+    for name, workload in summary["workloads"].items():
+        for arm in workload["arms"]:
+            asked = {name} if arm["placement"] == "server" else set()
+            assert set(arm["steps"]) == steps[name, arm["placement"]] | asked
+            assert all(step["requests"] == arm["books"]["completed"] for step in arm["steps"].values())
+
+
+def test_the_report_repeats_where_everything_came_from(finished, server):
+    output, _, summary = finished
+    assert summary["complete"]
+    assert summary["server"]["models"]["resnet50"]["provenance"]["weights"] == "stand-in"
+    assert "stand-in" in output
+    assert summary["cores"]["server"] == server.cores
+    assert summary["machine"]["versions"]["locust"]
+
+
+def test_client_arms_send_more_bytes_and_spend_more_client_cpu_for_photographs(finished):
+    *_, summary = finished
+    arms = {(arm["placement"], arm["mode"]): arm for arm in summary["workloads"]["image"]["arms"]}
+    client, server_arm = arms["client", "sequential"], arms["server", "sequential"]
+    assert client["bytes_up"] > 602_112 > server_arm["bytes_up"]
+    assert client["client_cpu_ms"] > server_arm["client_cpu_ms"]
+
+
+def test_every_column_of_the_table_is_explained_below_it(finished):
+    output, *_ = finished
+    table, legend = output.split("\nrate        ")
+    head = next(line for line in table.splitlines() if line.startswith("arm "))
+    for column in ("p50", "p99", "service", "err", "cpu cl", "srv", "KB up", "down"):
+        assert column in head
+        assert column.split()[0] in "rate        " + legend
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path):
+    says_that_no_server_answers("bench", "--reports", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["video"], "unknown workload 'video'; try one of image, audio"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--arrivals", "gama:1"], "try one of constant, uniform, poisson"),
+        (["--arrivals", "closed:users=2,think=0"], "closed"),
+        (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),
+        (["--continue", "/no/such"], "nothing to continue in /no/such"),
+        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a trial of 2 s (image); give more --seconds"),
+        (["--seconds", "-1"], "seconds must be a positive number"),
+        (["--image", "/no/such"], "cannot read payloads"),
+        (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
+        (["--workloads"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    refuses("bench", arguments, says, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("slowest", [0.05, 0.5, 3])
+def test_every_round_has_arrivals_where_the_rate_follows_from_what_was_measured(slowest):
+    rate, given = derive_rate({"client": slowest}), Namespace(seed=1, rounds=50, control="", modes=["async"])
+    offered = {"arrivals": f"poisson:rate={rate:g}", "seconds": load.SHORTEST}
+    seconds = load.lengthen(offered, rate, given)
+    counts = [len(arrivals.parse(offered["arrivals"]).schedule(seconds, 1 + turn)) for turn in range(given.rounds)]
+    assert min(counts) > 0 and np.mean(counts) == pytest.approx(max(8, 2 * rate), rel=0.15)
+
+
+def test_finding_the_load_takes_no_round_its_arrivals():
+    given = Namespace(seed=1, rounds=10)
+    chosen = load.lengthen({"arrivals": "poisson:rate=0.3", "seconds": 4.0}, None, given)
+    assert chosen > 4 and load.empty_round("poisson:rate=0.3", chosen, given) is None

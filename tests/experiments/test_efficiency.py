@@ -1,0 +1,166 @@
+"""Laws of `efficiency`: its arithmetic on invented figures, and its measurement on the real server."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from crossover import report_command as report
+from crossover.experiments.efficiency.result import StageFigures, summarise, workload_table
+from crossover.experiments.efficiency.run import make_stage, measure_efficiency, measure_stage
+from loadgen.arm import Arm, Mode
+from serving.server import Server, Unavailable
+from tests import trials_on_disk
+from tests.commands import again, only
+from tests.conftest import ROOT
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
+
+KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
+
+
+def turn(rate: float, cpu: float = 0.001, **batches: float) -> StageFigures:
+    return StageFigures(rate, cpu, busy=0.9, others=0.05, batches=batches)
+
+
+def invented(whole: float, *steps: tuple[float, float], cores: int = 1) -> dict:
+    """`steps` are (rate, CPU seconds) of a, b, ...; one repetition."""
+    names = "abcd"[: len(steps)]
+    turns = {"both": [turn(whole, **dict.fromkeys(names, 2.0))]}
+    turns |= {name: [turn(*step, **{name: 1.0})] for name, step in zip(names, steps, strict=True)}
+    return summarise(turns, cores)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cores", "bound", "by"),
+    [
+        ([(50, 0.004), (400, 0.001)], 1, 50, "a"),
+        ([(400, 0.001), (50, 0.004)], 1, 50, "b"),
+        ([(100, 0.010), (100, 0.010)], 1, 50, "cpu"),
+        ([(100, 0.010), (100, 0.010)], 2, 100, "a"),
+        ([(180, 0.010), (190, 0.010)], 2, 100, "cpu"),
+        ([(90, 0.001), (80, 0.001), (70, 0.001)], 1, 70, "c"),
+    ],
+)
+def test_the_bound_is_the_slowest_step_or_the_cores(steps, cores, bound, by):
+    found = invented(40, *steps, cores=cores)
+    assert (found["bound"], found["bound_by"]) == (pytest.approx(bound), by)
+    assert found["efficiency"] == pytest.approx(40 / bound)
+
+
+def test_what_the_ensemble_saves_over_http_shows_as_carrying():
+    turns = {"both": [turn(100, 0.008, a=2, b=2)], "a": [turn(120, 0.007, a=1)], "b": [turn(900, 0.003, b=1)]}
+    found = summarise(turns, cores=1)
+    assert found["carrying"] == pytest.approx(1.25)
+    assert found["ensemble_cpu_seconds_per_request"] == 0.008
+
+
+def test_one_disturbed_repetition_changes_the_range_but_not_the_efficiency():
+    rates = [100, 100, 10, 100, 100]
+    turns = {"both": [turn(rate, a=3) for rate in rates], "a": [turn(100, a=1) for _ in rates]}
+    found = summarise(turns, cores=1)
+    assert found["efficiency"] == 1
+    assert found["range"] == [pytest.approx(0.1), 1]
+
+
+def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
+    printed = workload_table(invented(40, (50, 0.004), (400, 0.001)))
+    assert "both (ensemble)" in printed
+    assert [line.split()[0] for line in printed.splitlines() if "1.00 -> 2.00" in line] == ["a", "b"]
+    assert "bound 50/s by a; efficiency 0.80 (0.80 to 0.80)" in printed
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """reports/<time>-efficiency/ as it is left, of photographs."""
+    directory = tmp_path / "a-efficiency"
+    directory.mkdir()
+    described = {**trials_on_disk.run(("image",)), "kind": "efficiency"}
+    described["workloads"]["image"] = {"library": "dali", "payloads": ["a.jpg"]}
+    for name, content in (("run", described), ("efficiency", trials_on_disk.efficiency("image"))):
+        (directory / f"{name}.json").write_text(json.dumps(content))
+    return directory
+
+
+def test_the_result_has_a_page_and_is_shown_in_the_report_of_bench(kept, tmp_path, monkeypatch, capsys):
+    sentence = "For photographs the ensemble answers 11.1 requests/s, 97 % (96 to 98) of the 11.5 that its steps would"
+    code, printed, _ = again(monkeypatch, capsys, kept)
+    assert code == 0 and "4.00 -> 1.60" in printed and "efficiency 0.97" in printed
+    trials_on_disk.write(tmp_path / "bench", ("image",), 1)
+    assert again(monkeypatch, capsys, tmp_path / "bench", kept)[0] == 0
+    for page in (kept / "report.html", tmp_path / "bench" / "report.html"):
+        text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
+        assert sentence in text and "<td>4.00</td><td>1.60</td>" in text
+    assert "Every trial" not in (kept / "report.html").read_text()
+
+
+def test_of_nothing_measured_there_is_no_page(kept):
+    (kept / "efficiency.json").write_text("{}")
+    assert report.text(kept, report.write(kept)) == "nothing was measured"
+    assert not (kept / "report.html").exists()
+
+
+def ensemble(workload) -> Arm:
+    return Arm(workload, "server", Mode("sequential"))
+
+
+@pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
+def test_an_ensemble_is_measured_against_its_steps(server, workload):
+    connected = Server.at(server.url, server.state)
+    found = measure_efficiency(connected, ensemble(workload), workload.load(), seconds=2)
+    assert found.keys() >= KEYS
+    assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
+    assert found["bound_by"] in (*workload.steps, "cpu")
+    for step in found["steps"].values():
+        assert step["rate"] > 0 and step["cpu_seconds_per_request"] > 0
+    assert all(batch >= 1 for batch in found["mean_batch"].values())
+    assert 0 < found["efficiency"] < 2
+
+
+def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
+    with pytest.raises(Unavailable, match="give --state and --url"):
+        measure_efficiency(Server.at(server.url, tmp_path), ensemble(IMAGE), IMAGE.load(), seconds=1)
+
+
+def test_what_the_server_refuses_ends_it_in_one_line(server):
+    bad = make_stage("image", "encoded", [np.frombuffer(b"no photograph", np.uint8)], ("logits",), IMAGE.steps)
+    with pytest.raises(Unavailable, match=r"^image: failed: HTTP 400: .*'encoded'") as refused:
+        measure_stage(Server.at(server.url, server.state), bad, [0] * 20)
+    assert "\n" not in str(refused.value)
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "loadgen.efficiency", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_prints_a_table_with_its_legend_and_leaves_a_report(server, tmp_path):
+    done = run("image", "--seconds", 1, "--url", server.url, "--state", server.state, "--reports", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "image (ensemble)" in done.stdout and "\ncarrying " in done.stdout
+    directory = only(tmp_path)
+    assert json.loads((directory / "efficiency.json").read_text())["image"].keys() >= KEYS
+    assert json.loads((directory / "run.json").read_text())["complete"]
+    assert "The ensemble and its steps" in (directory / "report.html").read_text()
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(server, tmp_path):
+    flags = f"image --seconds 1 --url {server.url} --state {server.state} --reports {tmp_path}"
+    full = f"{sys.executable} -m loadgen.efficiency {flags} | head -c 1"
+    done = subprocess.run(full, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (len(done.stdout), done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["video"], 2, "unknown workload 'video'; try one of image, audio, or"),
+        (["--seconds", "0"], 2, "seconds"),
+        (["--url", "http://127.0.0.1:9"], 1, "no Triton server answers"),
+    ],
+)
+def test_an_error_is_one_line(arguments, code, said):
+    done = run(*arguments)
+    assert done.returncode == code and said in done.stderr and done.stderr.count("\n") == 1

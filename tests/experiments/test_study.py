@@ -1,0 +1,297 @@
+"""The original project's experiment: what it concludes follows from the figures, and it runs on the real server."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from crossover.experiments.burst_shapes import CAMERAS, exactly
+from crossover.experiments.client_modes import plots
+from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, conditions, law, reference
+from crossover.experiments.client_modes.result import (
+    conclusion,
+    evaluate,
+    interval,
+    summarise_interim,
+    verdict,
+    verdicts,
+    workload_table,
+)
+from crossover.experiments.client_modes.run import FRAMES, UTILISATION
+from crossover.measurement.trial import Trial, read_trials
+from loadgen.arrivals import Poisson
+from tests.commands import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
+from tests.conftest import ROOT
+from tests.trials_on_disk import about
+
+RATES = {"image": 8.0, "audio": 2.4}
+RUN = {"workloads": {name: {**about(name), "rate": rate} for name, rate in RATES.items()}, "cores": {"client": [0]}}
+
+
+def trial(workload, placement, mode, arrivals, turn, latency) -> Trial:
+    made = Trial(
+        workload=workload,
+        arm=f"{workload} {placement} {mode}",
+        placement=placement,
+        mode=mode,
+        round=turn,
+        seed=turn,
+        arrivals=str(LAWS[arrivals](8.0)),
+        schedule="",
+        seconds=1,
+        client_cpu=1,
+        server_cpu=None,
+        facts={"complete": True},
+        steps={},
+        summary={"books": {"scheduled": len(latency), "completed": len(latency)}},
+        valid=True,
+        findings=[],
+    )
+    made.latency = latency
+    return made
+
+
+def measured(factors: dict[str, float], rounds=8, n=80, noise=0.02, workloads=("image", "audio")) -> list[Trial]:
+    """Trials of all conditions; `factors` say how much longer latencies are of a client or under an arrival law."""
+    rng, made = np.random.default_rng(1), []
+    for workload in workloads:
+        for turn in range(1, rounds + 1):
+            drawn = rng.gamma(4, 25, n)
+            for placement in ("client", "server"):
+                for mode in map(str, clients(1)):
+                    for arrivals in LAWS:
+                        if arrivals in VIDEO and mode != str(reference(1)):
+                            continue
+                        scale = factors.get(mode, 1) * factors.get(arrivals, 1) * rng.lognormal(0, noise)
+                        made.append(trial(workload, placement, mode, arrivals, turn, drawn * scale))
+    return made
+
+
+def found(factors, question, **options) -> dict:
+    result = evaluate(RUN, measured(factors, workloads=("image",), **options))["workloads"]["image"]
+    [contrast] = [
+        each for each in result["contrasts"] if each["question"].startswith(question) and each["placement"] == "client"
+    ]
+    return contrast
+
+
+@pytest.mark.parametrize(
+    ("factors", "question", "ratio"),
+    [
+        ({"sequential": 1.5}, "sequential / async:1", 1.5),
+        ({"threads:2": 0.7}, "threads:2 / async:1", 0.7),
+        ({"async:2": 1.2}, "async:2 / async:1", 1.2),
+        ({"uniform": 0.5}, "Poisson / uniform, async:1", 2),
+        ({"uniform": 0.5}, "Poisson / uniform, sequential", 2),
+        ({"random phase": 0.8}, "random phase / Poisson", 0.8),
+        ({"synchronised": 3}, "synchronised / Poisson", 3),
+    ],
+)
+def test_a_difference_that_is_there_is_found(factors, question, ratio):
+    for metric in ("p50", "tail"):
+        each = found(factors, question)[metric]
+        assert each["value"] == pytest.approx(ratio, rel=0.05)
+        assert each["low"] < each["value"] < each["high"]
+        assert verdict(each) == ("more" if ratio > 1 else "less")
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.02, 0.1])
+def test_where_there_is_no_difference_hardly_any_is_found(noise):
+    """At 95 % each, of 56 intervals."""
+    result = evaluate(RUN, measured({}, noise=noise))
+    verdicts = [verdict(c[m]) for w in result["workloads"].values() for c in w["contrasts"] for m in ("p50", "tail")]
+    assert len(verdicts) == 56
+    assert len(verdicts) - verdicts.count("no difference found") <= 6
+
+
+def test_what_is_too_small_to_matter_is_not_called_a_difference():
+    assert verdict({"value": 1.04, "low": 1.03, "high": 1.05}) == "no difference found"
+    assert verdict({"value": 1.06, "low": 1.03, "high": 1.09}) == "more"
+    assert verdict({"value": 0.9, "low": 0.8, "high": 1.01}) == "no difference found"
+    assert verdict({"value": 0.9, "low": 0.8, "high": 0.99}) == "less"
+
+
+def test_what_differs_between_median_and_tail_is_told_apart():
+    more, none = {"value": 2, "low": 1.5, "high": 3}, {"value": 1, "low": 0.9, "high": 1.1}
+    assert verdicts({"p50": more, "tail": more}, "p99") == "more"
+    assert verdicts({"p50": none, "tail": more}, "p99") == "p50: no difference found; p99: more"
+
+
+def test_where_none_is_found_the_conclusion_says_so():
+    sentences = evaluate(RUN, measured({}))["conclusion"]
+    assert len(sentences) == 5
+    assert all("made no difference that was found for photographs or speech" in said for said in sentences)
+    assert not any("×" in said for said in sentences)
+
+
+def test_the_conclusion_says_what_was_put_in():
+    said = evaluate(RUN, measured({"sequential": 1.5, "uniform": 0.5, "synchronised": 3}))["conclusion"]
+    sequential, threads, workers, poisson, video = said
+    for said, ratio in ((sequential, 1.5), (poisson, 2), (video.partition("synchronised")[2], 3)):
+        for subject in ("p50 of photographs", "p99 of photographs", "p50 of speech", "p99 of speech"):
+            [told] = re.findall(rf"{subject} ([\d.]+) ×", said)
+            assert float(told) == pytest.approx(ratio, rel=0.05)
+    for said in (threads, workers, video.partition("synchronised")[0]):
+        assert "made no difference that was found for photographs or speech" in said
+    assert "(async:2 instead of async:1)" in workers
+
+
+def test_the_conclusion_has_at_most_five_sentences_however_much_there_is():
+    for workloads in (("image",), ("audio",), ("image", "audio")):
+        assert 1 <= len(evaluate(RUN, measured({}, workloads=workloads))["conclusion"]) <= 5
+    assert conclusion({}) == []
+
+
+def test_few_rounds_claim_nothing():
+    contrast = found({"sequential": 3}, "sequential / async:1", rounds=5)
+    assert verdict(contrast["p50"]) == "too few rounds"
+    assert contrast["p50"]["value"] == pytest.approx(3, rel=0.1)
+    assert "cannot be judged" in evaluate(RUN, measured({"sequential": 3}, rounds=5))["conclusion"][0]
+
+
+@pytest.mark.parametrize(("n", "tail"), [(5, 90), (12, 95), (58, 99)])
+def test_the_tail_is_the_highest_percentile_that_the_requests_bear_out(n, tail):
+    assert evaluate(RUN, measured({}, n=n))["workloads"]["image"]["tail"] == tail
+
+
+def test_a_ratio_is_of_rounds_that_both_have_and_whole_trials_only():
+    made = measured({})
+    for each in made:
+        each.facts = {"complete": each.round > 1 or each.mode != "sequential"}
+    kept = conditions([each for each in made if each.workload == "image"])
+    assert set(kept["client", "sequential", "Poisson"]) == set(range(2, 9))
+    assert set(kept["client", "async:1", "Poisson"]) == set(range(1, 9))
+    result = evaluate(RUN, made)["workloads"]["image"]
+    assert {row["rounds"] for row in result["conditions"]} == {7, 8}
+
+
+def test_an_interval_over_nothing_else_is_of_the_percentile_itself():
+    rounds = [np.random.default_rng(seed).gamma(4, 25, 100) for seed in range(8)]
+    each = interval(None, rounds, 50)
+    assert each["value"] == np.percentile(np.concatenate(rounds), 50)
+    assert each["low"] < each["value"] < each["high"]
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_trial_tells_under_which_law_it_was_measured(name):
+    made = trial("image", "client", "async:1", name, 1, np.ones(1))
+    made.arrivals = exactly(LAWS[name], 7.3, 3 * CAMERAS, 1).spec
+    assert law(made) == name
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_every_law_offers_the_same_load(name):
+    schedule = exactly(LAWS[name], 7.3, 3 * CAMERAS, 1)
+    assert (len(schedule), schedule.seconds) == (3 * CAMERAS, 3 * CAMERAS / 7.3)
+
+
+def test_clients_have_one_two_four_workers_up_to_the_cores_and_at_least_two():
+    assert [*map(str, clients(1))] == ["sequential", "threads:2", "async:1", "async:2"]
+    assert [*map(str, clients(2))] == [*map(str, clients(1))]
+    assert [*map(str, clients(6))][-3:] == ["async:1", "async:2", "async:4"]
+    for cores in range(1, 9):
+        assert reference(cores) in clients(cores)
+        assert reference(cores).workers <= cores
+
+
+def test_the_plot_is_drawn_also_of_a_part(tmp_path):
+    for number, made in enumerate((measured({}), measured({}, rounds=1, workloads=("audio",)), measured({})[:3])):
+        plots.save_conditions(evaluate(RUN, made), path := tmp_path / f"{number}.png")
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_has_every_condition_and_every_contrast():
+    result = evaluate(RUN, measured({}))["workloads"]["image"]
+    lines = workload_table("image", result).splitlines()
+    assert len(lines) == 2 + len(result["conditions"]) + 2 + len(result["contrasts"])
+    assert len(result["conditions"]) == 2 * (4 * 2 + 2)
+    assert len(result["contrasts"]) == 2 * 7
+
+
+def test_the_load_is_the_one_that_the_readme_tells():
+    assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "README.md").read_text()
+
+
+def test_what_it_looks_like_so_far_is_the_first_contrast():
+    made = measured({"sequential": 1.5}, workloads=("image",))
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ × \(1\.\d+ to 1\.\d+\)", summarise_interim(RUN, made))
+    first = [each for each in made if each.round == 1]
+    assert re.fullmatch(r"p50 sequential / async:1 1\.\d+ ×", summarise_interim(RUN, first))
+    assert summarise_interim(RUN, []) == ""
+
+
+def test_poisson_is_a_process_of_its_own_name():
+    assert LAWS["Poisson"] is Poisson
+
+
+# On the real server ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(server, tmp_path_factory):
+    """(output, directory) of a study of one round."""
+    reports = tmp_path_factory.mktemp("reports")
+    code, output = run(
+        "study", "audio", "--url", server.url, "--state", server.state, "--reports", reports, "--seconds", 20,
+        "--rounds", 1, "--rate", 64,
+    )  # fmt: skip
+    assert code == 0, output
+    return output, only(reports)
+
+
+def test_every_client_gets_the_same_arrivals_of_a_law(finished):
+    _, directory = finished
+    kept = read_trials(directory)
+    assert len(kept) == 2 * (4 * 2 + 2)
+    assert {trial.scheduled for trial in kept} == {FRAMES * CAMERAS}
+    for name in LAWS:
+        assert len({trial.schedule for trial in kept if law(trial) == name}) == 1
+
+
+def test_figures_plot_and_page_can_be_made_again_from_the_trials(finished, monkeypatch, capsys):
+    output, directory = finished
+    before = {name: (directory / name).read_text() for name in ("study.json", "report.html")}
+    for name in (*before, "study.png"):
+        (directory / name).unlink()
+    (directory / "study.json").touch()  # what it is called tells what it is
+    code, printed, _ = again(monkeypatch, capsys, directory)
+    assert code == 0
+    assert {name: (directory / name).read_text() for name in before} == before
+    assert (directory / "study.png").stat().st_size > 10_000
+    assert printed.strip() in output
+    assert json.loads((directory / "run.json").read_text())["complete"]
+    assert "cannot be judged from so few rounds" in before["report.html"]
+
+
+def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
+    given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path]
+    given += ["--rate", 128, "--seconds", 10, "--rounds", 1]
+    process = start("study", *given)
+    output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
+    directory = only(tmp_path)
+    assert f"go on with --continue {directory}" in output
+    assert json.loads((directory / "study.json").read_text())["workloads"]["audio"]["conditions"]
+    assert not json.loads((directory / "run.json").read_text())["complete"]
+    assert "This run is incomplete." in (directory / "report.html").read_text()
+    goes_on("study", directory, *given)
+    assert len(read_trials(directory)) == 2 * (4 * 2 + 2)
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path):
+    says_that_no_server_answers("study", "--reports", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["video"], "unknown workload 'video'; try one of image, audio"),
+        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--rate", "-2"], "--rate must be a positive number"),
+        (["--seconds", "nan"], "seconds must be a positive number"),
+        (["--audio", "/no/such"], "cannot read payloads"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
+    refuses("study", arguments, says, monkeypatch, capsys)

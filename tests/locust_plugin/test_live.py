@@ -1,0 +1,192 @@
+"""Laws of the live tab: its figures on a virtual clock, and the tab in the real Locust."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from loadgen.locust_plugin.live_view import LATE, RUNS_PER_ARM, SECOND, STAGES, WINDOW, LiveRun
+from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
+from tests.locust_plugin.test_locust_stats import fetch, locust, within
+
+MS = 10**6
+RATE, SECONDS = 50, 60
+DUES = np.arange(RATE * SECONDS) / RATE
+
+
+def sample(due: float, lag=0.2, wait=1.0, prepare=4.6, server=12.3, status=COMPLETED) -> Sample:
+    """Due in seconds, the stages in ms; lag is part of wait."""
+    instants = np.cumsum([due * 1e3, wait, prepare, server]) * MS
+    due, began, prepared, done = map(round, instants.tolist())
+    return Sample(0, 0, due, due + round(lag * MS), began, prepared, prepared, done, status)
+
+
+def live_at(now: float, dues=DUES, of=sample, **stages) -> LiveRun:
+    """A run in which everything answered by `now` seconds has been reported."""
+    live = LiveRun("arm", dues, SECONDS)
+    for each in (of(due, **stages) for due in DUES):
+        if each.done <= now * SECOND:
+            live.add(each)
+    return live
+
+
+@pytest.fixture
+def session(monkeypatch):
+    monkeypatch.setattr(LiveRun, "runs", [])
+    monkeypatch.setattr(LiveRun, "_begun", 0)
+    return LiveRun.runs
+
+
+def test_rates_are_those_of_the_last_ten_seconds():
+    row = live_at(31).row(31 * SECOND)
+    assert (row["offered"], row["completed"]) == (RATE, RATE)
+
+
+def test_rates_are_right_from_the_first_seconds_on():
+    row = live_at(3).row(3 * SECOND)
+    assert row["offered"] == pytest.approx(RATE, abs=1)
+    assert row["completed"] == pytest.approx(RATE, abs=1)
+
+
+def test_before_anything_can_be_known_the_row_is_empty_and_not_an_error():
+    for now in (0, LATE, -SECOND):
+        row = LiveRun("arm", DUES, SECONDS).row(now)
+        assert (row["offered"], row["completed"], row["in_flight"]) == (None, None, 1 if now == LATE else 0)
+        assert row["latency_p50"] is None
+
+
+def test_in_flight_is_what_is_due_and_not_finished_wherever_it_waits():
+    row = live_at(31, server=500).row(31 * SECOND)
+    assert row["in_flight"] == pytest.approx(RATE * 0.5056, abs=1)
+
+
+def test_samples_that_come_up_to_a_second_late_change_neither_rates_nor_what_is_in_flight():
+    assert live_at(30).row(31 * SECOND) == live_at(31).row(31 * SECOND)
+
+
+def test_stages_are_told_to_within_a_third_of_a_percent():
+    row = live_at(31).row(31 * SECOND)
+    for stage, ms in zip(STAGES, (0.2, 1.0, 4.6, 12.3, 17.9), strict=True):
+        assert row[f"{stage}_p50"] == pytest.approx(ms, rel=3e-3)
+
+
+def test_the_99th_percentile_is_that_of_the_slowest_hundredth():
+    row = live_at(31, of=lambda due: sample(due, lag=7 if due % 1 == 0 else 0.1, wait=7)).row(31 * SECOND)
+    assert row["lag_p50"] == pytest.approx(0.1, rel=3e-3)
+    assert row["lag_p99"] == pytest.approx(7, rel=3e-3)
+
+
+def test_a_row_forgets_what_is_older_than_the_window():
+    for now, slowest in ((30, 906), (32, 14.6)):
+        row = live_at(now, of=lambda due: sample(due, server=900 if due < 20 else 9)).row(now * SECOND)
+        assert row["latency_p99"] == pytest.approx(slowest, rel=3e-3)
+
+
+def test_what_went_wrong_is_counted_from_the_start_and_has_no_part_in_the_stages():
+    live = live_at(31)
+    for status, times in ((FAILED, 4), (REJECTED, 3), (TIMED_OUT, 2), (DROPPED, 1)):
+        for _ in range(times):
+            live.add(sample(5, server=9000, status=status))
+    row = live.row(31 * SECOND)
+    assert [row[name] for name in ("failed", "rejected", "timed_out", "dropped")] == [4, 3, 2, 1]
+    assert row["latency_p99"] < 20
+
+
+def test_a_dropped_arrival_is_not_in_flight_and_its_lag_counts():
+    live = LiveRun("arm", [1.0, 2.0], SECONDS)
+    live.add(Sample(0, 0, due=SECOND, fired=SECOND + 3 * MS, status=DROPPED))
+    row = live.row(5 * SECOND)
+    assert (row["in_flight"], row["completed"]) == (1, 0)
+    assert row["lag_p50"] == pytest.approx(3, rel=3e-3)
+
+
+def test_a_closed_loop_offers_nothing_has_nothing_in_flight_and_never_lags():
+    row = live_at(31, dues=None, lag=0).row(31 * SECOND)
+    assert (row["offered"], row["in_flight"], row["completed"], row["lag_p99"]) == (None, None, RATE, 0)
+
+
+def test_an_ended_run_tells_of_the_whole_of_it_and_stays_as_it_is():
+    live = live_at(61, server=9)
+    live.add(sample(59.99, server=2000))
+    live.end(63 * SECOND)
+    row = live.row(63 * SECOND)
+    assert (row["offered"], row["in_flight"]) == (RATE, 0)
+    assert row["completed"] == pytest.approx((len(DUES) + 1) / 61.9956, rel=1e-3)
+    assert row["latency_p50"] == pytest.approx(14.6, rel=3e-3)
+    live.add(sample(1))
+    assert live.row(100 * SECOND) == row
+
+
+def test_the_whole_of_a_run_counts_also_what_left_the_window_long_ago():
+    live = live_at(61, of=lambda due: sample(due, server=10 if due < 36 else 100))
+    live.end(61 * SECOND)
+    assert live.row()["server_p50"] == pytest.approx(10, rel=3e-3)
+
+
+def test_a_run_stopped_early_offered_what_was_due_until_then():
+    live = live_at(20)
+    for due in DUES[DUES > 19.99]:
+        live.add(sample(due, status=UNFINISHED))
+    live.end(20 * SECOND)
+    row = live.row()
+    assert (row["offered"], row["state"]) == (pytest.approx(RATE, rel=2e-3), "20, ended")
+    assert row["in_flight"] == 1  # due at 20 s sharp, and never finished
+
+
+def test_memory_is_bounded_by_the_window():
+    live = LiveRun("arm", None, 3600)
+    for second in range(3600):
+        for tenth in range(10):
+            live.add(sample(second + tenth / 10))
+        assert len(live._recent) * SECOND <= WINDOW + 4 * LATE
+
+
+def test_the_session_keeps_the_last_runs_of_every_arm_and_a_new_one_ends_those_before(session):
+    for arm in ["a", *["b"] * (RUNS_PER_ARM + 2)]:
+        live = LiveRun.begin(arm, DUES, SECONDS, 0)
+    assert [(run.arm, run.number) for run in session] == [("a", 1), *(("b", n) for n in range(4, RUNS_PER_ARM + 4))]
+    assert ["ended" in run.row(0)["state"] for run in session] == [True] * RUNS_PER_ARM + [False]
+    assert live is session[-1]
+
+
+LOCUSTFILE = """
+import time
+import gevent
+import numpy as np
+from locust import User, events, task
+from loadgen.locust_plugin import web_ui as web
+from loadgen.locust_plugin.live_view import LiveRun
+from loadgen.samples.sample import COMPLETED, Sample
+
+MS = 1_000_000
+events.init.add_listener(lambda environment, web_ui, **_: web.extend(web_ui, environment, lambda options: None))
+
+class Feed(User):
+    @task
+    def two_runs(self):
+        for arm in ("image client", "image server"):
+            live = LiveRun.begin(arm, np.array([0.0, 0.5]), 1.0, start_ns=time.monotonic_ns() - 3 * 10**9)
+            live.add(Sample(0, 0, 0, 1 * MS, 2 * MS, 5 * MS, 6 * MS, 18 * MS, COMPLETED))
+        gevent.sleep(3600)
+"""
+
+
+def test_the_tab_shows_the_latest_run_first_and_has_figures_in_every_column(tmp_path):
+    with locust(tmp_path, LOCUSTFILE, "--autostart", "--users=1") as run:
+
+        def rows():
+            tables = json.loads(fetch(f"{run.url}/stats/requests"))["extended_stats"]
+            return next(table["data"] for table in tables if table["key"] == "live")
+
+        latest, first = sorted(within(30, rows), key=lambda row: row["name"])
+        arguments = json.loads(re.search(r"window\.templateArgs = (\{.*\})", fetch(run.url))[1])
+    assert arguments["extended_tabs"] == [{"key": "live", "title": "Live"}]
+    [table] = arguments["extended_tables"]
+    for row in (latest, first):
+        assert all(row[column["key"]] is not None for column in table["structure"])
+    assert (first["arm"], first["state"]) == ("image client", "1, ended")
+    assert (latest["arm"], latest["state"]) == ("image server", "2 / 1")
+    assert (latest["wait_p50"], latest["prepare_p50"], latest["server_p50"]) == (2, 3, 12)
+    assert latest["in_flight"] == 1
+    assert "loadgen/" not in run.output  # no traceback of ours

@@ -1,0 +1,304 @@
+"""Laws of the verdict: one thing wrong, one finding; and how often a steady queue raises a false alarm."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from loadgen.locust_plugin.distributed import busiest_share
+from loadgen.samples.sample import STATUSES
+from loadgen.samples.steady_state import estimate_backlog, find_trend
+from loadgen.samples.summary import summarise
+from loadgen.samples.validity import RULES, Facts, Validity, check_backlog, check_backlog_of_rounds, check_trend, judge
+from tests.samples.test_summary import MS, REASONS, end, run, steady
+
+FINE = Facts(cpu_share=0.3, hub_stall=0.01, complete=True)
+N, SECONDS = 2000, 20
+
+
+def good() -> dict:
+    return summarise(steady(N), SECONDS, REASONS)
+
+
+def rules(verdict: Validity) -> list[str]:
+    return [finding.rule for finding in verdict.findings]
+
+
+def test_a_good_run_is_valid():
+    verdict = judge(good(), FINE)
+    assert (str(verdict), verdict.valid, verdict.exit_code) == ("VALID", True, 0)
+    assert verdict.as_dict() == {"valid": True, "findings": []}
+
+
+def perturbed(records=None, seconds=SECONDS, **facts) -> tuple[dict, Facts]:
+    return summarise(steady(N) if records is None else records, seconds, REASONS), replace(FINE, **facts)
+
+
+def lagging(ms: float, first: int) -> np.ndarray:
+    records = steady(N)
+    records["fired"][:first] = records["due"][:first] + round(ms * MS)
+    return records
+
+
+def never_fired(n: int) -> np.ndarray:
+    records = steady(N)
+    records["fired"][:n] = 0
+    return records
+
+
+def behind(ms: float) -> np.ndarray:
+    """Latencies that fall within each half, so that there is no trend, and are so much longer in the second one."""
+    return run(np.concatenate([np.linspace(400, 10, N // 2), ms + np.linspace(400, 10, N // 2)]))
+
+
+WRONG = {
+    "interrupted": [perturbed(complete=False)],
+    "books": [perturbed(due=N + 1), perturbed(due=N - 1)],
+    "errors": [perturbed(end(steady(N), 7, status, 1)) for status in ("failed", "rejected", "timed out", "unfinished")],
+    "in-flight cap": [perturbed(end(steady(N), 7, "dropped", 3))],
+    "offered rate": [perturbed(never_fired(22))],
+    "dispatch lag": [perturbed(lagging(1.3, N // 40))],
+    "client CPU": [perturbed(cpu_share=0.91)],
+    "hub stall": [perturbed(hub_stall=0.51)],
+    "too few samples": [perturbed(steady(458), 4.58)],
+    "latency rises": [perturbed(run(np.linspace(10, 11.3, N)))],
+    "backlog": [perturbed(behind(700))],
+}
+RIGHT = {
+    "interrupted": [perturbed(complete=True)],
+    "books": [perturbed(due=N), perturbed(due=None)],
+    "errors": [perturbed()],
+    "in-flight cap": [perturbed()],
+    "offered rate": [perturbed(never_fired(18)), perturbed(never_fired(22), closed=True)],
+    "dispatch lag": [
+        perturbed(lagging(0.9, N)),
+        perturbed(lagging(1.3, N // 200)),
+        perturbed(lagging(1.3, N // 40), closed=True),
+    ],
+    "client CPU": [perturbed(cpu_share=0.89), perturbed(cpu_share=None)],
+    "hub stall": [perturbed(hub_stall=0.49)],
+    "too few samples": [perturbed(steady(459), 4.59)],
+    "latency rises": [perturbed(run(np.linspace(10, 10.9, N))), perturbed(run(np.linspace(12, 10, N)))],
+    "backlog": [perturbed(behind(450)), perturbed(behind(700), closed=True)],
+}
+ANSWERED = set(RULES) - {"interrupted", "books", "errors", "in-flight cap"}
+
+
+def test_every_rule_is_tried_both_ways_and_names_its_source():
+    assert list(WRONG) == list(RIGHT) == list(RULES)
+    assert all(rule.__doc__ for rule in RULES.values())
+
+
+@pytest.mark.parametrize(("rule", "case"), [(rule, case) for rule, cases in WRONG.items() for case in cases])
+def test_one_thing_wrong_is_one_finding(rule, case):
+    verdict = judge(*case)
+    assert rules(verdict) == [rule]
+    assert not verdict.valid
+    assert verdict.exit_code == (3 if rule in ANSWERED else 1)
+
+
+@pytest.mark.parametrize(("rule", "case"), [(rule, case) for rule, cases in RIGHT.items() for case in cases])
+def test_within_its_limit_no_rule_fires(rule, case):
+    assert judge(*case).valid, rule
+
+
+def test_a_pacer_that_never_catches_up_misses_the_rate_and_lags():
+    assert rules(judge(*perturbed(lagging(300, N)))) == ["offered rate", "dispatch lag"]
+
+
+def test_a_slow_answer_allows_the_dispatch_two_percent_of_it():
+    result = summarise(lagging(1.3, N), SECONDS, REASONS)
+    assert rules(judge(result, FINE)) == ["dispatch lag"]
+    slow = copy.deepcopy(result)
+    slow["latency"]["p50"] = 66
+    assert judge(slow, FINE).valid
+
+
+@pytest.mark.parametrize(("percentile", "enough"), [(50, 7), (95, 90), (99, 459), (99.9, 4603)])
+def test_a_higher_percentile_needs_more_requests(percentile, enough):
+    one_short, exactly = (summarise(steady(n), n / 100, REASONS) for n in (enough - 1, enough))
+    assert rules(judge(one_short, FINE, percentile)) == ["too few samples"]
+    assert judge(exactly, FINE, percentile).valid
+
+
+def test_an_empty_run_is_invalid_but_nothing_went_unanswered():
+    verdict = judge(summarise(steady(0), 10), FINE)
+    assert (rules(verdict), verdict.exit_code) == (["too few samples"], 3)
+
+
+def test_every_finding_is_one_line_that_says_what_was_wrong_its_limit_and_what_to_change():
+    records = end(end(lagging(2, N), slice(0, 3), "timed out", 2), slice(3, 5), "dropped", 3)
+    verdict = judge(summarise(records, SECONDS, REASONS), replace(FINE, cpu_share=1.0))
+    first, *rest = str(verdict).splitlines()
+    assert first == (
+        "INVALID: errors: 3 timed out of 2000, most common reason 'too late' (none allowed); "
+        "mend the cause or lower the rate"
+    )
+    assert len(rest) == len(verdict.findings) - 1 == 3
+    assert all(line.startswith("INVALID: ") and "(" in line and "; " in line for line in rest)
+    assert verdict.exit_code == 1  # what is unanswered weighs more
+
+
+def test_a_verdict_is_plain_json():
+    said = json.loads(json.dumps(judge(good(), replace(FINE, complete=False)).as_dict()))
+    assert said["valid"] is False
+    assert set(said["findings"][0]) == {"rule", "measured", "limit", "change"}
+
+
+def test_every_status_but_completed_makes_a_run_invalid():
+    for status in STATUSES[1:]:
+        assert judge(*perturbed(end(steady(N), 0, status, 1))).exit_code == 1
+
+
+def queue(seed: int, n: int, load: float, deterministic: bool) -> np.ndarray:
+    """Latencies in service times of n Poisson arrivals at one server that starts empty (Lindley's recursion)."""
+    rng = np.random.default_rng([seed, n])
+    gaps, service = rng.exponential(1 / load, n), np.ones(n) if deterministic else rng.exponential(1, n)
+    walk = np.concatenate([[0], np.cumsum(service[:-1] - gaps[1:])])
+    return walk - np.minimum.accumulate(walk) + service
+
+
+def alarms(n: int, load: float, deterministic: bool, runs: int = 200) -> int:
+    tried = (find_trend(queue(seed, n, load, deterministic)) for seed in range(runs))
+    return sum(check_trend({"trend": result}, FINE, 99) is not None for result in tried)
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["M/D/1", "M/M/1"])
+@pytest.mark.parametrize("n", [500, 5000])
+def test_a_steady_queue_seldom_raises_a_false_alarm(n, deterministic):
+    assert alarms(n, 0.7, deterministic) <= 4  # of 200: 2 %; measured over thousands: at most 0.5 %
+
+
+@pytest.mark.parametrize("deterministic", [True, False], ids=["M/D/1", "M/M/1"])
+@pytest.mark.parametrize(("n", "found"), [(500, 0.95), (2000, 1), (5000, 1)])
+def test_an_overload_is_found(n, found, deterministic):
+    assert alarms(n, 1.2, deterministic) >= found * 200
+
+
+def short_block(seed: int, n: int, load: float, service: str) -> dict:
+    """What a block of about n Poisson arrivals in n / load service times says of its backlog."""
+    rng = np.random.default_rng([seed, n])
+    length = n / load
+    dues = np.sort(rng.uniform(0, length, rng.poisson(n)))
+    shape = {"D": np.inf, "E4": 4, "M": 1}[service]
+    services = np.ones(len(dues)) if shape == np.inf else rng.gamma(shape, 1 / shape, len(dues))
+    free, latencies = 0.0, []
+    for due, takes in zip(dues, services, strict=True):
+        free = max(free, due) + takes
+        latencies.append(free - due)
+    return {"backlog": estimate_backlog(dues, np.ones(len(dues), bool), np.array(latencies), length)}
+
+
+def backlogs(n: int, load: float, service: str, runs: int) -> float:
+    return sum(check_backlog(short_block(seed, n, load, service), FINE, 99) is not None for seed in range(runs)) / runs
+
+
+@pytest.mark.parametrize("service", ["D", "E4", "M"])
+@pytest.mark.parametrize("n", [10, 30, 100, 280])
+def test_a_healthy_queue_in_a_short_block_is_hardly_ever_taken_for_an_overload(n, service):
+    assert backlogs(n, 0.7, service, 1000) < 0.005  # measured over 3,000: at most 0.0007
+
+
+@pytest.mark.parametrize("service", ["D", "E4", "M"])
+@pytest.mark.parametrize(("n", "load", "found"), [(60, 2.2, 0.9), (100, 1.5, 0.75), (180, 2.2, 1), (360, 1.2, 0.85)])
+def test_an_overload_in_a_short_block_is_found(n, load, found, service):
+    assert backlogs(n, load, service, 200) >= found
+
+
+def test_a_server_whose_answers_all_take_long_is_not_behind():
+    dues = np.linspace(0, 2, 200, endpoint=False)  # 100/s, each answered 0.9 s later by one of many instances
+    growth = estimate_backlog(dues, np.ones(200, bool), np.full(200, 0.9), 2)
+    assert check_backlog({"backlog": growth}, FINE, 99) is None
+
+
+SERVICES = {"D": np.inf, "E4": 4, "M": 1}  # the shape of their gamma law
+
+
+def draw_round(rng, n: int, load: float, arrivals: str, service: str, pause: float = 0) -> tuple:
+    """(dues, done, latencies, seconds) of one server that starts empty, in units of the mean gap of n arrivals.
+
+    `pause`: for so long it stands still, at a random instant, once the request that it has then is answered.
+    """
+    if arrivals == "M":
+        dues = np.sort(rng.uniform(0, n, rng.poisson(n)))
+    elif arrivals == "on-off":  # at twice the rate in every other part of a block of six, on average
+        edges = np.cumsum(rng.exponential(n / 6, 100))
+        dues = np.sort(rng.uniform(0, n, rng.poisson(2 * n)))
+        dues = dues[np.searchsorted(edges, dues) % 2 == rng.integers(2)]
+    else:  # evenly spaced, as many at a time as the name says
+        dues = np.repeat(np.arange(0, n, int(arrivals), float), int(arrivals))
+    shape = SERVICES[service]
+    services = load * (np.ones(len(dues)) if shape == np.inf else rng.gamma(shape, 1 / shape, len(dues)))
+    if pause and len(dues):
+        services[np.searchsorted(dues, rng.uniform(0, n)) - 1] += pause
+    walk = np.concatenate([[0], np.cumsum(services[:-1] - np.diff(dues))]) if len(dues) else dues
+    return dues, np.ones(len(dues), bool), walk - np.minimum.accumulate(walk) + services, float(n)
+
+
+def draw_rounds(seed: int, k: int, n: int, load: float, arrivals: str, service: str, pause: float = 0) -> list[tuple]:
+    """k rounds, of which the first one pauses."""
+    rng = np.random.default_rng([seed, k, n])
+    return [draw_round(rng, n, load, arrivals, service, pause * (turn == 0)) for turn in range(k)]
+
+
+def invalid_arms(*law, arms: int = 300, pause: float = 0) -> float:
+    return sum(check_backlog_of_rounds(draw_rounds(seed, *law, pause)) is not None for seed in range(arms)) / arms
+
+
+@pytest.mark.parametrize("service", ["D", "E4", "M"])
+@pytest.mark.parametrize("arrivals", ["M", "1", "on-off"])
+@pytest.mark.parametrize(("k", "n"), [(4, 10), (4, 100), (20, 30)])
+def test_rounds_of_a_healthy_queue_are_hardly_ever_taken_for_an_overload(k, n, arrivals, service):
+    assert invalid_arms(k, n, 0.7, arrivals, service) <= (0.02 if arrivals == "on-off" else 0.01)  # 0.5 %: of 300, 1.5
+
+
+@pytest.mark.parametrize(
+    ("law", "found"),
+    [
+        ((2, 30, 1.5, "1", "D"), 1),  # 5/s of 0.3 s each, for 6 s: of single blocks none is found
+        ((2, 10, 1.2, "1", "D"), 1),
+        ((6, 96, 1.5, "16", "D"), 1),  # 16 at a time, as from synchronised cameras
+        ((4, 30, 1.5, "M", "M"), 0.85),
+        ((4, 30, 1.5, "M", "E4"), 0.95),
+        ((4, 30, 1.2, "1", "E4"), 0.9),
+        ((4, 120, 1.2, "M", "M"), 0.85),
+        ((20, 10, 1.5, "M", "M"), 0.9),
+        ((20, 30, 1.2, "M", "M"), 0.95),
+    ],
+)
+def test_an_overload_that_no_short_block_tells_shows_in_its_rounds(law, found):
+    assert invalid_arms(*law, arms=150) >= found
+
+
+@pytest.mark.parametrize("n", [100, 500])
+def test_one_pause_in_one_of_several_rounds_is_no_overload(n):
+    assert not invalid_arms(4, n, 0.7, "M", "E4", arms=100, pause=n / 10)
+
+
+def test_rounds_without_answers_in_both_halves_are_not_judged():
+    dues, done, latencies, seconds = draw_round(np.random.default_rng(1), 30, 1.5, "1", "D")
+    nothing = dues, ~done, latencies[:0], seconds
+    assert check_backlog_of_rounds([nothing, nothing]) is None
+    assert check_backlog_of_rounds([(dues, done, latencies, seconds), nothing]) is None  # one is not several
+    assert check_backlog_of_rounds([(dues[:0], done[:0], latencies[:0], seconds)] * 3) is None
+
+
+def test_the_order_of_the_records_is_of_no_matter():
+    runs = draw_rounds(1, 3, 30, 1.5, "M", "M")
+    mixed = [(dues[::-1], done[::-1], latencies[::-1], seconds) for dues, done, latencies, seconds in runs]
+    assert check_backlog_of_rounds(runs) == check_backlog_of_rounds(mixed) is not None
+
+
+def test_latency_that_creeps_up_without_a_queue_is_found():
+    creeping = queue(1, 5000, 0.3, True) * np.linspace(1, 1.2, 5000)
+    assert check_trend({"trend": find_trend(creeping)}, FINE, 99)
+
+
+def test_processes_on_the_same_cores_add_up_and_those_on_others_do_not():
+    given = (0.5, "a [0]"), (0.45, "a [0]"), (0.6, "b [0]")
+    first, second, far = (Facts(share, 0, True, cores=cores) for share, cores in given)
+    assert busiest_share([first, second, far]) == pytest.approx(0.95)
+    assert busiest_share([first, far]) == pytest.approx(0.6)
+    assert busiest_share([Facts(None, 0, True)]) is None
