@@ -1,4 +1,4 @@
-"""`preprocess.audio` against librosa and transformers; `python -m tests.preprocess.test_audio_parity` prints how far."""
+"""`preprocess.audio` against librosa and transformers; `python -m tests.preprocess.test_audio_parity` shows how far."""
 
 import io
 import struct
