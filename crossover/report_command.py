@@ -50,7 +50,7 @@ def compare_runs(before: Path, after: Path, anyway: bool) -> int:
     if differing:
         print(f"compared nevertheless, but not of one setting: {'; '.join(differing)}", file=sys.stderr)
     slos = {name: found.get("slo_ms") for name, found in results[0]["workloads"].items()}
-    trials = [read_trials(directory) for directory in (before, after)]
+    trials = read_trials(before), read_trials(after)
     if not (arms := comparison.compare_reports(*trials, slos)):
         have = "; ".join(f"{place} has {list_arms(own)}" for place, own in zip((before, after), trials, strict=True))
         print(f"nothing to compare: no arm has a sound round in both: {have}", file=sys.stderr)
@@ -80,7 +80,8 @@ def main() -> int:
         if too_many or len(set(others.values())) < len(others):
             raise ValueError(f"give {meaning}, one of each kind; not {', '.join(sorted(kinds.values()))}")
         if len(comparisons) == 2:
-            return compare_runs(*comparisons, options.anyway)
+            before, after = comparisons
+            return compare_runs(before, after, options.anyway)
         results = {each: write(each) for each in others}
         results = {each: write(each, list(others)) for each in comparisons} or results
         print("\n\n".join(text(each, result) for each, result in results.items()))

@@ -20,8 +20,8 @@ UPRIGHT = {
 }
 Image.core.set_blocks_max(16)  # PILLOW_BLOCKS_MAX: keep 256 MiB for the next image; unmapping costs 12 MP 25 ms
 ENDS = b"\xff\xd9", b"\x5a\xa5" * 64 + b"\xff\xd9"  # the end of a JPEG, at once or behind other data
-SCALE = np.float32(1) / np.float32(STD).reshape(3, 1, 1)
-OFFSET = np.float32(MEAN).reshape(3, 1, 1) * SCALE
+SCALE = np.float32(1) / np.array(STD, np.float32).reshape(3, 1, 1)
+OFFSET = np.array(MEAN, np.float32).reshape(3, 1, 1) * SCALE
 
 
 def preprocessor():

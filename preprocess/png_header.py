@@ -25,14 +25,15 @@ DEPTHS = {GREY: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16),
 def read(data):
     """Bytes that begin with the signature -> Header. ValueError, in one line, for what a decoder would stumble over."""
     width, height, depth, colour = _image_header(data)
-    kept, palette, metadata, animated = [], None, [], False
+    kept: list[tuple[int, int]] = []
+    palette, metadata, animated = b"", [], False
     for kind, start, end in _chunks(data):
         if kind == b"IDAT":
             if kept and kept[-1][1] != start - 12:
                 raise ValueError("a PNG whose picture is in two places")
             kept.append((start, end))
         elif kind == b"PLTE":
-            if palette is not None or kept or (end - start) % 3 or not 3 <= end - start <= 768:
+            if palette or kept or (end - start) % 3 or not 3 <= end - start <= 768:
                 raise ValueError("a PNG with a damaged palette (PLTE)")
             palette = data[start:end]
         elif kind == b"acTL":
@@ -45,7 +46,7 @@ def read(data):
             raise ValueError(f"a PNG with the unknown critical chunk {kind.decode('latin-1')!r}")
     if not kept:
         raise ValueError("a PNG without a picture (IDAT)")
-    if colour == PALETTE and palette is None:
+    if colour == PALETTE and not palette:
         raise ValueError("a PNG without its palette (PLTE)")
     orientation = _orientation(data, metadata)
     parts = [data[: 8 + 25]]

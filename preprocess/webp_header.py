@@ -96,7 +96,8 @@ def _first_frame(data, frame, canvas, orientation):
 def _animation(canvas, frame, orientation):
     """Of one frame, which leaves some of the canvas transparent: black, once alpha is dropped."""
     parts = [*_extended(ANIMATION_FLAG, canvas), *_chunk(b"ANIM", bytes(6)), *_chunk(b"ANMF", frame)]
-    return Header(*canvas, orientation, parts=_riff(parts), reencoded="an animated WebP")
+    width, height = canvas
+    return Header(width, height, orientation, parts=_riff(parts), reencoded="an animated WebP")
 
 
 def _extended(flags, canvas):

@@ -84,7 +84,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     subs["compose"].epilog = "Whatever else is given goes to docker compose, e.g. --profile loadgen up -d"
 
-    options, options.rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    options.rest = rest
     if options.rest and options.command != "compose":
         subs[options.command].error(f"unrecognized arguments: {' '.join(options.rest)}")
     if options.command in ("up", "run"):

@@ -134,7 +134,7 @@ def follow(name: str, say) -> None:
     with subprocess.Popen(
         ["docker", "logs", "--follow", identity], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as logs:
-        for line in map(str.rstrip, logs.stdout):
+        for line in map(str.rstrip, logs.stdout or ()):
             if line == UP:
                 logs.kill()
                 return

@@ -41,7 +41,7 @@ def check_ports(record: dict) -> None:
             try:
                 probe.bind((host, port))
             except OSError as refused:
-                why = refused.strerror.lower()
+                why = (refused.strerror or str(refused)).lower()
                 raise Failure(f"{host}:{port}: {why}; free it, or give another --{kind}-port or --host") from None
 
 

@@ -61,7 +61,7 @@ def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int]) -> 
     """
     with heed_sigterm(), tempfile.TemporaryDirectory(prefix="crossover-") as directory:
         folder, log = Path(directory), Path(directory) / "log"
-        record = {f"{kind}_port": port for kind, port in zip(PORTS, free_ports(), strict=True)}
+        record: dict = {f"{kind}_port": port for kind, port in zip(PORTS, free_ports(), strict=True)}
         record |= {"name": state.name(folder), "host": "127.0.0.1", "cores": cores, "admin_key": secrets.token_hex()}
         server = Server(f"http://127.0.0.1:{record['http_port']}", record)
         try:

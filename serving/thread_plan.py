@@ -16,8 +16,11 @@ AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost me
 SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1993), and benchmarks stay below it
 NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # step -> the one that its work is for
 
+Plan = dict[str, dict[str, int | str]]
+"""Model -> its share of the server: `instances`, `threads`, `slo_ms` and the `next` step."""
 
-def plan_threads(cores: int, slo: int = SLO) -> dict[str, dict]:
+
+def plan_threads(cores: int, slo: int = SLO) -> Plan:
     """Return the share of each model on a server with so many cores: `instances`, `threads`, `slo_ms`, `next`.
 
     `slo` is in ms; with 0 no model has one, and queues grow without bound. `next` is the step whose queue counts, too.
@@ -25,7 +28,7 @@ def plan_threads(cores: int, slo: int = SLO) -> dict[str, dict]:
     A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
     Python, so it gets processes instead.
     """
-    shares = {
+    shares: Plan = {
         "image_preprocess": {"instances": 1, "threads": cores},
         "resnet50": {"instances": 1, "threads": cores},
         "audio_preprocess": {"instances": min(cores, AUDIO_INSTANCES), "threads": 1},
@@ -39,7 +42,7 @@ def plan_threads(cores: int, slo: int = SLO) -> dict[str, dict]:
     return shares
 
 
-def describe(plan: dict[str, dict[str, int]]) -> str:
+def describe(plan: Plan) -> str:
     """Return each model with its instances x threads, in one line."""
     return ", ".join(f"{model} {p['instances']}x{p['threads']}" for model, p in plan.items())
 

@@ -60,9 +60,9 @@ def prepend_normalisation(network):
             *nodes,
         ]
     )
-    constants = {"image_mean": MEAN, "image_std": STD}
-    graph.initializer.extend(numpy_helper.from_array(np.float32(value), key) for key, value in constants.items())
-    shape = ["batch", CROPPED, CROPPED, 3]
+    constants = {"image_mean": np.array(MEAN, np.float32), "image_std": np.array(STD, np.float32)}
+    graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in constants.items())
+    shape: list[str | int | None] = ["batch", CROPPED, CROPPED, 3]
     graph.input.append(helper.make_tensor_value_info("photograph", TensorProto.UINT8, shape))
     return network
 

@@ -84,8 +84,8 @@ def compare_capacities(turns: Sequence[CapacityTurn], limit_ms: float) -> Capaci
     found = find_capacities(x, y)
     if found is None:
         middle = np.log(rates).mean(0)
-        nothing = [Estimate(float(each), np.inf, 1) for each in (*middle, middle[1] - middle[0])]
-        return CapacityPairs(*nothing, n)
+        first, second, ratio = (Estimate(float(each), np.inf, 1) for each in (*middle, middle[1] - middle[0]))
+        return CapacityPairs(first, second, ratio, n)
     rest = ~np.eye(n, dtype=bool)
     without = [find_capacities(x[row], y[row]) for row in rest]
     each = np.array([found, *(found if one is None else one for one in without)])
@@ -94,7 +94,8 @@ def compare_capacities(turns: Sequence[CapacityTurn], limit_ms: float) -> Capaci
     errors = np.array([ARM_WIDENING, ARM_WIDENING, WIDENING]) * np.sqrt((n - 1) * each[1:].var(0))
     if n < LEAST_TURNS or None in without:
         errors[:] = np.inf
-    return CapacityPairs(*(Estimate(float(v), float(e), n - 2) for v, e in zip(each[0], errors, strict=True)), n)
+    first, second, ratio = (Estimate(float(v), float(e), n - 2) for v, e in zip(each[0], errors, strict=True))
+    return CapacityPairs(first, second, ratio, n)
 
 
 def find_capacities(x: np.ndarray, y: np.ndarray) -> tuple[float, float] | None:

@@ -98,4 +98,5 @@ def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[floa
     costs, when, ratio = costs[order], when[order], None
     if (costs > 0).all():
         ratio = jackknife(np.mean, np.log(costs[:, 1] / costs[:, 0]), when)
-    return Costs(*map(float, costs.mean(0)), ratio, prices, known)
+    baseline, candidate = costs.mean(0)
+    return Costs(float(baseline), float(candidate), ratio, prices, known)

@@ -66,8 +66,8 @@ def find_crossing(
     within = slice(first, last + 1)
     middle = interpolate(at[within], own[within] * np.sign(own[first]))
     # A point estimate of noisy points between the decided ones may lie outside of what the draws say.
-    ends = sorted(float(back(each)) for each in (min(low, middle), max(high, middle)))
-    return Crossing(float(back(middle)), *ends, law)
+    start, end = sorted(float(back(each)) for each in (min(low, middle), max(high, middle)))
+    return Crossing(float(back(middle)), start, end, law)
 
 
 def choose_scale(unit: str) -> tuple[Callable, Callable, str]:

@@ -109,24 +109,39 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
     if not rounds:
         raise ValueError("there are no rounds to compare")
     arms = [[each.baseline_ms for each in rounds], [each.candidate_ms for each in rounds]]
-    unanswered = tuple(float(np.isnan(np.concatenate(arm)).mean()) for arm in arms)
+    lost, lost_candidate = (float(np.isnan(np.concatenate(arm)).mean()) for arm in arms)
     whole = [each for each in rounds if not (np.isnan(each.baseline_ms).any() or np.isnan(each.candidate_ms).any())]
     whole.sort(key=lambda each: each.instant)
     others = [each.others for each in whole if each.others is not None]
-    found = {"rounds": len(whole), "left_out": len(rounds) - len(whole), "unanswered": unanswered}
-    found["others"] = float(np.mean(others)) if others else None
+
+    def conclude(
+        ratio: Estimate, plain: Estimate, why_plain: str, moved: Estimate | None = None, related: float | None = None
+    ) -> LoadedPairs:
+        return LoadedPairs(
+            ratio,
+            plain,
+            adjusted=not why_plain,
+            why_plain=why_plain,
+            covariate=moved,
+            correlation=related,
+            rounds=len(whole),
+            left_out=len(rounds) - len(whole),
+            unanswered=(lost, lost_candidate),
+            others=float(np.mean(others)) if others else None,
+        )
+
     if not whole:
         nothing = Estimate(0.0, np.inf, 1)
-        return LoadedPairs(nothing, nothing, False, "no round was answered", None, None, **found)
+        return conclude(nothing, nothing, "no round was answered")
     ratios = np.array([np.log(each.candidate_ms / each.baseline_ms).mean() for each in whole])
     instants = np.array([each.instant for each in whole])
     plain = jackknife(np.mean, ratios, instants, correlation=correlation)
     # Whether it adjusts never depends on where an interval lies or which is narrower: that would choose a result.
     cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
-    if not all(first and second for first, second in cpu):
-        why = "the network's CPU seconds are not known"
-        return LoadedPairs(plain, plain, False, why, None, None, **found)
-    speeds = np.array([np.log(second / first) for first, second in cpu])
+    known = [(first, second) for first, second in cpu if first and second]
+    if len(known) < len(cpu):
+        return conclude(plain, plain, "the network's CPU seconds are not known")
+    speeds = np.array([np.log(second / first) for first, second in known])
     moved, related = jackknife(np.mean, speeds, instants, correlation=correlation), correlate(ratios, speeds)
     if len(whole) < LEAST_ADJUSTED or related is None:
         why = f"{len(whole)} rounds are too few" if related is not None else "the network's CPU seconds do not vary"
@@ -136,8 +151,8 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
         why = "the network's CPU seconds explain too little of the noise"
     else:
         adjusted = jackknife(intercept, ratios, instants, speeds, correlation)
-        return LoadedPairs(adjusted, plain, True, "", moved, related, **found)
-    return LoadedPairs(plain, plain, False, why, moved, related, **found)
+        return conclude(adjusted, plain, "", moved, related)
+    return conclude(plain, plain, why, moved, related)
 
 
 def jackknife(

@@ -6,7 +6,7 @@ often decided at once. It does not stand for the whole: where the server decodes
 network, too, which is an effect of the placement. `shared` shows that part, and the whole stands beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -72,8 +72,8 @@ def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float
     left_first, left_second = first - shared_first, second - shared_second
     instants = np.array([each.instant for each in rounds])
 
-    def compare(statistic, *values) -> Estimate:
-        return jackknife(statistic, values[0], instants, *values[1:], correlation=correlation)
+    def compare(statistic: Callable, values: np.ndarray, others: np.ndarray | None = None) -> Estimate:
+        return jackknife(statistic, values, instants, others, correlation)
 
     # The server's clock may run on while the answer is with the client already, and leave less than nothing.
     positive = left_first.mean() > 0 and left_second.mean() > 0

@@ -41,9 +41,6 @@ class Run:
     Other exceptions are faults of this program, and keep their traceback.
     """
 
-    hint = ""
-    """How to go on after an interruption; follows what is printed then."""
-
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.progress = Progress()
@@ -51,6 +48,11 @@ class Run:
     def measure(self) -> None:
         """What is measured. Raises Unavailable, Failure or OSError if something breaks, ValueError for wrong usage."""
         raise NotImplementedError
+
+    @property
+    def hint(self) -> str:
+        """How to go on after an interruption; follows what is printed then."""
+        return ""
 
     @property
     def when_interrupted(self) -> str:

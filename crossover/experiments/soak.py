@@ -127,7 +127,8 @@ def read_vitals(record: dict) -> dict[str, float]:
     """
     if not record:
         return {}
-    rss, descriptors = collections.Counter(), 0
+    rss: dict[str, float] = collections.defaultdict(float)
+    descriptors = 0
     for process in list_processes(record):
         with contextlib.suppress(psutil.Error):
             rss[label(process)] += process.memory_info().rss / 1e6
@@ -158,7 +159,8 @@ def describe_drift(name: str, values: list[float]) -> str:
     settled = [(minute, value) for minute, value in enumerate(values) if minute and np.isfinite(value)]
     if len(settled) < 2:
         return f"{span}; too short for a slope"
-    slope = np.polyfit(*zip(*settled, strict=True), 1)[0]
+    minutes, figures = zip(*settled, strict=True)
+    slope = np.polyfit(minutes, figures, 1)[0]
     return f"{span}; {slope:+.3g} per minute from the second on"
 
 
@@ -172,7 +174,9 @@ class Soak(Run):
         super().__init__(options)
         self.up = Server.at(options.url, ROOT / ".run") if options.url else None
         self.dice = random.Random(options.seed)
-        self.minute, self.rows, self.total = Minute(), [], collections.Counter()
+        self.minute = Minute()
+        self.rows: list[dict[str, float]] = []
+        self.total: collections.Counter[str] = collections.Counter()
 
     def measure(self) -> None:
         """To the end, or until it is interrupted; what is on its way then counts as unfinished."""

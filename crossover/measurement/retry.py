@@ -1,7 +1,7 @@
 """Retries trials of one run: measures again what another attempt may mend, on a server that came back."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crossover.measurement.measure import measure
@@ -59,7 +59,7 @@ class Retries:
         return self.measure_until_valid(measure_once, broken_rules if strict else unanswered)
 
     def measure_until_valid(
-        self, measure_once: Callable[[int], Trial], find_faults: Callable[[Trial], Sequence[str]]
+        self, measure_once: Callable[[int], Trial], find_faults: Callable[[Trial], Iterable[str]]
     ) -> Trial:
         """Call `measure_once(attempt)`, from 1 on, until `find_faults` names no broken rule that may be mended.
 

@@ -134,7 +134,7 @@ def write_page(
             run,
             kind.banners(result, trials),
             wants_stand_ins=kind.wants_stand_ins,
-            sources={name: sections[0].source for name, sections in shown.items() if sections},
+            sources={name: found for name, sections in shown.items() if sections and (found := sections[0].source)},
         ),
         sections=[first, *(section for sections in shown.values() for section in sections), *further],
         trials=[(trial, folder(trial, directory) if kind.by_folder else trial.arm) for trial in trials],

@@ -29,7 +29,7 @@ VARIABLES |= {BASELINE: "baseline", CANDIDATE: "candidate", THIRD: "third", FOUR
 PLACES = (BASELINE, CANDIDATE, THIRD, FOURTH)  # of placements, in the order of their workload
 DASHES = {"async": "-", "threads": "--", "sequential": ":"}
 WIDTH = 6.0
-STYLE = {
+STYLE: dict = {
     "svg.fonttype": "none",
     "font.size": 11.5,
     "figure.facecolor": "none",
@@ -50,7 +50,7 @@ STYLE = {
     "legend.frameon": False,
     "hatch.linewidth": 1.2,
 }
-WHITE_PAPER = {
+WHITE_PAPER: dict = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -77,7 +77,9 @@ def draw_svg(draw: Callable, label: str, size: tuple[float, float], frame: tuple
 
 def embeddable(svg: str, label: str) -> str:
     """Strip what may not stand twice in a page off an SVG file of matplotlib: prologue, sizes, styles, names."""
-    box = re.search(r'viewBox="([\d. ]+)"', svg)[1]
+    if not (found := re.search(r'viewBox="([\d. ]+)"', svg)):
+        raise ValueError("matplotlib's SVG has no viewBox")
+    box = found[1]
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<(metadata|style).*?</\1>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")

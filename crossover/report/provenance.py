@@ -10,7 +10,7 @@ from crossover.measurement import compatibility
 from crossover.report.format import listed
 
 
-def list_servers(run: dict) -> dict[str, dict]:
+def list_servers(run: Mapping) -> dict[str, dict]:
     """Return name -> version, url, engine, cores of both sides and models of the servers of a run.
 
     Most runs have one, called `server`; sweeps start several, whose facts stand with each sweep in run.json.
@@ -27,7 +27,7 @@ def list_servers(run: dict) -> dict[str, dict]:
     return found
 
 
-def describe_load(run: dict) -> dict[str, str]:
+def describe_load(run: Mapping) -> dict[str, str]:
     """Return in words what was offered and sent, by workload, or by the folder of each sweep.
 
     `run` is the content of run.json.

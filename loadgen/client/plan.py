@@ -39,7 +39,7 @@ class Plan:
         """Return which of the payloads that arrival sends."""
         return int(self.order[index % len(self.order)])
 
-    def make_unsent_records(self, indices: Sequence[int]) -> np.ndarray:
+    def make_unsent_records(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the records (of dtype RECORD) of arrivals that were never fired: they are unfinished."""
         records = np.zeros(len(indices), RECORD)
         chosen = np.asarray(indices, dtype=np.int64)

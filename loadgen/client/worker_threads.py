@@ -59,7 +59,9 @@ class Workers:
     def __init__(self, client: Client, url: str, timeout: float, finish: Callable[[Sample], None]):
         """Start the threads of the workers. `timeout` is the deadline of a request in seconds."""
         self._client, self._mode, self._url, self._timeout, self._finish = client, client.arm.mode, url, timeout, finish
-        self._jobs, self._ready = SimpleQueue(), SimpleQueue()  # for the workers, for the senders; None ends a thread
+        # Jobs are for the workers, what is ready for the senders; None ends a thread.
+        self._jobs: SimpleQueue[tuple[Sample, Payload] | None] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[Sample, Payload | Request] | None] = SimpleQueue()
         # The lock guards the counts below and the list of connections.
         self._lock = Lock()
         self._in_flight = self._senders = self._idle = 0
@@ -132,9 +134,11 @@ class Workers:
         """Send requests and wait for their answers, as a sender's thread of mode async."""
         connection, preprocess = self._connect(), self._client.arm.preprocessor() if self._direct else None
         while (job := self._ready.get()) and not self._closed:
-            sample, request = job  # or a payload, if this thread has the preprocessor
-            if preprocess:
-                request = self._client.prepare(preprocess, sample, request)
+            sample, work = job
+            request = work if isinstance(work, Request) else None
+            if isinstance(work, Payload):
+                assert preprocess, "only a sender that has the preprocessor gets payloads"
+                request = self._client.prepare(preprocess, sample, work)
             if request:
                 self._client.exchange(connection, sample, request)
             self._finish_in_flight(sample)

@@ -17,7 +17,9 @@ import gevent
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
+from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop
 from loadgen.locust_plugin import distributed, precise_stats, signals
 from loadgen.locust_plugin.options import Settings, declare_options
@@ -156,8 +158,8 @@ class OpenLoopUser(User):
         if share:
             plan = replace(plan, start=share.start, first=share.index, stride=share.count)
         self.meter = Meter(plan.start / 1e9) if plan.start else Meter()
-        if settings.schedule is None:
-            process = settings.process
+        self.loop: Loop
+        if isinstance(process := settings.process, arrivals.Closed):
             self.loop = ClosedLoop(int(process.users), process.think, settings.seconds, *client)
         else:
             self.loop = OpenLoop(*client)

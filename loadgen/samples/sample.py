@@ -59,7 +59,7 @@ def tabulate(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
     """Return samples that are in memory as (records, texts of their reasons)."""
     reasons = list(dict.fromkeys(["", *(sample.reason for sample in samples)]))
     records = np.zeros(len(samples), RECORD)
-    for name in RECORD.names:
+    for name in RECORD.names or ():
         records[name] = [getattr(sample, name) for sample in samples] if name not in ("status", "reason") else 0
     records["status"] = [STATUSES.index(sample.status) for sample in samples]
     records["reason"] = [reasons.index(sample.reason) for sample in samples]

@@ -80,7 +80,7 @@ def pool_backlogs(runs: Sequence[Run]) -> dict[str, float] | None:
     measured = np.mean([compute_growth(dues[done], latencies, seconds) for dues, done, latencies, seconds in runs])
     waits = [simulate_waits(dues, BUSY / rate) for dues, *_ in runs]
     explained = np.mean([compute_growth(run[0], wait, run[-1]) for run, wait in zip(runs, waits, strict=True)])
-    excess = float(measured - max(0, explained))
+    excess = float(measured) - max(0.0, float(explained))
     between = [measure_times_between_answers(dues[done], latencies) for dues, done, latencies, _ in runs]
     services = np.concatenate(between)
     gaps = np.concatenate([np.diff(dues) for dues, *_ in runs])

@@ -28,8 +28,6 @@ class Facts:
 class Finding:
     """A rule that a measurement broke, in words."""
 
-    """A rule that a measurement broke, in words."""
-
     rule: str
     measured: str
     limit: str
@@ -43,19 +41,16 @@ class Finding:
 class Validity:
     """Whether a measurement is valid: it is if there are no findings."""
 
-    """Whether a measurement is valid: it is if there are no findings."""
-
     findings: tuple[Finding, ...]
 
     @property
     def valid(self) -> bool:
         """Whether every rule is kept."""
-        """Whether every rule is kept."""
         return not self.findings
 
     @property
     def exit_code(self) -> int:
-        """Of a command: 1 if arrivals have no good answer (as Locust's for failures), 3 if another rule is broken."""
+        """A command's exit code: 1 if arrivals have no good answer (as Locust's for failures), 3 for another rule."""
         if any(finding.rule in UNANSWERED for finding in self.findings):
             return 1
         return 3 if self.findings else 0
@@ -65,7 +60,6 @@ class Validity:
 
     def as_dict(self) -> dict:
         """Return `valid` and `findings` as summary.json holds them."""
-        """Return `valid` and `findings` as summary.json holds them."""
         return {"valid": self.valid, "findings": [asdict(finding) for finding in self.findings]}
 
 
@@ -73,96 +67,134 @@ Violation = tuple[str, str, str] | None  # what was measured, its limit, what to
 
 
 def check_completeness(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """MLPerf Inference rules, LoadGen operation: the generator waits for all queries and errors if any fails to
-    complete. A run cut short also measured less than its schedule asks for."""
+    """Find a run that was cut short: it measured less than its schedule asks for.
+
+    MLPerf Inference rules, LoadGen operation: the generator waits for all queries and errors if any fails to complete.
+    """
     if not facts.complete:
         return "the run was cut short or a process died", "must run to its end", "let it finish; its log says who died"
+    return None
 
 
 def check_accounting(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """Every arrival ends in exactly one status, as in MLPerf LoadGen, which accounts for each query that it issued."""
+    """Find samples that were lost or doubled: every arrival ends in exactly one status.
+
+    MLPerf LoadGen accounts for each query that it issued, too.
+    """
     if facts.due is not None and summary["books"]["scheduled"] != facts.due:
         measured = f"{summary['books']['scheduled']} samples for {facts.due} arrivals"
         return measured, "exactly one each", "keep the run's folder and report this: samples were lost or doubled"
+    return None
 
 
 def check_errors(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """MLPerf, as above. A failure is often quicker than an answer, so percentiles of the rest say nothing."""
+    """Find requests that have no good answer, by the same rule of MLPerf as `check_completeness`.
+
+    A failure is often quicker than an answer, so percentiles of the rest say nothing.
+    """
     counts = {s: n for s, n in summary["books"].items() if s in STATUSES and s not in (COMPLETED, DROPPED) and n}
     if counts:
         failures = ", ".join(f"{n} {status}" for status, n in counts.items())
         first = next(iter(summary["reasons"]), "no reason given")
         measured = f"{failures} of {summary['books']['scheduled']}, most common reason {first!r}"
         return measured, "none allowed", "mend the cause or lower the rate"
+    return None
 
 
 def check_in_flight_cap(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """k6's dropped_iterations ("Dropped iterations", its documentation): arrivals that no one was free to take.
-    Above the cap the load is a closed loop, which waits for the server and hides its delays (Schroeder et al.,
-    "Open Versus Closed: A Cautionary Tale", NSDI'06)."""
+    """Find arrivals that no worker was free to take, which k6 calls "Dropped iterations".
+
+    Above the cap the load is a closed loop, which waits for the server and hides its delays (Schroeder et al., "Open
+    Versus Closed: A Cautionary Tale", NSDI'06).
+    """
     if dropped := summary["books"][DROPPED]:
         measured = f"{dropped} of {summary['books']['scheduled']} arrivals were never sent"
         return measured, "none allowed", "raise --in-flight-cap or lower the rate"
+    return None
 
 
 def check_offered_rate(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """A result holds for the load that was offered, not for the one asked for. perf_analyzer warns that it "was
-    not able to keep up" once more than 1 % of its requests go out late (DELAY_PCT_THRESHOLD); Lancet (ATC'19)
-    starts over when the throughput is 10 % off."""
+    """Find a client that did not send at the rate of its schedule.
+
+    A result holds for the load that was offered, not for the one asked for. perf_analyzer warns that it "was not able
+    to keep up" once more than 1 % of its requests go out late (DELAY_PCT_THRESHOLD); Lancet (ATC'19) starts over when
+    the throughput is 10 % off.
+    """
     if facts.closed or not summary["offered"]:
         return None
     off = abs(summary["sent_rate"] / summary["offered"] - 1)
     if off > 0.01:
         measured = f"fired {summary['sent_rate']:.4g}/s of {summary['offered']:.4g}/s, {off * 100:.1f} % off"
         return measured, "at most 1 %", "use more client processes or cores, or lower the rate"
+    return None
 
 
 def check_dispatch_lag(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """Treadmill (ISCA'16) names queueing in the client among the pitfalls of load testers: counted from the due
-    time, as wrk2 and MLPerf count, the client's lag becomes the server's latency. The limits are ours: a
-    client that is not busy fires well within 1 ms, and 2 % of the median is less than a comparison can tell apart."""
+    """Find a client that fires so late that its lag shows in the latencies.
+
+    Treadmill (ISCA'16) names queueing in the client among the pitfalls of load testers: counted from the due time, as
+    wrk2 and MLPerf count, the client's lag becomes the server's latency. The limits are ours: a client that is not
+    busy fires well within 1 ms, and 2 % of the median is less than a comparison can tell apart.
+    """
     lag, limit = summary["dispatch_lag"]["p99"], max(1, 0.02 * (summary["latency"]["p50"] or 0))
     if not facts.closed and lag is not None and lag > limit:
         change = "use more client processes or a core of the client's own, or lower the rate"
         return f"p99 {lag:.2f} ms", f"at most {limit:.2f} ms, the larger of 1 ms and 2 % of p50", change
+    return None
 
 
 def check_cpu(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """Locust warns that "this may constrain your throughput and may even give inconsistent response time
-    measurements" above the same share (CPU_WARNING_THRESHOLD = 90)."""
+    """Find a client whose cores are used up.
+
+    Above the same share Locust warns that "this may constrain your throughput and may even give inconsistent response
+    time measurements" (CPU_WARNING_THRESHOLD = 90).
+    """
     if facts.cpu_share is not None and facts.cpu_share > 0.9:
         return f"used {facts.cpu_share * 100:.0f} % of its cores", "at most 90 %", "give the client more cores"
+    return None
 
 
 def check_hub_stall(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """The pacer and the workers are threads of their own, so a blocked event loop delays no request by itself. One
-    that stands still for five times what gevent's monitor reports (max_blocking_time = 0.1) has been kept from
-    its core, or keeps others from the interpreter: whatever it was, it may have delayed requests, too. Outside Locust
-    the thread that collects the samples takes the event loop's place."""
+    """Find an event loop that stood still, which something kept from running.
+
+    The pacer and the workers are threads of their own, so a blocked event loop delays no request by itself. One that
+    stands still for five times what gevent's monitor reports (max_blocking_time = 0.1) has been kept from its core, or
+    keeps others from the interpreter: whatever it was, it may have delayed requests, too. Outside Locust the thread
+    that collects the samples takes the event loop's place.
+    """
     if facts.hub_stall > 0.5:
         change = "keep work off the client's event loop and other programs off its cores"
         return f"the event loop stood still for {facts.hub_stall * 1e3:.0f} ms", "at most 500 ms", change
+    return None
 
 
 def check_sample_count(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """MLPerf LoadGen's early stopping (early_stopping.cc): with fewer requests no latency limit can be shown to
-    hold for the percentile with 99 % confidence, not even if none was over it."""
+    """Find a run with too few answers for the percentile that is to be reported.
+
+    MLPerf LoadGen's early stopping (early_stopping.cc): with fewer requests no latency limit can be shown to hold for
+    the percentile with 99 % confidence, not even if none was over it.
+    """
     n, enough = summary["books"][COMPLETED], required_requests(percentile)
     if n < enough:
         measured = f"p{percentile:g} of {n} completed requests"
         return measured, f"at least {enough}", "run longer or report a lower percentile"
+    return None
 
 
 def check_trend(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """No steady state, no percentile: Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its
-    last windows within 10 % (--stability-percentage), here the growth that matters. The test is Mann and
-    Kendall's (1945, 1948), at p < 0.001 since windows of a busy queue are still somewhat alike: the false
-    alarms of simulated steady queues are counted in tests/samples/test_validity.py."""
+    """Find latencies that rise: without a steady state there is no percentile.
+
+    Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its last windows within 10 %
+    (--stability-percentage), here the growth that matters. The test is Mann and Kendall's (1945, 1948), at p < 0.001
+    since windows of a busy queue are still somewhat alike: the false alarms of simulated steady queues are counted in
+    tests/samples/test_validity.py.
+    """
     trend = summary["trend"]
     if trend and trend["p"] < 0.001 and trend["growth"] > 0.1:
         measured = f"by {trend['growth'] * 100:.0f} % of the median, tau {trend['tau']:.2f}, p {trend['p']:.1g}"
         change = "lower the rate: the queue grows; if it should not, warm up first or run longer"
         return measured, "at most 10 %, or p at least 0.001", change
+    return None
 
 
 MAX_GROWTH, MAX_SHARE = 12, 0.05
@@ -171,11 +203,13 @@ schedule; a run breaks the rule if it is above both."""
 
 
 def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """A server that is offered more than it can answer: Little's law (1961), see `steady_state.estimate_backlog`. The
-    rule also judges runs that are too short for the trend's windows. A busy queue grows by chance, too, in proportion
-    to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit is for services that vary as exponential
-    times, and the false alarms of simulated queues are counted in tests/samples/test_validity.py. A closed loop is
-    never offered too much."""
+    """Find a server that is offered more than it can answer, by `steady_state.estimate_backlog`.
+
+    The source is Little's law (1961). The rule also judges runs that are too short for the trend's windows. A busy
+    queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit
+    is for services that vary as exponential times, and the false alarms of simulated queues are counted in
+    tests/samples/test_validity.py. A closed loop is never offered too much.
+    """
     growth = summary["backlog"]
     if facts.closed or not growth:
         return None
@@ -185,6 +219,7 @@ def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violatio
         measured += f" fell behind by {growth['share'] * 1e3:.0f} ms each second"
         change = "lower the rate: more is offered than answered"
         return measured, f"at most {limit:.0f}, or {MAX_SHARE * 1e3:.0f} ms", change
+    return None
 
 
 MAX_GROWTH_TOGETHER, MAX_SHARE_TOGETHER = 4, 0.1
@@ -240,7 +275,6 @@ RULES = {
     "backlog": check_backlog,
 }
 UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
-"""The rules that a run breaks if an arrival has no good answer."""
 """The rules that a run breaks if an arrival has no good answer."""
 
 

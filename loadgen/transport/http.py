@@ -35,7 +35,8 @@ class Connection:
         server = address.parse(url)
         self._address, self._timeout = (server.host, server.port), timeout
         self._host = f"Host: {server.authority}\r\n".encode()
-        self._socket, self._socket_timeout, self._deadline = None, 0.0, 0.0
+        self._socket: socket.socket | None = None
+        self._socket_timeout = self._deadline = 0.0
 
     def post(self, request: Request) -> Outcome:
         """Send the request and wait for the whole answer, at most `timeout` seconds.
@@ -49,7 +50,7 @@ class Connection:
             dtype, shape = request.tensor.dtype.str, request.tensor.shape
             head, json_size = write_head(request.model, request.input, dtype, shape, request.outputs)
             # No copy is made of a tensor that lies in one piece.
-            tensor = memoryview(np.ascontiguousarray(request.tensor).reshape(-1).view(np.uint8))
+            tensor = np.ascontiguousarray(request.tensor).reshape(-1).view(np.uint8).data
             bytes_up = json_size + len(tensor)
             self._connect()
             self._send(head, tensor)
@@ -78,13 +79,14 @@ class Connection:
             except OSError:
                 pass
             self.close()
-        error = None
+        error = OSError(f"{self._address[0]} has no address")
         for family, kind, protocol, _, server in getaddrinfo(*self._address, type=socket.SOCK_STREAM):
             self._socket, self._socket_timeout = Socket(family, kind, protocol), 0.0
             try:
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection = self._require_socket()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._set_socket_timeout()  # connect(2) heeds it, too
-                self._socket.connect(server)
+                connection.connect(server)
                 return
             except OSError as failure:
                 self.close()
@@ -95,19 +97,19 @@ class Connection:
         """Send everything in one system call if the kernel takes it, and the rest piece by piece."""
         line, headers = head
         self._set_socket_timeout()
-        count = self._socket.sendmsg((line, self._host, headers, tensor))
+        count = self._require_socket().sendmsg((line, self._host, headers, tensor))
         if count < len(line) + len(self._host) + len(headers) + len(tensor):
             rest = memoryview(b"".join((line, self._host, headers, tensor)))[count:]
             while rest:
                 self._set_socket_timeout()
-                rest = rest[self._socket.send(rest) :]
+                rest = rest[self._require_socket().send(rest) :]
 
     def _receive(self) -> "Answer":
         """Read until the answer is whole. Raises HttpParserError, ConnectionError, TimeoutError and other OSErrors."""
         answer, received = Answer(), False
         while not answer.complete:
             self._set_socket_timeout()
-            data = self._socket.recv(BLOCK)
+            data = self._require_socket().recv(BLOCK)
             if not data:
                 when = "in its answer" if received else "without an answer"
                 raise ConnectionError(f"closed by the server {when}")
@@ -126,8 +128,15 @@ class Connection:
         if not 0 <= self._socket_timeout - left < 0.01:
             self._socket_timeout = left
             timeval = struct.pack("@ll", int(left), min(999_999, int(left % 1 * 1e6) + 1))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+            connection = self._require_socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+
+    def _require_socket(self) -> socket.socket:
+        """Return the open socket. Raises ConnectionError if another thread has closed the connection meanwhile."""
+        if (connection := self._socket) is None:
+            raise ConnectionError("the connection was closed")
+        return connection
 
     def close(self) -> None:
         """Close the connection, if there is one; the next `post` opens another."""

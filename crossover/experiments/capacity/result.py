@@ -69,7 +69,7 @@ def sentence(found: dict) -> str:
     capacity = " and ".join(f"{text} preprocessed by {where}" for where, text in most.items())
     text = f"For {found['subject']}, {limit} {capacity}"
     if len(rates) == 2 and all(rates.values()):
-        more, less = sorted(rates, key=rates.get, reverse=True)
+        more, less = sorted(rates, key=rates.__getitem__, reverse=True)
         factor = rates[more] / rates[less]
         text += f": {factor:.2g} times as many by {more}" if factor >= APART else ": too close to tell them apart"
     ends = [each["limited_by"] for each in capacities if each["limited_by"]]

@@ -55,9 +55,11 @@ def search(probe: Callable[[float], Outcome], start: float, resolution: float = 
     factor, most = (2, DOUBLINGS) if outcomes[0].passed else (0.5, HALVINGS)
     while outcomes[-1].passed == outcomes[0].passed and len(outcomes) <= most:
         outcomes.append(probe(outcomes[-1].rate * factor))
-    while None not in (ends := bracket(outcomes)) and ends[1].rate / ends[0].rate > 1 + resolution:
-        outcomes.append(probe((ends[0].rate * ends[1].rate) ** 0.5))
-    return outcomes
+    while True:
+        low, high = bracket(outcomes)
+        if low is None or high is None or high.rate / low.rate <= 1 + resolution:
+            return outcomes
+        outcomes.append(probe((low.rate * high.rate) ** 0.5))
 
 
 def bracket(outcomes: Sequence[Outcome]) -> tuple[Outcome | None, Outcome | None]:

@@ -22,7 +22,8 @@ def draw_latency(axes, trials: Sequence[Trial], placements: Sequence[str]) -> No
 
     The line ends at the share that its requests still bear out: 1 - 1 / requests.
     """
-    shares, most, ends = 1 - np.logspace(0, -3, 181), 0, []
+    shares, most = 1 - np.logspace(0, -3, 181), 0
+    ends: list[float] = []
     arms = list(dict.fromkeys(trial.arm for trial in trials))
     for arm in arms:
         each = [trial.latency for trial in trials if trial.arm == arm and trial.completed]

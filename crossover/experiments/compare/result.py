@@ -29,14 +29,14 @@ def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
     scheduled, findings = max(1, len(records)), find_faults(trials)
     first = trials[0]
     model = described["placements"][first.placement]["model"]
-    server = [trial.server_cpu for trial in trials]
+    server = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
     return {
         "arm": name,
         "placement": first.placement,
         "mode": first.mode,
         **result,
         "client_cpu_ms": sum(trial.client_cpu for trial in trials) / scheduled * 1e3,
-        "server_cpu_ms": None if None in server else sum(server) / scheduled * 1e3,
+        "server_cpu_ms": None if len(server) < len(trials) else sum(server) / scheduled * 1e3,
         **summarise_gpu(trials),
         "steps": pool_steps(trials),
         "stages": break_down_latency(trials, model, described["steps"]),
@@ -62,11 +62,11 @@ def find_faults(trials: Sequence[Trial]) -> list[dict]:
 
 def summarise_gpu(trials: Sequence[Trial]) -> dict:
     """Joules per request and mean utilisation (0 to 1) over the trials that know them; None without any."""
-    known = [trial for trial in trials if trial.gpu]
-    joules = sum(trial.gpu["energy_joules"] for trial in known)
+    known = [(trial.gpu, trial.scheduled) for trial in trials if trial.gpu]
+    joules = sum(gpu["energy_joules"] for gpu, _ in known)
     return {
-        "gpu_joules": joules / max(1, sum(trial.scheduled for trial in known)) if known else None,
-        "gpu_utilisation": sum(trial.gpu["utilisation"] for trial in known) / len(known) if known else None,
+        "gpu_joules": joules / max(1, sum(scheduled for _, scheduled in known)) if known else None,
+        "gpu_utilisation": sum(gpu["utilisation"] for gpu, _ in known) / len(known) if known else None,
     }
 
 
@@ -122,7 +122,7 @@ def evaluate_workload(described: dict, trials: Sequence[Trial]) -> dict:
     compared, excluded = compare_modes(described, trials), list_excluded(trials)
     preferred = "async" if any(mode.startswith("async") for mode in compared) else ""
     chosen = next((mode for mode in compared if mode.startswith(preferred)), None)
-    comparisons = compared.get(chosen, [])
+    comparisons = compared[chosen] if chosen is not None else []
     lost = [each for each in excluded if each["mode"] == chosen or not chosen]
     about = described["subject"], described["arrivals"], lost, described["placements"]
     sentence = wording.write_sentence(comparisons, *about) if comparisons or lost else ""

@@ -134,7 +134,7 @@ def ask(client: InferenceServerClient, model: str, name: str, tensor: np.ndarray
     return answered.as_numpy(answered.get_response()["outputs"][0]["name"])[0]
 
 
-def measure_stage(server: Server, stage: Stage, order: Sequence[int]) -> StageFigures:
+def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarray) -> StageFigures:
     """Send a stage's requests in this order, as fast as CLIENTS can, and measure what the server spends on them.
 
     Raises Unavailable if one is not answered, or the server's CPU time or statistics are not known.
@@ -146,7 +146,10 @@ def measure_stage(server: Server, stage: Stage, order: Sequence[int]) -> StageFi
             raise Unavailable("no server of this machine's launcher: its CPU time is unknown; give --state and --url")
         send_all(server.url, stage, order)
         wall = time.monotonic() - began
-        idle, cpu = idle_seconds(server.cores) - idle, server.cpu_seconds() - cpu
+        idle, end = idle_seconds(server.cores) - idle, server.cpu_seconds()
+        if end is None:
+            raise Unavailable("the server is gone, and its CPU time with it")
+        cpu = end - cpu
     available = wall * len(server.cores)
     done = difference(before, server.statistics(), stage.steps)
     if lacking := [step for step in stage.steps if step not in done]:
@@ -162,7 +165,7 @@ def idle_seconds(cores: Sequence[int]) -> float:
     return sum(times[core].idle + times[core].iowait for core in cores)
 
 
-def send_all(url: str, stage: Stage, order: Sequence[int]) -> None:
+def send_all(url: str, stage: Stage, order: Sequence[int] | np.ndarray) -> None:
     """Send the requests by CLIENTS threads, each the next one as soon as it has its answer. Raises Unavailable."""
     pending, failed = iter([stage.requests[number] for number in order]), []
 

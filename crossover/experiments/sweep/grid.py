@@ -74,7 +74,8 @@ def planned(
         makers = SWEEPS[name](cores)
         for make in makers:
             for each, workload in workloads.items():
-                chosen += make(workload, tuple(arms[each]))
+                baseline, candidate = arms[each]
+                chosen += make(workload, (baseline, candidate))
         if name == "size":
             lacking = [each for each, workload in workloads.items() if not workload.sizes]
             left_out += [f"size: {each} has no sizes to sweep" for each in lacking]

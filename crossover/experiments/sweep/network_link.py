@@ -163,7 +163,8 @@ def load_derived(server: Server, repository: Path, variant: Variant) -> None:
 
     reference, name, form = variant
     placement = forms(catalogue.find(reference), name)[form].placements[name]
-    derived = placement.derived
+    if not (derived := placement.derived):
+        raise ValueError(f"placement {name} has no model that is derived from another one")
     config = server.get(f"/v2/models/{derived.source}/config")
     config["input"] = [dict(derived.input)]
     config["name"] = placement.model

@@ -61,12 +61,12 @@ def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
         axes.set_xlim(edges)
     left, right = (0.01, "left"), (0.99, "right")
     top, bottom = (left, right) if ratio[-1] > ratio[0] else (right, left)  # where the points are not
-    for text, (x, side), y, where, colour in (
+    for text, (at, side), y, where, colour in (
         (f"{first} ahead", top, 0.98, "top", BASELINE),
         (f"{second} ahead", bottom, 0.02, "bottom", CANDIDATE),
     ):
         box = {"facecolor": paper, "edgecolor": "none", "pad": 1.5}
-        axes.text(x, y, literal(text), color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
+        axes.text(at, y, literal(text), color=colour, ha=side, va=where, transform=axes.transAxes, bbox=box)
 
 
 def save_ratios(entry: dict, path: Path) -> None:
