@@ -14,7 +14,7 @@ NAP = 0.1  # seconds: the longest that a sleep goes on after `over` has become t
 
 
 def prioritise_thread() -> None:
-    """Have the calling thread woken on time.
+    """Let the kernel wake the calling thread on time.
 
     The kernel then wakes it without its usual 50 us of timer slack (PR_SET_TIMERSLACK of prctl(2)). Where the process
     may (root, CAP_SYS_NICE, an rtprio limit), it also wakes before other threads of its core (SCHED_FIFO of sched(7)).

@@ -15,6 +15,8 @@ WORKLOAD = own.find_workload(sys.argv[1:])
 
 
 class OwnUser(user.OpenLoopUser):
+    """A user who sends the payloads of the workload that --workload names."""
+
     workload = WORKLOAD
 
 

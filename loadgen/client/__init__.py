@@ -1,0 +1,1 @@
+"""How a schedule is sent: loops that decide when, threads that preprocess and wait for answers."""

@@ -22,10 +22,10 @@ SWITCH_INTERVAL = 0.0002  # seconds after which a thread that computes in Python
 
 @contextmanager
 def pause_gc():
-    """Keep the interpreter from holding up its threads: nothing imported so far is looked through by the garbage
-    collector, which takes a tenth of a second, and a computing thread gives way after 0.2 ms instead of 5.
+    """Keep the interpreter from holding up its threads.
 
-    See gc.freeze and sys.setswitchinterval.
+    The garbage collector does not look through what is imported so far, which takes a tenth of a second, and a
+    computing thread gives way after 0.2 ms instead of 5. See gc.freeze and sys.setswitchinterval.
     """
     switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -130,8 +130,10 @@ class Loop:
             raise Over
 
     def _finish(self, sample: Sample) -> None:
-        """Record each sample once; ignore what arrives after the run gave it up, and what fails as its end closes the
-        connections."""
+        """Record each sample once.
+
+        What arrives after the run gave it up is ignored, and so is what fails as the run's end closes connections.
+        """
         if (self._over and sample.status == FAILED) or self._open.pop(sample.index, None) is None:
             return
         try:

@@ -53,7 +53,6 @@ class OpenLoop(Loop):
 
     def _pace(self, plan: Plan) -> None:
         """Fire all of the plan's arrivals, as the pacer's thread."""
-
         indices = plan.indices
 
         def fire(position: int) -> None:

@@ -12,7 +12,7 @@ FLAG = "--workload"
 
 
 def find_workload(arguments: Sequence[str]) -> Workload:
-    """The workload that a command line names, for which Locust is taught the flag.
+    """Find the workload that a command line names, for which Locust is taught the flag.
 
     Ends the program with exit code 2 and one line if it names none, or one that cannot be used.
     """
@@ -29,7 +29,7 @@ def find_workload(arguments: Sequence[str]) -> Workload:
 
 
 def read_flag(arguments: Sequence[str]) -> str:
-    """Raises ValueError if the flag is missing or has no value."""
+    """Return the value of --workload. Raises ValueError if the flag is missing or has no value."""
     for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, separator, rest = flag.partition("=")
         if name == FLAG and (rest if separator else value):

@@ -1,0 +1,1 @@
+"""How a request reaches the server: `message` is the interface, `http` the implementation."""
