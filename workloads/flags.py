@@ -33,7 +33,7 @@ def declare(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = N
 
 
 def mentioned(arguments: Sequence[str]) -> list[Workload]:
-    """The workloads of the files on a command line: what ends in .py and is no flag's value."""
+    """Return the workloads of the files on a command line: what ends in .py and is no flag's value."""
     before = ["", *arguments]
     return [
         catalogue.find(each)
@@ -43,29 +43,29 @@ def mentioned(arguments: Sequence[str]) -> list[Workload]:
 
 
 def destination(name: str) -> str:
-    """The attribute of parsed options that holds a workload's directory of payloads."""
+    """Return the attribute of parsed options that holds a workload's directory of payloads."""
     return f"{name} payloads"
 
 
 def load(options: argparse.Namespace, workloads: Mapping[str, Workload]) -> dict[str, list[Payload]]:
-    """Name -> what each workload sends. Raises ValueError with one line."""
+    """Read what each workload sends; return name -> payloads. Raises ValueError with one line."""
     return {name: each.load(vars(options).get(destination(name), "")) for name, each in workloads.items()}
 
 
 def choose_library(library: str, workload: Workload) -> str:
-    """That library where the workload has it; empty, its default, where only others have."""
+    """Return that library where the workload has it; empty, its default, where only others have."""
     return library if library in workload.libraries else ""
 
 
 def check_library(library: str, workloads: Mapping[str, Workload]) -> None:
-    """Raises ValueError if none of the workloads has it."""
+    """Check that a workload has this library. Raises ValueError if none has."""
     if library and not any(library in each.libraries for each in workloads.values()):
         good = "; ".join(f"{name} has {', '.join(each.libraries) or 'none'}" for name, each in workloads.items())
         raise ValueError(f"unknown library {library!r}; {good}")
 
 
 def choose_arms(text: str, workloads: Mapping[str, Workload], count: int = 0) -> dict[str, list[str]]:
-    """Workload -> its placements that are measured, the baseline first; the first two where `text` is empty.
+    """Return workload -> its placements that are measured, baseline first; the first two where `text` is empty.
 
     `text` is names with commas, `count` how many there must be (0: any). Raises ValueError with one line that names
     what was given and what is good.

@@ -29,7 +29,7 @@ class Files:
     """What a relative pattern is relative to."""
 
     def __call__(self) -> list[Payload]:
-        """Raises ValueError with one line if nothing matches or cannot be read."""
+        """Read the files. Raises ValueError with one line if none matches or one cannot be read."""
         whole = (self.directory / self.pattern).absolute()
         matching = Path(whole.anchor).glob(str(whole.relative_to(whole.anchor)))
         found = read_files(sorted(path for path in matching if path.is_file()))
@@ -95,8 +95,11 @@ def digest(payloads: Sequence[Payload]) -> str:
 
 
 def order(kinds: int, n: int, seed: int) -> np.ndarray:
-    """Which of `kinds` payloads each of n requests sends, uint32: shuffled rounds in which each occurs once, so that
-    every prefix is balanced. Its random stream is independent of the schedule's with the same seed."""
+    """Draw which of `kinds` payloads each of n requests sends: an array (n,) of uint32.
+
+    Each occurs once in every shuffled round, so that every prefix is balanced. The random stream is independent of the
+    schedule's with the same seed.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
     rounds = -(-n // kinds)
     return rng.permuted(np.tile(np.arange(kinds, dtype=np.uint32), (rounds, 1)), axis=1).ravel()[:n]

@@ -100,6 +100,7 @@ class Placement:
 
     @property
     def target(self) -> Target:
+        """The model that is asked, its input and the outputs wanted of it."""
         return Target(self.model, self.input, tuple(self.outputs))
 
     @property
@@ -118,7 +119,7 @@ class Placement:
         return {getattr(function, "__name__", type(function).__name__): maker(self.prepare)}
 
     def preprocessor(self, library: str = "") -> Preprocessor:
-        """A preprocessor for the use of one thread, of the library of that name if the placement has it."""
+        """Make a preprocessor for the use of one thread, of the library of that name if the placement has it."""
         makers = self.libraries
         if not makers:
             return send_as_it_is
@@ -229,7 +230,7 @@ class Workload:
         return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries))
 
     def load(self, directory: str = "") -> list[Payload]:
-        """The files of a directory that it can read, or its own payloads.
+        """Read the files of a directory that it can read, or its own payloads.
 
         Raises ValueError with one line if there is nothing to send or it cannot be read.
         """
@@ -241,7 +242,7 @@ class Workload:
         return found
 
     def describe(self, arms: Sequence[str]) -> dict[str, Any]:
-        """What a report needs to know of it, for run.json; `arms` are the placements measured, the baseline first."""
+        """Return what a report needs to know of it, for run.json; `arms` are placements, the baseline first."""
         return {
             "subject": self.subject or self.name,
             "steps": list(self.steps),
