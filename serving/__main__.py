@@ -45,6 +45,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str):
+        """Print the message on one line and exit with code 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -54,7 +55,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="|".join(commands.COMMANDS))
     subs = {}
     for name, do in commands.COMMANDS.items():
-        subs[name] = subparsers.add_parser(name, help=do.__doc__, description=do.__doc__, allow_abbrev=False)
+        words = write_help(do.__doc__)
+        subs[name] = subparsers.add_parser(name, help=words, description=words, allow_abbrev=False)
         subs[name].add_argument("--state", type=absolute, default=".run", help="state directory (default: %(default)s)")
 
     subs["up"].add_argument(
@@ -96,6 +98,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if len({getattr(options, f"{kind}_port") for kind in PORTS}) < len(PORTS):
             subs[options.command].error("--http-port, --grpc-port and --metrics-port must differ")
     return options
+
+
+def write_help(docstring: str | None) -> str:
+    """Turn a command's docstring of one sentence into the words of a help text: no capital, no full stop."""
+    sentence = docstring or ""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
 
 
 def absolute(text: str) -> Path:

@@ -22,7 +22,7 @@ REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload w
 
 
 def up(options):
-    """start the server and wait until both ensembles have answered"""
+    """Start the server and wait until both ensembles have answered."""
     with state.locked(options.state):
         record = state.read(options.state)
         if record and alive(record, options.state):
@@ -51,7 +51,7 @@ def up(options):
 
 
 def down(options):
-    """stop the server and leave nothing behind"""
+    """Stop the server and leave nothing behind."""
     with state.locked(options.state):
         record = state.read(options.state)
         if record and record["engine"] == "local" and alive(record, options.state):
@@ -60,7 +60,7 @@ def down(options):
 
 
 def status(options):
-    """say what runs and whether it answers; exit 1 if it does not"""
+    """Say what runs and whether it answers; exit 1 if it does not."""
     record = state.read(options.state)
     if not record or not alive(record, options.state):
         left = record or local.processes(state.name(options.state))
@@ -86,7 +86,7 @@ def status(options):
 
 
 def logs(options):
-    """print the server's log"""
+    """Print the server's log."""
     record = state.read(options.state) or {}
     if record.get("engine") == "docker":
         follow = ["--follow"] if options.follow else []
@@ -101,7 +101,7 @@ def logs(options):
 
 
 def run(options):
-    """the same as up, in the foreground: a container's entrypoint"""
+    """Do the same as up, in the foreground: a container's entrypoint."""
     record = new_record(options, "local")
     with contextlib.ExitStack() as cleanup:
         with state.locked(options.state):
@@ -123,7 +123,7 @@ def run(options):
 
 
 def supervise(options):
-    """reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)"""
+    """Reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)."""
     record = state.read(options.state)
     if not record or "pid" not in record:
         raise Failure(f"no local server was started from {options.state}; start one with `up`")
@@ -134,7 +134,7 @@ def supervise(options):
 
 
 def probe(options):
-    """one inference through each ensemble; exit 1 unless both answer"""
+    """Send one inference through each ensemble; exit 1 unless both answer."""
     api = TritonAPI(f"127.0.0.1:{options.http_port}")
     if options.recent and smoke_test.recently_answered(api, options.recent):
         say(f"image and audio have both answered in the last {options.recent:g} s")
@@ -144,7 +144,7 @@ def probe(options):
 
 
 def compose(options):
-    """docker compose on the project that `up` started"""
+    """Run docker compose on the project that `up` started."""
     record = state.read(options.state)
     if not record or record["engine"] != "docker":
         raise Failure("no container is running from this state directory; start one with `up --engine docker`")
@@ -212,7 +212,7 @@ def choose(engine: str) -> tuple[str, str]:
 
 
 def alive(record: dict, directory: Path) -> bool:
-    """True if the server of this record runs, as a container or as a process."""
+    """Return whether the server of this record runs, as a container or as a process."""
     if record["engine"] == "docker":
         return bool(docker.container(record["name"]))
     return local.alive(state.name(directory))

@@ -45,7 +45,7 @@ def compose_command() -> list[str] | None:
 
 
 def has_gpu() -> bool:
-    """True if the Docker engine can hand NVIDIA GPUs to a container."""
+    """Return whether the Docker engine can hand NVIDIA GPUs to a container."""
     return '"nvidia"' in (output_of("docker", "info", "--format", "{{json .Runtimes}}") or "")
 
 
@@ -101,7 +101,7 @@ def container(name: str) -> str | None:
 
 
 def exists(project: str) -> bool:
-    """True if there is a container of the project, running or not."""
+    """Return whether there is a container of the project, running or not."""
     return bool(output_of("docker", "ps", "-aq", f"--filter=label=com.docker.compose.project={project}", timeout=10))
 
 

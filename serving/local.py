@@ -182,7 +182,7 @@ def last_error(log: Path) -> str:
 
 
 def alive(name: str) -> bool:
-    """True if the tritonserver of this name runs."""
+    """Return whether the tritonserver of this name runs."""
     return SERVER in processes(name).values()
 
 

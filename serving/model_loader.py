@@ -143,5 +143,5 @@ def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
 
 
 def in_stubs(backend: str) -> bool:
-    """True if this backend's models run in Python stubs: those of Triton's Python backend and of our twins."""
+    """Return whether this backend's models run in Python stubs: those of Triton's Python backend and of our twins."""
     return backend == "python" or (wheel.installed() is not None and (ROOT / "backends" / backend).is_dir())

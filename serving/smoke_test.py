@@ -42,7 +42,7 @@ def run(api: TritonAPI, timeout: float = 60.0) -> None:
 
 
 def recently_answered(api: TritonAPI, seconds: float) -> bool:
-    """True if both ensembles have answered anybody's request within the last `seconds`.
+    """Return whether both ensembles have answered anybody's request within the last `seconds`.
 
     A health check that asks this first sends no inference to a server that is being measured, and one now and then to a
     server that is idle. Raises Failure if the server is not ready.

@@ -32,7 +32,7 @@ def read(directory: Path) -> dict | None:
 
 
 def complete(record: dict) -> bool:
-    """True if the `up` that wrote this record came to its end."""
+    """Return whether the `up` that wrote this record came to its end."""
     return "pid" in record or "container_pid" in record
 
 
@@ -48,7 +48,7 @@ def forget(directory: Path) -> None:
 
 
 def is_locked(directory: Path) -> bool:
-    """True if an `up` or a `down` is at work on the directory now."""
+    """Return whether an `up` or a `down` is at work on the directory now."""
     try:
         with locked(directory):
             return False

@@ -41,7 +41,7 @@ class Supervisor:
     """Watches one server of the launcher's and repairs its models."""
 
     def __init__(self, record: dict, say, restart=lambda: None):
-        """`record`: the launcher's of that server, of a complete `up`. `say` gets one line of text per event.
+        """Take `record`, the launcher's of a server whose `up` is complete, and `say`, which gets a line per event.
 
         `restart` is called when only a new server can bring a model back.
         """

@@ -110,5 +110,5 @@ def heed_sigterm() -> Iterator[None]:
 
 
 def interrupt(number: int, frame: object) -> None:
-    """Signal handler that raises KeyboardInterrupt."""
+    """Raise KeyboardInterrupt, as the handler of a signal."""
     raise KeyboardInterrupt

@@ -85,11 +85,11 @@ class TritonAPI:
         return answer
 
     def is_live(self) -> bool:
-        """True once the server answers, whether or not any model is loaded. Raises nothing."""
+        """Return whether the server answers, whether or not any model is loaded. Raises nothing."""
         return self._answers("/v2/health/live")
 
     def is_ready(self, model: str = "") -> bool:
-        """True if this model, or without a name the server, calls itself ready. Raises nothing.
+        """Return whether this model, or without a name the server, calls itself ready. Raises nothing.
 
         A model whose Python stub died still does.
         """
@@ -177,7 +177,7 @@ class TritonGRPC:
     """
 
     def __init__(self, address: str, key: str):
-        """`address`: host:port of the gRPC interface; `key` opens the restricted protocols."""
+        """Take `address`, host:port of the gRPC interface, and `key`, which opens the restricted protocols."""
         self.address, self.headers = address, {"triton-grpc-protocol-admin-key": key}
 
     def load(self, model: str, config: str, files: dict[str, bytes] | None = None, timeout: float = 600) -> None:
