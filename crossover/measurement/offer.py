@@ -38,7 +38,7 @@ def offer(
 
 
 def sequential(arm: Arm) -> Arm:
-    """The same arm with a client that sends one request at a time."""
+    """Return the same arm with a client that sends one request at a time."""
     return replace(arm, mode=Mode("sequential"))
 
 

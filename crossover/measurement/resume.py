@@ -24,7 +24,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def check_option(options: argparse.Namespace) -> None:
-    """Raises ValueError if --continue names a directory without a run."""
+    """Check --continue. Raises ValueError if it --continue names a directory without a run."""
     if options.continued and not (Path(options.continued) / "run.json").is_file():
         raise ValueError(f"nothing to continue in {options.continued}: it has no run.json")
 
@@ -32,9 +32,10 @@ def check_option(options: argparse.Namespace) -> None:
 def describe_identity(
     options: argparse.Namespace, names: Sequence[str], inputs: dict[str, list[payloads.Payload]]
 ) -> dict:
-    """What tells a run from others, for run.json: the options of these names, and a digest of each workload's inputs.
+    """Return what tells a run from others, for run.json.
 
-    COMPARED are not in it, as run.json has them anyway.
+    These are the options of these names and a digest of each workload's inputs. COMPARED are not among them, as
+    run.json has them anyway.
     """
     values = {"slo_ms" if name == "slo" else name: getattr(options, name) for name in names}
     values["workloads"] = list(options.workloads)
@@ -43,7 +44,7 @@ def describe_identity(
 
 
 def load_for_resume(directory: Path, kind: str) -> dict:
-    """The content of run.json. Raises ValueError if it belongs to another experiment, or lacks its options."""
+    """Return the content of run.json. Raises ValueError if it belongs to another experiment, or lacks its options."""
     run = read_run(directory)
     if (other := run["kind"]) != kind:
         raise ValueError(f"{directory} is of {other}, not of {kind}")
@@ -53,7 +54,7 @@ def load_for_resume(directory: Path, kind: str) -> dict:
 
 
 def resume_run(directory: Path, kind: str, current: dict) -> dict:
-    """The run.json of the interrupted run, to go on with.
+    """Return the run.json of the interrupted run, to go on with.
 
     `current` is what a new run with the present options, server and machine would write. Raises ValueError that names
     what differs.
@@ -67,13 +68,13 @@ def resume_run(directory: Path, kind: str, current: dict) -> dict:
 
 
 def refuse_differences(directory: Path, differing: Sequence[str]) -> None:
-    """Raises ValueError if there are any."""
+    """Raise ValueError with all that differs, if anything does."""
     if differing:
         raise ValueError(f"{directory} cannot be continued: {'; '.join(dict.fromkeys(differing))}")
 
 
 def pair_options(first: dict, second: dict) -> Iterator[tuple[str, object, object]]:
-    """(name, the first's value, the second's) of everything that identifies a run, from two run.json."""
+    """Return (name, the first's value, the second's) of everything that identifies a run, from two run.json."""
     for key in COMPARED:
         yield key, first.get(key), second.get(key)
     mine, other = (run["asked"] for run in (first, second))
@@ -84,7 +85,7 @@ def pair_options(first: dict, second: dict) -> Iterator[tuple[str, object, objec
 
 
 def existing_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:
-    """The trial at `path` if it is of this arm and schedule, complete or not; else None.
+    """Return the trial at `path` if it is of this arm and schedule, complete or not; else None.
 
     Raises ValueError for a file that is no trial's.
     """
@@ -95,6 +96,6 @@ def existing_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:
 
 
 def completed_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:
-    """As `existing_trial`, but only if it was measured to its end."""
+    """Return what `existing_trial` does, but only if it was measured to its end."""
     trial = existing_trial(path, arm, schedule)
     return trial if trial and trial.facts["complete"] else None

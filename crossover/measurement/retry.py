@@ -34,6 +34,7 @@ class Retries:
 
     @property
     def time_is_up(self) -> bool:
+        """Whether the deadline has passed."""
         return time.monotonic() > self.deadline
 
     def measure(
@@ -100,10 +101,10 @@ def set_aside(trial: Trial, attempt: int) -> None:
 
 
 def broken_rules(trial: Trial) -> dict[str, str]:
-    """Rule -> what was measured, of every rule that makes the trial INVALID."""
+    """Return rule -> what was measured, of every rule that makes the trial INVALID."""
     return {finding["rule"]: finding["measured"] for finding in trial.findings}
 
 
 def unanswered(trial: Trial) -> list[str]:
-    """The broken rules that say that not every arrival has a good answer."""
+    """Return the broken rules that say that not every arrival has a good answer."""
     return trial.unanswered

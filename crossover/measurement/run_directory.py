@@ -11,17 +11,17 @@ BENCH = "bench"
 
 
 def make_name(kind: str = BENCH) -> str:
-    """The name of a new directory: the time now, in UTC, and the experiment unless it is the comparison."""
+    """Make the name of a new directory: the time now, in UTC, and the experiment unless it is the comparison."""
     return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") + (f"-{kind}" if kind != BENCH else "")
 
 
 def now() -> str:
-    """The time now, in UTC, as in run.json: `2026-11-24T09:12:44+00:00`."""
+    """Return the time now, in UTC, as in run.json: `2026-11-24T09:12:44+00:00`."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def read_run(directory: Path) -> dict:
-    """The content of a directory's run.json.
+    """Read the content of a directory's run.json.
 
     Raises ValueError if it has none, a damaged one, or one of another format: that names the version's format.
     """
@@ -43,5 +43,5 @@ def read_run(directory: Path) -> dict:
 
 
 def read_run_trials(directory: Path, run: dict) -> list[Trial]:
-    """A run's trials; those of sweeps lie deeper, in a folder for each sweep. Raises ValueError for a damaged one."""
+    """Read a run's trials; those of sweeps lie in a folder for each sweep. Raises ValueError for a damaged one."""
     return [trial for path in run.get("sweeps", [""]) for trial in read_trials(directory / path)]

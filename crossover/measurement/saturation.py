@@ -20,7 +20,7 @@ MOST = 2000  # requests
 def measure_saturation(
     server: Server, arm: Arm, sent: list[payloads.Payload], unloaded: float, seconds: float = 8.0
 ) -> float:
-    """Answers per second while IN_FLIGHT requests are always in flight.
+    """Measure the answers per second while IN_FLIGHT requests are always in flight.
 
     `unloaded` is what a request takes alone, in seconds: as many are sent as one after the other would take `seconds`.
     Raises Unavailable if not one is answered.

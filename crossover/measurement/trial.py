@@ -89,7 +89,7 @@ class Trial:
 
     @cached_property
     def latency(self) -> np.ndarray:
-        """ms from the due time to the answer, of the completed requests: shape (completed,)."""
+        """Latencies in ms from the due time to the answer, of the completed requests: shape (completed,)."""
         records = self.records[self.records["status"] == STATUSES.index(COMPLETED)]
         return (records["done"] - records["due"]) / 1e6
 
@@ -106,7 +106,7 @@ class Trial:
 
 
 def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:
-    """(records, texts of their reasons) of several trials; the records' reasons are numbered anew."""
+    """Return (records, texts of their reasons) of several trials; the records' reasons are numbered anew."""
     reasons = list(dict.fromkeys(["", *(text for trial in trials for text in trial.samples[1])]))
     records = np.concatenate([trial.records for trial in trials])
     numbers = [np.array([reasons.index(text) for text in trial.samples[1]]) for trial in trials]
@@ -116,13 +116,13 @@ def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:
 
 
 def read_trials(directory: Path) -> list[Trial]:
-    """Every trial under a directory, by workload, round and arm. Raises ValueError for a file that is not one's."""
+    """Read every trial under a directory, by workload, round and arm. Raises ValueError for a file that is none."""
     trials = map(read_trial, sorted(directory.glob("*/*/round-*.json")))
     return sorted(trials, key=lambda trial: (trial.workload, trial.round, trial.arm))
 
 
 def read_trial(path: Path) -> Trial:
-    """The trial of that JSON file. Raises ValueError for a file that is not one's."""
+    """Read the trial of that JSON file. Raises ValueError for a file that is not one's."""
     try:
         return Trial(**json.loads(path.read_text()), path=path)
     except (ValueError, TypeError) as error:

@@ -18,7 +18,7 @@ MOST = 1000  # requests
 
 
 def measure_unloaded(server: Server, arm: Arm, sent: list[payloads.Payload], seconds: float = 0) -> np.ndarray:
-    """Seconds of each of many requests, one at a time, from a client's taking it up to its answer.
+    """Measure the seconds of each of many requests, one at a time, from a client's taking it up to its answer.
 
     Every payload is asked once to warm up and once to be measured; if `seconds` are given, all are asked again as often
     as takes about that long, and only those are returned. Raises Unavailable if a request is not answered.
@@ -38,16 +38,16 @@ def measure_unloaded(server: Server, arm: Arm, sent: list[payloads.Payload], sec
 def measure_unloaded_latency(
     server: Server, workload: Workload, placements: Sequence[str], library: str, sent: list[payloads.Payload]
 ) -> dict[str, float]:
-    """Mean unloaded latency of each of these placements (s). Raises Unavailable if a request is not answered."""
+    """Measure the mean unloaded latency of each of these placements (s). Raises Unavailable without an answer."""
     arms = [Arm(workload, placement, Mode("sequential"), library) for placement in placements]
     return {arm.placement: float(measure_unloaded(server, arm, sent).mean()) for arm in arms}
 
 
 def derive_rate(means: dict[str, float]) -> float:
-    """Requests per second that every arm can carry, from the mean unloaded latency of each placement (s)."""
+    """Derive a rate that every arm can carry, per second, from the mean unloaded latency of each placement (s)."""
     return float(f"{UTILISATION / max(means.values()):.2g}")
 
 
 def derive_slo(means: dict[str, float]) -> float:
-    """The SLO in ms, the same for both placements, from the mean unloaded latency of each (s)."""
+    """Derive the SLO in ms, the same for both placements, from the mean unloaded latency of each (s)."""
     return float(f"{SLO_FACTOR * max(means.values()) * 1e3:.2g}")
