@@ -57,6 +57,7 @@ class CapacityPairs:
     turns: int
 
     def as_dict(self) -> dict:
+        """Return the fields as JSON holds them, each estimate as a dict."""
         estimates = {name: getattr(self, name).as_dict() for name in ("baseline", "candidate", "ratio")}
         return {**asdict(self), **estimates}
 

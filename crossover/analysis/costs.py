@@ -24,11 +24,12 @@ class Prices:
     """Of 10^9 bytes between client and server, both ways."""
 
     def as_dict(self) -> dict:
+        """Return the fields, for summary.json."""
         return asdict(self)
 
 
 def parse_prices(text: str) -> Prices:
-    """`cpu=0.04,gb=0.09`: cpu is both sides' core hour, client= and server= are one side's; others stay as they are.
+    """Read `cpu=0.04,gb=0.09`: cpu is both sides' core hour, client= and server= one side's; others stay as they are.
 
     Raises ValueError, in one line, for an unknown name, one that comes twice, or what is no number of 0 or more.
     """
@@ -62,7 +63,7 @@ class Spent:
     """Bytes of the bodies of request and answer, per request."""
 
     def cost(self, prices: Prices) -> float:
-        """Per million requests. CPU seconds that are not known cost nothing, in either arm."""
+        """Return the cost per million requests. CPU seconds that are not known cost nothing, in either arm."""
         cpu = self.client_cpu * prices.client + (self.server_cpu or 0.0) * prices.server
         return 1e6 * (cpu / 3600 + self.byte_count * prices.gb / 1e9)
 
@@ -80,6 +81,7 @@ class Costs:
     """False: the server's CPU seconds are not known, so that it is not known which arm is cheaper."""
 
     def as_dict(self) -> dict:
+        """Return the fields as JSON holds them, the ratio as a dict or None."""
         return {**asdict(self), "ratio": self.ratio and self.ratio.as_dict()}
 
 

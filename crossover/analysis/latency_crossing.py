@@ -1,5 +1,6 @@
-"""Where two arms of a sweep are equally quick: between which points for certain, and where there, with an interval that
-allows for the curve between two points, which nobody has measured.
+"""Where two arms of a sweep are equally quick: between which points for certain, and where there.
+
+The interval allows for the curve between two points, which nobody has measured.
 
 Latency is additive: a + b x for what grows with the input, a + b / rate over a link, a + b / n for work that n cores
 share. So the *difference* of two arms' latencies is linear in x or in 1 / x, and its zero is interpolated there. The
@@ -34,6 +35,7 @@ class Crossing:
     """'a + b x' or 'a + b / x': what latency is taken for between two points."""
 
     def as_dict(self) -> dict:
+        """Return the fields, for JSON."""
         return asdict(self)
 
 
@@ -144,5 +146,5 @@ def find_turns(sides: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def holds_throughout(sides: Sequence[str], planned: int) -> bool:
-    """Whether one arm is quicker at every point that was planned, and these are LEAST_POINTS or more."""
+    """Return whether one arm is quicker at every point that was planned, and these are LEAST_POINTS or more."""
     return len(sides) == planned >= LEAST_POINTS and len(set(sides)) == 1 and bool(sides[0])

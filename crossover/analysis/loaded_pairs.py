@@ -91,6 +91,7 @@ class LoadedPairs:
         return self.others is None or self.others <= BUSY
 
     def as_dict(self) -> dict:
+        """Return the fields, `overloaded` and `quiet` as JSON holds them, each estimate as a dict or None."""
         estimates = {name: getattr(self, name) for name in ("ratio", "plain", "covariate")}
         found = {name: each and each.as_dict() for name, each in estimates.items()}
         return {**asdict(self), **found, "overloaded": self.overloaded, "quiet": self.quiet}
@@ -162,7 +163,7 @@ def jackknife(
     covariate: np.ndarray | None = None,
     correlation: float = CORRELATION,
 ) -> Estimate:
-    """A statistic of rounds that follow each other quickly, with the jackknife's standard error (Tukey 1958).
+    """Estimate a statistic of rounds that follow each other quickly, with the jackknife's standard error (Tukey 1958).
 
     `statistic` takes the values (rounds,) and, if there is one, the covariate. Pseudo-values of neighbouring rounds
     are related as far as the cores' speeds wander slowly and apart: the share of their variance that does so is
@@ -189,13 +190,13 @@ def jackknife(
 
 
 def intercept(values: np.ndarray, covariate: np.ndarray) -> float:
-    """Where the least-squares line through (covariate, value) of each round passes covariate 0."""
+    """Return where the least-squares line through (covariate, value) of each round passes covariate 0."""
     apart = covariate - covariate.mean()
     return float(values.mean() - apart @ values / max(apart @ apart, np.finfo(float).tiny) * covariate.mean())
 
 
 def correlate(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Pearson's correlation; None where one of them does not vary."""
+    """Return Pearson's correlation; None where one of them does not vary."""
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     return float(np.corrcoef(first, second)[0, 1])

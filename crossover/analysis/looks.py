@@ -26,12 +26,12 @@ GRID = 401
 
 
 def spend(look: int, alpha: float = ALPHA) -> float:
-    """The error spent up to and including the look of that number, which counts from 1."""
+    """Return the error spent up to and including the look of that number, which counts from 1."""
     return alpha * (1 - (1 - FIRST) * 0.5 ** (look - 1))
 
 
 def confidence(information: Sequence[float], alpha: float = ALPHA) -> float:
-    """The confidence of the interval at the last of several looks, such as 0.96 at a first one.
+    """Return the confidence of the interval at the last of several looks, such as 0.96 at a first one.
 
     `information` has for each look how much had been measured by then, in any unit that grows as 1 / error^2: rounds,
     or seconds of measuring. Raises ValueError unless it is positive and grows.
@@ -40,7 +40,9 @@ def confidence(information: Sequence[float], alpha: float = ALPHA) -> float:
 
 
 def limits(information: Sequence[float], alpha: float = ALPHA) -> list[float]:
-    """For each look the limit of |estimate - truth| / error: beyond it for the first time with the spent probability.
+    """Return for each look the limit of |estimate - truth| / error.
+
+    Chance passes it at that look for the first time with the probability that the look may spend.
 
     The statistic sqrt(information) x (estimate - truth) / error is a random walk; its density over the values that no
     limit has stopped is carried from look to look, and each limit leaves outside what the look may spend.
@@ -53,7 +55,7 @@ def limits(information: Sequence[float], alpha: float = ALPHA) -> list[float]:
 
 @lru_cache(1000)
 def limit(information: tuple[float, ...], alpha: float) -> float:
-    """The limit of the last of these looks."""
+    """Return the limit of the last of these looks."""
     look, now, before = len(information), information[-1], information[-2] if len(information) > 1 else 0.0
     # The walk adds independent steps of variance now - before.
     at, mass = unstopped(information[:-1], alpha)
@@ -69,7 +71,7 @@ def limit(information: tuple[float, ...], alpha: float) -> float:
 
 @lru_cache(100)
 def unstopped(information: tuple[float, ...], alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """(values of the walk, their probabilities) after these looks, where none of the limits has stopped it."""
+    """Return (values of the walk, their probabilities) after these looks, where none of the limits has stopped it."""
     if not information:
         return np.zeros(1), np.ones(1)
     # The walk adds independent steps of variance now - before.
@@ -82,7 +84,7 @@ def unstopped(information: tuple[float, ...], alpha: float) -> tuple[np.ndarray,
 
 
 def simpson(grid: np.ndarray) -> np.ndarray:
-    """Simpson's weights for an odd number of equidistant points."""
+    """Return Simpson's weights for an odd number of equidistant points."""
     weights = np.where(np.arange(len(grid)) % 2, 4.0, 2.0)
     weights[[0, -1]] = 1.0
     return weights * (grid[1] - grid[0]) / 3

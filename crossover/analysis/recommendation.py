@@ -66,6 +66,7 @@ class Recommendation:
     time is within LONGEST times what was measured."""
 
     def as_dict(self) -> dict:
+        """Return the fields, for JSON."""
         return asdict(self)
 
 
@@ -91,7 +92,7 @@ def recommend(
 
 
 def decide(low: np.ndarray, high: np.ndarray, cheaper: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """(kinds, choices) of intervals of the log ratio; `limit` is the logarithm of 1 + margin."""
+    """Return (kinds, choices) of intervals of the log ratio; `limit` is the logarithm of 1 + margin."""
     # The first that applies is taken: a quicker arm is not given up for a cheaper one.
     baseline, candidate = low > limit, high < -limit
     cheap = {"candidate": high <= limit, "baseline": low >= -limit}.get(cheaper, np.zeros(len(low), bool))
@@ -101,7 +102,7 @@ def decide(low: np.ndarray, high: np.ndarray, cheaper: str, limit: float) -> tup
 
 
 def find_cheaper(costs: Costs | None, confidence: float, margin: float) -> str:
-    """The arm that costs less by more than the margin, for certain; empty where that is not known."""
+    """Return the arm that costs less by more than the margin, for certain; empty where that is not known."""
     if costs is None or not costs.server_known:
         return ""
     if costs.ratio is None:  # one of them costs nothing
@@ -113,7 +114,7 @@ def find_cheaper(costs: Costs | None, confidence: float, margin: float) -> str:
 
 
 def advise(latency: Estimate, measured: Sequence[float], cheaper: str, margin: float) -> float | None:
-    """Seconds more after which a comparison like this one is decided with probability 1/2, rounded to half minutes.
+    """Return how many more seconds decide a comparison like this with probability 1/2, rounded to half minutes.
 
     The probability is predictive (Spiegelhalter, Freedman & Blackburn 1986, Controlled Clinical Trials 7:8): the truth
     is not taken to be the estimate, which is the fault of a sample size computed from it, but to lie about it as the
@@ -130,7 +131,7 @@ def advise(latency: Estimate, measured: Sequence[float], cheaper: str, margin: f
 
 
 def predict(latency: Estimate, measured: Sequence[float], cheaper: str, margin: float, factor: float) -> float:
-    """The probability that `factor` times the measuring, looked at then for the first time after now, decides.
+    """Return the probability that `factor` times the measuring, looked at then for the first time after now, decides.
 
     The truth is normal about m with variance v = 1 / (1 / error^2 + 1 / PRIOR^2), m = v value / error^2. What is
     measured from now on has error^2 / (factor - 1) of noise about it, and a weight of 1 - 1 / factor.

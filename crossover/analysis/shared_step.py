@@ -46,6 +46,7 @@ class WithoutSharedStep:
     rounds: int
 
     def as_dict(self) -> dict:
+        """Return the fields as JSON holds them, each estimate as a dict or None."""
         estimates = {name: getattr(self, name) for name in ("milliseconds", "ratio", "shared")}
         return {**asdict(self), **{name: each and each.as_dict() for name, each in estimates.items()}}
 
@@ -88,6 +89,6 @@ def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float
 
 
 def log_ratio_of_means(candidate: np.ndarray, baseline: np.ndarray) -> float:
-    """nan where a mean is not above 0."""
+    """Return the logarithm of the ratio of the means; nan where one of them is not above 0."""
     means = candidate.mean(), baseline.mean()
     return float(np.log(means[0] / means[1])) if min(means) > 0 else float("nan")

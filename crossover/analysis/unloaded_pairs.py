@@ -57,6 +57,7 @@ class UnloadedPairs:
     """Pairs left out, as one of their requests had no good answer."""
 
     def as_dict(self) -> dict:
+        """Return the fields as JSON holds them, both estimates as dicts."""
         return {**asdict(self), "ratio": self.ratio.as_dict(), "milliseconds": self.milliseconds.as_dict()}
 
 
@@ -165,16 +166,20 @@ def split_noise(values: np.ndarray, seconds: float, correlation: float = CORRELA
 
 
 def visible(related: np.ndarray) -> tuple[float, float]:
-    """Return the shares of slow noise's variance that (lie within batches, show between them): what all batches have in
-    common shows nowhere."""
+    """Return the shares of slow noise's variance that (lie within batches, show between them).
+
+    `related` is what `correlation_of_batch_means` returns. What all batches have in common shows nowhere.
+    """
     k = len(related)
     return float(1 - related[0, 0]), float((np.trace(related) - related.sum() / k) / (k - 1))
 
 
 def correlation_of_batch_means(batches: int, length: float, correlation: float) -> np.ndarray:
-    """Return (batches, batches), the covariance of the means, over adjoining stretches of `length` seconds, of an
-    Ornstein-Uhlenbeck process of variance 1 that forgets within `correlation` seconds: the integral of its
-    autocovariance exp(-|t| / correlation) over both stretches."""
+    """Return the covariance of means over adjoining stretches of `length` seconds: shape (batches, batches).
+
+    The means are of an Ornstein-Uhlenbeck process of variance 1 that forgets within `correlation` seconds: the
+    covariance is the integral of its autocovariance exp(-|t| / correlation) over both stretches.
+    """
     a = max(length / correlation, 1e-6)
     lag = np.abs(np.subtract.outer(np.arange(batches), np.arange(batches)))
     apart = np.exp(-a * np.maximum(lag - 1, 0)) * (np.expm1(-a) / a) ** 2
