@@ -9,33 +9,33 @@ P99_NEEDS = required_requests(99)
 
 
 def ms(value: float | None) -> str:
-    """Milliseconds for a column of the terminal: two decimals below 10, one below 100, none above."""
+    """Write milliseconds for a column of the terminal: two decimals below 10, one below 100, none above."""
     return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def kb(size: float | None) -> str:
-    """Bytes as kilobytes (1000 bytes), with one decimal."""
+    """Write bytes as kilobytes (1000 bytes), with one decimal."""
     return "-" if size is None else f"{size / 1e3:.1f}"
 
 
 def significant(value: float | None) -> str:
-    """Three significant digits."""
+    """Write a number with three significant digits."""
     return "-" if value is None else f"{value:.3g}"
 
 
 def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
-    """A p99 in ms: in brackets if fewer than P99_NEEDS requests stand behind it, marked by `!` if it is INVALID."""
+    """Write a p99 in ms: in brackets if it is of fewer than P99_NEEDS requests, marked by `!` if it is INVALID."""
     text = ms(p99) if requests >= P99_NEEDS else f"({ms(p99)})"
     return text + ("" if valid else "!")
 
 
 def listed(cores: Sequence[int]) -> str:
-    """Core numbers, `0,1,3`; `unknown` for none, as of a server on another machine."""
+    """Write core numbers, `0,1,3`; `unknown` for none, as of a server on another machine."""
     return ",".join(map(str, cores)) or "unknown"
 
 
 def number(value: float | None) -> str:
-    """A number on the page: about three digits, whole numbers in full, thousands apart."""
+    """Write a number for the page: about three digits, whole numbers in full, thousands apart."""
     if value is None:
         return "–"
     size = abs(value)

@@ -85,6 +85,6 @@ def render(template: Path, **values: object) -> Markup:
 
 
 def outcomes(counts: Mapping[str, int]) -> str:
-    """`66 = 65 completed + 1 failed`: the scheduled arrivals by how they ended; zeros are left out."""
+    """Write the scheduled arrivals by how they ended: `66 = 65 completed + 1 failed`; zeros are left out."""
     ends = " + ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
     return f"{counts['scheduled']} = {ends or 0}"

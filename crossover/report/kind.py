@@ -28,7 +28,7 @@ Banners = list[tuple[str, str]]
 
 
 def do_not_rely(invalid: Trials) -> str:
-    """The meaning of INVALID trials where nothing else is known."""
+    """Return the meaning of INVALID trials where nothing else is known."""
     arms = ", ".join(dict.fromkeys(trial.arm for trial in invalid))
     return f"Do not rely on the figures of {arms}; the table of trials says what to change."
 
@@ -36,7 +36,7 @@ def do_not_rely(invalid: Trials) -> str:
 def warn_of_invalid(
     trials: Trials, meaning: Callable[[Trials], str] = do_not_rely, trusted: Collection[str] = ()
 ) -> Banners:
-    """One banner for the INVALID trials, with the rules that they break; none without any.
+    """Return one banner for the INVALID trials, with the rules that they break; none without any.
 
     Those of `trusted` arms are no fault.
     """
@@ -49,7 +49,7 @@ def warn_of_invalid(
 
 
 def worst(result: Any, trials: Trials) -> int:
-    """The exit code of trials that should all be VALID: BROKEN if one has unanswered arrivals, else MEASUREMENT."""
+    """Return the exit code where all trials should be VALID: BROKEN for unanswered arrivals, else MEASUREMENT."""
     if any(trial.unanswered for trial in trials):
         return BROKEN
     return GOOD if all(trial.valid for trial in trials) else MEASUREMENT
@@ -91,7 +91,7 @@ class Kind:
     """Whether stand-in weights are part of the experiment; else a banner warns of them."""
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
-        """Whether anything was measured."""
+        """Return whether anything was measured."""
         return bool(trials or (result and not self.has_trials))
 
 
@@ -146,7 +146,7 @@ def write_page(
 
 
 def read_sections(kind: Kind, directory: Path, shown_in: dict) -> list[Section]:
-    """The sections of a run that is shown on the page of another; `shown_in` is the other's run.json.
+    """Make the sections of a run that is shown on the page of another; `shown_in` is the other's run.json.
 
     Empty if nothing was measured. Raises ValueError if it is no report, OSError if its result was not written.
     """
@@ -156,12 +156,12 @@ def read_sections(kind: Kind, directory: Path, shown_in: dict) -> list[Section]:
 
 
 def folder(trial: Trial, directory: Path) -> str:
-    """Where a trial lies in its run's directory: `image/image-client-async1`."""
+    """Return where a trial lies in its run's directory: `image/image-client-async1`."""
     return str(trial.path.parent.relative_to(directory))
 
 
 def list_schedules(trials: Trials) -> dict[str, list[Trial]]:
-    """Workload -> one trial of each schedule that it was offered."""
+    """Return workload -> one trial of each schedule that it was offered."""
     distinct = {(trial.workload, trial.round, trial.schedule): trial for trial in trials}
     names = dict.fromkeys(trial.workload for trial in trials)
     return {name: [trial for (workload, *_), trial in distinct.items() if workload == name] for name in names}

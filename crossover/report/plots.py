@@ -62,7 +62,7 @@ WHITE_PAPER: dict = {
 
 
 def draw_svg(draw: Callable, label: str, size: tuple[float, float], frame: tuple | None = None, **options) -> Markup:
-    """An SVG element with what `draw(axes, **options)` draws; `label` describes it to those who cannot see it.
+    """Return what `draw(axes, **options)` draws as an SVG element; `label` describes it to those who cannot see it.
 
     `size`, in inches, only sets the proportions. `frame` places the axes (left, bottom, width, height, as shares);
     without one they leave room for their labels. matplotlib escapes the texts in it, so it is safe markup.
@@ -91,7 +91,7 @@ def embeddable(svg: str, label: str) -> str:
 
 @contextmanager
 def png(path: Path, size: tuple[float, float], dpi: int) -> Iterator[Figure]:
-    """A figure of `size` inches on white paper, saved as `path` when the body has drawn it."""
+    """Yield a figure of `size` inches on white paper, and save it as `path` when the body has drawn it."""
     with rc_context(WHITE_PAPER):
         figure = Figure(size, layout="constrained", dpi=dpi)
         yield figure
@@ -100,7 +100,7 @@ def png(path: Path, size: tuple[float, float], dpi: int) -> Iterator[Figure]:
 
 
 def short(arm: str) -> str:
-    """An arm's name without its workload: `client async:1` for `image client async:1`."""
+    """Return an arm's name without its workload: `client async:1` for `image client async:1`."""
     return arm.partition(" ")[2] or arm
 
 
@@ -139,7 +139,7 @@ def plain(axis, low: float, high: float) -> None:
 
 
 def limits(ratios: Sequence[dict]) -> tuple[float, float]:
-    """The ends of an axis that holds these ratios with their intervals, 1, and the band of what counts as equal."""
+    """Return the ends of an axis that holds these ratios with their intervals, 1, and the band of equal ratios."""
     known = [each[key] for each in ratios for key in ("ratio", "low", "high") if each.get(key)]
     aside = 1 + max([0.05, *(each.get("margin") or 0 for each in ratios)])
     return min([*known, 1 / aside]) / 1.06, max([*known, aside]) * 1.06

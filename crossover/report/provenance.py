@@ -77,7 +77,7 @@ def list_banners(
     wants_stand_ins: bool,
     sources: Mapping[str, Mapping],
 ) -> list[tuple[str, str]]:
-    """(what is wrong, what it means), most general first.
+    """Return (what is wrong, what it means) for each thing that a reader should know, most general first.
 
     `own` are the experiment's; stand-in weights are named unless it wants them. `sources`, by experiment, are those of
     sections that another run measured.
@@ -107,7 +107,7 @@ def list_banners(
 
 
 def models_by_weights(run: Mapping) -> dict[str, list[str]]:
-    """Kind of weights (`pretrained`, `random`, `stand-in`) -> the models that have such."""
+    """Return kind of weights (`pretrained`, `random`, `stand-in`) -> the models that have such."""
     found: dict[str, dict[str, None]] = {}
     for server in list_servers(run).values():
         for model, facts in server["models"].items():
