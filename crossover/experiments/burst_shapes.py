@@ -15,7 +15,7 @@ def bursts() -> dict[str, tuple[Callable[[float], Arrivals], float]]:
 
 
 def exactly(make: Callable[[float], Arrivals], rate: float, n: int, seed: int) -> Schedule:
-    """Schedule n arrivals in n / rate seconds, of the process that `make` gives for a rate, which only scales its time.
+    """Schedule n arrivals in n / rate seconds of the process that `make` gives for a rate.
 
     The rate is set so that the seed's arrival n + 1 would be the first beyond the end. Of Poisson arrivals that is the
     process given its count; a bursty one's count would otherwise be off by cv / sqrt(n), and so would the load.

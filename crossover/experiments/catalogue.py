@@ -12,7 +12,7 @@ EXPERIMENTS: dict[str, Kind] = {kind.name: kind for kind in (COMPARE, CAPACITY, 
 
 
 def find_kind(name: str) -> Kind:
-    """The experiment of that name. Raises ValueError if there is none, with the names that there are."""
+    """Return the experiment of that name. Raises ValueError if there is none, with the names that there are."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}; try one of {', '.join(EXPERIMENTS)}")
     return EXPERIMENTS[name]

@@ -46,7 +46,7 @@ class Run:
         self.progress = Progress()
 
     def measure(self) -> None:
-        """What is measured. Raises Unavailable, Failure or OSError if something breaks, ValueError for wrong usage."""
+        """Measure. Raises Unavailable, Failure or OSError if something breaks, ValueError for wrong usage."""
         raise NotImplementedError
 
     @property
@@ -109,16 +109,18 @@ class Experiment(Run):
 
     @property
     def hint(self) -> str:
+        """How to go on, if the directory is this run's and can be resumed."""
         return f"; go on with --continue {self.directory}" if self.begun and self.resumable else ""
 
     @property
     def when_interrupted(self) -> str:
+        """What is printed: how to go on, or that there is nothing to go on with."""
         if not self.begun:
             return "interrupted before anything was measured"
         return f"interrupted: what follows is what was measured until here{self.hint}"
 
     def describe(self) -> dict:
-        """The content of run.json at the beginning. Raises Unavailable."""
+        """Return the content of run.json at the beginning. Raises Unavailable."""
         return {
             "created": now(),
             "complete": False,
@@ -152,7 +154,7 @@ class Experiment(Run):
         self.write()
 
     def remarks(self) -> list[str]:
-        """Lines printed after the results."""
+        """Return lines to print after the results."""
         return []
 
     def report(self, code: int, began: float) -> int:
@@ -198,9 +200,11 @@ class ServerExperiment(Experiment):
 
     @property
     def server(self) -> Server:
+        """The server that is measured; another one after it was restarted."""
         return self.retries.server
 
     def describe(self) -> dict:
+        """Return the content of run.json at the beginning, with server, cores and inputs. Raises Unavailable."""
         steps = tuple(dict.fromkeys(step for each in self.options.workloads.values() for step in each.steps))
         return {
             **super().describe(),
@@ -212,6 +216,7 @@ class ServerExperiment(Experiment):
         }
 
     def begin(self) -> None:
+        """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting."""
         workloads = self.options.workloads
         workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
         super().begin()
@@ -219,20 +224,20 @@ class ServerExperiment(Experiment):
         print(setting(self.described), flush=True)
 
     def library(self, workload: Workload) -> str:
-        """The library of --library, if the workload has it."""
+        """Return the library of --library, if the workload has it."""
         return flags.choose_library(self.options.library, workload)
 
     def arms(self, workload: Workload) -> list[str]:
-        """The placements that are measured, the baseline first."""
+        """Return the placements that are measured, the baseline first."""
         return self.options.arms[workload.name]
 
     def unloaded_latency(self, workload: Workload) -> dict[str, float]:
-        """Mean seconds of a request that has the server to itself, per placement. It warms up as well."""
+        """Measure the mean seconds of a request that has the server to itself, per placement. It warms up as well."""
         sent, arms = self.inputs[workload.name], self.arms(workload)
         return unloaded_latency.measure_unloaded_latency(self.server, workload, arms, self.library(workload), sent)
 
     def show_unloaded_latency(self, workload: Workload) -> dict[str, float]:
-        """The same, with a line before and after."""
+        """Measure the unloaded latency of each placement, and print a line before and after."""
         print(f"\n{workload.name}: one request at a time ...", flush=True)
         means = self.unloaded_latency(workload)
         print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)

@@ -22,7 +22,7 @@ def add_run_options(parser: argparse.ArgumentParser, seconds: float, meaning: st
 
 
 def check_run_options(options: argparse.Namespace) -> None:
-    """Raises ValueError for a bad value of `add_run_options`, in one line that names it."""
+    """Check the options of `add_run_options`. Raises ValueError in one line that names a bad value."""
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, not {options.seed}")
     check_positive(seconds=options.seconds)
@@ -52,6 +52,6 @@ def check_server_options(options: argparse.Namespace, arms: int = 0) -> None:
 
 
 def check_rounds(options: argparse.Namespace) -> None:
-    """Raises ValueError if there is not one round."""
+    """Check that there is a round to measure. Raises ValueError otherwise."""
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1, not {options.rounds}")

@@ -90,7 +90,7 @@ def make_overloads(capacity: float, seconds: float, seed: int) -> list[Overload]
 
 
 def summarise(records: np.ndarray, overload: Overload, slo: float) -> dict:
-    """The figures of one overload from its records; `slo` in ms.
+    """Return the figures of one overload from its records; `slo` in ms.
 
     Rates are per second of the overload, whose arrivals alone count; `answered` is charged with the time until their
     last answer, where that is longer. `recovery`: seconds after the overload's end until, for SPELL seconds, all that
@@ -128,7 +128,7 @@ def summarise(records: np.ndarray, overload: Overload, slo: float) -> dict:
 
 @contextlib.contextmanager
 def watch_memory(server: Server) -> Iterator[list[float]]:
-    """Fill a list, twice a second while the body runs, with the MB that the server and its stubs hold together.
+    """Yield a list that gets, twice a second while the body runs, the MB that the server and its stubs hold together.
 
     It stays empty if the server runs on another machine.
     """
@@ -184,13 +184,13 @@ def print_table(arm: Arm, rows: dict[str, dict], accounts: list[str]) -> None:
 
 
 def cell(value: float | None, form: str = ".0f", none: str = "-") -> str:
-    """A value as text, or `none`."""
+    """Write a value as text, or `none`."""
     return none if value is None else f"{value:{form}}"
 
 
 @contextlib.contextmanager
 def start_server(weights: str, slo: float) -> Iterator[Server]:
-    """A server of the launcher's, on its cores; nothing is left of it. Raises Unavailable."""
+    """Start a server of the launcher's, on its cores, and leave nothing of it behind. Raises Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="crossover-") as directory,
         temporary_server(Path(directory), weights, slo=f"{slo:.0f}") as server,
@@ -211,6 +211,7 @@ class Overloads(Run):
         """Arm -> requests per second, found on the first server and offered to both."""
 
     def measure(self) -> None:
+        """Measure every overload with the bounds of --slo, and then without; print a table for each."""
         options = self.options
         available = sorted(os.sched_getaffinity(0))
         servers = {f"--slo {options.slo:g}": options.slo, "--slo 0": 0} if options.start else {"as it is": 0}
@@ -249,7 +250,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """`python -m benchmarks.overload`. Returns the exit code."""
+    """Run `python -m benchmarks.overload`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__.partition("\n")[0])
     names = "|".join((*catalogue.BUILT_IN, "FILE.py"))
     parser.add_argument("workloads", nargs="*", metavar=names, help="default: the built-in ones")

@@ -72,7 +72,7 @@ def mix_files(good: list[payloads.Payload], n: int, seed: int) -> tuple[list[pay
 
 
 def measure_capacity(server: Server, workloads: Mapping[str, list[payloads.Payload]]) -> float:
-    """Good files of each workload that the server answers per second when it is asked for all of them alike.
+    """Measure how many good files of each workload the server answers per second when it is asked for all alike.
 
     Measured for one after the other: where they share the server, the times that their requests take add up.
     Raises Unavailable if one is not answered.
@@ -86,12 +86,12 @@ def measure_capacity(server: Server, workloads: Mapping[str, list[payloads.Paylo
 
 
 def ask_files(workload: Workload) -> Arm:
-    """The arm that sends files as they are."""
+    """Return the arm that sends files as they are."""
     return Arm(workload, workload.encoded, Mode("async"))
 
 
 def classify(sample: Sample) -> str:
-    """How a request ended: `answered`, an HTTP status, or the first words of what went wrong."""
+    """Return how a request ended: `answered`, an HTTP status, or the first words of what went wrong."""
     if sample.status == COMPLETED:
         return "answered"
     code = re.match(r"HTTP \d+", sample.reason)
@@ -112,7 +112,7 @@ class Minute:
             self.latencies[name].append(sample.latency * 1e3)
 
     def figures(self) -> dict[str, float]:
-        """p50 and p99 in ms, from the due time, of what was answered; nan if nothing was."""
+        """Return p50 and p99 in ms, from the due time, of what was answered; nan if nothing was."""
         figures = {}
         for name, latencies in self.latencies.items():
             for percent in (50, 99):
@@ -121,7 +121,7 @@ class Minute:
 
 
 def read_vitals(record: dict) -> dict[str, float]:
-    """Memory of each process of a server on this machine, their descriptors, and its shared memory, in MB.
+    """Read the memory of each process of a server on this machine, their descriptors, and its shared memory, in MB.
 
     `record` is the launcher's of the server; empty for one on another machine: then nothing is known.
     """
@@ -146,7 +146,7 @@ def label(process: psutil.Process) -> str:
 
 
 def list_processes(record: dict) -> list[psutil.Process]:
-    """The processes of a server on this machine, from the launcher's record of it."""
+    """List the processes of a server on this machine, from the launcher's record of it."""
     if record["engine"] == "docker":
         root = psutil.Process(record["container_pid"])
         return [root, *root.children(recursive=True)]
@@ -154,7 +154,7 @@ def list_processes(record: dict) -> list[psutil.Process]:
 
 
 def describe_drift(name: str, values: list[float]) -> str:
-    """One sentence: the first and the last of the minutes' values, and the least-squares slope of all but the first."""
+    """Write a sentence: the first and last of the minutes' values, and the least-squares slope of all but the first."""
     span = f"{name}: {values[0]:.4g} in the first minute, {values[-1]:.4g} in the last"
     settled = [(minute, value) for minute, value in enumerate(values) if minute and np.isfinite(value)]
     if len(settled) < 2:
@@ -179,7 +179,7 @@ class Soak(Run):
         self.total: collections.Counter[str] = collections.Counter()
 
     def measure(self) -> None:
-        """To the end, or until it is interrupted; what is on its way then counts as unfinished."""
+        """Soak to the end, or until it is interrupted; what is on its way then counts as unfinished."""
         running = contextlib.nullcontext(self.up) if self.up else start_server(self.options.weights)
         with running as self.server:
             self.server.require(model for workload in BUILT_IN.values() for model in workload.models)
@@ -189,7 +189,7 @@ class Soak(Run):
             self.soak(self.plan())
 
     def plan(self) -> list[tuple[OpenLoop, Plan]]:
-        """For each workload what sends its requests, and which: due times, and files in the order in which they go."""
+        """Return for each workload what sends its requests, and which: due times, and files in their order."""
         good = {name: workload.load() for name, workload in BUILT_IN.items()}
         rate = measure_capacity(self.server, good) / 2
         print(f"half capacity: {rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True)
@@ -218,7 +218,7 @@ class Soak(Run):
         self.server.wait(BACK)
 
     def recorder(self, name: str) -> Callable[[Sample], None]:
-        """What takes the finished samples of a workload."""
+        """Return the function that takes the finished samples of a workload."""
         return lambda sample: self.minute.add(name, sample)
 
     def report_minutes(self) -> None:
@@ -254,13 +254,13 @@ class Soak(Run):
 
 
 def format_counts(outcomes: collections.Counter) -> str:
-    """`answered 120, HTTP 400 25`: the most frequent first."""
+    """Write `answered 120, HTTP 400 25`: the most frequent first."""
     return ", ".join(f"{name} {count}" for name, count in outcomes.most_common()) or "nothing finished"
 
 
 @contextlib.contextmanager
 def start_server(weights: str) -> Iterator[Server]:
-    """A server of the launcher's; what its supervisor did is printed afterwards. Raises Unavailable."""
+    """Start a server of the launcher's, and print afterwards what its supervisor did. Raises Unavailable."""
     with (
         tempfile.TemporaryDirectory(prefix="crossover-soak-") as folder,
         temporary_server(Path(folder), weights) as server,
@@ -272,13 +272,13 @@ def start_server(weights: str) -> Iterator[Server]:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises ValueError."""
+    """Check the options. Raises ValueError for a bad one."""
     if not 0 < options.minutes <= 10000:
         raise ValueError("--minutes must be above 0, and 10000 at most")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m benchmarks.soak`. Returns the exit code."""
+    """Run `python -m benchmarks.soak`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10, help="default: %(default)s")
     parser.add_argument("--url", help="a running server; default: one of its own, of which it kills stubs")

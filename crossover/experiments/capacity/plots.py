@@ -19,7 +19,7 @@ def load(found: dict, label: str) -> Markup:
 
 
 def draw_load(axes, found: dict) -> None:
-    """A line per arm, hollow marks for INVALID probes, and lines for the SLO and for each arm's capacity."""
+    """Draw a line per arm, hollow marks for INVALID probes, and lines for the SLO and for each arm's capacity."""
     curve, capacities, placements = found["curve"], found["capacity"], found["placements"]
     for arm in dict.fromkeys(point["arm"] for point in curve):
         points = sorted((point for point in curve if point["arm"] == arm), key=lambda point: point["rate"])
@@ -56,7 +56,10 @@ def burstiness(rows: Sequence[dict], placements: Sequence[str], label: str) -> M
 
 
 def draw_burstiness(axes, rows: Sequence[dict], placements: Sequence[str]) -> None:
-    """Dashes tell the shares of the capacity apart; cameras, no point of a scale, have squares."""
+    """Draw a mark per arm, load and shape.
+
+    Dashes tell the shares of the capacity apart; cameras, no point of a scale, have squares.
+    """
     names, loads = list(bursts()), sorted({row["load"] for row in rows})
     spaced = [name for name in names if name.startswith("cv")]
     for arm, share in dict.fromkeys((row["arm"], row["load"]) for row in rows):

@@ -56,12 +56,15 @@ def abort_when(hopeless: Callable[[], bool]) -> Callable[[float], None]:
 
 
 def count_over(journal_path: Path, slo: float) -> int:
-    """How many of the requests that have finished so far are over the SLO (ms), or were not answered."""
+    """Count the requests that have finished so far and are over the SLO (ms), or were not answered."""
     return int(is_over(journal.read(journal_path)[0], slo).sum()) if journal_path.exists() else 0
 
 
 def inexplicable_failures(trial: Trial) -> list[str]:
-    """Failures that overload does not explain, e.g. a crash: worth a retry. Rejections and timeouts are results."""
+    """Count failures that overload does not explain, e.g. a crash, which are worth a retry.
+
+    Rejections and timeouts are results.
+    """
     return ["errors"] if trial.summary["books"][FAILED] else []
 
 
@@ -93,6 +96,7 @@ class Prober:
 
     @property
     def server(self) -> Server:
+        """The server that the trials are measured on; another one after it was restarted."""
         return self.retries.server
 
     def probe(self, rate: float) -> Outcome:
@@ -143,7 +147,10 @@ class Prober:
             return read_trial(path.with_suffix(".json"))
 
     def cannot_pass(self, trial: Trial, max_over: float) -> bool:
-        """Whether an incomplete trial was aborted as hopeless: what Ctrl-C left unfinished is not over the SLO yet."""
+        """Return whether an incomplete trial was aborted as hopeless.
+
+        What Ctrl-C left unfinished is not over the SLO yet.
+        """
         done = trial.records[trial.records["status"] != STATUSES.index(UNFINISHED)]
         return is_over(done, self.slo).sum() > max_over
 
@@ -161,7 +168,7 @@ class Prober:
 
 
 def summarise(prober: Prober) -> dict:
-    """The capacity of an arm for capacity.json: the highest rate that passed, the lowest that did not, and why."""
+    """Return an arm's capacity for capacity.json: the highest rate that passed, the lowest that did not, and why."""
     best, worst = bracket(prober.outcomes)
     return {
         "arm": str(prober.arm),
@@ -180,7 +187,7 @@ def summarise(prober: Prober) -> dict:
 
 
 def list_curve(prober: Prober) -> list[dict]:
-    """The points of latency against load: the probes that ran to their end, by rate."""
+    """List the points of latency against load: the probes that ran to their end, by rate."""
     complete = sorted((outcome for outcome in prober.outcomes if outcome.complete), key=attrgetter("rate"))
     arm = str(prober.arm)
     return [

@@ -46,12 +46,12 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
 
 
 def text(result: dict) -> str:
-    """The tables of each workload, and what their columns mean, for the terminal."""
+    """Write the tables of each workload, and what their columns mean, for the terminal."""
     return "\n\n".join([*(workload_table(name, found) for name, found in result.items()), LEGEND])
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """Workload -> the sentence that sums it up."""
+    """Return workload -> the sentence that sums it up."""
     return {name: [sentence(found)] for name, found in result.items() if found["capacity"]}
 
 
@@ -108,7 +108,7 @@ def workload_table(name: str, found: dict) -> str:
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
-    """Latency against load, and what bursts do, of each workload."""
+    """Return the sections of each workload: latency against load, and what bursts do."""
     workloads = [show(name, found) for name, found in result.items()]
     body = render(Path(__file__).with_name("section.html.j2"), workloads=workloads)
     return [Section(body, KIND.title, sentences(result))]
@@ -132,7 +132,7 @@ def show(name: str, found: dict) -> dict:
 
 
 def shapes(rows: Sequence[dict]) -> list[dict]:
-    """A row per arm and load: the trial of each shape, and whether it has too few requests to vouch for a p99."""
+    """Return a row per arm and load: the trial of each shape, and whether it has too few requests for a p99."""
     table: dict[tuple, dict] = {}
     for row in rows:
         cells = table.setdefault((row["arm"], row["load"]), {})
@@ -141,7 +141,10 @@ def shapes(rows: Sequence[dict]) -> list[dict]:
 
 
 def exit_code(result: dict, trials: Sequence[Trial]) -> int:
-    """BROKEN if requests failed, which no load explains. INVALID probes are results: they say what limits the arm."""
+    """Return BROKEN if requests failed, which no load explains.
+
+    INVALID probes are results: they say what limits the arm.
+    """
     return BROKEN if any(trial.summary["books"][FAILED] for trial in trials) else GOOD
 
 

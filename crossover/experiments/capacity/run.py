@@ -45,6 +45,7 @@ class Capacity(ServerExperiment):
         self.result: dict[str, dict] = {}
 
     def measure(self) -> None:
+        """Search the capacity of every arm of each workload, and offer it bursts."""
         self.begin()
         end, names = time.monotonic() + self.options.seconds, self.options.workloads
         for done, workload in enumerate(names.values()):
@@ -87,7 +88,7 @@ class Capacity(ServerExperiment):
                 self.write()
 
     def choose_limits(self, workload: Workload, budget: float) -> dict:
-        """The SLO, and the percentile and the loads of the bursts for which `budget` seconds are enough.
+        """Choose the SLO, and the percentile and the loads of the bursts for which `budget` seconds are enough.
 
         Returned as the workload's part of run.json; printed with the time that it takes.
         """
@@ -121,7 +122,7 @@ class Capacity(ServerExperiment):
 
 
 def list_plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
-    """(percentile, loads of the burstiness table), from the most informative to the quickest.
+    """List (percentile, loads of the burstiness table), from the most informative to the quickest.
 
     0 and None stand for what the user leaves open.
     """
@@ -132,7 +133,7 @@ def list_plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[f
 
 
 def estimate(service: float, slo: float, percentile: float, loads: Sequence[float]) -> float:
-    """Seconds that an arm takes: its search, and its burstiness table.
+    """Estimate the seconds that an arm takes: its search, and its burstiness table.
 
     `service` is its unloaded latency in seconds, `slo` in ms.
     """
@@ -152,7 +153,7 @@ def parse_loads(text: str | None) -> list[float] | None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises ValueError."""
+    """Check the options. Raises ValueError for a bad one."""
     options.loads = parse_loads(options.loads)
     if options.slo < 0 or not np.isfinite(options.slo):
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
@@ -163,6 +164,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """Run `python -m loadgen.capacity`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
     add_run_options(parser, 1800, "for everything; decides about percentile and loads")
     parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} unloaded latencies")

@@ -42,6 +42,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
+        """Whether the rate is one that the arm carries within the limit."""
         return not self.limit
 
 
@@ -63,14 +64,14 @@ def search(probe: Callable[[float], Outcome], start: float, resolution: float = 
 
 
 def bracket(outcomes: Sequence[Outcome]) -> tuple[Outcome | None, Outcome | None]:
-    """(the outcome of the highest rate that passed, that of the lowest that did not); None where there is none."""
+    """Return the outcomes of (the highest rate that passed, the lowest that did not); None where there is none."""
     passed = [outcome for outcome in outcomes if outcome.passed]
     others = [outcome for outcome in outcomes if not outcome.passed]
     return max(passed, key=attrgetter("rate"), default=None), min(others, key=attrgetter("rate"), default=None)
 
 
 def allowed_over(requests: int, percentile: float) -> int:
-    """How many of so many requests may be over a limit that the percentile is to be shown to keep.
+    """Return how many of so many requests may be over a limit that the percentile is to be shown to keep.
 
     MLPerf's rule, at CONFIDENCE; -1 if there are too few requests to show anything.
     """
@@ -78,7 +79,9 @@ def allowed_over(requests: int, percentile: float) -> int:
 
 
 def probe_requests(rate: float, slo: float, percentile: float) -> int:
-    """How many requests a probe takes: enough for MLPerf's rule with ALLOWED over, and to last LASTING SLOs (ms).
+    """Return how many requests a probe takes.
+
+    They are enough for MLPerf's rule with ALLOWED over, and last LASTING SLOs (ms).
 
     The rule takes requests for independent, and a probe begins with an empty queue: p90 of 81 requests can pass at
     rates that no queue could bear for long, as an overload of 5 % takes 20 SLOs to make requests wait for one. Of
@@ -89,12 +92,15 @@ def probe_requests(rate: float, slo: float, percentile: float) -> int:
 
 
 def burst_requests(percentile: float) -> int:
-    """Requests of a trial of the burstiness table: enough for the percentile, in whole frames of the cameras."""
+    """Return how many requests a trial of the burstiness table has.
+
+    They are enough for the percentile, and fill whole frames of the cameras.
+    """
     return CAMERAS * -(-required_requests(percentile, ALLOWED) // CAMERAS)
 
 
 def is_over(records: np.ndarray, slo: float) -> np.ndarray:
-    """Whether each record is over the SLO (ms) from its due time, or was not answered: shape of `records`."""
+    """Return whether each record is over the SLO (ms) from its due time, or was not answered: shape of `records`."""
     return (records["status"] != STATUSES.index(COMPLETED)) | (records["done"] - records["due"] > slo * 1e6)
 
 

@@ -1,0 +1,1 @@
+"""Naive, threaded and asynchronous clients under uniform, Poisson and video arrivals."""

@@ -17,7 +17,7 @@ VIDEO = tuple(LAWS)[2:]
 
 
 def clients(cores: int) -> list[Mode]:
-    """The client modes with 1, 2, 4, ... workers up to the number of cores, but at least 2.
+    """Return the client modes with 1, 2, 4, ... workers up to the number of cores, but at least 2.
 
     One thread is the sequential client.
     """
@@ -30,12 +30,12 @@ def clients(cores: int) -> list[Mode]:
 
 
 def reference(cores: int) -> Mode:
-    """The client mode that others are compared with, and that is sent video: async, with a worker per core."""
+    """Return the client mode that others are compared with, and that is sent video: async, with a worker per core."""
     return Mode("async", 2 ** (cores.bit_length() - 1))
 
 
 def law(trial: Trial) -> str:
-    """The name in LAWS of a trial's arrivals."""
+    """Return the name in LAWS of a trial's arrivals."""
     process = parse(trial.arrivals)
     if isinstance(process, Video):
         return "random phase" if process.phase == "random" else "synchronised"

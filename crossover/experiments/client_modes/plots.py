@@ -21,7 +21,7 @@ def conditions(found: dict, placement: str, label: str) -> Markup:
 
 
 def draw_conditions(axes, found: dict, placement: str, paper: str = PAPER) -> None:
-    """A place on the axis per client, and one for the cameras, each with a mark per law of arrivals.
+    """Draw a place on the axis per client, and one for the cameras, each with a mark per law of arrivals.
 
     The axis of latency is that of the workload, so that the plots of both placements can be compared.
     """

@@ -44,7 +44,7 @@ err          arrivals without a good answer
 
 
 def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q: float) -> dict:
-    """The ratio of a percentile (0 to 100) of `second` to that of `first`, with its 95 % interval over rounds.
+    """Return the ratio of a percentile (0 to 100) of `second` to that of `first`, with its 95 % interval over rounds.
 
     Both are latencies by round, paired. Without `first` it is the percentile itself, in ms. Limits are None if there
     are too few rounds.
@@ -63,7 +63,7 @@ def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q
 
 
 def contrasts(cores: int) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
-    """Question -> the two conditions that it compares: (client, law) each, within a placement."""
+    """Return question -> the two conditions that it compares: (client, law) each, within a placement."""
     best, modes = str(reference(cores)), [str(mode) for mode in clients(cores)]
     threads, most, one = [mode for mode in modes if mode.startswith("threads")][-1], modes[-1], "async:1"
     return {
@@ -78,7 +78,7 @@ def contrasts(cores: int) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
 
 
 def evaluate(run: dict, trials: Sequence[Trial]) -> dict:
-    """The content of study.json, from that of run.json and the trials."""
+    """Return the content of study.json, from that of run.json and the trials."""
     workloads = {}
     for name, described in run["workloads"].items():
         measured = conditions([trial for trial in trials if trial.workload == name])
@@ -89,9 +89,10 @@ def evaluate(run: dict, trials: Sequence[Trial]) -> dict:
 
 
 def evaluate_workload(described: dict, measured: dict[Key, dict[int, Trial]], cores: int) -> dict:
-    """A workload of study.json: percentiles of every condition, and the contrasts; `cores` is the client's number.
+    """Return a workload of study.json: percentiles of every condition, and the contrasts.
 
-    The tail is the highest of TAILS that the requests of the smallest condition bear out.
+    The tail is the highest of TAILS that the requests of the smallest condition bear out. `cores` is the number of the
+    client's cores.
     """
     # One tail for all conditions, so that they can be compared.
     fewest = min(sum(trial.completed for trial in each.values()) for each in measured.values())
@@ -110,7 +111,7 @@ def evaluate_workload(described: dict, measured: dict[Key, dict[int, Trial]], co
 
 
 def summarise_condition(key: Key, rounds: dict[int, Trial], tail: float) -> dict:
-    """A condition of study.json: percentiles in ms with their intervals, and counts over its rounds."""
+    """Return a condition of study.json: percentiles in ms with their intervals, and counts over its rounds."""
     placement, mode, law = key
     latencies = [trial.latency for trial in rounds.values()]
     return {
@@ -127,7 +128,7 @@ def summarise_condition(key: Key, rounds: dict[int, Trial], tail: float) -> dict
 
 
 def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
-    """The first contrast so far, for the line of progress."""
+    """Write the first contrast so far, for the line of progress."""
     first = next(iter(contrasts(len(run["cores"]["client"])).values()))
     baselines = {name: next(iter(described["placements"])) for name, described in run["workloads"].items()}
     few = [
@@ -153,7 +154,7 @@ def verdict(ratio: dict) -> str:
 
 
 def verdicts(contrast: dict, tail: str) -> str:
-    """The verdicts of p50 and tail: one word if they agree."""
+    """Return the verdicts of p50 and tail: one word if they agree."""
     p50, other = (verdict(contrast[key]) for key in ("p50", "tail"))
     return p50 if p50 == other else f"p50: {p50}; {tail}: {other}"
 
@@ -184,7 +185,7 @@ def conclusion(workloads: dict) -> list[str]:
 
 
 def baseline_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
-    """A workload's subject -> (its tail, the contrast of its first placement whose question begins so)."""
+    """Return a workload's subject -> (its tail, the contrast of its first placement whose question begins so)."""
     return {
         found["subject"]: (found["tail"], contrast)
         for found in workloads.values()
@@ -194,7 +195,7 @@ def baseline_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dic
 
 
 def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
-    """The end of a sentence: what a contrast did to p50 and tail of which workloads, and where none was found."""
+    """Write the end of a sentence: what a contrast did to p50 and tail of which workloads, and where none was found."""
     found, none = [], []
     for name, (tail, contrast) in contrasts.items():
         found_verdicts = {metric: verdict(contrast[metric]) for metric in ("p50", "tail")}
@@ -210,7 +211,7 @@ def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
 
 
 def times(ratio: dict) -> str:
-    """A ratio as text: `1.32 × (1.1 to 1.5)`."""
+    """Write a ratio as text: `1.32 × (1.1 to 1.5)`."""
     if ratio["low"] is None:
         return f"{ratio['value']:.2f} ×"
     return f"{ratio['value']:.2f} × ({ratio['low']:.2f} to {ratio['high']:.2f})"
@@ -226,19 +227,19 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
 
 
 def text(result: dict) -> str:
-    """The tables of each workload, what their columns mean, and the conclusion, for the terminal."""
+    """Write the tables of each workload, what their columns mean, and the conclusion, for the terminal."""
     tables = [workload_table(name, found) for name, found in result["workloads"].items()]
     return "\n\n".join([*tables, LEGEND, "\n".join(result["conclusion"])])
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """The conclusion under its heading."""
+    """Return the conclusion under its heading."""
     firsts = dict.fromkeys(next(iter(found["placements"].values()))["words"] for found in result["workloads"].values())
     return {f"with preprocessing by {' and '.join(firsts)}": result["conclusion"]} if result["conclusion"] else {}
 
 
 def workload_table(name: str, found: dict) -> str:
-    """A line per condition and a line per contrast, for the terminal."""
+    """Write a line per condition and a line per contrast, for the terminal."""
     tail = f"p{found['tail']}"
     lines = [
         f"{name}: {found['rate']:g}/s in all conditions",
@@ -258,12 +259,12 @@ def workload_table(name: str, found: dict) -> str:
 
 
 def ends(figure: dict) -> str:
-    """The interval of a latency in ms: `(80 to 95)`; empty without one."""
+    """Write the interval of a latency in ms: `(80 to 95)`; empty without one."""
     return "" if figure["low"] is None else f"({ms(figure['low'])} to {ms(figure['high'])})"
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
-    """Every workload with a plot per placement, its contrasts and its conditions."""
+    """Return a section per workload with a plot per placement, its contrasts and its conditions."""
     workloads = [show(name, found) for name, found in result.get("workloads", {}).items()]
     laws = {law: VARIABLES[colour] for law, colour in plots.COLOURS.items()}
     body = render(Path(__file__).with_name("section.html.j2"), workloads=workloads, laws=laws) if workloads else ""
@@ -271,7 +272,7 @@ def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
 
 
 def show(name: str, found: dict) -> dict:
-    """A workload of study.json, with a plot for each placement and a verdict for each contrast."""
+    """Return a workload of study.json, with a plot for each placement and a verdict for each contrast."""
     placements = [each for each in found["placements"] if any(row["placement"] == each for row in found["conditions"])]
     about = f"{name}: latency of every client"
     return {
@@ -283,7 +284,10 @@ def show(name: str, found: dict) -> dict:
 
 
 def exit_code(result: dict, trials: Sequence[Trial]) -> int:
-    """BROKEN if arrivals are unanswered. INVALID trials are counted in: a naive client may fall behind its load."""
+    """Return BROKEN if arrivals are unanswered.
+
+    INVALID trials are counted in: a naive client may fall behind its load.
+    """
     return BROKEN if any(trial.unanswered for trial in trials) else GOOD
 
 

@@ -48,13 +48,14 @@ class ClientModes(ServerExperiment):
     identity = ("workloads", "seconds", "arms", "library", "rounds", "rate")
 
     def measure(self) -> None:
+        """Measure every condition of each workload, round by round."""
         self.begin()
         for workload in self.options.workloads.values():
             self.measure_workload(workload)
         self.complete()
 
     def list_conditions(self, workload: Workload) -> list[tuple[Arm, str]]:
-        """(arm, law): every client under uniform and Poisson arrivals, and an asynchronous one that is sent video."""
+        """List (arm, law): every client under uniform and Poisson arrivals, and an async one that is sent video."""
         n = len(self.cores)
         modes = [(mode, name) for mode in clients(n) for name in ("uniform", "Poisson")]
         modes += [(reference(n), name) for name in VIDEO]
@@ -91,7 +92,7 @@ class ClientModes(ServerExperiment):
         self.progress.finish_line()
 
     def choose_load(self, workload: Workload, conditions: list[tuple[Arm, str]]) -> dict:
-        """The rate that all conditions share, and how many requests of it their trials hold.
+        """Choose the rate that all conditions share, and how many requests of it their trials hold.
 
         Returned as the workload's part of run.json; printed with the time that it takes.
         """
@@ -120,7 +121,7 @@ class ClientModes(ServerExperiment):
     def plan_round(
         self, name: str, conditions: list[tuple[Arm, str]], number: int
     ) -> list[tuple[str, Path, Arm, Schedule]]:
-        """Every condition once, in an order drawn for this round: (law, path of its trial, arm, schedule)."""
+        """Return every condition once, in an order drawn for this round: (law, path of its trial, arm, schedule)."""
         described, seed = self.described["workloads"][name], self.options.seed + number - 1
         plan = []
         for arm, law in random.Random(f"{name} {seed}").sample(conditions, len(conditions)):
@@ -132,7 +133,7 @@ class ClientModes(ServerExperiment):
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises ValueError."""
+    """Check the options. Raises ValueError for a bad one."""
     check_server_options(options)
     check_run_options(options)
     check_rounds(options)
@@ -141,7 +142,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """`python -m loadgen.study`. Returns the exit code."""
+    """Run `python -m loadgen.study`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.study", description=__doc__.partition("\n")[0])
     add_run_options(parser, 1800, "of measurement, altogether")
     parser.add_argument("--rounds", type=int, default=6, help="at least 6 for intervals (default: %(default)s)")

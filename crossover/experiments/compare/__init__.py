@@ -1,0 +1,1 @@
+"""The comparison of two placements at one load that both can carry."""

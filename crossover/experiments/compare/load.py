@@ -11,7 +11,9 @@ EXPECTED = 8  # arrivals in a trial at least, where the rate follows from what w
 
 
 def lengthen(offered: dict, rate: float | None, options: argparse.Namespace) -> float:
-    """Seconds of a trial in which every round has arrivals: EXPECTED on average, where the run chose the `rate`.
+    """Return the seconds of a trial in which every round has arrivals.
+
+    There are EXPECTED on average, where the run chose the `rate`.
 
     A longer schedule begins like a shorter one, so it has their arrivals, too. Arrivals that the user chose (`rate` is
     None) come within the time that they gave (`check_arrivals`), of which finding the load has taken some.
@@ -23,14 +25,14 @@ def lengthen(offered: dict, rate: float | None, options: argparse.Namespace) -> 
 
 
 def empty_round(spec: str, seconds: float, options: argparse.Namespace) -> arrivals.Schedule | None:
-    """The first round's schedule that has no arrival in so many seconds; None if all have one."""
+    """Return the first round's schedule that has no arrival in so many seconds; None if all have one."""
     process = arrivals.parse(spec)
     schedules = (process.schedule(seconds, options.seed + number) for number in range(options.rounds))
     return next((schedule for schedule in schedules if not len(schedule)), None)
 
 
 def check_arrivals(options: argparse.Namespace) -> None:
-    """Raises ValueError if a round's trial would have none of the arrivals that the user chose."""
+    """Check the arrivals. Raises ValueError if a round's trial would have none of the arrivals that the user chose."""
     total = sum(workload.share for workload in options.workloads.values())
     for name, workload in options.workloads.items() if options.arrivals else ():
         arms = 2 if options.control else len(options.arms[name]) * len(options.modes)

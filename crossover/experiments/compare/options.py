@@ -23,7 +23,7 @@ REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload in th
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line of the comparison."""
+    """Make the parser of the command line of the comparison."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.bench", description="Compare the placements.")
     add_run_options(parser, 270, "of measurement, altogether")
     parser.add_argument("--rounds", type=int, default=10, help="interleaved rounds; each runs every arm once")

@@ -68,7 +68,7 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
 
 
 def forest_row(about: str, row: dict, ends: tuple[float, float], quotient: str) -> dict:
-    """A row: a metric of summary.json with the plot of its interval between `ends`, or why there is none."""
+    """Make a row: a metric of summary.json with the plot of its interval between `ends`, or why there is none."""
     too_few = row.get("rounds", 0) < minimum_rounds(row.get("confidence", 0.95))
     return {
         **row,
@@ -79,7 +79,7 @@ def forest_row(about: str, row: dict, ends: tuple[float, float], quotient: str) 
 
 
 def list_uneven_rounds(trials: Sequence[Trial]) -> list[str]:
-    """`image round 3`: the rounds in which not every arm was offered the same schedule."""
+    """List the rounds in which not every arm was offered the same schedule: `image round 3`."""
     offered: dict[tuple, set] = {}
     for trial in trials:
         offered.setdefault((trial.workload, trial.round), set()).add(trial.schedule)

@@ -13,7 +13,7 @@ ROW, INSIDE, SCALE = (2.4, 0.28), (0.03, 0, 0.94, 1), (0.03, 0.9, 0.94, 0.1)
 
 
 def latency(trials: Sequence[Trial], placements: Sequence[str], label: str) -> Markup:
-    """The distribution of each arm's latency, in ms from the due time."""
+    """Draw the distribution of each arm's latency, in ms from the due time."""
     return draw_svg(draw_latency, label, (WIDTH, 3.7), trials=trials, placements=placements)
 
 
@@ -64,7 +64,9 @@ STEP_SHADES = (1, 0.55, 0.3)
 
 
 def choose_paints(stages: Sequence[str]) -> dict[str, dict]:
-    """Stage -> its colour's name, how much of it, and whether it is hatched: blue in the client, orange in the server.
+    """Return stage -> its colour's name, how much of it, and whether it is hatched.
+
+    The client is blue, the server orange.
 
     A step of the server has a shade; waiting for it is the same, hatched.
     """
@@ -91,7 +93,7 @@ def stages(arms: Sequence[dict], names: Sequence[str], label: str) -> Markup:
 
 
 def draw_stages(axes, arms: Sequence[dict], names: Sequence[str]) -> None:
-    """The bars, stages from left to right in the order of `names`."""
+    """Draw the bars, stages from left to right in the order of `names`."""
     colours = {name: colour for colour, name in VARIABLES.items()}
     places = np.arange(len(arms))
     left = np.zeros(len(arms))
@@ -122,7 +124,7 @@ def interval(compared: dict, ends: tuple[float, float], label: str) -> Markup:
 
 
 def draw_interval(axes, compared: dict, ends: tuple[float, float]) -> None:
-    """A dot for the ratio, hollow without an interval, and a line for the interval."""
+    """Draw a dot for the ratio, hollow without an interval, and a line for the interval."""
     strip(axes, ends)
     reference(axes.axvspan, axes.axvline, compared.get("margin"))
     axes.set_axis_off()
@@ -136,12 +138,12 @@ def draw_interval(axes, compared: dict, ends: tuple[float, float]) -> None:
 
 
 def scale(ends: tuple[float, float], label: str) -> Markup:
-    """The axis under the rows of a forest plot."""
+    """Draw the axis under the rows of a forest plot."""
     return draw_svg(draw_scale, label, ROW, SCALE, ends=ends)
 
 
 def draw_scale(axes, ends: tuple[float, float]) -> None:
-    """Nothing but the axis."""
+    """Draw nothing but the axis."""
     strip(axes, ends)
     axes.tick_params(labelsize=7.5, length=2, pad=2)
     axes.spines["left"].set_visible(False)

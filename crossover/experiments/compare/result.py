@@ -18,7 +18,7 @@ from loadgen.samples.validity import check_backlog_of_rounds
 
 
 def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
-    """One arm's figures over all its trials: an entry of `workloads.*.arms` in summary.json (docs/summary.md).
+    """Return an arm's figures over all its trials: an entry of `workloads.*.arms` in summary.json (docs/summary.md).
 
     `described` is the workload's part of run.json, for the model that the arm asks and the steps.
     """
@@ -47,7 +47,7 @@ def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
 
 
 def find_faults(trials: Sequence[Trial]) -> list[dict]:
-    """The findings of an arm's trials, each with its round, and of all rounds together, whose `round` is None.
+    """Collect the findings of an arm's trials, each with its round, and of all rounds together, whose `round` is None.
 
     Several rounds are judged together for a backlog, which is then not looked for in each: one that paused once is not
     offered too much, and rounds that are too short to tell alone are.
@@ -61,7 +61,7 @@ def find_faults(trials: Sequence[Trial]) -> list[dict]:
 
 
 def summarise_gpu(trials: Sequence[Trial]) -> dict:
-    """Joules per request and mean utilisation (0 to 1) over the trials that know them; None without any."""
+    """Return joules per request and mean utilisation (0 to 1) over the trials that know them; None without any."""
     known = [(trial.gpu, trial.scheduled) for trial in trials if trial.gpu]
     joules = sum(gpu["energy_joules"] for gpu, _ in known)
     return {
@@ -83,7 +83,7 @@ def pair_trials(trials: Sequence[Trial], mode: str, baseline: str) -> list[tuple
 
 
 def compare_modes(described: dict, trials: Sequence[Trial]) -> dict[str, list[comparison.Comparison]]:
-    """Client mode -> every metric compared, for modes with a pair of trials.
+    """Return client mode -> every metric compared, for modes with a pair of trials.
 
     `described` is the workload's part of run.json, for its SLO and its baseline; `trials` are the workload's.
     """
@@ -93,7 +93,7 @@ def compare_modes(described: dict, trials: Sequence[Trial]) -> dict[str, list[co
 
 
 def list_excluded(trials: Sequence[Trial]) -> list[dict]:
-    """The rounds that are not compared because arrivals are unanswered, with the rules that say so."""
+    """List the rounds that are not compared because arrivals are unanswered, with the rules that say so."""
     rounds: dict[tuple[str, int], dict[str, None]] = {}
     for trial in trials:
         if trial.unanswered:
@@ -102,7 +102,7 @@ def list_excluded(trials: Sequence[Trial]) -> list[dict]:
 
 
 def evaluate(run: dict, measured: Sequence[Trial]) -> dict:
-    """The content of summary.json, from that of run.json and the trials."""
+    """Return the content of summary.json, from that of run.json and the trials."""
     result = {**run, "workloads": {}}
     for name, described in run["workloads"].items():
         if trials := [trial for trial in measured if trial.workload == name]:
@@ -148,7 +148,7 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
 
 
 def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str]]:
-    """What INVALID trials mean, and which arms are INVALID over all their rounds.
+    """List what INVALID trials mean, and which arms are INVALID over all their rounds.
 
     A trial's backlog may be chance: all rounds of its arm together say whether it was (`find_faults`).
     """
@@ -166,7 +166,7 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
 
 
 def exit_code(result: dict, measured: Sequence[Trial]) -> int:
-    """BROKEN if arrivals are unanswered; MEASUREMENT if an arm is INVALID over all its rounds."""
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID over all its rounds."""
     arms = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
     if any(arm["errors"] for arm in arms):
         return BROKEN
@@ -174,7 +174,7 @@ def exit_code(result: dict, measured: Sequence[Trial]) -> int:
 
 
 def note(measured: Sequence[Trial]) -> Markup:
-    """What the table of trials tells: whether all arms of a round were offered the same schedule."""
+    """Return what the table of trials tells: whether all arms of a round were offered the same schedule."""
     text = Markup(
         "An attempt after the first replaces one that was INVALID, which is kept beside it. A backlog in single trials "
         "counts for their arm only if it shows over all its rounds. "

@@ -45,6 +45,7 @@ class Comparison(ServerExperiment):
                 raise ValueError(f"{options.like} sent other payloads for {name}: give the same as --{name} DIR")
 
     def measure(self) -> None:
+        """Measure the rounds of each workload; workloads share the time by their `share`."""
         self.begin()
         total = sum(workload.share for workload in self.options.workloads.values())
         for workload in self.options.workloads.values():
@@ -52,6 +53,7 @@ class Comparison(ServerExperiment):
         self.complete()
 
     def describe(self) -> dict:
+        """Return the content of run.json, with the rounds, modes and control. Raises Unavailable."""
         return {**super().describe(), **{key: getattr(self.options, key) for key in ("rounds", "modes", "control")}}
 
     def measure_workload(self, workload: Workload, budget: float) -> None:
@@ -105,7 +107,7 @@ class Comparison(ServerExperiment):
         return False
 
     def make_schedule(self, described: dict, number: int) -> arrivals.Schedule:
-        """The schedule of round `number`, the same for every arm. Raises Unavailable if it has no arrival."""
+        """Make the schedule of round `number`, the same for every arm. Raises Unavailable if it has no arrival."""
         seconds = described["seconds"]
         schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + number - 1)
         if not len(schedule):
@@ -114,7 +116,7 @@ class Comparison(ServerExperiment):
         return schedule
 
     def choose_load(self, workload: Workload, budget: float) -> dict:
-        """A load that every arm can carry, the length of a trial, and the SLO: the workload's part of run.json.
+        """Choose a load that every arm can carry, the length of a trial, and the SLO: the workload's part of run.json.
 
         Trials are as long as lets all rounds fit into `budget` seconds, but never without arrivals.
         """
@@ -148,7 +150,7 @@ class Comparison(ServerExperiment):
         }
 
     def list_arms(self, workload: Workload) -> list[Arm]:
-        """Every placement in every mode; with --control, the baseline arm twice."""
+        """List every placement in every mode; with --control, the baseline arm twice."""
         library, n, placements = self.library(workload), len(self.cores), self.arms(workload)
         workers = {"sequential": 1, "threads": max(4, n), "async": n}
         modes = [Mode(mode, workers[mode]) for mode in self.options.modes]
@@ -164,11 +166,11 @@ class Comparison(ServerExperiment):
 
 
 def estimate(found: Iterable[Sequence[comparison.Comparison]]) -> str:
-    """The ratio of the medians so far, for the line of progress; that of the last mode, empty without any."""
+    """Write the ratio of the medians so far, for the line of progress; that of the last mode, empty without any."""
     medians = [each for comparisons in found for each in comparisons if each.metric == "p50"]
     return "; ".join(f"p50 {each.names[1]}/{each.names[0]} {comparison.format_ratio(each)}" for each in medians[-1:])
 
 
 def main() -> int:
-    """`python -m loadgen.bench`. Returns the exit code."""
+    """Run `python -m loadgen.bench`. Returns the exit code."""
     return run_command(options.make_parser(), options.check, Comparison)

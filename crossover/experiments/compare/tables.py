@@ -51,7 +51,7 @@ def validity(arms: Sequence[dict], left_out: Sequence[dict]) -> str:
 
 
 def fault(found: dict) -> str:
-    """What is wrong with one round; or with all rounds together, and what to change."""
+    """Write what is wrong with one round; or with all rounds together, and what to change."""
     if found["round"] is None:
         return f": {found['rule']}: {found['measured']} ({found['limit']}); {found['change']}"
     return f" round {found['round']}: {found['rule']}: {found['measured']}"
@@ -79,7 +79,7 @@ def breakdown_table(arms: Sequence[dict]) -> str:
 
 
 def text(result: dict) -> str:
-    """Everything that is printed at the end, from the content of summary.json."""
+    """Write everything that is printed at the end, from the content of summary.json."""
     parts = []
     for name, workload in result["workloads"].items():
         measured = workload["arms"]
@@ -92,7 +92,7 @@ def text(result: dict) -> str:
 
 
 def arm_row(arm: dict) -> str:
-    """The line of an arm."""
+    """Write the line of an arm in the table."""
     latency = arm["latency"]
     p99 = bracketed(latency["p99"], arm["books"]["completed"])
     return (

@@ -1,0 +1,1 @@
+"""Whether an ensemble answers as many requests as its steps allow."""

@@ -46,7 +46,7 @@ class StageFigures:
 
 
 def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
-    """An ensemble's entry in efficiency.json: its efficiency from medians, and the range over single repetitions.
+    """Return an ensemble's entry in efficiency.json: its efficiency from medians, and the range over repetitions.
 
     `repetitions` are of the ensemble, which comes first, and of each of its steps; `cores` is the server's number.
     """
@@ -62,7 +62,7 @@ def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
 
 
 def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
-    """The ensemble's rate (the first stage's), the bound that its steps set, and how much of it is reached.
+    """Return the ensemble's rate (the first stage's), the bound that its steps set, and how much of it is reached.
 
     The bound is min(slowest step's rate, cores / sum of the steps' CPU seconds per request).
     """
@@ -93,7 +93,7 @@ def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
 
 
 def take_median(repetitions: Sequence[StageFigures]) -> StageFigures:
-    """The median of each figure over the repetitions."""
+    """Take the median of each figure over the repetitions."""
     batches = {step: median(each.batches[step] for each in repetitions) for step in repetitions[0].batches}
     figures = {name: median(getattr(each, name) for each in repetitions) for name in ("rate", "cpu", "busy", "others")}
     return StageFigures(**figures, batches=batches)
@@ -105,12 +105,12 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
 
 
 def text(result: dict) -> str:
-    """The table of each ensemble, and what its columns mean, for the terminal."""
+    """Write the table of each ensemble, and what its columns mean, for the terminal."""
     return "\n\n".join([*map(workload_table, result.values()), LEGEND]) if result else "nothing was measured"
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """Workload -> the sentence that sums it up."""
+    """Return workload -> the sentence that sums it up."""
     return {name: [sentence(found)] for name, found in result.items()}
 
 
@@ -127,7 +127,7 @@ def sentence(found: dict) -> str:
 
 
 def workload_table(found: dict) -> str:
-    """A line for the ensemble and for each step alone, and the bound, for the terminal."""
+    """Write a line for the ensemble and for each step alone, and the bound, for the terminal."""
     lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'batch':>14}"]
 
     def row(name: str, rate: float, cpu: float, busy: float, others: float, batch: str = "") -> None:
@@ -147,7 +147,7 @@ def workload_table(found: dict) -> str:
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
-    """The table of every ensemble and its steps."""
+    """Return the section with the table of every ensemble and its steps."""
     body = render(Path(__file__).with_name("section.html.j2"), ensembles=result)
     return [Section(body, KIND.title, sentences(result))]
 

@@ -53,6 +53,7 @@ class Efficiency(ServerExperiment):
         self.result: dict[str, dict] = {}
 
     def measure(self) -> None:
+        """Measure the ensemble of each workload and each of its steps alone."""
         self.begin()
         for name, workload in self.options.workloads.items():
             sent, seconds = self.inputs[name], self.options.seconds
@@ -84,7 +85,7 @@ class Stage:
 
 
 def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
-    """The ensemble that the arm asks, then its steps in order, with their requests.
+    """List the ensemble that the arm asks, then its steps in order, with their requests.
 
     A step that a placement of the workload asks directly is fed what that placement prepares, another what the step
     before it answers. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
@@ -113,14 +114,14 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
 
 
 def input_of(config: dict) -> str:
-    """The name of a model's input, from its configuration."""
+    """Return the name of a model's input, from its configuration."""
     return config["input"][0]["name"]
 
 
 def make_stage(
     model: str, name: str, tensors: list[np.ndarray], outputs: tuple[str, ...], steps: tuple[str, ...]
 ) -> Stage:
-    """A stage that asks `model` for `outputs`, with each tensor as its input `name`."""
+    """Make a stage that asks `model` for `outputs`, with each tensor as its input `name`."""
     return Stage(model, [Request(model, name, np.ascontiguousarray(tensor), outputs) for tensor in tensors], steps)
 
 
@@ -160,7 +161,7 @@ def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarra
 
 
 def idle_seconds(cores: Sequence[int]) -> float:
-    """Seconds that these cores together have been idle since the machine started."""
+    """Return the seconds that these cores together have been idle since the machine started."""
     times = psutil.cpu_times(percpu=True)
     return sum(times[core].idle + times[core].iowait for core in cores)
 
@@ -208,7 +209,7 @@ def measure_efficiency(
 
 
 def choose_count(server: Server, stage: Stage, kinds: int, seconds: float) -> int:
-    """How many requests take about so many seconds: a multiple of `kinds`, the payloads. It warms up as well."""
+    """Return how many requests take about so many seconds: a multiple of `kinds`, the payloads. It warms up as well."""
     n = kinds * -(-CLIENTS // kinds)
     # Longer and longer: the first requests of a model are slow.
     for part in (seconds / 10, seconds / 5, seconds):
@@ -218,7 +219,7 @@ def choose_count(server: Server, stage: Stage, kinds: int, seconds: float) -> in
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises ValueError."""
+    """Check the options. Raises ValueError for a bad one."""
     given = options.arms
     check_server_options(options)
     check_run_options(options)
@@ -227,7 +228,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """`python -m loadgen.efficiency`. Returns the exit code."""
+    """Run `python -m loadgen.efficiency`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.efficiency", description=__doc__.partition("\n")[0])
     add_run_options(parser, 60, "for each workload", resumable=False)
     add_server_options(parser)

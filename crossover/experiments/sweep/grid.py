@@ -22,6 +22,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Point:
+    """A point of a sweep: what is sent from how many workers and cores, and over which link."""
+
     x: float
     label: str
     sent: Callable[[], list[Payload]]
@@ -35,6 +37,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
+    """A quantity that is varied, and the two placements that are compared at each of its values."""
+
     title: str
     workload: Workload
     arms: tuple[str, str]
@@ -47,25 +51,28 @@ class Sweep:
 
     @property
     def baselines(self) -> dict[str, Workload]:
+        """Form -> the workload with the baseline of that form; one without a name where there are no forms."""
         return self.forms or {"": self.workload}
 
     def complete(self, url: str) -> "Sweep":
-        """The sweep with what its workload leaves to the server at `url`. Raises ConnectionError."""
+        """Return the sweep with what its workload leaves to the server at `url`. Raises ConnectionError."""
         known = {form: complete(workload, url) for form, workload in self.forms.items()}
         return replace(self, workload=complete(self.workload, url), forms=known)
 
     def at(self, place: Place) -> list[Point]:
+        """Return the points that are measured at this place."""
         return [point for point in self.points if point.place == place]
 
     @property
     def slug(self) -> str:
+        """The name of its folder: `image-link-rate`."""
         return f"{self.workload.name}-{self.title.replace(' ', '-')}"
 
 
 def planned(
     names: Sequence[str], workloads: Mapping[str, Workload], arms: Mapping[str, Sequence[str]], cores: int
 ) -> tuple[list[Sweep], list[str]]:
-    """(the sweeps, in the order of the names, and why others are left out) on a machine with that many cores."""
+    """Return (the sweeps, in the order of the names, and why others are left out) on a machine with that many cores."""
     chosen, left_out = [], []
     for name in names:
         if name == "cores" and cores < 3:
@@ -86,10 +93,12 @@ Maker = Callable[[Workload, tuple[str, str]], list[Sweep]]
 
 
 def typical(workload: Workload) -> Callable[[], list[Payload]]:
+    """Return the source of payloads for sweeps of anything but their size."""
     return workload.typical or workload.payloads
 
 
 def size(cores: int) -> list[Maker]:
+    """Return what makes the sweeps over the sizes of a workload: one per axis that it has."""
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         found = []
         for axis in workload.sizes:
@@ -101,6 +110,7 @@ def size(cores: int) -> list[Maker]:
 
 
 def workers(cores: int) -> list[Maker]:
+    """Return what makes the sweep over the number of client workers."""
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         points = tuple(Point(n, f"workers-{n}", typical(workload), workers=n) for n in WORKERS)
         return [Sweep("client workers", workload, arms, "threads", points)]
@@ -109,6 +119,7 @@ def workers(cores: int) -> list[Maker]:
 
 
 def network(cores: int) -> list[Maker]:
+    """Return what makes the sweep over the rates of a link, with each form that the baseline may send."""
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         points = tuple(Point(m, f"{m}mbit", typical(workload), Place(linked=True), mbit=m) for m in LINKS)
         return [Sweep("link rate", workload, arms, "Mbit/s", points, forms(workload, arms[0]))]
@@ -117,14 +128,14 @@ def network(cores: int) -> list[Maker]:
 
 
 def forms(workload: Workload, name: str) -> dict[str, Workload]:
-    """What that placement may send -> the workload with that variant of it."""
+    """Return what that placement may send -> the workload with that variant of it."""
     placement = workload.placements[name]
     variants = [placement, *placement.variants.values()]
     return {each.form: replace(workload, placements={**workload.placements, name: each}) for each in variants}
 
 
 def cores(available: int) -> list[Maker]:
-    """One side on 1, 2, 4, ... cores, the other on one."""
+    """Return what makes the sweeps of one side on 1, 2, 4, ... cores, the other on one."""
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n < available]
 
     def client(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
@@ -142,7 +153,7 @@ SWEEPS = {"size": size, "network": network, "workers": workers, "cores": cores}
 
 
 def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, least: int, most: int) -> list[float]:
-    """Seconds of a trial at each point, so that all have as many arrivals in the time there is; 0: left out.
+    """Return the seconds of a trial at each point, so that all have as many arrivals in the time there is; 0: left out.
 
     The slowest points are left out until trials of the others hold at least that many arrivals.
     """

@@ -32,8 +32,11 @@ class Missing(Unavailable):
 
 
 def bucket(mbit: float) -> list[str]:
-    """`tbf`'s arguments. What may go out at once after a pause is a quarter of a millisecond's worth, or two packets: a
-    deeper bucket would let the first part of every request through for nothing."""
+    """Return the arguments of tc's token bucket filter (`tbf`) for a rate.
+
+    What may go out at once after a pause is a quarter of a millisecond's worth, or two packets: a deeper bucket would
+    let the first part of every request through for nothing.
+    """
     burst = max(2 * PACKET, round(mbit * 1e6 / 8 / 4000))
     return ["tbf", "rate", f"{round(mbit * 1e6)}bit", "burst", f"{burst}b", "limit", f"{QUEUE}b"]
 
@@ -45,15 +48,16 @@ class Link:
         self.name = name
 
     def namespace(self, side: str) -> str:
+        """Return the name of the network namespace of a side."""
         return f"{self.name}-{side}"
 
     def limit(self, mbit: float) -> None:
-        """Both directions."""
+        """Limit both directions to a rate in Mbit/s."""
         for side in ADDRESSES:
             run("tc", "-n", self.namespace(side), "qdisc", "replace", "dev", side, "root", *bucket(mbit))
 
     def distance(self) -> str:
-        """Empty if this kernel could add a delay, or why it cannot."""
+        """Return why this kernel cannot add a delay; empty if it could."""
         try:
             run("tc", "-n", self.namespace("client"), "qdisc", "replace", "dev", "lo", "root", "netem", "delay", "1ms")
         except Missing as missing:
@@ -61,13 +65,13 @@ class Link:
         return ""
 
     def sent(self, side: str) -> int:
-        """Bytes that have left that side, headers and all."""
+        """Return the bytes that have left that side, headers and all."""
         told = run("ip", "-n", self.namespace(side), "-s", "-j", "link", "show", side)
         return json.loads(told)[0]["stats64"]["tx"]["bytes"]
 
     @contextmanager
     def inside(self, side: str) -> Iterator[None]:
-        """This thread, and the threads and processes that it starts meanwhile, have that side's network only."""
+        """Move this thread, and the threads and processes that it starts meanwhile, into that side's network alone."""
         with Path("/proc/thread-self/ns/net").open() as own:
             with Path("/run/netns", self.namespace(side)).open() as there:
                 enter(there.fileno())
@@ -79,7 +83,7 @@ class Link:
 
 @contextmanager
 def link(name: str) -> Iterator[Link]:
-    """Both ends up; afterwards, whatever happens, nothing of it is left. Raises Missing."""
+    """Set a link up; afterwards, whatever happens, nothing of it is left. Raises Missing."""
     made = Link(name)
     tidy(made)  # what a killed run may have left
     try:
@@ -99,7 +103,7 @@ def link(name: str) -> Iterator[Link]:
 
 
 def missing(name: str) -> str:
-    """Empty if such a link can be made here, or why it cannot."""
+    """Return why such a link cannot be made here; empty if it can."""
     try:
         with link(name):
             return ""
@@ -108,14 +112,14 @@ def missing(name: str) -> str:
 
 
 def tidy(made: Link) -> None:
-    """A namespace takes its interfaces along."""
+    """Remove the namespaces of a link; each takes its interfaces along."""
     for side in ADDRESSES:
         if Path("/run/netns", made.namespace(side)).exists():
             run("ip", "netns", "delete", made.namespace(side))
 
 
 def run(*command: str) -> str:
-    """What it prints. Raises Missing with what it complains of."""
+    """Run a command and return what it prints. Raises Missing with what it complains of."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -127,6 +131,7 @@ def run(*command: str) -> str:
 
 
 def enter(namespace: int) -> None:
+    """Move the calling thread into the network namespace of this file descriptor, by setns(2). Raises Missing."""
     if ctypes.CDLL(None, use_errno=True).setns(namespace, NEWNET):
         raise Missing(f"setns: {os.strerror(ctypes.get_errno())}")
 
@@ -138,7 +143,7 @@ Variant = tuple[str, str, str]
 
 
 def find_derived(sweeps: Iterable[Sweep]) -> list[Variant]:
-    """The placements of these sweeps whose models a server lacks until they are made from others."""
+    """Find the placements of these sweeps whose models a server lacks until they are made from others."""
     return [
         (workload.file or workload.name, sweep.arms[0], form)
         for sweep in sweeps
@@ -158,7 +163,7 @@ def serve_derived(server: Server, repository: Path, variant: Variant) -> None:
 
 
 def load_derived(server: Server, repository: Path, variant: Variant) -> None:
-    """The same, in this process."""
+    """Load a derived model, in this process. Raises ValueError if the placement has none."""
     import onnx
 
     reference, name, form = variant

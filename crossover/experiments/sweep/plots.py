@@ -28,7 +28,7 @@ def ratios(entry: dict, label: str) -> Markup:
 
 
 def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
-    """The ratios of the medians, or of what the crossing is by, with their intervals on a logarithmic axis.
+    """Draw the ratios of the medians, or of what the crossing is by, with their intervals on a logarithmic axis.
 
     Points without an interval are hollow. Where a limit of the crossing is open, its shade goes to the edge.
     """

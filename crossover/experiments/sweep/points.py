@@ -54,7 +54,7 @@ class PointMeasurement:
         return [*(sweep_result.folder(baseline, form) for form in self.sweep.baselines), candidate]
 
     def are_measured(self) -> list[bool]:
-        """For each trial that is planned, whether an interrupted run has measured it to its end."""
+        """Return for each trial that is planned whether an interrupted run has measured it to its end."""
         folders = [self.directory / point.label / arm for point, _ in self.loads for arm in self.folders]
         paths = [folder / f"round-{number:02}.json" for folder in folders for number in range(1, self.rounds + 1)]
         return [path.exists() and read_trial(path).facts["complete"] for path in paths]
@@ -120,7 +120,7 @@ class PointMeasurement:
         progress.finish_line()
 
     def draw_arms(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
-        """(folder, arm) of every arm, in an order drawn by the schedule's seed."""
+        """Return (folder, arm) of every arm, in an order drawn by the schedule's seed."""
         mode = Mode("async", point.workers or cores)
         baseline, candidate = self.sweep.arms
         forms = self.sweep.baselines.items()
@@ -140,5 +140,5 @@ def prepare(site: Site, point: Point, client: list[int]) -> int:
 
 
 def ease(point: Point) -> float:
-    """A key that ascends with the time that a request takes at the point."""
+    """Return a key that ascends with the time that a request takes at the point."""
     return -point.mbit if point.mbit else point.x

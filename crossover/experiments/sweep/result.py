@@ -36,7 +36,7 @@ from crossover.report.kind import Kind, warn_of_invalid
 
 
 def describe_entry(entry: dict) -> str:
-    """One sentence about an entry of crossover.json: which sweep, and its outcome."""
+    """Write a sentence about an entry of crossover.json: which sweep, and its outcome."""
     return f"{entry['workload']}, {entry['sweep']}, {entry['regime']}: {outcome(entry)}"
 
 
@@ -79,17 +79,17 @@ def outcome(entry: dict) -> str:
 
 
 def list_points(points: Sequence[dict], sides: Sequence[str], wanted: str) -> str:
-    """The x of the points whose side is `wanted`, with commas; an empty one is for undecided points."""
+    """List the x of the points whose side is `wanted`, with commas; an empty one is for undecided points."""
     return ", ".join(f"{point['x']:.4g}" for point, side in zip(points, sides, strict=True) if side == wanted)
 
 
 def name_arms(entry: dict) -> dict[str, str]:
-    """BASELINE and CANDIDATE -> the placement's name."""
+    """Return BASELINE and CANDIDATE -> the placement's name."""
     return dict(zip((BASELINE, CANDIDATE), entry["placements"], strict=True))
 
 
 def word_arms(entry: dict) -> dict[str, str]:
-    """BASELINE and CANDIDATE -> what sentences call the placement."""
+    """Return BASELINE and CANDIDATE -> what sentences call the placement."""
     return {arm: entry["placements"][name]["words"] for arm, name in name_arms(entry).items()}
 
 
@@ -106,7 +106,7 @@ def describe_means(points: Sequence[dict], unit: str, words: dict[str, str]) -> 
 
 
 def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
-    """The entries of one sweep in crossover.json, one for each form that the baseline sends, from its trials.
+    """Return the entries of one sweep in crossover.json, one for each form that the baseline sends, from its trials.
 
     `path` is its folder in the directory, `described` its part of run.json. Raises ValueError for a damaged trial.
     """
@@ -136,7 +136,7 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
 
 
 def folder(baseline: str, form: str) -> str:
-    """The folder of the trials of a baseline that sends this form: `client-UINT8-tensor`."""
+    """Return the folder of the trials of a baseline that sends this form: `client-UINT8-tensor`."""
     return f"{baseline} {form}".strip().replace(" ", "-")
 
 
@@ -157,7 +157,7 @@ def pair_trials(here: Sequence[Trial], baseline: str, candidate: str) -> Pairs:
 
 
 def summarise_interim(points: Iterable[Sequence[Trial]], form: str, names: tuple[str, str]) -> str:
-    """The ratio of the medians at each point so far, for the line of progress."""
+    """Write the ratio of the medians at each point so far, for the line of progress."""
     ratios = []
     for own in points:
         if pairs := pair_trials(own, folder(names[0], form), names[1]):
@@ -168,7 +168,7 @@ def summarise_interim(points: Iterable[Sequence[Trial]], form: str, names: tuple
 
 
 def summarise_point(pairs: Pairs) -> dict:
-    """The figures of a point in crossover.json: ratios with their 95 % intervals, medians in ms, counts."""
+    """Return the figures of a point in crossover.json: ratios with their 95 % intervals, medians in ms, counts."""
     found = {each.metric: each for each in comparison.compare(pairs)}
     p50 = found["p50"]
     keys = "ratio", "low", "high"
@@ -189,7 +189,7 @@ def summarise_point(pairs: Pairs) -> dict:
 
 
 def table(entry: dict) -> str:
-    """The table of one sweep for the terminal: a line per point, and the sentence."""
+    """Write the table of one sweep for the terminal: a line per point, and the sentence."""
     first, second = entry["placements"]
     named = [f"{name} p50" for name in (first, second)]
     wide = [max(11, len(name)) for name in named]
@@ -210,7 +210,7 @@ def table(entry: dict) -> str:
 
 
 def interval(of: dict) -> str:
-    """`0.862 (0.83-0.894)`: a ratio with its interval."""
+    """Write a ratio with its interval: `0.862 (0.83-0.894)`."""
     return f"{of['ratio']:.3g}" + (f" ({of['low']:.3g}-{of['high']:.3g})" if of["low"] else " (too few rounds)")
 
 
@@ -226,12 +226,12 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> list[dict]:
 
 
 def text(result: Sequence[dict]) -> str:
-    """A sentence for each sweep; their tables are printed while it runs."""
+    """Write a sentence for each sweep; their tables are printed while it runs."""
     return "\n".join(entry["says"] for entry in result)
 
 
 def sentences(result: Sequence[dict]) -> dict[str, list[str]]:
-    """Workload and network -> a sentence for each of their sweeps."""
+    """Return workload and network -> a sentence for each of their sweeps."""
     found: dict[str, list[str]] = {}
     for entry in result:
         found.setdefault(group(entry), []).append(f"{capital(entry['sweep'])}: {outcome(entry)}")
@@ -239,23 +239,23 @@ def sentences(result: Sequence[dict]) -> dict[str, list[str]]:
 
 
 def capital(text: str) -> str:
-    """The text with a capital at its beginning."""
+    """Return the text with a capital at its beginning."""
     return text[:1].upper() + text[1:]
 
 
 def group(entry: dict) -> str:
-    """The heading that a sweep stands under: its workload and its network."""
+    """Return the heading that a sweep stands under: its workload and its network."""
     return f"{entry['workload']}, {entry['regime']}"
 
 
 def sections(run: dict, result: list[dict], trials: Sequence[Trial]) -> list[Section]:
-    """Every sweep with its plot, by workload and network."""
+    """Return the sections of all sweeps, each with its plot, by workload and network."""
     values = {"groups": groups(result), "left_out": run.get("left_out", [])}
     return [Section(render(Path(__file__).with_name("section.html.j2"), **values), KIND.title, sentences(result))]
 
 
 def groups(result: Sequence[dict]) -> dict[str, list[dict]]:
-    """Sweeps with their plots, by workload and network. Those without a point are left out."""
+    """Group sweeps with their plots by workload and network. Those without a point are left out."""
     found: dict[str, list[dict]] = {}
     for entry in result:
         if entry["points"]:

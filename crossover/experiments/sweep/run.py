@@ -80,11 +80,11 @@ class SweepExperiment(Experiment):
         return Path(self.options.state).resolve() / "crossover"
 
     def starting(self, sites: Iterable[tuple[str, Place]]) -> float:
-        """Seconds until servers are up at all of these sites, (weights, place) each."""
+        """Estimate the seconds until servers are up at all of these sites, (weights, place) each."""
         return START * sum(not (self.up and place == Place()) for _, place in sites)
 
     def shares(self) -> list[float]:
-        """The relative time that each of the sweeps to come needs."""
+        """Return the relative time that each of the sweeps to come needs."""
         return [share(weights, sweep, place) for (weights, place), each in self.waiting.items() for sweep in each]
 
     def budget(self) -> float:
@@ -97,7 +97,7 @@ class SweepExperiment(Experiment):
         return (self.end - time.monotonic() - self.starting(later)) * shares[0] / sum(shares)
 
     def plan(self) -> str:
-        """What is going to be swept, for about how long, and what is left out and why."""
+        """Write what is going to be swept, for about how long, and what is left out and why."""
         sweeps = [f"{sweep.workload.name}: {sweep.title} ({len(sweep.points)} points)" for sweep in self.sweeps]
         lines = [
             f"{' and '.join(self.weights)}: {'; '.join(sweeps) or 'nothing to sweep'}",
@@ -106,9 +106,11 @@ class SweepExperiment(Experiment):
         return "\n".join([*lines, *(f"left out: {why}" for why in self.left_out)])
 
     def describe(self) -> dict:
+        """Return the content of run.json at the beginning: no sweeps yet. Raises Unavailable."""
         return {**super().describe(), "rounds": self.options.rounds, "left_out": self.left_out, "sweeps": {}}
 
     def measure(self) -> None:
+        """Measure the sweeps site by site, so that each server is started once."""
         print(self.plan(), flush=True)
         self.begin()
         seconds = self.options.seconds
@@ -126,6 +128,7 @@ class SweepExperiment(Experiment):
         self.complete()
 
     def remarks(self) -> list[str]:
+        """Return what was left out, and why, a line each."""
         return [f"left out: {why}" for why in self.left_out]
 
     def drop_finished(self) -> float:
@@ -150,7 +153,7 @@ class SweepExperiment(Experiment):
 
     @contextmanager
     def site(self, weights: str, place: Place) -> Iterator[Site]:
-        """A server at that place: the one that is up if it suits, else one of its own, gone afterwards."""
+        """Provide a server at that place: the one that is up if it suits, else one of its own, gone afterwards."""
         if self.up and place == Place():
             yield Site(weights, self.up)
             return
@@ -170,6 +173,7 @@ class SweepExperiment(Experiment):
                 yield Site(weights, server, link)
 
     def points_of(self, weights: str, sweep: Sweep, place: Place) -> PointMeasurement:
+        """Return the measurement of a sweep's points at one place, with what is known of them in run.json."""
         path, options = f"{weights}/{sweep.slug}", self.options
         known = self.described["sweeps"].get(path, {})
         return PointMeasurement(sweep, sweep.at(place), self.directory / path, known, options.rounds, options.seed)
@@ -193,17 +197,17 @@ class SweepExperiment(Experiment):
             print(sweep_result.table(entry), flush=True)
 
     def reconnect(self, site: Site) -> Server:
-        """The site's server, also if it was restarted and is another by now."""
+        """Return the site's server, also if it was restarted and is another by now."""
         if site.link:
             return site.server
         return Server.at(site.server.url, Path(self.options.state) if site.server is self.up else self.state)
 
     def client_cores(self, server: Server) -> list[int]:
-        """The cores that the server does not use; all if it uses every one."""
+        """Return the cores that the server does not use; all if it uses every one."""
         return [core for core in self.available if core not in server.cores] or self.available
 
     def describe_sweep(self, site: Site, sweep: Sweep) -> dict:
-        """The sweep's part of run.json, without points yet. Raises Unavailable."""
+        """Return the sweep's part of run.json, without points yet. Raises Unavailable."""
         workload = sweep.workload
         models = tuple(dict.fromkeys((workload.placements[sweep.arms[0]].model, *workload.steps)))
         facts = site.server.facts(models)
@@ -230,13 +234,16 @@ class SweepExperiment(Experiment):
 
 
 def share(weights: str, sweep: Sweep, place: Place) -> float:
-    """The relative time of a sweep's points at one place: a slow link takes most of it."""
+    """Return the relative time of a sweep's points at one place: a slow link takes most of it."""
     arms, weight = 1 + len(sweep.baselines), sweep.workload.sweep_shares.get(weights, 1)
     return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
 
 
 def list_server_differences(known: dict, about: dict) -> list[str]:
-    """How a sweep's server differs from the one that it began on; cores do not count, as they may be what is swept."""
+    """List how a sweep's server differs from the one that it began on.
+
+    Cores do not count, as they may be what is swept.
+    """
     common = {**resume.NO_SERVER, "machine": {}, "seed": None, "workloads": {}}
     differing = compatibility.list_differences(*({**common, "server": sweep["server"]} for sweep in (known, about)))
     engines = [sweep["server"]["engine"] for sweep in (known, about)]
@@ -244,7 +251,7 @@ def list_server_differences(known: dict, about: dict) -> list[str]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line of the sweeps."""
+    """Make the parser of the command line of the sweeps."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
     add_run_options(parser, 1800, "altogether, about")
     parser.add_argument("--sweeps", default=",".join(grid.NAMES), help="default: %(default)s")
@@ -274,5 +281,5 @@ def check(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """`python -m loadgen.crossover`. Returns the exit code."""
+    """Run `python -m loadgen.crossover`. Returns the exit code."""
     return run_command(make_parser(), check, SweepExperiment)
