@@ -18,7 +18,7 @@ WARM = 0.1  # of a run's answers are left out, as in `crossover_client`
 
 
 def is_installed() -> bool:
-    """True if h2load is on PATH."""
+    """Return whether h2load is on PATH."""
     return shutil.which("h2load") is not None
 
 

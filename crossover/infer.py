@@ -66,6 +66,7 @@ def describe(name: str, array: np.ndarray) -> str:
 
 
 def main() -> int:
+    """Run `python -m loadgen.ask`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.ask", description="Send files to a pipeline.")
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--url", default="localhost:8000", help="default: %(default)s")

@@ -34,7 +34,7 @@ def write(directory: Path, others: Sequence[Path] = ()) -> Any:
 
 
 def text(directory: Path, result: Any) -> str:
-    """What is printed of a run whose figures are `result`."""
+    """Write what is printed of a run whose figures are `result`."""
     return find_kind(read_run(directory)["kind"]).text(result)
 
 
@@ -61,12 +61,12 @@ def compare_runs(before: Path, after: Path, anyway: bool) -> int:
 
 
 def list_arms(trials: Sequence[Trial]) -> str:
-    """The arms of these trials, with commas; `none` without any."""
+    """List the arms of these trials, with commas; `none` without any."""
     return ", ".join(sorted({trial.arm for trial in trials})) or "none"
 
 
 def main() -> int:
-    """`python -m loadgen.report`. Returns the exit code."""
+    """Run `python -m loadgen.report`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.report", description="Make reports from their samples.")
     meaning = "one to evaluate again, two to compare, or one with the experiments that its report is to show"
     parser.add_argument("directories", nargs="+", type=Path, help=meaning)
