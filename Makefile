@@ -27,8 +27,9 @@ bench: .venv/run.done  ## everything: environment, models, server, comparison, r
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; two files at a time
 	.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
-lint: .venv/test.done  ## ruff
+lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 
 env: .venv/run.done  ## the environment of server and load generator, in .venv
 

@@ -186,7 +186,7 @@ class Admission:
         return None
 
     def _is_crowded(self):
-        """True if a bound would refuse some of the requests in Triton's queue, if these are of mean size."""
+        """Return whether a bound would refuse some of the requests in Triton's queue, if these are of mean size."""
         pending = self.metrics.read(0.9 * POLL_INTERVAL)[1][PENDING, self.name] / self.instances
         if pending and not self.seconds_per_unit:
             return self.queued_requests + pending > UNMEASURED

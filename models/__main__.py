@@ -63,7 +63,7 @@ def present(output, network):
 
 
 def fits(origin, given, weights, seed):
-    """True if the network with the provenance `origin` is the one that the options ask for.
+    """Return whether the network with the provenance `origin` is the one that the options ask for.
 
     A checkpoint in a directory is compared by its path and its weights, one of the hub by its id, random weights by
     their seed.

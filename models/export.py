@@ -53,6 +53,7 @@ class Logits(torch.nn.Module):
         self.network = network
 
     def forward(self, tensor):
+        """Return the network's logits alone, as a graph has no use for the rest."""
         return self.network(tensor).logits
 
 

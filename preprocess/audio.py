@@ -24,7 +24,7 @@ NOT_FINITE = "the sound has samples that are not finite: NaN, infinity, or beyon
 
 
 def waveform(encoded):
-    """Encoded bytes -> float32 (samples,), 16 kHz mono, zero mean, unit variance.
+    """Return the samples of an encoded sound: float32 (samples,), 16 kHz mono, zero mean, unit variance.
 
     ValueError, in one line, for what is no sound of an accepted format, is beyond `limits`, is damaged or cut short
     where the format tells, has fewer than 400 samples at 16 kHz, or any that is not finite.

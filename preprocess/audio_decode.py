@@ -1,4 +1,4 @@
-"""Encoded sound -> samples of one channel. Which decoder reads a file follows from its format alone:
+"""Encoded sound -> samples of one channel. Which decoder reads a file follows from its format alone.
 
 | format | decoder |
 |---|---|
@@ -19,7 +19,7 @@ from preprocess.limits import MAX_BYTES, MAX_JOINED
 
 
 def decode(encoded):
-    """Encoded bytes -> (float32 (frames,), rate in Hz). ValueError for what is refused."""
+    """Return (float32 (frames,), rate in Hz) of an encoded sound. Raises ValueError for what is refused."""
     if len(encoded) > MAX_BYTES:
         raise ValueError(f"{MAX_BYTES} are the most")
     encoded, tagged = audio_headers.strip_front_tags(encoded)
@@ -53,8 +53,9 @@ def _flac(encoded, mono):
 
 
 def _flac_before_tags(encoded, mono, mark):
-    """Decode a FLAC that was refused once more, without what may be a tag or padding behind it; `mark` is where `mono`
-    was before. Return whether it helped.
+    """Decode a FLAC that was refused once more, without what may be a tag or padding behind it.
+
+    `mark` is where `mono` was before. Return whether it helped.
     """
     for rest in audio_headers.strip_behind(encoded):
         if len(rest) == len(encoded):

@@ -82,6 +82,7 @@ class Frames:
         self.layout, self.gathered = None, []
 
     def add(self, frame):
+        """Gather a decoded frame; mix those before it first if its rate, channels or format differ."""
         layout = frame.sample_rate, frame.layout.nb_channels, frame.format.name
         if layout != self.layout or len(self.gathered) == GATHERED:
             self.flush()
@@ -89,6 +90,7 @@ class Frames:
         self.gathered.append(frame.to_ndarray())
 
     def flush(self):
+        """Hand the frames that are gathered to the mixer, as one block."""
         if not self.gathered:
             return
         rate, channels, _ = self.layout

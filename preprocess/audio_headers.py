@@ -56,8 +56,10 @@ def find_end(encoded):
 
 
 def strip_behind(encoded):
-    """Cut off the tags (ID3v1, ID3v2, APE), zeros and white space behind a sound: the shortest rest there can be, and
-    those with one and two more of the cut bytes, as the sound itself may end with such.
+    """Cut off the tags (ID3v1, ID3v2, APE), zeros and white space behind a sound.
+
+    There are three rests: the shortest there can be, and those with one and two more of the cut bytes, as the sound
+    itself may end with such.
     """
     end = len(encoded)
     for _ in range(MAX_TAGS_BEHIND):
@@ -111,7 +113,7 @@ def recognize(encoded, tagged):
 
 
 def has_free_bit_rate(encoded):
-    """Does it begin with the header of an MPEG frame that leaves its bit rate open?"""
+    """Return whether it begins with the header of an MPEG frame that leaves its bit rate open."""
     return encoded[:1] == b"\xff" and len(encoded) > 2 and encoded[1] >= 0xE0 and encoded[2] >> 4 == 0
 
 

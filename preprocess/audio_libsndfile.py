@@ -9,11 +9,13 @@ BLOCK = 1 << 16
 
 
 class Stream(soundfile.SoundFile):
-    """A file that is read from its beginning to its end. soundfile would seek after every read to where it is already,
-    which fails in a file of unknown length.
+    """A file that is read from its beginning to its end.
+
+    soundfile would seek after every read to where it is already, which fails in a file of unknown length.
     """
 
     def seekable(self):
+        """Return False, so that soundfile reads on without a seek."""
         return False
 
 

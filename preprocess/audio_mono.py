@@ -10,8 +10,10 @@ class Refused(ValueError):
 
 
 class Mono:
-    """Takes a sound block by block and mixes it to one channel. It raises `Refused` as soon as the sound is too much,
-    so that a file that claims a little and decodes to an hour costs a minute of it at most.
+    """Takes a sound block by block and mixes it to one channel.
+
+    It raises `Refused` as soon as the sound is too much, so that a file that claims a little and decodes to an hour
+    costs a minute of it at most.
     """
 
     def __init__(self):

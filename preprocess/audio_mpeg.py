@@ -29,8 +29,10 @@ KBITS = {  # by (MPEG 1, layer)
 
 
 def find_frames(encoded):
-    """Find the first of the MPEG frames that follow each other, each exactly where the one before ends, with the same
-    version, layer and rate: an offset within the first 64 KiB, or None. A file that begins as another format has none.
+    """Find the first of the MPEG frames that follow each other: an offset within the first 64 KiB, or None.
+
+    Each begins exactly where the one before ends, with the same version, layer and rate. A file that begins as another
+    format has none.
     """
     if OTHER_FORMATS.match(encoded):
         return None

@@ -66,8 +66,10 @@ def name_encoding(chunks):
 
 
 def canonicalize(encoded, chunks):
-    """Return the WAV with nothing but its fmt chunk, its samples and their true size: no decoder can read it in two
-    ways, or fail at what somebody noted in it. One that is so already is returned as it is.
+    """Return the WAV with nothing but its fmt chunk, its samples and their true size.
+
+    No decoder can read it in two ways, or fail at what somebody noted in it. One that is so already is returned as it
+    is.
     """
     size = _actual_size(encoded, chunks)
     start = chunks.at + 8
@@ -98,8 +100,9 @@ def _refuse_more_samples(encoded, at, order):
 
 
 def _actual_size(encoded, chunks):
-    """Count the bytes of samples: as the header says if they are there, else all of the rest. A size of 0 is believed
-    if nothing but chunks is behind it.
+    """Count the bytes of samples: as the header says if they are there, else all of the rest.
+
+    A size of 0 is believed if nothing but chunks is behind it.
     """
     start = chunks.at + 8
     size = chunks.size

@@ -35,7 +35,7 @@ def read(data):
 
 
 def _orientation(data, order, start):
-    """What the directory at `start` says; None if nothing that can be read."""
+    """Return what the directory at `start` says; None if nothing that can be read."""
     if start + 2 > len(data):
         return None
     (count,) = struct.unpack_from(f"{order}H", data, start)

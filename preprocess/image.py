@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 def span(side, shorter):
-    """The stretch of one side, in source pixels, that ends up in the crop: steps 2 and 3 for one axis.
+    """Return the stretch of one side, in source pixels, that ends up in the crop: steps 2 and 3 for one axis.
 
     Resampling this stretch straight to 224 pixels equals resizing all of it to 256 and cropping, without
     computing what the crop would drop. Only operators are used, so Python's integers and DALI's graph nodes both
@@ -37,6 +37,7 @@ def span(side, shorter):
 
 
 def refusal(encoded, reason):
+    """Make the ValueError that names how many bytes were refused, and why, in one line."""
     return ValueError(f"cannot decode {len(encoded)} bytes as JPEG, PNG or WebP: {one_line(reason)}")
 
 

@@ -35,7 +35,7 @@ def pixels(encoded, device="cpu"):
 
 
 def _accepted(encoded, count):
-    """The same bytes, or an out-of-bounds error, before anything is decoded, for another format or too many pixels.
+    """Return the same bytes, or an out-of-bounds error for another format or too many pixels.
 
     `image_file` refuses more, and says why, wherever Python comes before the graph; NVIDIA's backend has only this.
     A graph cannot raise. Asking for one byte more than there is comes closest, and survives serialisation.
@@ -57,7 +57,7 @@ def _pipeline():
 
 
 def preprocessor():
-    """A single-threaded CPU pipeline; the request on which it fails pays for a new one, as DALI's do not recover."""
+    """Make a single-threaded CPU pipeline; a request on which it fails pays for a new one, as DALI's do not recover."""
     pipeline = built(_pipeline)
 
     def preprocess(encoded):
@@ -74,14 +74,14 @@ def preprocessor():
 
 
 def built(graph):
-    """A pipeline of it, ready to run: that takes as long as a few photographs."""
+    """Return a pipeline of the graph, ready to run: that takes as long as a few photographs."""
     pipeline = graph()
     pipeline.build()
     return pipeline
 
 
 def _reason(error):
-    """What DALI says it encountered, in one line, without its stack and its advice, and of data in the user's words."""
+    """Return what DALI says it encountered, in one line and in the user's words, without its stack and its advice."""
     text = one_line(error).partition("encountered:")[2] or one_line(error)
     text = text.partition("C++ context")[0].partition("Current pipeline")[0].strip(" :")
     return "its data are damaged or end too early" if text.startswith(DAMAGED) else text

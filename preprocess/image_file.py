@@ -9,7 +9,7 @@ READERS = {b"\xff\xd8": jpeg_header, png_header.SIGNATURE: png_header, b"RIFF": 
 
 
 def read(encoded: bytes) -> Header:
-    """The header of an encoded photograph, with the parts of the rebuilt file.
+    """Read the header of an encoded photograph, with the parts of the rebuilt file.
 
     Raises ValueError, in one line, for another format, for a file that was cut or can be read in two ways, and for
     what is beyond `limits`. What is damaged within a JPEG's or a WebP's data is not found, and mostly decodes.

@@ -16,6 +16,8 @@ from preprocess import exif
 
 
 class Header(NamedTuple):
+    """What is read of a photograph before it is decoded, and the parts of a file that can be read in one way only."""
+
     width: int
     """Pixels as stored, before turning upright."""
     height: int
@@ -30,5 +32,5 @@ class Header(NamedTuple):
     """False for a JPEG of one scan without its end: only decoding tells whether its data are all there."""
 
     def rebuilt(self):
-        """The file's bytes."""
+        """Return the rebuilt file's bytes."""
         return b"".join(self.parts)

@@ -25,11 +25,12 @@ OFFSET = np.array(MEAN, np.float32).reshape(3, 1, 1) * SCALE
 
 
 def preprocessor():
+    """Return `preprocess`: Pillow needs nothing made beforehand."""
     return preprocess
 
 
 def preprocess(encoded):
-    """Encoded bytes -> float32 (3, 224, 224). ValueError, in one line, for what cannot be decoded."""
+    """Return float32 (3, 224, 224) of an encoded photograph. Raises ValueError, in one line, if that fails."""
     try:
         header = image_file.read(encoded)
         image = _decode(header)
@@ -42,7 +43,7 @@ def preprocess(encoded):
 
 
 def png(header):
-    """What `image_file.read` returned -> bytes of an 8-bit RGB PNG, upright, hardly compressed.
+    """Return what `image_file.read` returned as bytes of an 8-bit RGB PNG, upright, hardly compressed.
 
     Raises ValueError, in one line, for what cannot be decoded.
     """
@@ -57,7 +58,7 @@ def png(header):
 
 
 def _decode(header):
-    """The rebuilt file, decoded as it is stored: RGB or grey.
+    """Decode the rebuilt file as it is stored: RGB or grey.
 
     Of a JPEG without its end the data are complete if it does not matter what follows them.
     """
@@ -98,7 +99,7 @@ def _reason(error):
 
 
 def _crop(image, orientation):
-    """The central 224 x 224 of the upright image.
+    """Return the central 224 x 224 of the upright image.
 
     Pillow resizes the width, rounds to 8 bits, then resizes the height, and so do we. In between, the image is
     narrow enough to be turned at little cost; of one stored sideways, the upright width is the stored height.

@@ -11,7 +11,7 @@ from preprocess.image import refusal
 
 
 def prepare(encoded):
-    """Encoded bytes (or an array of them) -> bytes of a JPEG, PNG or WebP that can be read in one way only.
+    """Return encoded bytes (or an array of them) as bytes of a JPEG, PNG or WebP that can be read in one way only.
 
     Raises ValueError, in one line, for what `image_file.read` refuses, before anything is decoded, and for one of the
     few that Pillow decodes here if it is damaged. Other damage is left for DALI to find, which fails the whole run and

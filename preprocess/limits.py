@@ -1,5 +1,7 @@
-"""What is too much: the one place where it is said. All of it is read from a file's header, before anything is decoded;
-the length of a sound is counted while it is decoded, too, as headers do not always tell it.
+"""What is too much: the one place where it is said.
+
+All of it is read from a file's header, before anything is decoded; the length of a sound is counted while it is
+decoded, too, as headers do not always tell it.
 
 Each limit is far above what a photograph or a spoken sentence needs, and bounds the memory or the time that a few bytes
 of a stranger's can cost. The clients' arms and the server's steps refuse by the same ones, with ValueError and with

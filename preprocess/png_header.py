@@ -59,16 +59,17 @@ def read(data):
 
 
 def size(data):
-    """(width, height)"""
+    """Return (width, height) in pixels."""
     return struct.unpack_from(">LL", data, 16)
 
 
 def chunk(kind, body):
+    """Return the bytes of a chunk: length, kind, body, checksum."""
     return struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
 
 
 def _image_header(data):
-    """(width, height, bit depth, colour type)"""
+    """Return (width, height, bit depth, colour type)."""
     if len(data) < 33 or data[8:16] != b"\0\0\0\x0dIHDR":
         raise ValueError("a PNG without its header (IHDR)")
     width, height, depth, colour, compression, filters, interlace = struct.unpack_from(">LLBBBBB", data, 16)
@@ -96,7 +97,10 @@ def _chunks(data):
 
 
 def _orientation(data, metadata):
-    """What the last eXIf chunk says, else the last text that can be read. `metadata`: (kind, start, end) of each."""
+    """Return what the last eXIf chunk says, else the last text that can be read.
+
+    `metadata` has (kind, start, end) of each.
+    """
     if chunks := [data[start:end] for kind, start, end in metadata if kind == b"eXIf"]:
         return exif.read(exif.PREFIX + chunks[-1])  # as Pillow: of two prefixes of its own, one is too many
     if len(metadata) > PROFILES:
@@ -106,17 +110,20 @@ def _orientation(data, metadata):
 
 
 def _text(body):
-    """tEXt behind the keyword: text."""
+    """Read a tEXt chunk behind its keyword: text."""
     return _limited(body)
 
 
 def _compressed_text(body):
-    """zTXt behind the keyword: compression method 0, compressed text."""
+    """Read a zTXt chunk behind its keyword: compression method 0, compressed text."""
     return (_decompressed(body[1:]) or b"") if body[:1] == b"\0" else b""
 
 
 def _international_text(body):
-    """iTXt behind the keyword: compressed or not, compression method 0, language, 0, translated keyword, 0, text."""
+    """Read an iTXt chunk behind its keyword.
+
+    It is: compressed or not, compression method 0, language, 0, translated keyword, 0, text.
+    """
     fields = body[2:].split(b"\0", 2)
     if len(fields) < 3 or (body[0] and body[1]):
         return None
@@ -149,7 +156,7 @@ def _profile(text):
 
 
 def has_all_rows(data):
-    """Does the compressed picture of a file that `read` rebuilt hold every row that its header announces?"""
+    """Return whether the compressed picture of a rebuilt file holds every row that its header announces."""
     width, height, depth, colour = _image_header(data)
     bits = depth * {GREY: 1, PALETTE: 1, 2: 3, 4: 2, 6: 4}[colour]
     passes = ADAM7 if data[28] else [(0, 0, 1, 1)]

@@ -122,7 +122,7 @@ def _riff(parts):
 
 
 def _chunk(kind, body):
-    """[header, body, padding to an even length]"""
+    """Return [header, body, padding to an even length]."""
     return [kind + struct.pack("<L", len(body)), body, b"\0" * (len(body) & 1)]
 
 

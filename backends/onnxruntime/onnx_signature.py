@@ -46,7 +46,7 @@ def check(config, session, file):
 
 
 def fits(tensor, data_type, shape, max_batch_size, exact):
-    """True if a tensor of the config has this type and shape; unless `exact`, its sizes may be fixed ones."""
+    """Return whether a tensor of the config has this type and shape; its sizes may be fixed ones unless `exact`."""
     dims = [int(size) for size in tensor.get("reshape", {}).get("shape", tensor["dims"])]
     ours = [-1, *dims] if max_batch_size else dims
     theirs = [size if isinstance(size, int) else -1 for size in shape]

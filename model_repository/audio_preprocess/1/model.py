@@ -1,3 +1,5 @@
+"""Encoded sound -> samples: `preprocess.audio` as a model of the Python backend."""
+
 import sys
 from pathlib import Path
 
@@ -17,10 +19,13 @@ class TritonPythonModel:
     """encoded UINT8 [batch, bytes] -> waveform FP32 [batch, samples]."""
 
     def execute(self, requests):
+        """Answer every request, each with its own response."""
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
-        """What is not audio is the client's error (400), and so are clips of two lengths in one request.
+        """Return a request's waveforms, or its error.
+
+        What is not audio is the client's error (400), and so are clips of two lengths in one request.
 
         Nothing may leave here as an exception: it would fail all the requests that this one was merged with.
         """

@@ -1,3 +1,5 @@
+"""Logits -> text: the greedy decoding of connectionist temporal classification (CTC), as a Python model."""
+
 import json
 from itertools import groupby
 from pathlib import Path
@@ -24,9 +26,11 @@ class TritonPythonModel:
         self.letters = {number: token.replace(SPACE, " ") for token, number in vocabulary.items() if number != BLANK}
 
     def execute(self, requests):
+        """Answer every request, each with its own response."""
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
+        """Return a request's texts, or its error (400) for logits that are too long or not finite."""
         logits = pb.get_input_tensor_by_name(request, "logits").as_numpy()
         if np.isnan(logits).any():
             error = pb.TritonError("input 'logits' has values that are not a number (NaN)", pb.TritonError.INVALID_ARG)

@@ -1,5 +1,8 @@
-"""The door of `preprocess.image_file` as a step of its own, for NVIDIA's native DALI backend, whose graph has no Python
-before it: there one bad image would fail the whole batch, and one that can be read in two ways would do worse."""
+"""The door of `preprocess.image_file` as a step of its own, for NVIDIA's native DALI backend.
+
+That backend's graph has no Python before it: there one bad image would fail the whole batch, and one that can be read
+in two ways would do worse.
+"""
 
 import sys
 from pathlib import Path
@@ -19,9 +22,11 @@ class TritonPythonModel:
     """
 
     def execute(self, requests):
+        """Answer every request, each with its own response."""
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
+        """Return a request's rebuilt files, or its error (400) if one of them is refused."""
         encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
         try:
             files = [prepare(file) for file in encoded]

@@ -16,6 +16,7 @@ from preprocess.limits import MAX_PIXELS
 
 
 def cuda_works():
+    """Return whether this process can use a CUDA device."""
     try:
         return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
     except OSError:
@@ -28,6 +29,7 @@ GPU = cuda_works()
 @autoserialize
 @pipeline_def(batch_size=32, num_threads=1, device_id=0 if GPU else None)
 def image_preprocess():
+    """Build the graph: encoded photographs -> pixels."""
     encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
     return pixels(encoded, device="mixed" if GPU else "cpu")
 
@@ -37,6 +39,7 @@ PREPARE = {"encoded": lambda sample: np.frombuffer(prepare(sample), np.uint8)}
 
 
 def share(sample):
+    """Return an image's share of the pixels that one may have at most, from its header."""
     width, height = image_file.size(sample.tobytes())
     return width * height / MAX_PIXELS
 
