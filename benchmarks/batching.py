@@ -20,7 +20,7 @@ from loadgen import arrivals, command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import tabulate
+from loadgen.samples.sample import Sample, tabulate
 from loadgen.samples.summary import summarise
 from serving import Failure
 from serving.server import Server, Unavailable
@@ -55,7 +55,8 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
     sent = arm.workload.load()
     order = payloads.order(len(sent), len(schedule), seed=3)
     OpenLoop(arm, server.url, lambda sample: None).run(Plan(np.zeros(3), order[:3], sent))  # warm-up
-    samples, before = [], server.statistics()
+    samples: list[Sample] = []
+    before = server.statistics()
     OpenLoop(arm, server.url, samples.append).run(Plan(schedule.times, order, sent))
     records, reasons = tabulate(samples)
     result = summarise(records, seconds, reasons)

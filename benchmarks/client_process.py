@@ -125,7 +125,10 @@ class Clients:
         if not requests:
             raise Failure(f"no request was answered: {perf_analyzer.last_line(printed)}")
         others = max(0.0, other_cpu_seconds(self.server) - others) / (time.monotonic() - began)
-        return FinishedProcess(printed, usage, requests, self.server.cpu_seconds() - cpu, others)
+        end = self.server.cpu_seconds()
+        if cpu is None or end is None:
+            raise Failure("the server's CPU seconds are not known: it does not run on this machine, or ended")
+        return FinishedProcess(printed, usage, requests, end - cpu, others)
 
     def wait(self, process: subprocess.Popen, load: str, answered: int, watch: Watch | None) -> resource.struct_rusage:
         """Wait for the end of a process and return what it used; call `watch`, if given, twice a second."""
@@ -135,8 +138,9 @@ class Clients:
             if ended:
                 process.returncode = os.waitstatus_to_exitcode(status)
                 return usage
-            watch(psutil.Process(process.pid), time.monotonic() - began, self.count_answers(load) - answered)
-            time.sleep(0.5)
+            if watch:
+                watch(psutil.Process(process.pid), time.monotonic() - began, self.count_answers(load) - answered)
+                time.sleep(0.5)
 
     def count_answers(self, load: str) -> int:
         """Return how many requests of this kind the server has answered since its start."""

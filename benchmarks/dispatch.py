@@ -21,7 +21,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.samples.sample import COMPLETED, tabulate
+from loadgen.samples.sample import COMPLETED, Sample, tabulate
 from loadgen.samples.summary import summarise
 from serving.server import Server, Unavailable
 from workloads import image, payloads
@@ -55,7 +55,7 @@ def measure(url: str, arm: Arm, rate: int, seconds: float, seed: int) -> str:
     schedule = arrivals.parse(f"poisson:rate={rate}").schedule(seconds, seed)
     order = payloads.order(len(sent), len(schedule), seed)
     OpenLoop(arm, url, lambda sample: None).run(Plan(schedule.times[:20], order, sent))  # warm-up
-    samples = []
+    samples: list[Sample] = []
     loop, cpu = OpenLoop(arm, url, samples.append, timeout=10), time.process_time()
     loop.run(Plan(schedule.times, order, sent))
     cpu = time.process_time() - cpu

@@ -105,9 +105,10 @@ def spread(values: list[float], form: str) -> str:
 
 def pick(runs: list[Run], *path: str) -> list[float]:
     """Return one figure of every run, e.g. `pick(runs, "latency", "p50")`."""
+    figures: list = runs
     for key in path:
-        runs = [run[key] for run in runs]
-    return runs
+        figures = [figure[key] for figure in figures]
+    return figures
 
 
 def rivals(runs: Runs) -> list[list[Run]]:

@@ -91,7 +91,7 @@ class Frames:
 
     def flush(self):
         """Hand the frames that are gathered to the mixer, as one block."""
-        if not self.gathered:
+        if not self.gathered or self.layout is None:
             return
         rate, channels, _ = self.layout
         samples = np.concatenate(self.gathered, axis=1)

@@ -86,7 +86,8 @@ def canonicalize(encoded, chunks):
 def _refuse_more_samples(encoded, at, order):
     """Raise ValueError if a second data chunk or WAV is among the chunks behind the samples; zeros may be between."""
     for _ in range(MAX_CHUNKS):
-        at = ZEROS.match(encoded, at).end()
+        if zeros := ZEROS.match(encoded, at):
+            at = zeros.end()
         if not CHUNK_NAME.match(encoded, at) or len(encoded) < at + 8:
             return
         name, size = struct.unpack_from(f"{order}4sI", encoded, at)
