@@ -43,6 +43,7 @@ def ask(client: InferenceServerClient, workload: Workload, placement: str, path:
     prepared = placed.preprocessor()(path.read_bytes())[None]
     kind = np_to_triton_dtype(prepared.dtype)
     tensor = InferInput(placed.input, list(prepared.shape), kind).set_data_from_numpy(prepared)
+    # Without a known meaning all outputs are shown, as they are.
     names = (shown.output,) if shown else placed.outputs
     count = classes if shown and shown.classes else 0
     outputs = [InferRequestedOutput(name, class_count=count) for name in names]

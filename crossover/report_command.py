@@ -82,12 +82,14 @@ def main() -> int:
         if len(comparisons) == 2:
             before, after = comparisons
             return compare_runs(before, after, options.anyway)
+        # The others are written first, as the comparison's page shows what they have found.
         results = {each: write(each) for each in others}
         results = {each: write(each, list(others)) for each in comparisons} or results
         print("\n\n".join(text(each, result) for each, result in results.items()))
     except ValueError as error:
         print(error, file=sys.stderr)
         return USAGE
+    # KeyError and TypeError: a JSON file that lacks what this version looks for.
     except (OSError, KeyError, TypeError) as error:
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         print(where + str(getattr(error, "strerror", None) or error), file=sys.stderr)

@@ -34,6 +34,7 @@ def compare(
         return []
     sides, (first, second) = list(zip(*pairs, strict=True)), pairs[0]
     names = names or (first.placement, second.control or second.placement)
+    # Weights of one draw, (1, rounds), that takes each round once: the estimate.
     all_rounds, result = np.ones((1, len(pairs)), int), []
     for metric in METRICS:
         arms = [metric.statistic(trials, slo_ms) for trials in sides]
@@ -74,6 +75,7 @@ def decide(figures: Comparison, arms: Sequence[Statistic], metric: Metric, reque
         return replace(figures, verdict=f"{figures.better} better: the other arm has none")
     first, second = arms
     low, high = map(finite, ratio_interval(first, second, rounds, confidence, seed))
+    # A draw may consist of rounds in which an arm has nothing: its ratio is 0, infinite or not a number.
     if not low or high is None:
         return replace(figures, verdict="undecided: an arm has no data in some rounds")
     return judge(replace(figures, low=low, high=high))
@@ -108,6 +110,7 @@ def find_only_arm(arms: Sequence[Statistic], rounds: int) -> str:
     Such a pair has no ratio, but the sign test decides it: by `minimum_rounds`, so many rounds do not all go one way
     by chance.
     """
+    # Weights of as many draws as there are rounds: each draw is one round alone.
     baseline, candidate = (arm(np.eye(rounds, dtype=int)) for arm in arms)
     if baseline.all() and not candidate.any():
         return BASELINE
@@ -143,6 +146,7 @@ def compare_reports(
     """
     earlier = {(trial.arm, trial.round): trial for trial in before if trial.sound}
     pairs: dict[str, list[tuple[Trial, Trial]]] = {}
+    # Rounds are paired by their number: those of one number had the same schedule if the seeds are equal.
     for trial in sorted(after, key=lambda trial: trial.round):
         if trial.sound and (trial.arm, trial.round) in earlier:
             pairs.setdefault(trial.arm, []).append((earlier[trial.arm, trial.round], trial))

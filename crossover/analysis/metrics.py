@@ -37,6 +37,7 @@ def latency_percentile(percent: float) -> Metric:
 
     def statistic(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:
         samples = PooledSamples([trial.latency for trial in trials])
+        # An arm without any answer has no percentile, and is not compared by it.
         return samples.percentile(percent) if len(samples.values) else None
 
     return Metric(f"p{percent:g}", "ms", statistic, requests=round(REQUESTS_BEYOND / (1 - percent / 100)))

@@ -36,6 +36,7 @@ def write_sentence(
     about = f"For {subject or 'these requests'}{describe_load(arrivals)} on this machine"
     if headline is None:
         return f"{about}, undecided: nothing {'valid ' * bool(left_out)}was measured{describe_excluded(left_out, 0)}."
+    # The ratio is the second arm over the first, and is named in that order.
     second, first = reversed(headline.names)
     words = name_arms(headline.names, placements or {})
     return (
@@ -81,6 +82,7 @@ def list_exceptions(by_metric: Mapping[str, Comparison], words: Mapping[str, str
     """Return the metrics of the service by which another arm is better than by the headline, with their ratios."""
     headline = by_metric[HEADLINE]
     contrary = [by_metric[name] for name in SERVICE if name in by_metric]
+    # A metric that is undecided or equivalent does not contradict the headline.
     contrary = [each for each in contrary if each.kind in {BASELINE, CANDIDATE} - {headline.kind}]
     return "".join(
         f"; but {words[each.better]} is better by {each.metric}, {describe_ratio(each)}" for each in contrary

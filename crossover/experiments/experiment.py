@@ -140,8 +140,10 @@ class Experiment(Run):
         self.described = self.describe()
         if self.options.continued:
             self.described = resume.resume_run(self.directory, self.kind.name, self.described)
+        # A new run shares its directory with no other, not even with one that was begun in the same second.
         self.directory.mkdir(parents=True, exist_ok=bool(self.options.continued))
         self.write()
+        # From here on there is something to resume, and to report.
         self.begun = True
 
     def write(self) -> None:
@@ -218,6 +220,7 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting."""
         workloads = self.options.workloads
+        # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
         super().begin()
         host.pin(self.cores)
@@ -268,6 +271,7 @@ def run_command(
         parser.exit(USAGE, f"{one_line(error)}\n")
     except KeyboardInterrupt:
         parser.exit(INTERRUPTED, "\ninterrupted before anything was measured\n")
+    # Outside of the try: a run reports its errors and interruptions itself.
     return run.conduct()
 
 

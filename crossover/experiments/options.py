@@ -16,6 +16,7 @@ def add_run_options(parser: argparse.ArgumentParser, seconds: float, meaning: st
     parser.add_argument("--seconds", type=float, default=seconds, help=f"{meaning} (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--reports", default="reports")
+    # `Experiment` reads it, also where an experiment has no --continue.
     parser.set_defaults(continued="")
     if resumable:
         resume.add_option(parser)

@@ -95,12 +95,13 @@ class Trial:
 
     @property
     def run(self) -> Run:
-        """What `steady` judges: due times, which of them completed, the latencies of those, the schedule's length."""
+        """What `steady_state` judges: due times, which of them completed, the latencies of those, the schedule's length."""
         done = self.records["status"] == STATUSES.index(COMPLETED)
         return self.records["due"] / 1e9, done, self.latency / 1e3, self.seconds
 
     def write(self) -> None:
         """Write its JSON file, whole or not at all. Raises OSError."""
+        # Where it lies is not part of it: directories are moved and copied.
         content = {key: value for key, value in asdict(self).items() if key != "path"}
         atomic_write.write_json(self.path.with_suffix(".json"), content)
 
@@ -109,6 +110,7 @@ def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:
     """Return (records, texts of their reasons) of several trials; the records' reasons are numbered anew."""
     reasons = list(dict.fromkeys(["", *(text for trial in trials for text in trial.samples[1])]))
     records = np.concatenate([trial.records for trial in trials])
+    # Each file numbers only the reasons that occur in it.
     numbers = [np.array([reasons.index(text) for text in trial.samples[1]]) for trial in trials]
     own = [number[trial.records["reason"]] for number, trial in zip(numbers, trials, strict=True)]
     records["reason"] = np.concatenate(own)
@@ -125,6 +127,7 @@ def read_trial(path: Path) -> Trial:
     """Read the trial of that JSON file. Raises ValueError for a file that is not one's."""
     try:
         return Trial(**json.loads(path.read_text()), path=path)
+    # TypeError: fields are missing, or there are others.
     except (ValueError, TypeError) as error:
         names = ", ".join(each.name for each in fields(Trial))
         raise ValueError(f"{path} is no trial: {error}; one has {names}") from None

@@ -162,6 +162,7 @@ def folder(trial: Trial, directory: Path) -> str:
 
 def list_schedules(trials: Trials) -> dict[str, list[Trial]]:
     """Return workload -> one trial of each schedule that it was offered."""
+    # All arms of a round have the same schedule, unless something went wrong: one trial stands for all.
     distinct = {(trial.workload, trial.round, trial.schedule): trial for trial in trials}
     names = dict.fromkeys(trial.workload for trial in trials)
     return {name: [trial for (workload, *_), trial in distinct.items() if workload == name] for name in names}

@@ -20,6 +20,7 @@ def list_servers(run: Mapping) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for path, sweep in run["sweeps"].items():
         facts = sweep["server"]
+        # The first folder of a sweep is named for its weights; servers of the same weights share a row.
         name = f"{path.partition('/')[0]} server"
         one = found.setdefault(name, {**facts, "models": {}})
         one["cores"] = {"client": sweep.get("client_cores", []), "server": facts["cores"]}
@@ -42,6 +43,7 @@ def describe_load(run: Mapping) -> dict[str, str]:
         parts = [f"client preprocesses with {sent['library']}", f"payloads {', '.join(sent['payloads'])}"]
         if "arrivals" in sent:
             parts = [f"{sent['arrivals']}, {sent['seconds']:g} s a trial", *parts]
+        # With a percentile the SLO is a limit to be kept; without one it only says which answers are good.
         if "percentile" in sent:
             parts = [f"p{sent['percentile']:g} at most {sent['slo_ms']:g} ms", *parts]
         elif "slo_ms" in sent:
@@ -103,6 +105,7 @@ def list_banners(
         if source["differs"]:
             what = f"The {name} shown was measured on something else."
             banners.append((what, f"{source['place']}: {'; '.join(source['differs'])}."))
+    # Several servers of one run may have the same to tell.
     return list(dict.fromkeys(banners))
 
 

@@ -63,6 +63,7 @@ def sentence(found: dict) -> str:
     """
     capacities = found["capacity"]
     words = {name: each["words"] for name, each in found["placements"].items()}
+    # An arm is written "image client async:1": its placement is the second word.
     rates = {words[each["arm"].split()[1]]: each["rate"] for each in capacities}
     limit = f"p{capacities[0]['percentile']:g} stays within {capacities[0]['slo_ms']:g} ms (99 % confidence)"
     most = {where: f"up to {rate:.3g} requests/s" if rate else "at no rate tried" for where, rate in rates.items()}
@@ -93,6 +94,7 @@ def workload_table(name: str, found: dict) -> str:
             f"{each['arm']:<24} {significant(each['rate']):>7} {significant(each['not']):>7}"
             f"  {each['limited_by'] or '-':<10} {ms(each['p50']):>7} {p99:>9}"
         )
+        # Both are the same for every arm.
         slo, percentile = each["slo_ms"], each["percentile"]
     failed = [each for each in found["capacity"] if each["not"]]
     lines += [f"{each['arm']}: at {significant(each['not'])}/s: {each['why']}" for each in failed]
@@ -120,6 +122,7 @@ def show(name: str, found: dict) -> dict:
     `load` and `plot` are empty where there is nothing to draw.
     """
     rows, placements = found["burstiness"], list(found["placements"])
+    # A plot without a point would have no scale.
     known = any(row["p99"] for row in rows)
     return {
         **found,

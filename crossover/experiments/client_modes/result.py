@@ -56,8 +56,10 @@ def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q
     rounds, value = len(second), pooled(second) / (pooled(first) if first else 1)
     low = high = float("nan")
     if rounds >= bootstrap.minimum_rounds(CONFIDENCE):
+        # Divided by 1, the interval of the ratio is that of the percentile itself.
         one = bootstrap.PooledSamples(first).percentile(q) if first else lambda weights: np.ones(len(weights))
         other = bootstrap.PooledSamples(second).percentile(q)
+        # The seed is fixed: the same trials give the same interval whenever a report is made again.
         low, high = bootstrap.ratio_interval(one, other, rounds, CONFIDENCE, seed=1)
     return {"value": value, "low": low if np.isfinite(low) else None, "high": high if np.isfinite(high) else None}
 
@@ -199,6 +201,7 @@ def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
     found, none = [], []
     for name, (tail, contrast) in contrasts.items():
         found_verdicts = {metric: verdict(contrast[metric]) for metric in ("p50", "tail")}
+        # All contrasts of a run have about as many rounds: if one has too few, so have the others.
         if "too few rounds" in found_verdicts.values():
             return "cannot be judged from so few rounds"
         apart = [metric for metric, word in found_verdicts.items() if word != "no difference found"]

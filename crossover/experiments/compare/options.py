@@ -61,6 +61,7 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
     check_positive(precision=options.precision)
     if options.arrivals:
+        # A schedule is drawn here for nothing, so that a bad specification ends the command before it measures.
         arrivals.parse(options.arrivals).schedule(1, options.seed)
     check_arrivals(options)
 

@@ -57,6 +57,7 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
     """
     first, second = comparisons[0]["names"] if comparisons else (BASELINE, CANDIDATE)
     quotient = f"{second} ÷ {first}"
+    # What counts per request is a cost; the service has rates and times.
     costs = [row for row in comparisons if row["unit"].endswith("/request")]
     groups = []
     for rows in ([row for row in comparisons if row not in costs], costs):

@@ -62,6 +62,7 @@ def breakdown_table(arms: Sequence[dict]) -> str:
 
     Below stand the mean batch of each step and what a GPU spent, as far as they are known.
     """
+    # Arms have different stages: a line has an empty cell where an arm lacks one.
     names = list(dict.fromkeys(name for arm in arms for name in arm["stages"]))
     titles = [f"{arm['placement']} {arm['mode']}" for arm in arms]
     lines = [f"{'mean latency, ms':<28}" + "".join(f"{title:>20}" for title in titles)]
@@ -73,6 +74,7 @@ def breakdown_table(arms: Sequence[dict]) -> str:
         lines.append(f"{f'{step} mean batch':<28}" + "".join(f"{ms(batch):>20}" for batch in batches))
     for title, key, scale in GPU:
         values = [None if arm[key] is None else arm[key] * scale for arm in arms]
+        # A machine without a GPU has no such row.
         if any(value is not None for value in values):
             lines.append(f"{title:<28}" + "".join(f"{ms(value):>20}" for value in values))
     return "\n".join(lines)

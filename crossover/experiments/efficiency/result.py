@@ -51,6 +51,7 @@ def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
     `repetitions` are of the ensemble, which comes first, and of each of its steps; `cores` is the server's number.
     """
     (name, ensemble), *steps = repetitions.items()
+    # A repetition measures all stages one after the other: what else the machine does hits them alike.
     rounds = [dict(zip(repetitions, each, strict=True)) for each in zip(*repetitions.values(), strict=True)]
     single = [compare_with_bound(each, cores)["efficiency"] for each in rounds]
     return {
@@ -69,6 +70,7 @@ def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
     (_, ensemble), *steps = stages.items()
     slowest, alone = min(steps, key=lambda step: step[1].rate)
     cpu = sum(step.cpu for _, step in steps)
+    # No pipeline is faster than its slowest step, or needs less CPU than its steps together.
     bound, by = min((alone.rate, slowest), (cores / cpu, "cpu"))
     return {
         "ensemble_rate": ensemble.rate,

@@ -64,6 +64,7 @@ def outcome(entry: dict) -> str:
         limits = f"{f'{low:.3g}' if low else 'before the sweep'} to {f'{high:.3g}' if high else 'after the sweep'}"
         where = f"below {cross['x']:.3g} {unit} (95 %: {limits})"
         mean = " by mean" if cross["by"] == "mean" else ""
+        # A point near the crossing is often undecided: it is named, as it belongs to neither side.
         open_ = f" (not shown at {list_points(points, own, '')} {unit})" if not all(own) else ""
         return f"{words[first]} is quicker{mean} {where}, {words[then]} above{open_}; {spread}."
     shown = set(filter(None, sides))
@@ -115,9 +116,11 @@ def evaluate(directory: Path, path: str, described: dict) -> list[dict]:
     for form in described["forms"]:
         points, kept = [], []
         for seed, asked in enumerate(described["points"]):
+            # A trial lies in <point>/<arm>/round-NN.json.
             here = [trial for trial in own if trial.path.parent.parent.name == asked["label"]]
             if pairs := pair_trials(here, folder(baseline, form), candidate):
                 points.append({**asked, **summarise_point(pairs)})
+                # Each point has a seed of its own, so that the draws of different points are independent.
                 kept.append((seed, pairs))
         entry = {key: described[key] for key in ("workload", "placements", "sweep", "unit", "network", "regime")}
         entry["sweep"] += f", {form}" if form else ""
@@ -220,6 +223,7 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> list[dict]:
     atomic_write.write_json(directory / "crossover.json", found)
     for entry in found:
         if entry["points"]:
+            # "link rate, UINT8 tensor" is drawn as ratio-UINT8.png, beside those of the other forms.
             form = entry["sweep"].partition(", ")[2].partition(" ")[0]
             plots.save_ratios(entry, directory / entry["path"] / f"{'-'.join(filter(None, ('ratio', form)))}.png")
     return found
