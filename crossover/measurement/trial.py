@@ -95,7 +95,7 @@ class Trial:
 
     @property
     def run(self) -> Run:
-        """What `steady_state` judges: due times, which of them completed, the latencies of those, the schedule's length."""
+        """What `steady_state` judges: due times, which of them completed, their latencies, the schedule's length."""
         done = self.records["status"] == STATUSES.index(COMPLETED)
         return self.records["due"] / 1e9, done, self.latency / 1e3, self.seconds
 
