@@ -70,6 +70,7 @@ def read_file(path: Path, reference: str) -> Workload:
     workload = module.WORKLOAD
     if not isinstance(workload, Workload):
         raise ValueError(f"WORKLOAD of {reference} is a {type(workload).__name__}, not a Workload")
+    # A pattern in a file is written relative to that file, wherever the command is started.
     source = workload.payloads
     if isinstance(source, Files):
         source = source.within(path.parent)
@@ -91,6 +92,7 @@ def execute(path: Path, reference: str):
     if spec is None or spec.loader is None:
         raise ValueError(f"workload {reference} is no Python file; give {EXAMPLE}")
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses, pickle and the like look a class's module up there.
     sys.modules[name] = module
     if (folder := str(path.parent)) not in sys.path:
         sys.path.append(folder)  # last, so that no neighbour hides a module of ours

@@ -28,9 +28,10 @@ class UnsoundWorkload(ValueError):
 
 @dataclass(frozen=True)
 class PerThread:
-    """A maker of preprocessors, called once in each worker thread."""
+    """A maker of preprocessors, called once for each worker thread."""
 
     make: Callable[[], Preprocessor]
+    """Returns a preprocessor that one thread at a time may use."""
 
 
 def per_thread(make: Callable[[], Preprocessor]) -> PerThread:
@@ -95,6 +96,7 @@ class Placement:
         for name, each in makers.items():
             if not callable(each.make if isinstance(each, PerThread) else each):
                 raise UnsoundWorkload(f"{name} of the placement of {self.model} must be a function, not {each!r}")
+        # A string is a sequence, too: each of its letters would be taken for an output.
         if isinstance(self.outputs, str):
             raise UnsoundWorkload(f"outputs of the placement of {self.model} must be a tuple, not {self.outputs!r}")
 
@@ -116,6 +118,7 @@ class Placement:
         if isinstance(self.prepare, Mapping):
             return {name: maker(each) for name, each in self.prepare.items()}
         function = self.prepare.make if isinstance(self.prepare, PerThread) else self.prepare
+        # An object that is called has no name of its own: its class has.
         return {getattr(function, "__name__", type(function).__name__): maker(self.prepare)}
 
     def preprocessor(self, library: str = "") -> Preprocessor:
@@ -236,6 +239,7 @@ class Workload:
         """
         if directory:
             return payloads.read(directory, self.suffixes)
+        # The function may be a user's: what it returns is checked before anything is sent.
         found = self.payloads()
         if not found or not all(isinstance(each, Payload) for each in found):
             raise ValueError(f"the payloads of {self.name} must be a list of Payload, and not empty")

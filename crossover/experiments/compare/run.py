@@ -41,6 +41,7 @@ class Comparison(ServerExperiment):
     def __init__(self, options):
         super().__init__(options)
         for name, offered in options.offered.items():
+            # The same load means nothing with other payloads.
             if offered["digest"] != payloads.digest(self.inputs[name]):
                 raise ValueError(f"{options.like} sent other payloads for {name}: give the same as --{name} DIR")
 
@@ -152,6 +153,7 @@ class Comparison(ServerExperiment):
     def list_arms(self, workload: Workload) -> list[Arm]:
         """List every placement in every mode; with --control, the baseline arm twice."""
         library, n, placements = self.library(workload), len(self.cores), self.arms(workload)
+        # A thread that waits for its answer cannot preprocess: more threads than cores keep the cores busy.
         workers = {"sequential": 1, "threads": max(4, n), "async": n}
         modes = [Mode(mode, workers[mode]) for mode in self.options.modes]
         if self.options.control:

@@ -25,14 +25,19 @@ class Point:
     """A point of a sweep: what is sent from how many workers and cores, and over which link."""
 
     x: float
+    """Where it lies on the axis of its sweep, in the sweep's unit."""
     label: str
+    """The name of its folder."""
     sent: Callable[[], list[Payload]]
+    """Reads what is sent."""
     place: Place = Place()
+    """Where the server is."""
     client_cores: int = 0
     """0: all that the server leaves."""
     workers: int = 0
     """0: as many as the client has cores."""
     mbit: float = 0.0
+    """The link's rate in Mbit/s; 0 without a link."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,12 @@ class Sweep:
     """A quantity that is varied, and the two placements that are compared at each of its values."""
 
     title: str
+    """The quantity, in words."""
     workload: Workload
     arms: tuple[str, str]
     """The placements compared: baseline and candidate."""
     unit: str
+    """The unit of every point's `x`."""
     points: tuple[Point, ...]
     forms: dict[str, Workload] = field(default_factory=dict)
     """What the baseline may send, by its name in titles: the workload with that variant of it. The candidate is the

@@ -120,7 +120,7 @@ class PointMeasurement:
         progress.finish_line()
 
     def draw_arms(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
-        """Return (folder, arm) of every arm, in an order drawn by the schedule's seed."""
+        """Yield (folder, arm) of every arm, in an order drawn by the schedule's seed."""
         mode = Mode("async", point.workers or cores)
         baseline, candidate = self.sweep.arms
         forms = self.sweep.baselines.items()

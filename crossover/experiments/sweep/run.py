@@ -63,10 +63,12 @@ class SweepExperiment(Experiment):
         if any(place.linked for place in places) and (why := network_link.missing(name(self.state))):
             self.left_out += [f"network, so the others have its time: no such link can be made here: {why}"]
             places -= {place for place in places if place.linked}
+        # A sweep whose every place was left out has nothing to measure.
         self.sweeps = [sweep for sweep in self.sweeps if places & {point.place for point in sweep.points}]
         self.waiting: dict[tuple[str, Place], list[Sweep]] = {
             (weights, place): [sweep for sweep in self.sweeps if sweep.at(place)]
             for weights in self.weights
+            # Places without a link come first: a link that cannot be made leaves the others measured.
             for place in sorted(places, key=lambda place: (place.linked, place.cores))
         }
         # Ten seconds for each sweep at each place, beside the servers' starts, are the least that makes sense.
@@ -149,6 +151,7 @@ class SweepExperiment(Experiment):
                 self.end += max(0, time.monotonic() - began - START)  # a slow start is not at the sweeps' expense
             while left:
                 self.sweep(site, left[0], place)
+                # Only now: `budget` counts the sweep that is being measured among those to come.
                 left.pop(0)
 
     @contextmanager
