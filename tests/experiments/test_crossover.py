@@ -108,7 +108,7 @@ def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
 
 
 def test_make_crossover_starts_no_other_server_and_takes_an_invalid_trial_for_no_error():
-    done = subprocess.run(["make", "--no-print-directory", "-n", "crossover"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "-n", "crossover"], cwd=ROOT, capture_output=True, text=True, check=True)
     *before, last = [line for line in done.stdout.splitlines() if "python -m " in line]
     assert last.split("-m ")[1] == "loadgen.crossover --engine auto  || test $? -eq 3"
     assert not any("serving" in line for line in before)
