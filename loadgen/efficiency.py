@@ -2,8 +2,15 @@
 
 import sys
 
-from crossover.experiments.efficiency.run import main
 from loadgen import command
+
+
+def main() -> int:
+    """Import the command only now, so that a Ctrl-C meanwhile ends it as a later one does. Return its exit code."""
+    from crossover.experiments.efficiency.run import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(command.run(main))

@@ -203,6 +203,25 @@ SLOW_REPORT = (
 )
 
 
+COMMANDS = ["loadgen.bench", "loadgen.report", "loadgen.journal", "benchmarks.soak"]
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+@SIGNALS
+def test_a_signal_while_a_command_is_being_imported_is_one_line(tmp_path, module, number):
+    """numpy, which each of them imports, stands still here."""
+    stands_still = f"import pathlib, time; pathlib.Path({str(tmp_path)!r}, 'now').touch(); time.sleep(600)"
+    (tmp_path / "numpy.py").write_text(stands_still)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    until(process, (tmp_path / "now").exists)
+    process.send_signal(number)
+    assert (ended(process).strip(), process.returncode) == ("interrupted", 130)
+
+
 DELETES_SLOWLY = """
 import os, signal, sys, time
 from loadgen import command, interrupts
