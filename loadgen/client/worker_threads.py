@@ -35,6 +35,10 @@ class Client:
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
+        except BaseException as error:  # a user's exit() would end this thread, and the run would wait for ever
+            raised = f"{type(error).__name__}: {error}"
+            sample.status, sample.reason = FAILED, first_line(f"prepare of {self.arm.placement} raised {raised}")
+            return None
         sample.prepared = self._now()
         return Request(target.model, target.input, tensor, target.outputs)
 

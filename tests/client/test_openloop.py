@@ -25,6 +25,8 @@ ANSWER = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shap
 def widen(encoded: bytes) -> np.ndarray:
     if encoded == b"bad":
         raise ValueError("not four bytes")
+    if encoded == b"exit":
+        raise SystemExit(3)
     return np.frombuffer(encoded, np.uint8).astype(np.float32)
 
 
@@ -183,6 +185,14 @@ def test_input_that_the_client_cannot_preprocess_fails_alone_with_the_reason():
         [sample] = offer(url, [0.0], payload=Payload("bad.bin", b"bad"))
     assert (sample.status, sample.reason) == (FAILED, "client preprocessing: not four bytes")
     assert sample.sent == 0
+
+
+@ALL_MODES
+def test_a_prepare_that_exits_fails_its_samples_and_ends_no_thread(mode, workers):
+    with server(good) as url:
+        record = offer(url, [0.0] * 6, mode, workers, payload=Payload("exit.bin", b"exit"))
+    reason = "prepare of client raised SystemExit: 3"
+    assert [(sample.status, sample.reason) for sample in record] == [(FAILED, reason)] * 6
 
 
 def test_an_interrupted_run_still_has_a_sample_for_every_due_time():
