@@ -20,6 +20,8 @@ Preprocessor = Callable[[bytes], np.ndarray]
 Source = Callable[[], list[Payload]]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of workloads and placements: they become folders, flags and columns."""
+WRITTEN = (".json", ".html", ".png", ".parquet")
+"""Suffixes of the files that a run leaves; a workload's folder lies beside them."""
 
 
 class UnsoundWorkload(ValueError):
@@ -200,6 +202,9 @@ class Workload:
     def __post_init__(self):
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise UnsoundWorkload(f"a workload's name has letters, digits, '.', '_' and '-', unlike {self.name!r}")
+        if self.name.lower().endswith(WRITTEN):
+            ends = ", ".join(WRITTEN)
+            raise UnsoundWorkload(f"no workload may be called {self.name!r}, as reports are: ending in {ends}")
         if not isinstance(self.placements, Mapping) or not self.placements:
             raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {self.placements!r}")
         for name, placement in self.placements.items():

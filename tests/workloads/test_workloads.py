@@ -212,6 +212,8 @@ BAD = {
     defined(placements="{'a': Placement('m', 3)}"): "must be a function",
     defined(placements="{'a': Placement('')}"): "a placement names a served model, not ''",
     defined(name="'x y'"): "unlike 'x y'",
+    defined(name="'report.html'"): "line 2: no workload may be called 'report.html', as reports are",
+    defined(name="'run.JSON'"): "no workload may be called 'run.JSON'",
     defined(payloads="'*'"): "payloads of x must be files",
     defined(name="'seed'"): "no workload may be called 'seed': --seed is another flag",
     defined(): "--arms takes 2 different placements of x, of a; not 'a'",
