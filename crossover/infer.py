@@ -17,7 +17,9 @@ from tritonclient.utils import np_to_triton_dtype
 from common import address
 from common.messages import one_line
 from loadgen.model_config import complete
+from loadgen.prepare_check import prepare_once
 from workloads import catalogue
+from workloads.payloads import Payload
 from workloads.workload import Workload
 
 FEW = 6  # values of an output that are shown
@@ -40,7 +42,11 @@ def ask(client: InferenceServerClient, workload: Workload, placement: str, path:
     InferenceServerException if the server refuses it.
     """
     placed, shown = workload.placements[placement], workload.answer
-    prepared = placed.preprocessor()(path.read_bytes())[None]
+    encoded = path.read_bytes()
+    if workload.file:
+        prepared = prepare_once(workload, placement, Payload(path.name, encoded))[None]
+    else:
+        prepared = placed.preprocessor()(encoded)[None]
     kind = np_to_triton_dtype(prepared.dtype)
     tensor = InferInput(placed.input, list(prepared.shape), kind).set_data_from_numpy(prepared)
     # Without a known meaning all outputs are shown, as they are.

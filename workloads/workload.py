@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from common.messages import one_line
 from workloads import payloads
 from workloads.payloads import Payload
 
@@ -244,11 +245,32 @@ class Workload:
         """
         if directory:
             return payloads.read(directory, self.suffixes)
-        # The function may be a user's: what it returns is checked before anything is sent.
-        found = self.payloads()
-        if not found or not all(isinstance(each, Payload) for each in found):
-            raise ValueError(f"the payloads of {self.name} must be a list of Payload, and not empty")
-        return found
+        return self.read_source(self.payloads)
+
+    def read_source(self, source: Source) -> list[Payload]:
+        """Return what a source of this workload gives, checked: the function may be a user's.
+
+        Raises ValueError with one line if it raises anything or gives no list of payloads.
+        """
+        where, good = f"payloads of {self.name}", "a list of Payload(name, encoded), and not empty"
+        try:
+            found = source()
+        except (Exception, SystemExit) as error:
+            # A pattern's own message says which files.
+            if isinstance(source, payloads.Files) and isinstance(error, ValueError):
+                raise
+            raised = f"{type(error).__name__}: {error}"
+            raise ValueError(one_line(f"{where} raised {raised}; the function returns {good}")) from None
+        if not isinstance(found, list | tuple) or not found or not all(isinstance(each, Payload) for each in found):
+            raise ValueError(f"the {where} must be {good}")
+        for each in found:
+            if not isinstance(each.name, str):
+                raise ValueError(f"the {where} have names that are text, unlike {each.name!r}")
+            if not isinstance(each.encoded, bytes):
+                raise ValueError(f"{where}: {each.name!r} must hold bytes, not {type(each.encoded).__name__}")
+            if not each.encoded:
+                raise ValueError(f"{where}: {each.name!r} is empty")
+        return list(found)
 
     def describe(self, arms: Sequence[str]) -> dict[str, Any]:
         """Return what a report needs to know of it, for run.json; `arms` are placements, the baseline first."""

@@ -22,6 +22,7 @@ from crossover.report.kind import BROKEN, GOOD, USAGE, Kind
 from loadgen import interrupts
 from loadgen.command import INTERRUPTED
 from loadgen.model_config import complete
+from loadgen.prepare_check import check_workload
 from serving import Failure
 from serving.server import Server, Unavailable
 from workloads import flags
@@ -218,10 +219,15 @@ class ServerExperiment(Experiment):
         }
 
     def begin(self) -> None:
-        """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting."""
+        """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
+
+        Raises ValueError before anything is written if a user's own workload cannot be prepared.
+        """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
+        for name, each in workloads.items():
+            check_workload(each, self.prepared(each), self.inputs[name], self.library(each), self.server.url)
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)
@@ -233,6 +239,10 @@ class ServerExperiment(Experiment):
     def arms(self, workload: Workload) -> list[str]:
         """Return the placements that are measured, the baseline first."""
         return self.options.arms[workload.name]
+
+    def prepared(self, workload: Workload) -> list[str]:
+        """Return the placements that are tried before the run: those that are measured."""
+        return self.arms(workload)
 
     def unloaded_latency(self, workload: Workload) -> dict[str, float]:
         """Measure the mean seconds of a request that has the server to itself, per placement. It warms up as well."""

@@ -27,6 +27,7 @@ from crossover.measurement.unloaded_latency import measure_unloaded
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.model_config import complete
+from loadgen.prepare_check import check_workload
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, count_outcomes, format_counts
 from loadgen.samples.summary import milliseconds
 from serving.server import Server
@@ -222,6 +223,8 @@ class Overloads(Run):
             with start_server(options.start, bound) if options.start else up as server:
                 workloads = {name: complete(each, server.url) for name, each in options.workloads.items()}
                 server.require(model for each in workloads.values() for model in each.models)
+                for name, each in workloads.items():
+                    check_workload(each, options.arms[name], each.load(), url=server.url)
                 host.pin(host.free_cores(server.cores))
                 print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
                 for name, workload in workloads.items():

@@ -7,7 +7,7 @@ run when every arrival has its sample.
 
 import logging
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from loadgen.locust_plugin.options import Settings, declare_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
 from loadgen.model_config import complete
+from loadgen.prepare_check import check_workload
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
@@ -187,6 +188,21 @@ class OpenLoopUser(User):
         )
 
 
+def check_prepare(settings: Settings, url: str) -> None:
+    """Prepare a payload once, if the workload is a user's own; for the model of the server at `url`, if one answers.
+
+    Raises ValueError with one line if it cannot be prepared.
+    """
+    arm = settings.arm
+    if not arm.workload.file:
+        return
+    check_workload(arm.workload, [arm.placement], settings.payloads, arm.library)
+    try:
+        check_workload(complete(arm.workload, url), [arm.placement], settings.payloads, arm.library, url)
+    except ConnectionError:
+        return  # the server may come up later, and another may be asked by the web form
+
+
 def install(workload: Workload) -> None:
     """Register the workload's options, their checks and the messages between processes with Locust.
 
@@ -198,6 +214,10 @@ def install(workload: Workload) -> None:
     def add_options(parser: ArgumentParser) -> None:
         declare_options(parser, workload)
 
+    def check_options(options: Namespace) -> None:
+        """Check the options and try the workload once. Raises ValueError in one line."""
+        check_prepare(Settings.from_options(workload, options), getattr(options, "host", "") or OpenLoopUser.host)
+
     @events.init.add_listener
     def prepare(environment, runner, web_ui, **_) -> None:
         precise_stats.install()
@@ -207,9 +227,9 @@ def install(workload: Workload) -> None:
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
         if web_ui:
-            extend(web_ui, environment, lambda options: Settings.from_options(workload, options))
+            extend(web_ui, environment, check_options)
         try:
-            Settings.from_options(workload, environment.parsed_options)
+            check_options(environment.parsed_options)
         except ValueError as error:
             print(error, file=sys.stderr)
             sys.exit(2)

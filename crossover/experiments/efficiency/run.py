@@ -32,6 +32,7 @@ from loadgen.transport.message import Request
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.flags import choose_arms
+from workloads.workload import Workload
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
@@ -68,6 +69,11 @@ class Efficiency(ServerExperiment):
             self.result[name] = {"subject": about["subject"], **figures}
             self.write()
         self.complete()
+
+    def prepared(self, workload: Workload) -> list[str]:
+        """Return those that prepare, too: a step is fed with what another placement prepares for it."""
+        preparing = [name for name, each in workload.placements.items() if each.prepares]
+        return list(dict.fromkeys([*self.arms(workload), *preparing]))
 
     def write(self) -> None:
         """Write run.json, and the result so far: it has no trials to be made from."""

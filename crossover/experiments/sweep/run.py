@@ -27,11 +27,14 @@ from crossover.experiments.sweep.result import KIND
 from crossover.experiments.sweep.site import Site, server_behind_link
 from crossover.measurement import compatibility, host, resume
 from crossover.measurement.retry import Retries
+from loadgen.model_config import complete
+from loadgen.prepare_check import check_workload
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
 from workloads import catalogue
 from workloads.flags import choose_arms
+from workloads.workload import Workload
 
 START = 20  # seconds until a server is up
 UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
@@ -114,6 +117,8 @@ class SweepExperiment(Experiment):
     def measure(self) -> None:
         """Measure the sweeps site by site, so that each server is started once."""
         print(self.plan(), flush=True)
+        for workload in self.options.workloads.values():
+            self.check_prepare(workload)
         self.begin()
         seconds = self.options.seconds
         if self.options.continued:
@@ -128,6 +133,17 @@ class SweepExperiment(Experiment):
                 self.leave_out(f"network: no such link can be made here: {missing}")
             del self.waiting[weights, place]
         self.complete()
+
+    def check_prepare(self, workload: Workload) -> None:
+        """Try a user's own workload once, for the models of the server that is up if one is given.
+
+        Raises ValueError with one line if it has nothing to send, or cannot be prepared.
+        """
+        if workload.file:
+            url = self.up.url if self.up else ""
+            whole = complete(workload, url) if url else workload
+            for source in dict.fromkeys((workload.payloads, grid.typical(workload))):
+                check_workload(whole, self.options.arms[workload.name], workload.read_source(source), url=url)
 
     def remarks(self) -> list[str]:
         """Return what was left out, and why, a line each."""
