@@ -64,20 +64,25 @@ def check_library(library: str, workloads: Mapping[str, Workload]) -> None:
         raise ValueError(f"unknown library {library!r}; {good}")
 
 
-def choose_arms(text: str, workloads: Mapping[str, Workload], count: int = 0) -> dict[str, list[str]]:
-    """Return workload -> its placements that are measured, baseline first; the first two where `text` is empty.
+def choose_arms(text: str | None, workloads: Mapping[str, Workload], count: int = 0) -> dict[str, list[str]]:
+    """Return workload -> its placements that are measured, baseline first; the first two where `text` is None.
 
     `text` is names with commas, `count` how many there must be (0: any). Raises ValueError with one line that names
     what was given and what is good.
     """
     arms: dict[str, list[str]] = {}
     for name, workload in workloads.items():
-        chosen = list(dict.fromkeys(text.split(","))) if text else list(workload.compared)
         good = ", ".join(workload.placements)
+        if count == 2 and len(workload.placements) == 1:
+            raise ValueError(f"{name} has one placement, {good}; a comparison needs two")
+        chosen = list(workload.compared) if text is None else [each.strip() for each in text.split(",")]
+        if not any(chosen):
+            raise ValueError(f"--arms is empty; name some placements of {name}, of {good}, with commas")
         if unknown := [each for each in chosen if each not in workload.placements]:
             raise ValueError(f"unknown placement {unknown[0]!r} of {name}; try some of {good}, with commas")
-        if count and len(chosen) != count:
-            given = text or ", ".join(chosen)
-            raise ValueError(f"--arms takes {count} different placements of {name}, of {good}; not {given!r}")
+        different = len(set(chosen)) == len(chosen)
+        if not different or (count and len(chosen) != count):
+            number = f"{count} different" if count else "different"
+            raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}")
         arms[name] = chosen
     return arms

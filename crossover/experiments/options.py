@@ -38,7 +38,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--state", default=".run", help="the launcher's state directory")
     arms = "placements with commas, the baseline first; default: the workload's first two"
-    parser.add_argument("--arms", metavar="A,B", default="", help=arms)
+    parser.add_argument("--arms", metavar="A,B", help=arms)
     flags.declare(parser)
 
 

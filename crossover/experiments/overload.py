@@ -263,6 +263,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of each overload (default: %(default)s)")
     parser.add_argument("--slo", type=float, default=2000, help="ms (default: %(default)s)")
     parser.add_argument("--capacity", type=float, default=0, help="requests per second; default: found, per arm")
-    parser.add_argument("--arms", default="", help="placements, with commas; default: the workload's first two")
+    parser.add_argument("--arms", help="placements, with commas; default: the workload's first two")
     parser.add_argument("--seed", type=int, default=1)
     return run_command(parser, check, Overloads)

@@ -216,7 +216,7 @@ BAD = {
     defined(name="'run.JSON'"): "no workload may be called 'run.JSON'",
     defined(payloads="'*'"): "payloads of x must be files",
     defined(name="'seed'"): "no workload may be called 'seed': --seed is another flag",
-    defined(): "--arms takes 2 different placements of x, of a; not 'a'",
+    defined(): "x has one placement, a; a comparison needs two",
 }
 
 
@@ -325,6 +325,31 @@ def test_per_thread_makes_one_each_and_a_function_is_shared():
     assert not Placement("m").prepares and Placement("m").preprocessor()(b"\x01\x02").tolist() == [1, 2]
     libraries = Placement("m", {"first": prepare, "second": per_thread(lambda: bytes.upper)})
     assert libraries.preprocessor() is prepare and libraries.preprocessor("second")(b"x") == b"X"
+
+
+def test_arms_are_different_placements_by_name():
+    three = {"toy": toy(placements={name: Placement("m") for name in "abc"})}
+    assert flags.choose_arms(None, three) == {"toy": ["a", "b"]}
+    assert flags.choose_arms("c, a", three, 2) == {"toy": ["c", "a"]}
+    bad = {
+        "": "--arms is empty; name some placements of toy, of a, b, c",
+        " , ": "--arms is empty",
+        "a,": "unknown placement '' of toy",
+        "a,b,b": "--arms takes different placements of toy, of a, b, c; not 'a, b, b'",
+    }
+    for text, says in bad.items():
+        with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+            flags.choose_arms(text, three)
+    with pytest.raises(ValueError, match="takes 2 different placements of toy"):
+        flags.choose_arms("a,b,b", three, 2)
+    with pytest.raises(ValueError, match=r"^toy has one placement, a; a comparison needs two$"):
+        flags.choose_arms(None, {"toy": toy()}, 2)
+    assert flags.choose_arms(None, {"toy": toy()}, 0) == {"toy": ["a"]}
+
+
+@pytest.mark.parametrize("experiment", [each for each in MODULES if each != "crossover"])
+def test_an_empty_list_of_arms_is_refused(experiment, monkeypatch, capsys):
+    refuses(experiment, ["image", "--arms", ""], "--arms is empty", monkeypatch, capsys)
 
 
 def test_a_library_is_chosen_where_a_workload_has_it():

@@ -277,7 +277,7 @@ def make_parser() -> argparse.ArgumentParser:
     names = ",".join(catalogue.BUILT_IN)
     parser.add_argument("--workloads", default=names, help="names, or Python files (default: %(default)s)")
     arms = "two placements with a comma, the baseline first; default: the workload's first two"
-    parser.add_argument("--arms", metavar="A,B", default="", help=arms)
+    parser.add_argument("--arms", metavar="A,B", help=arms)
     parser.add_argument("--weights", default="real,tiny", help="of the servers it starts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=6, help="at each point; fewer than 6 give no interval")
     parser.add_argument("--url", default="", help="a running server, instead of own ones for size and workers")
