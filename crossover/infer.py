@@ -83,6 +83,8 @@ def main() -> int:
     parser.add_argument("--classes", type=int, default=3, help="of a photograph (default: %(default)s)")
     options = parser.parse_args()
     try:
+        if options.classes < 1:
+            raise ValueError(f"--classes must be at least 1, not {options.classes}")
         known = catalogue.find_all([options.workload] if options.workload else [])
         for name, workload in known.items():
             if options.placement and options.placement not in workload.placements:

@@ -39,3 +39,8 @@ def test_without_a_server_it_says_so(server):
     assert (done.returncode, done.stdout) == (1, "")
     assert "refused" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_names_one_class_at_least():
+    done = ask(PHOTOGRAPH, "--url", "localhost:9", "--classes", 0)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "--classes must be at least 1, not 0\n")
