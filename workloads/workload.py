@@ -115,14 +115,18 @@ class Placement:
 
     @property
     def libraries(self) -> dict[str, Callable[[], Preprocessor]]:
-        """Name -> maker of a preprocessor for one thread; empty where bytes are sent as they are."""
+        """Name -> maker of a preprocessor for one thread; empty where bytes are sent as they are.
+
+        A function that is no mapping's is its own library, by its name; a lambda is one without a name, "".
+        """
         if self.prepare is None:
             return {}
         if isinstance(self.prepare, Mapping):
             return {name: maker(each) for name, each in self.prepare.items()}
         function = self.prepare.make if isinstance(self.prepare, PerThread) else self.prepare
         # An object that is called has no name of its own: its class has.
-        return {getattr(function, "__name__", type(function).__name__): maker(self.prepare)}
+        name = getattr(function, "__name__", type(function).__name__)
+        return {"" if name == "<lambda>" else name: maker(self.prepare)}
 
     def preprocessor(self, library: str = "") -> Preprocessor:
         """Make a preprocessor for the use of one thread, of the library of that name if the placement has it."""
@@ -235,8 +239,8 @@ class Workload:
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """Names of the libraries that any placement can prepare with."""
-        return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries))
+        """Names of the libraries that any placement can prepare with, of those that have one."""
+        return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries if name))
 
     def load(self, directory: str = "") -> list[Payload]:
         """Read the files of a directory that it can read, or its own payloads.

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from loadgen.arm import Arm, Mode
+from preprocess.image import LIBRARIES
 from serving import smoke_test
 from tests.commands import MODULES, again, only, refuses, run
 from tests.conftest import ROOT
@@ -325,6 +327,18 @@ def test_per_thread_makes_one_each_and_a_function_is_shared():
     assert not Placement("m").prepares and Placement("m").preprocessor()(b"\x01\x02").tolist() == [1, 2]
     libraries = Placement("m", {"first": prepare, "second": per_thread(lambda: bytes.upper)})
     assert libraries.preprocessor() is prepare and libraries.preprocessor("second")(b"x") == b"X"
+
+
+def test_a_library_is_called_by_its_name_and_a_lambda_by_none():
+    def shrink(encoded):
+        return encoded
+
+    prepares = {"a": per_thread(LIBRARIES["pillow"]), "b": lambda encoded: encoded, "c": shrink, "d": None}
+    named = toy(placements={name: Placement("m", prepare) for name, prepare in prepares.items()})
+    assert named.libraries == ("pillow", "shrink")
+    chosen = [Arm(named, name, Mode("sequential")).chosen for name in named.placements]
+    assert chosen == ["pillow", "", "shrink", ""]
+    assert named.placements["b"].preprocessor("pillow") is prepares["b"]
 
 
 def test_arms_are_different_placements_by_name():
