@@ -40,7 +40,9 @@ def describe_load(run: Mapping) -> dict[str, str]:
         }
     result = {}
     for name, sent in run["workloads"].items():
-        parts = [f"client preprocesses with {sent['library']}", f"payloads {', '.join(sent['payloads'])}"]
+        parts = [f"payloads {', '.join(sent['payloads'])}"]
+        if sent["library"]:
+            parts = [f"client preprocesses with {sent['library']}", *parts]
         if "arrivals" in sent:
             parts = [f"{sent['arrivals']}, {sent['seconds']:g} s a trial", *parts]
         # With a percentile the SLO is a limit to be kept; without one it only says which answers are good.

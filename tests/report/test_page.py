@@ -315,3 +315,10 @@ def test_every_stage_has_a_look_of_its_own():
     names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["unexplained in server"]
     looks = [tuple(paint.values()) for paint in compare_plots.choose_paints(names).values()]
     assert len(set(looks)) == len(names)
+
+
+def test_a_client_without_a_named_library_is_not_said_to_use_one():
+    sent = {"library": "", "payloads": ["one.jpg"]}
+    assert provenance.describe_load({"workloads": {"mine": sent}}) == {"mine": "payloads one.jpg"}
+    named = provenance.describe_load({"workloads": {"mine": {**sent, "library": "pillow"}}})
+    assert named == {"mine": "client preprocesses with pillow, payloads one.jpg"}
