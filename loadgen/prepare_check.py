@@ -1,4 +1,4 @@
-"""Whether a workload of a user's own can be sent at all: tried once per placement, before anything is measured.
+"""Whether a workload of a user's own can be sent at all: tried before anything is measured.
 
 A file's functions are strangers' code: they raise, exit, or return what no model takes. All of that is said in one
 line, before a directory is made or a request is sent. The built-in workloads are tested, and not tried here.
@@ -39,7 +39,7 @@ class Tensor:
 def check_workload(
     workload: Workload, placements: Iterable[str], sent: list[Payload], library: str = "", url: str = ""
 ) -> None:
-    """Prepare the first payload as each of the placements does, if the workload is read from a file.
+    """Prepare these payloads as each of the placements does, if the workload is read from a file.
 
     `library` is the one asked for, empty for each placement's first. With the `url` of a server, the arrays must also
     be what its models take; the workload must then be complete, as by `model_config.complete`.
@@ -48,49 +48,58 @@ def check_workload(
     good; ConnectionError as `model_config.read` does.
     """
     for name in placements if workload.file else ():
-        placement = workload.placements[name]
-        array = prepare_once(workload, name, sent[0], library)
-        wanted = find_input(placement, url, f"placement {name!r} of {workload.name}") if url else None
-        if wanted and not wanted.takes(array):
-            returned = f"{array.dtype} {array.shape} for {sent[0].name}"
-            takes = f"{placement.model} takes {wanted}"
-            if placement.prepares:
-                raise ValueError(f"prepare of placement {name!r} of {workload.name} returned {returned}; {takes}")
-            raise ValueError(f"placement {name!r} of {workload.name} sends {returned}, as it has no prepare; {takes}")
+        placement, where = workload.placements[name], f"placement {name!r} of {workload.name}"
+        preprocess = make_preprocessor(placement, where, library)
+        wanted = find_input(placement, url, where) if url else None
+        for payload in sent:
+            array = prepare(preprocess, where, payload)
+            if wanted and not wanted.takes(array):
+                gives = f"{array.dtype} {array.shape} for {payload.name}"
+                takes = f"{placement.model} takes {wanted}"
+                if placement.prepares:
+                    raise ValueError(f"prepare of {where} returned {gives}; {takes}")
+                raise ValueError(f"{where} sends {gives}, as it has no prepare; {takes}")
 
 
-def prepare_once(workload: Workload, placement: str, payload: Payload, library: str = "") -> np.ndarray:
+def prepare_once(workload: Workload, placement: str, payload: Payload) -> np.ndarray:
     """Make the placement's preprocessor, and prepare one payload. Returns the array, without a batch dimension.
 
-    Raises ValueError with one line, whatever the functions raise (but not for Ctrl-C), and if what they return is no
+    Raises ValueError as `make_preprocessor` and `prepare` do.
+    """
+    where = f"placement {placement!r} of {workload.name}"
+    return prepare(make_preprocessor(workload.placements[placement], where), where, payload)
+
+
+def prepare(preprocess: Preprocessor, where: str, payload: Payload) -> np.ndarray:
+    """Prepare one payload; `where` names the placement and the workload in messages.
+
+    Raises ValueError with one line, whatever the function raises (but not for Ctrl-C), and if what it returns is no
     array of numbers.
     """
-    where = f"of placement {placement!r} of {workload.name}"
-    preprocess = make_preprocessor(workload.placements[placement], where, library)
     try:
         array = preprocess(payload.encoded)
     except (Exception, SystemExit) as error:
         raised = f"{type(error).__name__}: {error}"
-        raise ValueError(one_line(f"prepare {where} raised {raised} for {payload.name}; {GOOD}")) from None
+        raise ValueError(one_line(f"prepare of {where} raised {raised} for {payload.name}; {GOOD}")) from None
     if not isinstance(array, np.ndarray):
         what = "None" if array is None else f"an object of type {type(array).__name__}"
-        raise ValueError(f"prepare {where} returned {what} for {payload.name}; {GOOD}")
+        raise ValueError(f"prepare of {where} returned {what} for {payload.name}; {GOOD}")
     if array.dtype == object or not np_to_triton_dtype(array.dtype):
-        raise ValueError(f"prepare {where} returned an array of {array.dtype} for {payload.name}; {GOOD} of numbers")
+        raise ValueError(f"prepare of {where} returned an array of {array.dtype} for {payload.name}; {GOOD} of numbers")
     return array
 
 
-def make_preprocessor(placement: Placement, where: str, library: str) -> Preprocessor:
+def make_preprocessor(placement: Placement, where: str, library: str = "") -> Preprocessor:
     """Make the preprocessor of a library. Raises ValueError with one line if that fails, or makes no function."""
     good = "it takes nothing and returns a function of a file's bytes"
     try:
         preprocess = placement.preprocessor(library)
     except (Exception, SystemExit) as error:
         raised = f"{type(error).__name__}: {error}"
-        raise ValueError(one_line(f"the maker in per_thread {where} raised {raised}; {good}")) from None
+        raise ValueError(one_line(f"the maker in per_thread of {where} raised {raised}; {good}")) from None
     if not callable(preprocess):
         made = type(preprocess).__name__
-        raise ValueError(f"the maker in per_thread {where} returned an object of type {made}; {good}")
+        raise ValueError(f"the maker in per_thread of {where} returned an object of type {made}; {good}")
     return preprocess
 
 

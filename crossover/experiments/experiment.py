@@ -194,6 +194,9 @@ class ServerExperiment(Experiment):
     repeat what went wrong and find the server again where it was restarted.
     """
 
+    tried: int | None = 1
+    """How many payloads of a user's own workload are prepared before the run; None: all."""
+
     def __init__(self, options: argparse.Namespace):
         super().__init__(options)
         self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
@@ -227,7 +230,8 @@ class ServerExperiment(Experiment):
         # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
         for name, each in workloads.items():
-            check_workload(each, self.prepared(each), self.inputs[name], self.library(each), self.server.url)
+            tried = self.inputs[name][: self.tried]
+            check_workload(each, self.prepared(each), tried, self.library(each), self.server.url)
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)

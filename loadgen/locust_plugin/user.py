@@ -196,9 +196,9 @@ def check_prepare(settings: Settings, url: str) -> None:
     arm = settings.arm
     if not arm.workload.file:
         return
-    check_workload(arm.workload, [arm.placement], settings.payloads, arm.library)
+    check_workload(arm.workload, [arm.placement], settings.payloads[:1], arm.library)
     try:
-        check_workload(complete(arm.workload, url), [arm.placement], settings.payloads, arm.library, url)
+        check_workload(complete(arm.workload, url), [arm.placement], settings.payloads[:1], arm.library, url)
     except ConnectionError:
         return  # the server may come up later, and another may be asked by the web form
 

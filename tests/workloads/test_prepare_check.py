@@ -65,6 +65,15 @@ def test_what_the_model_takes_is_accepted(monkeypatch):
     assert prepare_once(own(), "phone", SENT[0]).tolist() == list(b"abc")
 
 
+def test_every_payload_that_is_given_is_tried():
+    def short(encoded):
+        return np.frombuffer(encoded[:3], "u1") if len(encoded) < 4 else fail()
+
+    check_workload(own(short), ["phone"], SENT)
+    with pytest.raises(ValueError, match=r"ZeroDivisionError: division by zero for two\.jpg"):
+        check_workload(own(short), ["phone"], [*SENT, Payload("two.jpg", b"abcd")])
+
+
 def test_a_built_in_workload_is_not_tried():
     check_workload(own(fail, file=""), ["phone"], SENT)
 
@@ -102,6 +111,7 @@ def test_an_experiment_leaves_no_directory_of_it(tmp_path, monkeypatch, capsys):
         f"WORKLOAD = Workload(name='mine', steps=('m',), payloads=lambda: [Payload('e', b'e')],\n"
         f"    placements={{'a': {placement}, 'b': {placement}}})\n"
     )
+    monkeypatch.setattr(prepare_check, "read", lambda *_: WANTED)
     monkeypatch.setattr("crossover.experiments.experiment.Server.at", lambda *_: Here)
     monkeypatch.setattr(sys, "argv", ["bench", str(path), "--reports", str(tmp_path / "reports")])
     assert compare.main() == 2

@@ -47,6 +47,7 @@ class Efficiency(ServerExperiment):
 
     kind = KIND
     resumable = False
+    tried = None  # it prepares every payload before it sends one, and none may fail
     identity = ("workloads", "seconds", "arms", "library")
 
     def __init__(self, options):
