@@ -21,15 +21,21 @@ from crossover.measurement.trial import Trial, read_trials
 from crossover.report.kind import BROKEN, GOOD, USAGE, write_report
 
 
+class NothingMeasured(Exception):
+    """A run has no figures."""
+
+
 def write(directory: Path, others: Sequence[Path] = ()) -> Any:
     """Make the figures and the page of a run anew; its page shows `others`, too. Returns the figures.
 
-    Raises ValueError if that is no report, OSError.
+    Raises ValueError if that is no report, NothingMeasured, OSError.
     """
     kinds = {each: find_kind(read_run(each)["kind"]) for each in others}
     in_order = sorted(kinds, key=lambda each: list(EXPERIMENTS).index(kinds[each].name))
     kind = find_kind(read_run(directory)["kind"])
-    result, _ = write_report(kind, directory, [(kinds[each], each) for each in in_order])
+    result, trials = write_report(kind, directory, [(kinds[each], each) for each in in_order])
+    if not kind.has_figures(result, trials):
+        raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
     return result
 
 
@@ -89,9 +95,16 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return USAGE
-    # KeyError and TypeError: a JSON file that lacks what this version looks for.
-    except (OSError, KeyError, TypeError) as error:
-        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        print(where + str(getattr(error, "strerror", None) or error), file=sys.stderr)
+    except NothingMeasured as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(where + str(error.strerror or error), file=sys.stderr)
+        return BROKEN
+    # A file of a trial or of a result that lacks what this version looks for; run.json is checked when it is read.
+    except (KeyError, TypeError) as error:
+        places = " or ".join(map(str, options.directories))
+        print(f"a file of {places} is damaged: it lacks or has wrong: {error}", file=sys.stderr)
         return BROKEN
     return GOOD

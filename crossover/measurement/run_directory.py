@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 
+from crossover.measurement import run_shape
 from crossover.measurement.trial import Trial, read_trials
 from loadgen.samples.sample import FORMAT
 
@@ -21,24 +22,36 @@ def now() -> str:
 
 
 def read_run(directory: Path) -> dict:
-    """Read the content of a directory's run.json.
+    """Read the content of a directory's run.json, with the keys that `run_shape` lists for its kind.
 
     Raises ValueError if it has none, a damaged one, or one of another format: that names the version's format.
     """
+    path = directory / "run.json"
     try:
-        run = json.loads((directory / "run.json").read_text())
-        created, written = run["created"], run.get("format", 1)
-        lacks = [key for key in ("machine", "kind") if key not in run]
+        run = json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{directory} is no report: it has no run.json") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
-    if written != FORMAT:
-        version = run.get("machine", {}).get("revision") or "an unknown version"
-        made = f"{directory} was made on {created} by {version}, which writes format {written}"
-        raise ValueError(f"{made}; this version reads format {FORMAT}")
-    if lacks:
-        raise ValueError(f"{directory / 'run.json'} is damaged: it lacks {', '.join(lacks)}")
+    except NotADirectoryError:
+        raise ValueError(f"{directory} is no report: give the directory that has its run.json") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    # A run of Locust's has one arm and no kind.
+    if isinstance(run, dict) and "arm" in run and not {"kind", "created"} & set(run):
+        raise ValueError(f"{directory} is a run of Locust's; report makes those of experiments again")
+    try:
+        run_shape.check(run, {"created": str, "machine?": dict})
+        if (written := run.get("format", 1)) != FORMAT:
+            version = run.get("machine", {}).get("revision") or "an unknown version"
+            made = f"{directory} was made on {run['created']} by {version}, which writes format {written}"
+            other = f"{made}; this version reads format {FORMAT}"
+        else:
+            other = ""
+            run_shape.check(run, run_shape.EVERY)
+            run_shape.check(run, run_shape.KINDS.get(run["kind"], {}))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if other:
+        raise ValueError(other)
     return run
 
 

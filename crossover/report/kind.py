@@ -99,10 +99,13 @@ def write_report(kind: Kind, directory: Path, others: Sequence[tuple[Kind, Path]
     """Make the figures and report.html anew from what lies in the directory; returns the result and the trials.
 
     `others` are runs of other experiments that the page shows, too; their JSON files have been written before.
-    Without anything measured there is no page. Raises ValueError if a directory is no report, OSError.
+    Without anything measured there is no page, and the result is None where it comes from trials. Raises ValueError if
+    a directory is no report, OSError.
     """
     run = read_run(directory)
     trials = read_run_trials(directory, run)
+    if kind.has_trials and not (trials and run.get("workloads", True)):
+        return None, ()
     result = kind.fold(directory, run, trials)
     # A page without figures would only look like a result.
     if not kind.has_figures(result, trials):
