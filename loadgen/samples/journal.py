@@ -88,6 +88,19 @@ def remove(path: Path) -> None:
     reasons_path(path).unlink(missing_ok=True)
 
 
+def check(path: Path) -> None:
+    """Check that a file is a journal. Raises ValueError if it is none, OSError if there is no such file."""
+    count, texts = path.stat().st_size // RECORD.itemsize, reasons_path(path)
+    # Both files are made before a record is written; nothing but a journal has its texts beside it.
+    if texts == path or not texts.exists():
+        raise ValueError(f"{path} is no journal: it has no texts of reasons beside it ({texts.name})")
+    records, _ = read(path)
+    for start in range(0, count, ROWS):
+        some = records[start : start + ROWS]
+        if some["status"].max() >= len(STATUSES) or some["index"].min() < 0:
+            raise ValueError(f"{path} is no journal: its bytes are no records of samples")
+
+
 def read(path: Path) -> tuple[np.ndarray, list[str]]:
     """Read a journal, also one that is being written: (records, texts of their reasons).
 

@@ -118,16 +118,29 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def main() -> int:
-    """Convert the journals that the command line names; return 1 if one of them cannot be converted."""
+    """Convert the journals that the command line names.
+
+    Returns 2 if one of them is no journal, 1 if one cannot be read or converted, else 0.
+    """
     parser = argparse.ArgumentParser(prog="python -m loadgen.journal", description="Journals to Parquet files.")
     parser.add_argument("journals", nargs="+", type=Path)
     code = 0
     for path in parser.parse_args().journals:
+        try:
+            journal.check(path)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            code = 2
+            continue
+        except OSError as error:
+            print(f"{path}: {error.strerror or error}", file=sys.stderr)
+            code = max(code, 1)
+            continue
         try:
             run = path.with_name("run.json")
             description = json.loads(run.read_text()) if run.exists() else {}
             print(to_parquet(path, description.get("payloads", ()), description))
         except (OSError, ValueError) as error:
             print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
-            code = 1
+            code = max(code, 1)
     return code

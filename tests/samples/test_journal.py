@@ -154,3 +154,18 @@ def test_the_command_recovers_what_a_killed_process_left(tmp_path):
     assert done.stdout.split() == [str(tmp_path / "samples.parquet")]
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path / 'none.journal'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("content", [b"", b"a text\n" * 40, b"PAR1" + bytes(range(200, 256)) * 9], ids=len)
+def test_a_file_that_is_no_journal_is_called_so(tmp_path, content, beside):
+    if beside and not content:
+        return  # an empty journal is one
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    if beside:
+        journal.reasons_path(path).write_text("")
+    command = [sys.executable, "-m", "loadgen.journal", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"{path} is no journal: ") and path.read_bytes() == content
