@@ -1,6 +1,7 @@
 """Laws of the report's page: it stands alone, says first what matters, and shows only what was measured."""
 
 import copy
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -190,6 +191,19 @@ def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
     without = compare.evaluate(run(), read_trials(measured))["workloads"]["image"]["arms"]
     assert "GPU" not in tables.breakdown_table(without)
     assert "GPU" not in Structure(written()).text
+
+
+def test_the_columns_of_long_arms_do_not_run_together(evaluated):
+    workload = json.loads(json.dumps(evaluated["workloads"]["image"]))
+    longer = ("thumbnail async:1", "the-thumbnail-of-a-camera sequential")
+    for arm, name in zip(workload["arms"], longer, strict=True):
+        arm["placement"], arm["mode"] = name.split()
+    head, *rows = tables.breakdown_table(workload["arms"]).splitlines()
+    ends = [head.index(name) + len(name) for name in longer]
+    assert re.split(r"  +", head) == ["mean latency, ms", *longer]
+    assert all(row[ends[0] - 1] != " " and row[ends[0]] == " " and len(row) == ends[1] for row in rows)
+    _, head, *rows = tables.arms_table("image", workload).splitlines()
+    assert {len(line) for line in rows} == {len(head)}
 
 
 def test_what_was_not_measured_has_no_section(written):

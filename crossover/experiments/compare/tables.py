@@ -3,7 +3,7 @@
 They take arms as `workloads.*.arms` of summary.json has them (docs/summary.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import list_computing_steps
@@ -30,12 +30,13 @@ GPU         where Triton reports one: joules per request, and its use at the end
 
 def arms_table(name: str, workload: dict) -> str:
     """Return a line per arm: rates per second, latency in ms, errors, CPU ms per request, and kilobytes."""
+    wide = max([20, *(len(name_arm(arm)) for arm in workload["arms"])])
     head = (
         f"{name}: {workload['arrivals']}, the same schedules for every arm",
-        f"{'arm':<20} {'rate':>13} {'p50':>7} {'p95':>7} {'p99':>9} {'service':>8} {'err':>4}"
+        f"{'arm':<{wide}} {'rate':>13} {'p50':>7} {'p95':>7} {'p99':>9} {'service':>8} {'err':>4}"
         f" {'cpu cl':>7} {'srv':>7} {'KB up':>7} {'down':>6}",
     )
-    return "\n".join([*head, *(arm_row(arm) for arm in workload["arms"])])
+    return "\n".join([*head, *(arm_row(arm, wide) for arm in workload["arms"])])
 
 
 def validity(arms: Sequence[dict], left_out: Sequence[dict]) -> str:
@@ -64,19 +65,26 @@ def breakdown_table(arms: Sequence[dict]) -> str:
     """
     # Arms have different stages: a line has an empty cell where an arm lacks one.
     names = list(dict.fromkeys(name for arm in arms for name in arm["stages"]))
-    titles = [f"{arm['placement']} {arm['mode']}" for arm in arms]
-    lines = [f"{'mean latency, ms':<28}" + "".join(f"{title:>20}" for title in titles)]
+    titles = [name_arm(arm) for arm in arms]
+    steps = [f"{step} mean batch" for step in list_computing_steps(names)]
+    first = max([28, *(len(each) + 1 for each in (*names, *steps))])
+    wide = [max(20, len(title) + 2) for title in titles]
+
+    def row(title: str, cells: Iterable[str]) -> str:
+        return f"{title:<{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, wide, strict=True))
+
+    lines = [row("mean latency, ms", titles)]
     for name in names:
-        lines.append(f"{name:<28}" + "".join(f"{ms(arm['stages'].get(name)):>20}" for arm in arms))
-    lines.append(f"{'in all':<28}" + "".join(f"{ms(arm['latency']['mean']):>20}" for arm in arms))
+        lines.append(row(name, (ms(arm["stages"].get(name)) for arm in arms)))
+    lines.append(row("in all", (ms(arm["latency"]["mean"]) for arm in arms)))
     for step in list_computing_steps(names):
         batches = [arm["steps"].get(step, {}).get("mean_batch") for arm in arms]
-        lines.append(f"{f'{step} mean batch':<28}" + "".join(f"{ms(batch):>20}" for batch in batches))
+        lines.append(row(f"{step} mean batch", map(ms, batches)))
     for title, key, scale in GPU:
         values = [None if arm[key] is None else arm[key] * scale for arm in arms]
         # A machine without a GPU has no such row.
         if any(value is not None for value in values):
-            lines.append(f"{title:<28}" + "".join(f"{ms(value):>20}" for value in values))
+            lines.append(row(title, map(ms, values)))
     return "\n".join(lines)
 
 
@@ -93,12 +101,17 @@ def text(result: dict) -> str:
     return "\n\n".join([*parts, LEGEND])
 
 
-def arm_row(arm: dict) -> str:
-    """Write the line of an arm in the table."""
+def name_arm(arm: dict) -> str:
+    """Return an arm's name in the tables: its placement and its mode."""
+    return f"{arm['placement']} {arm['mode']}"
+
+
+def arm_row(arm: dict, wide: int) -> str:
+    """Write the line of an arm in the table; `wide` characters are its name's."""
     latency = arm["latency"]
     p99 = bracketed(latency["p99"], arm["books"]["completed"])
     return (
-        f"{arm['placement'] + ' ' + arm['mode']:<20} {arm['achieved']:>5.2f} of {arm['offered']:<4.2f}"
+        f"{name_arm(arm):<{wide}} {arm['achieved']:>5.2f} of {arm['offered']:<4.2f}"
         f" {ms(latency['p50']):>7} {ms(latency['p95']):>7} {p99:>9} {ms(arm['service']['p50']):>8} {arm['errors']:>4}"
         f" {ms(arm['client_cpu_ms']):>7} {ms(arm['server_cpu_ms']):>7}"
         f" {kb(arm['bytes_up']):>7} {kb(arm['bytes_down']):>6}"
