@@ -209,6 +209,12 @@ def test_the_table_has_every_condition_and_every_contrast():
     assert len(result["contrasts"]) == 2 * 7
 
 
+def test_the_contrasts_say_under_which_arrivals_they_are():
+    lines = workload_table("image", evaluate(RUN, measured({}))["workloads"]["image"]).splitlines()
+    [head] = [line for line in lines if line.startswith("times")]
+    assert head.startswith("times, Poisson unless said  ") and head.index("placement") == 35
+
+
 def test_the_load_is_the_one_that_the_readme_tells():
     assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "README.md").read_text()
 

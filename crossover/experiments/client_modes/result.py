@@ -38,7 +38,8 @@ LEGEND = """\
 client       sequential: one request at a time; threads:N: N at a time; async:N: N preprocess, any number is in flight
 arrivals     uniform: gaps from 0.5 to 1.5 of the mean; random phase, synchronised: 16 cameras; all of one mean rate
 p50, tail    ms from the due time, of all rounds together; in brackets 95 % intervals, by bootstrap over rounds
-times        first / second, paired by rounds; no difference found: the 95 % interval holds 1, or it is under 5 % off
+times        first / second, paired by rounds, both under Poisson arrivals unless the row names them; no
+             difference found: the 95 % interval holds 1, or it is under 5 % off
 err          arrivals without a good answer
 !            so many of the condition's trials are INVALID (they are counted in: a naive client may fall behind)"""
 
@@ -254,7 +255,7 @@ def workload_table(name: str, found: dict) -> str:
         lines.append(
             f"{row['placement']:<10} {row['mode']:<12} {row['arrivals']:<14} {cells} {row['errors']:>4}{bad}"
         )
-    lines += ["", f"{'times':<34} {'placement':<10} {'p50':<23} {tail:<23}"]
+    lines += ["", f"{'times, Poisson unless said':<34} {'placement':<10} {'p50':<23} {tail:<23}"]
     for each in found["contrasts"]:
         cells = "  ".join(f"{times(each[key]):<21}" for key in ("p50", "tail"))
         lines.append(f"{each['question']:<34} {each['placement']:<10} {cells}  {verdicts(each, tail)}")
