@@ -199,6 +199,8 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
     [
         (["video"], "unknown workload 'video'; try one of image, audio"),
         (["--rounds", "0"], "--rounds must be at least 1"),
+        *(([f"--precision={n}"], "--precision must be a share above 0 and below 1") for n in ("2", "1", "0", "nan")),
+        (["--slo", "-1"], "--slo must be a positive number of ms, or 0 for its default, not -1"),
         (["--arrivals", "gama:1"], "try one of constant, uniform, poisson"),
         (["--arrivals", "closed:users=2,think=0"], "closed"),
         (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),

@@ -156,7 +156,7 @@ def check(options: argparse.Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
     options.loads = parse_loads(options.loads)
     if options.slo < 0 or not np.isfinite(options.slo):
-        raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
+        raise ValueError(f"--slo must be a positive number of ms, or 0 for its default, not {options.slo:g}")
     if options.percentile and not 50 <= options.percentile <= 99.9:
         raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
     check_server_options(options)

@@ -17,7 +17,6 @@ from crossover.measurement.run_directory import BENCH
 from crossover.measurement.unloaded_latency import SLO_FACTOR
 from loadgen import arrivals
 from loadgen.arm import MODES
-from loadgen.arrivals.checks import check_positive
 
 REPEATED = ("arrivals", "seconds", "slo_ms", "digest")  # of each workload in the run.json of --like
 
@@ -58,8 +57,9 @@ def check(options: argparse.Namespace) -> None:
     check_run_options(options)
     check_rounds(options)
     if not 0 <= options.slo < inf:
-        raise ValueError(f"--slo must be a positive number of ms, not {options.slo:g}")
-    check_positive(precision=options.precision)
+        raise ValueError(f"--slo must be a positive number of ms, or 0 for its default, not {options.slo:g}")
+    if not 0 < options.precision < 1:
+        raise ValueError(f"--precision must be a share above 0 and below 1, as 0.025, not {options.precision:g}")
     if options.arrivals:
         # A schedule is drawn here for nothing, so that a bad specification ends the command before it measures.
         arrivals.parse(options.arrivals).schedule(1, options.seed)
