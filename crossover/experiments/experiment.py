@@ -136,13 +136,20 @@ class Experiment(Run):
     def begin(self) -> None:
         """Make the directory, or take up that of an interrupted run, and write run.json.
 
-        Raises Unavailable before anything is written; ValueError if the interrupted run was another experiment.
+        Raises Unavailable before anything is written; ValueError if the interrupted run was another experiment, or if
+        the directory cannot be made.
         """
         self.described = self.describe()
         if self.options.continued:
             self.described = resume.resume_run(self.directory, self.kind.name, self.described)
         # A new run shares its directory with no other, not even with one that was begun in the same second.
-        self.directory.mkdir(parents=True, exist_ok=bool(self.options.continued))
+        try:
+            self.directory.mkdir(parents=True, exist_ok=bool(self.options.continued))
+        except OSError as error:
+            if isinstance(error, FileExistsError) and error.filename == str(self.directory):
+                raise
+            why = f"cannot make {error.filename}: {error.strerror}"
+            raise ValueError(f"--reports {self.options.reports}: {why}") from None
         self.write()
         # From here on there is something to resume, and to report.
         self.begun = True

@@ -390,3 +390,24 @@ def test_every_field_of_the_summary_is_documented_and_no_other(world, conduct):
     lists = {path for path in written(summary) if path.endswith("[]")}
     inner = {path for path in lists if any(other.startswith(f"{path}.") for other in written(summary))}
     assert written(summary) - inner == documented()
+
+
+def test_a_directory_of_reports_that_cannot_be_made_is_wrong_usage(world, conduct):
+    file = conduct.photographs / "image-a.jpg"
+    code, _, errors = conduct("--reports", file / "reports")
+    assert (code, world.measured, errors.count("\n")) == (2, [], 1)
+    assert errors.startswith(f"--reports {file / 'reports'}: cannot make {file / 'reports'}") and "Errno" not in errors
+
+
+@pytest.mark.parametrize("key", ["seed", "workloads", "asked.payloads", "workloads.image.seconds"])
+def test_a_run_whose_run_json_is_damaged_is_not_continued(world, conduct, key):
+    conduct()
+    path = only(conduct.reports) / "run.json"
+    described = part = json.loads(path.read_text())
+    *first, last = key.split(".")
+    for each in first:
+        part = part[each]
+    del part[last]
+    path.write_text(json.dumps(described))
+    code, _, errors = conduct("--continue", path.parent)
+    assert (code, errors) == (2, f"{path} is damaged: it has no '{key}'\n")
