@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,20 @@ def replace_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
     The temporary file bears the number of this process, so that two processes may write the same file. It gets the
     permissions `mode`, less the process's umask, before anything is written. If the block raises, as on a full disk or
-    Ctrl-C, the temporary file is removed and `path` stays what it was.
+    Ctrl-C, the temporary file is removed and `path` stays what it was. An OSError of the temporary file names `path`.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    unfinished.unlink(missing_ok=True)  # left by a process that was killed and had our number
     try:
+        unfinished.unlink(missing_ok=True)  # left by a process that was killed and had our number
         unfinished.touch(mode, exist_ok=False)
         yield unfinished
         unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        # Nobody looks for a hidden file that is gone.
+        if isinstance(error, OSError) and error.errno and str(error.filename) == str(unfinished):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 

@@ -34,9 +34,18 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
 
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, full_disk):
     (tmp_path / "run.json").write_bytes(b"{}")
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as raised:
         atomic_write.write_json(tmp_path / "run.json", {"much": "x" * 1000})
+    assert raised.value.filename == str(tmp_path / "run.json")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("run.json", b"{}")]
+
+
+def test_a_file_that_cannot_be_made_is_named_and_not_its_unfinished_form(tmp_path):
+    for path in (tmp_path / "none" / "run.json", tmp_path / "full"):
+        (tmp_path / "full" / "x").mkdir(parents=True, exist_ok=True)  # a directory cannot be replaced by a file
+        with pytest.raises(OSError) as raised:
+            atomic_write.write(path, "text")
+        assert (raised.value.filename, ".part" in str(raised.value)) == (str(path), False)
 
 
 def test_a_file_for_its_owner_alone_is_so_before_anything_is_in_it(tmp_path):
