@@ -7,9 +7,10 @@ Usage:
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
-from loadgen import arrivals
+from loadgen import arrivals, command
 from loadgen.arrivals import traces
 from loadgen.arrivals.describe import describe, draw
 from loadgen.arrivals.schedule import Schedule
@@ -53,4 +54,4 @@ def make_file_name(schedule: Schedule) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command.run(main))

@@ -1,5 +1,6 @@
 """Laws of the schedules: what was promised is what is offered. test_arrivals_fit.py tests whole distributions."""
 
+import os
 import subprocess
 import sys
 
@@ -304,6 +305,16 @@ def test_a_schedule_can_be_looked_at_saved_and_replayed(tmp_path):
         assert part in output
     code, output = look("trace:file=saved.csv", "--plot", "", cwd=tmp_path)
     assert (code, f"schedule {digest}" in output, "drawn" in output) == (0, True, False), output
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-u", "-m", "loadgen.arrivals", "poisson:20", "--plot", "", "--save", "saved.csv"]
+    env = {"PYTHONPATH": str(ROOT)}
+    with os.fdopen(writer, "wb") as out:
+        done = subprocess.run(command, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "saved.csv").stat().st_size
 
 
 @pytest.mark.parametrize(
