@@ -16,10 +16,10 @@ from tritonclient.utils import np_to_triton_dtype
 
 from common import address
 from common.messages import one_line
-from loadgen.model_config import complete
-from loadgen.prepare_check import prepare_once
 from workloads import catalogue
+from workloads.model_config import complete
 from workloads.payloads import Payload
+from workloads.prepare_check import prepare_once
 from workloads.workload import Workload
 
 FEW = 6  # values of an output that are shown

@@ -21,11 +21,11 @@ from crossover.report.format import listed
 from crossover.report.kind import BROKEN, GOOD, USAGE, Kind
 from loadgen import interrupts
 from loadgen.command import INTERRUPTED
-from loadgen.model_config import complete
-from loadgen.prepare_check import check_workload
 from serving import Failure
 from serving.server import Server, Unavailable
 from workloads import flags
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 

@@ -26,14 +26,14 @@ from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
-from loadgen.model_config import complete
-from loadgen.prepare_check import check_workload
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, count_outcomes, format_counts
 from loadgen.samples.summary import milliseconds
 from serving.server import Server
 from serving.temporary_server import temporary_server
 from workloads import catalogue
 from workloads.flags import choose_arms
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload
 
 FACTORS = (1, 2, 5)
 CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and after

@@ -25,11 +25,11 @@ from loadgen.locust_plugin import distributed, precise_stats, signals
 from loadgen.locust_plugin.options import Settings, declare_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
-from loadgen.model_config import complete
-from loadgen.prepare_check import check_workload
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 log = logging.getLogger("crossover")

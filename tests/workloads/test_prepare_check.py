@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crossover.experiments.compare import run as compare
-from loadgen import prepare_check
-from loadgen.prepare_check import check_workload, prepare_once
+from workloads import prepare_check
 from workloads.payloads import Payload
+from workloads.prepare_check import check_workload, prepare_once
 from workloads.workload import Placement, Workload, per_thread
 
 SENT = [Payload("one.jpg", b"abc")]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from loadgen.model_config import complete
+from workloads.model_config import complete
 from workloads.payloads import Payload
 from workloads.workload import Workload
 

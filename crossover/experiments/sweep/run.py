@@ -27,13 +27,13 @@ from crossover.experiments.sweep.result import KIND
 from crossover.experiments.sweep.site import Site, server_behind_link
 from crossover.measurement import compatibility, host, resume
 from crossover.measurement.retry import Retries
-from loadgen.model_config import complete
-from loadgen.prepare_check import check_workload
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
 from workloads import catalogue
 from workloads.flags import choose_arms
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 START = 20  # seconds until a server is up

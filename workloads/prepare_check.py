@@ -11,7 +11,7 @@ import numpy as np
 from tritonclient.utils import np_to_triton_dtype, triton_to_np_dtype
 
 from common.messages import one_line
-from loadgen.model_config import read
+from workloads.model_config import read
 from workloads.payloads import Payload
 from workloads.workload import Placement, Preprocessor, Workload
 
