@@ -83,5 +83,5 @@ def test_bench_says_why_a_trace_has_no_arrival_in_a_block(server, tmp_path):
         "async",
     ]
     code, output = run("bench", *arguments, "--arrivals", write(tmp_path, "5000\n"), "--reports", tmp_path / "reports")
-    assert code == 1
-    assert "no arrival in a block of" in output and "1 arrival from 5000 to 5000 s; 0 arrivals from its 0 to" in output
+    assert code == 2
+    assert "none in a trial of 2 s (audio)" in output and "1 arrival from 5000 to 5000 s; 0 arrivals from its 0" in output
