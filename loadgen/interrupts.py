@@ -4,6 +4,7 @@ The first signal raises KeyboardInterrupt, so that a measurement can write down 
 seconds later or more, cuts that short.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ _last = float("-inf")
 _deferred = 0  # how many blocks of `defer_interrupts` the process is in
 _waiting = False
 _lost = False
+_collecting = False
 
 
 def install(stop: Callable[[int], None] | None = None) -> None:
@@ -36,6 +38,8 @@ def install(stop: Callable[[int], None] | None = None) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
     sys.unraisablehook = raise_again
+    if note_collection not in gc.callbacks:
+        gc.callbacks.append(note_collection)
 
 
 def raise_interrupt(count: int) -> None:
@@ -51,6 +55,8 @@ def handle(number: int, frame: object) -> None:
     global _received, _last, _waiting, _lost
     now = time.monotonic()
     if _lost:
+        if _collecting:
+            return
         _lost = False
         if _deferred:
             _waiting = True
@@ -60,6 +66,9 @@ def handle(number: int, frame: object) -> None:
     if now - _last < TOGETHER:
         return
     _last, _received = now, _received + 1
+    if _collecting:
+        call_again()
+        return
     if _deferred and _received == 1:
         _waiting = True
         return
@@ -71,16 +80,31 @@ def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
 
     DALI takes long to delete a pipeline, so that many a Ctrl-C comes just then. Other exceptions are shown as usual.
     """
-    global _lost
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        call_again()
+    else:
         sys.__unraisablehook__(unraisable)
-        return
+
+
+def note_collection(phase: str, info: dict) -> None:
+    """Note that the garbage collector begins or ends, as one of `gc.callbacks`: `handle` raises nothing meanwhile.
+
+    What is deleted may run Python code, and CPython drops what that raises, often without telling sys.unraisablehook:
+    so do `sock_finalize` of Modules/socketmodule.c and `iobase_finalize` of Modules/_io/iobase.c.
+    """
+    global _collecting
+    _collecting = phase == "start"
+
+
+def call_again() -> None:
+    """Let `handle` be called once more, a moment later, for a request to end that could not be carried out."""
+    global _lost
     _lost = True
     real_threads.start_thread(signal_again, ())
 
 
 def signal_again() -> None:
-    """Send this process a signal of the handler's, a moment later: in the `__del__` it would be dropped, too.
+    """Send this process a signal of the handler's every 0.05 s until `handle` has carried the request out.
 
     Where no handler is installed there is nothing to send, and nothing was dropped.
     """

@@ -223,16 +223,30 @@ def test_a_signal_while_a_command_is_being_imported_is_one_line(tmp_path, module
 
 
 DELETES_SLOWLY = """
-import os, signal, sys, time
+import gc, io, os, signal, sys, time
 from loadgen import command, interrupts
+
+def end():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.3)
 
 class Slow:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.3)
+        end()
+
+class Unclosed(io.RawIOBase):
+    def close(self):
+        super().close()
+        end()
 
 def main():
-    Slow()
+    if "silently" in sys.argv:
+        unclosed = Unclosed()
+        unclosed.itself = unclosed
+        del unclosed
+        gc.collect()
+    else:
+        Slow()
     if "deferred" in sys.argv:
         with interrupts.defer_interrupts():
             time.sleep(0.5)
@@ -243,11 +257,11 @@ sys.exit(command.run(main))
 """
 
 
+@pytest.mark.parametrize("dropped", ["", "silently"])
 @pytest.mark.parametrize("then", ["", "deferred"])
-def test_a_signal_that_python_drops_as_an_object_is_being_deleted_is_not_lost(then):
-    process = subprocess.run(
-        [sys.executable, "-c", DELETES_SLOWLY, then], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
+def test_a_signal_that_python_drops_as_an_object_is_being_deleted_is_not_lost(then, dropped):
+    command = [sys.executable, "-c", DELETES_SLOWLY, then, dropped]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (process.returncode, process.stdout) == (130, "written\n" if then else ""), process.stderr
     assert process.stderr.strip() == "interrupted"
 
