@@ -95,8 +95,9 @@ clean: down  ## remove the environment, the models and the server's state; repor
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers, on the real server: the whole of it
+test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers, on the real server, and all else that `make test` leaves out as too long
 	.venv/bin/python -m pytest -m "long or not long" tests/faults $(ARGS)
+	.venv/bin/python -m pytest -m long --ignore tests/faults $(ARGS)
 
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)

@@ -153,7 +153,7 @@ def listening(pid: int, port: int) -> bool:
     return any(each.laddr and each.laddr.port == port for each in psutil.Process(pid).net_connections("tcp"))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_whenever_it_comes_nothing_is_half_written(server, tmp_path, processes):
     """From the first import to the report: either nothing at all, or a whole run."""
     for number, delay in enumerate((0.3, 1.2, 1.8, 2.2, 2.6, 3.2, 4.0, 5.0)):

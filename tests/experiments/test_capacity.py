@@ -297,6 +297,7 @@ def test_its_report_says_the_same_and_can_be_made_again(finished, monkeypatch, c
     assert page.read_text() == before
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, tmp_path):
     given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90]
     given += ["--arms", "client", "--loads", "", "--slo", 1000]

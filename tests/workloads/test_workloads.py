@@ -80,6 +80,7 @@ def test_without_arms_the_first_two_are_compared_and_a_directory_replaces_the_pa
     assert list(found["placements"]) == ["phone", "cloud"] and found["payloads"] == ["one.bin"]
 
 
+@pytest.mark.long
 def test_capacity_takes_all_three(own, at, tmp_path):
     quick = ["--percentile", 90, "--slo", 1000, "--loads", "", "--reports", tmp_path]
     shorter = "search.LASTING, search.DOUBLINGS, search.HALVINGS = 0.2, 1, 1"
@@ -127,6 +128,7 @@ def test_efficiency_says_which_placement_asks_no_ensemble(own, at, tmp_path):
     assert code == 1 and "phone of detector asks resnet50, which is no ensemble; try --arms" in output
 
 
+@pytest.mark.long
 def test_overload_takes_it(own, at):
     flags = ["--arms", "thumbnail", "--seconds", "1", "--capacity", "4"]
     command = [sys.executable, "-m", "benchmarks.overload", own, *at, *flags]
