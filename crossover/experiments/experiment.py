@@ -7,6 +7,7 @@ A `Run` measures something and leaves nothing behind; an `Experiment` leaves a d
 import argparse
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 
-class Run:
+class Run(ABC):
     """A measurement with options, from its beginning to its exit code.
 
     A subclass says what is measured in `measure`; `conduct` calls it and turns whatever ends it into one line and a
@@ -46,9 +47,9 @@ class Run:
         self.options = options
         self.progress = Progress()
 
+    @abstractmethod
     def measure(self) -> None:
         """Measure. Raises Unavailable, Failure or OSError if something breaks, ValueError for wrong usage."""
-        raise NotImplementedError
 
     @property
     def hint(self) -> str:

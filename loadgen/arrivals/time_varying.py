@@ -1,5 +1,6 @@
 """Poisson processes whose rate is a function of time, by exact inversion."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +10,16 @@ from loadgen.arrivals.checks import check_between, check_count, check_not_negati
 from loadgen.arrivals.schedule import Arrivals, accumulate
 
 
-class Varying(Arrivals):
+class Varying(Arrivals, ABC):
     """A Poisson process whose rate is a given function of time; subclasses override `invert`."""
 
     def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
         """Draw unit-exponential gaps and map their totals through `invert`."""
         return accumulate(rng.standard_exponential, seconds, self.invert)
 
+    @abstractmethod
     def invert(self, totals: np.ndarray) -> np.ndarray:
         """Return the times in seconds at which the cumulative rate reaches `totals`; same shape."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -42,7 +43,7 @@ class Over(Exception):
     """The run has ended before the instant that a thread slept for."""
 
 
-class Loop:
+class Loop(ABC):
     """An arm that is driven against the server at `url`; the subclasses decide when it sends.
 
     `record` is called once for each arrival that was fired, in the order in which they finish, within POLL seconds, by
@@ -98,27 +99,27 @@ class Loop:
                 self._give_up()
                 self._write_unsent(plan)
 
+    @abstractmethod
     def _prepare(self, plan: Plan) -> None:
         """Make what no request shall pay for: preprocessors and connections."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _start_threads(self, plan: Plan) -> None:
         """Start to send; the run's clock has begun."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_complete(self) -> bool:
         """Return whether nothing more will be fired and everything that was fired has finished."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _last_due(self, plan: Plan) -> float:
         """Return when the last arrival may be due, in seconds from the start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _close(self) -> None:
         """End the threads, and wake those that wait for an answer."""
-        raise NotImplementedError
 
-    def _write_unsent(self, plan: Plan) -> None:
+    def _write_unsent(self, plan: Plan) -> None:  # noqa: B027  # a loop without a schedule has none
         """Write the arrivals that were never fired into the journal, if there is a schedule."""
 
     def _now(self) -> int:
