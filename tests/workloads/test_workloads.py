@@ -150,10 +150,11 @@ def test_ask_prints_outputs_whose_meaning_it_does_not_know(own, server):
         assert re.search(r"smoke_test\.jpg: logits FP32 \[1, 1000\]: [-\d.e]+, .*, \.\.\.\n$", done.stdout)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-def test_locust_takes_it_from_the_command_line(own, server, tmp_path, placement):
-    given = ["--arrivals", "constant:rate=10", "--seconds", 1, "--percentile", 50]
-    code, output = headless("own", server.url, tmp_path, "--workload", own, "--placement", placement, *given)
+@pytest.mark.parametrize(("placement", "processes"), [("phone", 1), ("cloud", 1), ("thumbnail", 1), ("cloud", 2)])
+def test_locust_takes_it_from_the_command_line(own, server, tmp_path, placement, processes):
+    given = ["--arrivals", "constant:rate=10", "--seconds", 1, "--percentile", 50, "--placement", placement]
+    given += ["--processes", processes] if processes > 1 else []
+    code, output = headless("own", server.url, tmp_path, "--workload", own, *given)
     assert code in OK and "Traceback" not in output, output
     assert "books: scheduled 10 = completed 10 + failed 0" in output
     assert len(rows(tmp_path)) == 10
