@@ -25,6 +25,9 @@ bench: .venv/run.done  ## everything: environment, models, server, comparison, r
 	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) --rounds $(ROUNDS) $(ARGS) || test $$? -eq 3
 
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; two files at a time
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; twice as long
 	.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)
@@ -102,5 +105,5 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers,
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench capacity crossover efficiency study test soak overload bench-loadgen test-faults test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity crossover efficiency study test soak overload bench-loadgen coverage test-faults test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

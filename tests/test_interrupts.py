@@ -15,7 +15,11 @@ import pytest
 from tests.commands import only, start
 from tests.conftest import ROOT, ports
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda each: each.name)
+SIGNALS = pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGHUP, signal.SIGINT))],
+    ids=lambda each: each.name,
+)
 BENCH = ("audio", "--seconds", 30, "--rounds", 3, "--arrivals", "poisson:rate=8")
 
 
@@ -293,7 +297,7 @@ def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tm
     assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("pipe", ["| head -1", "2>&1 | head -1"])
+@pytest.mark.parametrize("pipe", [pytest.param("| head -1", marks=pytest.mark.long), "2>&1 | head -1"])
 def test_a_measurement_goes_on_where_the_reader_of_its_output_has_enough(server, tmp_path, pipe):
     own = f"--url {server.url} --state {server.state} --reports {tmp_path}"
     bench = f"{sys.executable} -m loadgen.bench audio --seconds 6 --rounds 2 --arrivals poisson:rate=8 {own}"

@@ -131,14 +131,15 @@ def banner():
         listening.shutdown(socket.SHUT_RDWR)
 
 
+MAIN = ("bench", "ask", "locust")
 OTHERS = {"html": lambda: served(Website), "json": lambda: served(OtherJson), "ssh": banner}
 
 
 @pytest.mark.parametrize(
     ("command", "other"),
     [
-        *((command, "html") for command in COMMANDS),
-        *((each, kind) for each in ("bench", "ask", "locust") for kind in ("json", "ssh")),
+        *((each, kind) for each in MAIN for kind in OTHERS),
+        *(pytest.param(each, "html", marks=pytest.mark.long) for each in COMMANDS if each not in MAIN),
     ],
 )
 def test_at_something_else(command, other, tmp_path):

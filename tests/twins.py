@@ -64,7 +64,7 @@ class Server:
         self.process.wait()
         self.log.close()
         for segment in local.SHM.glob(f"{self.prefix}*"):  # of a stub that died
-            segment.unlink()
+            segment.unlink(missing_ok=True)  # by a stub that is only now at its end
 
     def load(self, name, config, **files):
         """`files`: what to put into the version's folder; ONNX models, text or bytes, or a path to link to."""

@@ -108,7 +108,7 @@ def test_without_flags_both_regimes_are_run_on_own_servers(monkeypatch):
 
 
 def test_make_crossover_starts_no_other_server_and_takes_an_invalid_trial_for_no_error():
-    done = subprocess.run(["make", "-n", "crossover"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make", "-n", "crossover", "ARGS="], cwd=ROOT, capture_output=True, text=True, check=True)
     *before, last = [line for line in done.stdout.splitlines() if "python -m " in line]
     assert last.split("-m ")[1] == "loadgen.crossover --engine auto  || test $? -eq 3"
     assert not any("serving" in line for line in before)
@@ -178,6 +178,7 @@ def test_figures_plots_and_page_come_from_what_is_on_the_disk(small, monkeypatch
     assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
     given = ["--url", server.url, "--state", server.state, "--sweeps", "workers", "--workloads", "image"]
     given += ["--seconds", 100, "--rounds", 2, "--reports", tmp_path]

@@ -107,7 +107,9 @@ def ensemble(workload) -> Arm:
     return Arm(workload, "server", Mode("sequential"))
 
 
-@pytest.mark.parametrize("workload", [IMAGE, AUDIO], ids=lambda workload: workload.name)
+@pytest.mark.parametrize(
+    "workload", [pytest.param(IMAGE, marks=pytest.mark.long), AUDIO], ids=lambda workload: workload.name
+)
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
     connected = Server.at(server.url, server.state)
     found = measure_efficiency(connected, ensemble(workload), workload.load(), seconds=2)

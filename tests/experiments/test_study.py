@@ -270,6 +270,7 @@ def test_figures_plot_and_page_can_be_made_again_from_the_trials(finished, monke
     assert "cannot be judged from so few rounds" in before["report.html"]
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
     given = ["audio", "--url", server.url, "--state", server.state, "--reports", tmp_path]
     given += ["--rate", 128, "--seconds", 10, "--rounds", 1]

@@ -115,6 +115,7 @@ def test_a_supervisor_whose_server_dies_while_it_begins_says_so(mortal):
         supervisor.communicate()
 
 
+@pytest.mark.long
 def test_a_number_that_is_another_processs_by_now_is_not_taken_for_the_server(mortal):
     mortal = mortal.up()
     said = []
@@ -164,6 +165,7 @@ def test_a_stub_that_dies_as_soon_as_it_is_loaded_is_seen_at_once(mortal, monkey
     assert not watching.is_alive()
 
 
+@pytest.mark.long
 def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeypatch):
     """Triton would wait for it for good, and so would whoever waits for Triton."""
     mortal = unsupervised(mortal)
@@ -250,6 +252,7 @@ except KeyboardInterrupt:
     assert local.processes(state.name(tmp_path)) == {}
 
 
+@pytest.mark.long
 def test_what_fails_after_the_server_is_up_leaves_no_server_either(tmp_path, monkeypatch, capsys):
     def interrupted(record, directory):
         assert local.alive(record["name"])
@@ -305,6 +308,7 @@ def test_a_state_file_that_was_cut_short_is_no_record(tmp_path, content):
     assert left_of(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_server_whose_state_file_was_cut_short_is_found_all_the_same(mortal):
     mortal = mortal.up()
     (mortal.state / "server.json").write_text("{")

@@ -54,6 +54,7 @@ def test_the_drift_is_the_slope_from_the_second_minute_on():
     assert soak.describe_drift("memory, MB", [100]).endswith("too short for a slope")
 
 
+@pytest.mark.long
 def test_a_soak_that_is_interrupted_reports_what_there_is_and_leaves_no_server(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.soak", "--minutes=60", "--weights=tiny"],

@@ -44,7 +44,7 @@ def rows(reports: Path) -> list[dict]:
     return pyarrow.parquet.read_table(file).to_pylist()
 
 
-@BOTH
+@pytest.mark.parametrize("workload", ["audio", pytest.param("image", marks=pytest.mark.long)])
 @pytest.mark.parametrize("placement", ["client", "server"])
 @pytest.mark.parametrize("mode", ["sequential", "threads", "async"])
 def test_every_arm_answers_every_due_time_and_exits_with_zero(server, tmp_path, workload, placement, mode):
