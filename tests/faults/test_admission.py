@@ -172,17 +172,21 @@ def test_small_tensors_are_not_taken_for_large_ones_that_came_before(ask):
     assert first.result() == "200"
 
 
-def test_large_tensors_are_not_taken_for_small_ones_that_came_before(ask):
-    """Of one that takes half of the SLO and four of a quarter, the first and one behind it can be answered in time."""
-    assert [ask(*[SLO / 100] * 5) for _ in range(20)] == ["200"] * 20
+def test_large_tensors_are_not_taken_for_small_ones_that_came_before(server, crowded):
+    """Of one that takes half of the SLO and four of a quarter, the first and one behind it can be answered in time.
+
+    The SLO is long against what a busy machine adds to each of the requests from which the model learns.
+    """
+    slo = 4 * SLO
+    ask = asker(server, crowded, slo=slo)
+    assert [ask(*[slo / 100] * 5) for _ in range(10)] == ["200"] * 10
     with ThreadPoolExecutor(5) as pool:
-        first = pool.submit(ask, *[SLO / 100] * 50)
-        threading.Event().wait(SLO / 5)
-        told = list(pool.map(lambda _: ask(*[SLO / 100] * 25), range(4)))
+        first = pool.submit(ask, *[slo / 100] * 50)
+        threading.Event().wait(slo / 5)
+        told = list(pool.map(lambda _: ask(*[slo / 100] * 25), range(4)))
     assert first.result() == "200"
-    assert [each[:3] for each in told].count("200") == 1
-    reason = f"sleeper is overloaded: a request would not be answered within {SLO:g} s"
-    assert {each for each in told if each != "200"} == {f"/v2/models/sleeper/infer answered 503: {reason}"}
+    reason = f"sleeper is overloaded: a request would not be answered within {slo:g} s"
+    assert Counter(told) == {"200": 1, f"/v2/models/sleeper/infer answered 503: {reason}": 3}
 
 
 def test_one_that_took_very_long_does_not_refuse_those_that_follow(ask):
