@@ -57,7 +57,7 @@ image: .venv/run.done  ## Locust's web UI for photographs, on http://localhost:8
 audio: .venv/run.done  ## the same for speech
 	.venv/bin/locust -f loadgen/audio.py --web-host 127.0.0.1 --host http://localhost:$(PORT) $(ARGS)
 
-capacity: .venv/run.done  ## per arm, the highest Poisson rate within a latency limit; then what bursts do to it
+capacity: .venv/run.done  ## per arm, the Poisson rate at which it reaches a latency limit; then what bursts do to it
 	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 

@@ -22,7 +22,8 @@ MODULES = {
 def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
     imports = f"import sys; from loadgen import command; from {MODULES[experiment]} import main; "
-    imports += "from crossover.experiments.capacity import search; from crossover.experiments.sweep import grid, points"
+    imports += "from crossover.experiments.capacity import plan, search; "
+    imports += "from crossover.experiments.sweep import grid, points"
     script = f"{imports}; {shorter}; sys.exit(command.run(main))"
     command = ["-c", script] if shorter else ["-m", f"loadgen.{experiment}"]
     full = [sys.executable, *command, *map(str, arguments)]

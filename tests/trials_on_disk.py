@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crossover.experiments.burst_shapes import bursts
+from crossover.experiments.capacity.estimates import estimate_capacities
 from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.experiments.client_modes.conditions import LAWS
 from crossover.experiments.compare import result as compare
@@ -170,18 +171,23 @@ def about(workload: str) -> dict:
 
 
 def capacity(workload: str) -> dict:
-    curve, best, rows = [], [], []
-    for arm, most in ((f"{workload} client async:1", 12.8), (f"{workload} server async:1", 11.6)):
-        for rate in (2, 4, 6, 8, 10, 11, 12):
-            over = max(0.04, 1 - rate / most)
-            curve.append({"arm": arm, "rate": rate, "p50": 80 + 12 / over, "p99": 95 + 70 / over, "valid": rate < most})
-        figures = {"rate": most * 0.82, "p50": 120.0, "p99": 488.0, "slo_ms": 500.0, "percentile": 95, "requests": 165}
-        best.append({"arm": arm, **figures, "not": most * 0.86, "limited_by": "server", "why": "9 of 165 over"})
+    """Of two arms, probed about 12 and 11 requests per second in 20 turns, and of their bursts."""
+    probes, rows = [], []
+    arms = [f"{workload} client async:1", f"{workload} server async:1"]
+    for arm, most in zip(arms, (12.0, 11.0), strict=True):
+        for turn in (None, *range(20)):
+            rate = most * 1.1 ** ((turn or 0) % 3 - 1)
+            ms = 500 * (rate / most) ** 4 * 1.05 ** ((turn or 0) % 2)
+            found = {"arm": arm, "turn": turn, "rate": rate, "ms": ms, "over": ms > 500}
+            found |= {"slow": "server" if ms > 500 else "", "client_rules": [], "requests": 165, "complete": True}
+            probes.append({**found, "valid": ms < 700, "p50": ms / 4, "p99": ms * 1.5})
         for load in (0.5, 0.9):
             for shape, (_, cv) in bursts().items():
                 row = {"arm": arm, "load": load, "arrivals": shape, "cv": cv, "p50": 90.0, "p99": 100 * load * (1 + cv)}
                 rows.append({**row, "requests": 464 if cv else 176, "valid": cv < 4})
-    return {**about(workload), "capacity": best, "curve": curve, "burstiness": rows}
+    figures = {"arms": arms, "percentile": 95, "slo_ms": 500.0, "requests": 165, "planned_turns": 20, "probes": probes}
+    found = {**about(workload), **figures, "burstiness": rows}
+    return {**found, **estimate_capacities(found)}
 
 
 def crossover() -> list[dict]:

@@ -1,84 +1,144 @@
-"""Do intervals of two arms' capacities hold the truth? On simulated queues.
+"""Do intervals of two arms' capacities hold the truth? On simulated queues whose speed wanders while they are probed.
 
-python -m tests.simulations.capacity 500
+The log speed of the server is an Ornstein-Uhlenbeck process, of the standard deviation and correlation time of
+`worlds.World`, which goes on from probe to probe. The truth is the rate at which a probe's log percentile is at the
+limit on average, over all speeds.
+
+python -m tests.simulations.capacity 1000
 """
 
 import sys
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from crossover.analysis.capacity_pairs import (
+    CONFIDENCE,
     WINDOW,
-    CapacityPairs,
+    CapacityComparison,
     CapacityTurn,
     choose_rate,
     compare_capacities,
 )
+from crossover.analysis.estimate import Estimate
 from tests.simulations.coverage import Coverage, cover
 
-LIMIT, PERCENTILE, REQUESTS = 50.0, 95, 200
-SERVICE = 10.0
-"""Mean ms of the baseline."""
-QUEUES = {"constant": 0.0, "lognormal, cv 0.5": 0.47}
-"""Log standard deviation of service times."""
+GAP = 0.25
+"""Seconds between two probes."""
+UNKNOWN = Estimate(0.0, np.inf, 1)
 
 
-def percentiles(rng: np.random.Generator, rates: np.ndarray, scatter: float, means: np.ndarray) -> np.ndarray:
-    """ms, for probes of these rates (per second) at single-server queues with these mean service times (ms)."""
-    shape = len(rates), REQUESTS
-    gaps = rng.exponential(1, shape) / rates[:, None] * 1e3
-    service = means[:, None] * np.exp(rng.normal(-(scatter**2) / 2, scatter, shape))
-    waited, latency = np.zeros(len(rates)), np.empty(shape)
-    for i in range(REQUESTS):
-        waited = latency[:, i] = np.maximum(0, waited - gaps[:, i]) + service[:, i]
-    return np.percentile(latency, PERCENTILE, axis=1)
+@dataclass(frozen=True)
+class Queue:
+    """A single-server queue that begins each probe empty, and how it is probed."""
+
+    service: float
+    """Mean seconds of a request at mean speed."""
+    requests: int
+    percentile: float
+    scatter: float = 0.1
+    """Log standard deviation of each request's own noise."""
+    speed: float = 0.15
+    memory: float = 6.0
+    slo: int = 5
+    """The limit, in service times."""
+    luck: float = 0.0
+    """The share of probes whose percentile chance divides by three, and that of those it multiplies."""
+
+    @property
+    def limit(self) -> float:
+        """ms"""
+        return self.slo * self.service * 1e3
 
 
-def simulate(
-    scatter: float, factor: float, comparisons: int, turns: int, seed: int, speed: float = 0.1, memory: float = 2.0
-) -> list[CapacityPairs]:
-    """Comparisons of an arm with one `factor` times as quick, on a machine whose log speed has that standard deviation
-    and forgets within `memory` probes."""
-    rng, kept = np.random.default_rng(seed), np.exp(-1 / memory)
-    rates = 70.0 * np.exp(rng.normal(0, 0.15, (comparisons, 2))) * np.array([1, factor])
-    log_speed, drawn = rng.normal(0, speed, comparisons), []
+QUEUES = {
+    "photographs, p90": Queue(0.09, 81, 90),
+    "photographs, p95": Queue(0.09, 165, 95),
+    "speech, p90": Queue(0.3, 81, 90),
+    "tiny network, p95": Queue(0.005, 700, 95),  # as many as last five seconds
+    "photographs, cv 0.5": Queue(0.09, 165, 95, scatter=0.47),
+    "limit of 40 services": Queue(0.01, 720, 90, slo=40),
+    "one probe in 20 is lucky": Queue(0.09, 81, 90, luck=0.05),
+    "photographs, steady speed": Queue(0.09, 165, 95, speed=0.0),
+}
+
+
+def wander(rng: np.random.Generator, queue: Queue, speeds: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    kept = np.exp(-np.maximum(seconds, 0) / queue.memory)
+    return kept * speeds + np.sqrt(1 - kept**2) * rng.normal(0, queue.speed, len(speeds))
+
+
+def probe(
+    rng: np.random.Generator, queue: Queue, speeds: np.ndarray, rates: np.ndarray, gaps: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ms of the percentile, log speeds after it); `gaps` at a rate of 1, of shape (requests, comparisons)."""
+    due, own = np.cumsum(gaps / rates, 0), -(queue.scatter**2) / 2
+    free, seen, latency = np.zeros(len(rates)), np.zeros(len(rates)), np.empty(gaps.shape)
+    for i in range(len(gaps)):
+        at = np.maximum(due[i], free)
+        speeds, seen = wander(rng, queue, speeds, at - seen), at
+        free = at + queue.service / factor * np.exp(speeds + rng.normal(own, queue.scatter, len(rates)))
+        latency[i] = free - due[i]
+    speeds = wander(rng, queue, speeds, np.maximum(free, due[-1]) - seen + GAP)
+    chance = rng.random(len(rates))
+    odd = np.where(chance < queue.luck, 1 / 3, np.where(chance > 1 - queue.luck, 3, 1))
+    return np.percentile(latency, queue.percentile, axis=0) * 1e3 * odd, speeds
+
+
+def simulate(queue: Queue, factor: float, comparisons: int, turns: int, seed: int) -> list[CapacityComparison]:
+    """Comparisons of an arm with one `factor` times as quick, from rates up to a third too high or too low."""
+    rng = np.random.default_rng(seed)
+    speeds, drawn = rng.normal(0, queue.speed, comparisons), []
+    rates = 0.7 / queue.service * np.exp(rng.normal(0, 0.15, (comparisons, 2))) * np.array([1, factor])
     for turn in range(turns):
-        ms = np.empty_like(rates)
-        for arm in (0, 1):
-            log_speed = kept * log_speed + np.sqrt(1 - kept**2) * rng.normal(0, speed, comparisons)
-            means = SERVICE * np.exp(log_speed) / (factor if arm else 1)
-            ms[:, arm] = percentiles(rng, rates[:, arm], scatter, means)
-        drawn.append(np.column_stack([rates, ms]))
-        rates = np.vectorize(choose_rate)(rates, ms, LIMIT, turn)
-    return [compare_capacities([CapacityTurn(*map(float, one[i])) for one in drawn], LIMIT) for i in range(comparisons)]
+        ms, gaps = np.empty_like(rates), rng.exponential(1, (queue.requests, comparisons))
+        for arm in rng.permutation(2):
+            quicker = factor if arm else 1
+            ms[:, arm], speeds = probe(rng, queue, speeds, rates[:, arm], gaps, quicker)
+        drawn.append((rates, ms))
+        rates = np.vectorize(choose_rate)(rates, ms, queue.limit, turn)
+    return [
+        compare_capacities([CapacityTurn(tuple(x[i]), tuple(y[i])) for x, y in drawn], queue.limit)
+        for i in range(comparisons)
+    ]
 
 
 @cache
-def capacity(scatter: float, factor: float = 1.0, speed: float = 0.1) -> float:
+def capacity(queue: Queue, factor: float = 1.0) -> float:
     """The logarithm of the rate at which a probe's log percentile is at the limit on average, of those near it."""
-    rng, steps, n = np.random.default_rng(3), np.linspace(0.5, 1.0, 21) * 100 * factor, 1500
+    rng, steps, n = np.random.default_rng(3), np.linspace(0.4, 1.15, 26) / queue.service * factor, 1500
     rates = np.repeat(steps, n)
-    means = SERVICE / factor * np.exp(rng.normal(0, speed, len(rates)))
-    logs = np.log(percentiles(rng, rates, scatter, means) / LIMIT).reshape(-1, n)
-    near = np.where(np.abs(logs) <= WINDOW, logs, np.nan)
-    return float(np.interp(0, np.maximum.accumulate(np.nanmean(near, 1)), np.log(steps)))
+    gaps = rng.exponential(1, (queue.requests, len(rates)))
+    ms, _ = probe(rng, queue, rng.normal(0, queue.speed, len(rates)), rates, gaps, factor)
+    logs = np.log(ms / queue.limit).reshape(-1, n)
+    near = np.abs(logs) <= WINDOW
+    told = near.sum(1) > n / 20  # at other rates hardly a probe is near the limit
+    means = np.where(near, logs, 0).sum(1)[told] / near.sum(1)[told]
+    return float(np.interp(0, np.maximum.accumulate(means), np.log(steps[told])))
+
+
+def cover_ratio(queue: Queue, factor: float, found: list[CapacityComparison]) -> Coverage:
+    return cover([each.ratios[0] or UNKNOWN for each in found], capacity(queue, factor) - capacity(queue))
+
+
+def cover_baseline(queue: Queue, found: list[CapacityComparison]) -> Coverage:
+    return cover([each.capacities[0] or UNKNOWN for each in found], capacity(queue))
 
 
 def main() -> None:
-    comparisons = int((*sys.argv[1:], 500)[0])
-    print(f"{'service, speed, factor, turns':<44}{'ratio':>18}{'baseline':>18}{'equal arms told apart':>24}")
-    for name, scatter in QUEUES.items():
-        for speed in (0.0, 0.1):
-            for factor in (1.0, 1.4):
-                for turns in (12, 20):
-                    found = simulate(scatter, factor, comparisons, turns, 1, speed)
-                    base = capacity(scatter, 1.0, speed)
-                    ratio: Coverage = cover([x.ratio for x in found], capacity(scatter, factor, speed) - base)
-                    one = cover([x.baseline for x in found], base)
-                    apart = f"{100 * ratio.winners / comparisons:.1f} %" if factor == 1 else ""
-                    label = f"{name}, {speed:g}, {factor:g}, {turns}"
-                    print(f"{label:<44}{ratio!s:>18}{one!s:>18}{apart:>24}", flush=True)
+    comparisons = int((*sys.argv[1:], 1000)[0])
+    heads = ("ratio", "baseline's own", "told apart")
+    print(
+        f"{'queue, factor, turns':<40}" + "".join(f"{each:>18}" for each in heads) + f"   ({CONFIDENCE:.0%} intervals)"
+    )
+    for name, queue in QUEUES.items():
+        for factor in (1.0, 1.3):
+            for turns in (16, 20):
+                found = simulate(queue, factor, comparisons, turns, 1)
+                ratio, own = cover_ratio(queue, factor, found), cover_baseline(queue, found)
+                label, apart = f"{name}, {factor:g}, {turns}", f"{100 * ratio.winners / comparisons:.1f} %"
+                print(f"{label:<40}{ratio!s:>18}{own!s:>18}{apart:>18}", flush=True)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,8 @@ def test_without_arms_the_first_two_are_compared_and_a_directory_replaces_the_pa
 
 @pytest.mark.long
 def test_capacity_takes_all_three(own, at, tmp_path):
-    quick = ["--percentile", 90, "--slo", 1000, "--loads", "", "--reports", tmp_path]
-    shorter = "search.LASTING, search.DOUBLINGS, search.HALVINGS = 0.2, 1, 1"
-    shorter += "; from crossover.experiments.capacity import run; run.START = 4"
+    quick = ["--percentile", 90, "--loads", "", "--reports", tmp_path]
+    shorter = "search.LASTING, search.SHORTEST, search.ALLOWED, search.START = 2, 0, 0, 1.5; plan.TURNS = 2"
     code, output = run("capacity", own, "--arms", ",".join(PLACEMENTS), *at, *quick, shorter=shorter)
     assert code in OK, output
     found = json.loads((only(tmp_path) / "capacity.json").read_text())["detector"]

@@ -1,4 +1,4 @@
-"""Plots of a capacity search: latency against offered load, and p99 under bursts."""
+"""Plots of a capacity search: the probes' latency against offered load, and p99 under bursts."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ SHARES = (":", "--", "-")  # of loads, from the lowest up
 
 
 def load(found: dict, label: str) -> Markup:
-    """Plot latency in ms against offered load in requests per second: p99 and, thinner, p50.
+    """Plot a mark per probe: the percentile held to the SLO, in ms, against offered load in requests per second.
 
     `found` is a workload of capacity.json, `label` the description of the plot for those who cannot see it.
     """
@@ -19,31 +19,34 @@ def load(found: dict, label: str) -> Markup:
 
 
 def draw_load(axes, found: dict) -> None:
-    """Draw a line per arm, hollow marks for INVALID probes, and lines for the SLO and for each arm's capacity."""
-    curve, capacities, placements = found["curve"], found["capacity"], found["placements"]
-    for arm in dict.fromkeys(point["arm"] for point in curve):
-        points = sorted((point for point in curve if point["arm"] == arm), key=lambda point: point["rate"])
-        for key, width, alpha in (("p99", 1.8, 1), ("p50", 1, 0.75)):
-            known = [point for point in points if point[key] is not None]
-            rates, values = [point["rate"] for point in known], [point[key] for point in known]
-            label = f"{literal(short(arm))}, {key}"
-            axes.plot(rates, values, linewidth=width, alpha=alpha, label=label, **look(arm, placements))
-            for point in known:
-                face = look(arm, placements)["color"] if point["valid"] else PAPER
-                marks = {"marker": "o", "markersize": 3 + width, "markerfacecolor": face, "alpha": 1}
-                axes.plot([point["rate"]], [point[key]], color=look(arm, placements)["color"], linestyle="", **marks)
-    values = [point[key] for point in curve for key in ("p50", "p99") if point[key]]
-    limits = dict.fromkeys((each["slo_ms"], each["percentile"]) for each in capacities)
-    for limit, percentile in limits:
-        axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        text = f"p{percentile:g} limit {limit:g} ms"
-        axes.text(0.01, limit, text, va="bottom", transform=axes.get_yaxis_transform())
-    for each in capacities:
+    """Draw the probes of each arm, hollow where INVALID, a line for the SLO, and each capacity with its interval."""
+    placements, limit = found["placements"], found["slo_ms"]
+    known = [probe for probe in found["probes"] if probe["ms"]]
+    for arm in dict.fromkeys(probe["arm"] for probe in known):
+        colour, named = look(arm, placements)["color"], False
+        for valid in (True, False):
+            of_arm = [probe for probe in known if (probe["arm"], probe["valid"]) == (arm, valid)]
+            if not of_arm:
+                continue
+            marks = {"marker": "o", "markersize": 4.5, "markerfacecolor": colour if valid else PAPER}
+            rates, values = [probe["rate"] for probe in of_arm], [probe["ms"] for probe in of_arm]
+            axes.plot(rates, values, color=colour, linestyle="", label=None if named else literal(short(arm)), **marks)
+            named = True
+    axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    text = f"p{found['percentile']:g} limit {limit:g} ms"
+    axes.text(0.01, limit, text, va="bottom", transform=axes.get_yaxis_transform())
+    for each in found["capacity"]:
+        colour = look(each["arm"], placements)["color"]
+        if each["low"]:
+            axes.axvspan(each["low"], each["high"], color=colour, alpha=0.15, linewidth=0)
         if each["rate"]:
-            axes.axvline(each["rate"], color=look(each["arm"], placements)["color"], linewidth=1, alpha=0.7)
-    axes.set(yscale="log", xlabel="offered load, requests per second", ylabel="latency, ms")
-    if values:
-        plain(axes.yaxis, min(values), max(*values, *(limit for limit, _ in limits)))
+            axes.axvline(each["rate"], color=colour, linewidth=1, alpha=0.7)
+    ylabel = f"p{found['percentile']:g} of a probe, ms"
+    axes.set(xscale="log", yscale="log", xlabel="offered load, requests per second", ylabel=ylabel)
+    if known:
+        rates, values = [[probe[key] for probe in known] for key in ("rate", "ms")]
+        plain(axes.xaxis, min(rates), max(rates))
+        plain(axes.yaxis, min(*values, limit), max(*values, limit))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 
 

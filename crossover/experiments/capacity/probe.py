@@ -1,21 +1,20 @@
-"""Probes one arm: each probe is a trial of Poisson arrivals, aborted as soon as it cannot pass any more."""
+"""Probes one arm: each probe is a trial of Poisson arrivals, given up as soon as it cannot tell anything more."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass, field
+from math import exp, inf
 from pathlib import Path
 
-import numpy as np
-
+from crossover.analysis.capacity_pairs import WINDOW
 from crossover.experiments.burst_shapes import bursts, exactly
 from crossover.experiments.capacity.search import (
-    Outcome,
-    allowed_over,
-    bracket,
+    Probe,
     burst_requests,
+    find_start,
     is_over,
     judge_trial,
+    most_over,
     probe_requests,
 )
 from crossover.measurement import resume
@@ -33,7 +32,6 @@ from serving.server import Server
 from workloads.payloads import Payload
 
 CHECK = 0.5  # seconds between two looks whether a probe is hopeless
-TRIES = 2  # at a rate, each with arrivals of its own: one hiccup of the machine must not decide
 
 
 class Hopeless(Exception):
@@ -55,9 +53,9 @@ def abort_when(hopeless: Callable[[], bool]) -> Callable[[float], None]:
     return sleep
 
 
-def count_over(journal_path: Path, slo: float) -> int:
-    """Count the requests that have finished so far and are over the SLO (ms), or were not answered."""
-    return int(is_over(journal.read(journal_path)[0], slo).sum()) if journal_path.exists() else 0
+def count_over(journal_path: Path, limit: float) -> int:
+    """Count the requests that have finished so far and are over a limit (ms), or were not answered."""
+    return int(is_over(journal.read(journal_path)[0], limit).sum()) if journal_path.exists() else 0
 
 
 def inexplicable_failures(trial: Trial) -> list[str]:
@@ -86,58 +84,73 @@ class Prober:
     percentile: float
     """Of latency, that is held to the SLO."""
     seed: int
+    """Of the arrivals: the first probe's, and of every burst."""
     trials: int = 0
     """How many there are so far."""
-    outcomes: list[Outcome] = field(default_factory=list)
-    """Of the probes so far, in their order."""
+    probes: list[Probe] = field(default_factory=list)
+    """Those so far, in their order."""
 
     def __post_init__(self):
-        self.retries.set_deadline(np.inf)
+        self.retries.set_deadline(inf)
 
     @property
     def server(self) -> Server:
         """The server that the trials are measured on; another one after it was restarted."""
         return self.retries.server
 
-    def probe(self, rate: float) -> Outcome:
-        """Measure Poisson trials at a rate (per second) until one passes, TRIES at most; the last one's outcome."""
-        n = probe_requests(rate, self.slo, self.percentile)
-        max_over, seed = allowed_over(n, self.percentile), self.seed + TRIES * len(self.outcomes)
-        for attempt in range(1, TRIES + 1):
-            # Every attempt has a seed of its own, and so has every probe: none repeats another's arrivals.
-            trial = self.measure_trial(exactly(Poisson, rate, n, seed + attempt - 1), max_over, attempt)
-            outcome = judge_trial(trial, rate, self.slo, self.percentile)
-            verdict = f"passed, p{self.percentile:g} <= {ms(outcome.bound)} ms"
-            verdict = verdict if outcome.passed else f"failed: {outcome.why} (limited by the {outcome.limit})"
-            print(f"  {self.arm}: {rate:.4g}/s: {verdict}", flush=True)
-            if outcome.passed:
-                break
-        self.outcomes.append(outcome)
-        return outcome
+    def find_start(self, start: float) -> float | None:
+        """Look for the rate at which the turns start, from a first one; None if the arm carries no rate, or all."""
 
-    def measure_trial(self, schedule: Schedule, max_over: float = np.inf, attempt: int = 1) -> Trial:
+        def probe(rate: float) -> Probe:
+            seed = self.seed + len(self.probes)
+            return self.probe(None, rate, probe_requests(rate, self.slo, self.percentile), seed, self.slo)
+
+        return find_start(probe, start)
+
+    def take_turn(self, turn: int, rate: float, requests: int, seed: int) -> Probe:
+        """Probe a rate (per second) in a turn; given up where the percentile is too high for the estimate to use it."""
+        return self.probe(turn, rate, requests, seed, self.slo * exp(WINDOW))
+
+    def probe(self, turn: int | None, rate: float, requests: int, seed: int, hopeless: float) -> Probe:
+        """Measure a Poisson trial, which is given up once the percentile is certainly above `hopeless` (ms)."""
+        trial = self.measure_trial(
+            exactly(Poisson, rate, requests, seed), hopeless, most_over(requests, self.percentile)
+        )
+        found = judge_trial(trial, turn, rate, self.slo, self.percentile)
+        name = f"p{self.percentile:g}"
+        what = f"{name} {ms(found.ms)} ms, within {self.slo:g} ms"
+        if found.over:
+            value = f"{name} {ms(found.ms)} ms, over" if found.complete and found.ms else f"given up, as {name} is over"
+            what = f"{value} {self.slo:g} ms (slow: the {found.slow})"
+        where = "start" if turn is None else f"turn {turn + 1}"
+        print(f"  {where:<7} {self.arm}: {rate:.4g}/s: {what}", flush=True)
+        self.probes.append(found)
+        return found
+
+    def measure_trial(self, schedule: Schedule, hopeless: float = inf, most: float = inf) -> Trial:
         """Return the trial of that schedule: the one of an interrupted run, or measured now.
 
-        It is aborted once more than `max_over` requests are over the SLO. Raises Unavailable if the server is gone.
+        It is given up once more than `most` requests take longer than `hopeless` (ms). Raises Unavailable if the server
+        is gone.
         """
         self.trials += 1
         path = self.directory / self.arm.workload.name / self.arm.slug / f"round-{self.trials:02}"
         existing = resume.existing_trial(path, self.arm, schedule)
-        if existing and (existing.facts["complete"] or self.cannot_pass(existing, max_over)):
+        if existing and (existing.facts["complete"] or was_given_up(existing, hopeless, most)):
             return existing
 
-        def measure_once(_: int) -> Trial:
-            return self.offer(schedule, path, max_over, attempt)
+        def measure_once(attempt: int) -> Trial:
+            return self.offer(schedule, path, hopeless, most, attempt)
 
         return self.retries.measure_until_valid(measure_once, inexplicable_failures)
 
-    def offer(self, schedule: Schedule, path: Path, max_over: float, attempt: int) -> Trial:
-        """Offer the schedule once the server is idle, and abort it when it cannot pass any more."""
+    def offer(self, schedule: Schedule, path: Path, hopeless: float, most: float, attempt: int) -> Trial:
+        """Offer the schedule once the server is idle, and give it up once it is hopeless."""
         journal_path = path.with_suffix(".journal")
         # What is left of the probe before would count against this one.
         wait_until_idle(self.server, self.arm, self.payloads)
         number, cores = self.trials, self.core_count
-        sleep = abort_when(lambda: count_over(journal_path, self.slo) > max_over)
+        sleep = abort_when(lambda: count_over(journal_path, hopeless) > most)
         inputs, percentile = self.payloads, self.percentile
         try:
             return measure(
@@ -145,14 +158,6 @@ class Prober:
             )
         except Hopeless:
             return read_trial(path.with_suffix(".json"))
-
-    def cannot_pass(self, trial: Trial, max_over: float) -> bool:
-        """Return whether an incomplete trial was aborted as hopeless.
-
-        What Ctrl-C left unfinished is not over the SLO yet.
-        """
-        done = trial.records[trial.records["status"] != STATUSES.index(UNFINISHED)]
-        return is_over(done, self.slo).sum() > max_over
 
     def measure_bursts(self, capacity: float, load: float) -> list[dict]:
         """Offer a share `load` of the capacity (per second) in every shape; rows of the burstiness table."""
@@ -167,30 +172,10 @@ class Prober:
         return rows
 
 
-def summarise(prober: Prober) -> dict:
-    """Return an arm's capacity for capacity.json: the highest rate that passed, the lowest that did not, and why."""
-    best, worst = bracket(prober.outcomes)
-    return {
-        "arm": str(prober.arm),
-        "rate": best and best.rate,
-        "p50": best and best.p50,
-        "p99": best and best.p99,
-        "slo_ms": prober.slo,
-        "percentile": prober.percentile,
-        "bound_ms": best and best.bound,
-        "requests": best.requests if best else 0,
-        "not": worst and worst.rate,
-        "limited_by": worst and worst.limit,
-        "why": worst and worst.why,
-        "probes": [asdict(outcome) for outcome in prober.outcomes],
-    }
+def was_given_up(trial: Trial, hopeless: float, most: float) -> bool:
+    """Return whether an incomplete trial was given up: more than `most` requests took longer than `hopeless` (ms).
 
-
-def list_curve(prober: Prober) -> list[dict]:
-    """List the points of latency against load: the probes that ran to their end, by rate."""
-    complete = sorted((outcome for outcome in prober.outcomes if outcome.complete), key=attrgetter("rate"))
-    arm = str(prober.arm)
-    return [
-        {"arm": arm, "rate": each.rate, "p50": each.p50, "p99": each.p99, "valid": not each.why.startswith("INVALID")}
-        for each in complete
-    ]
+    What Ctrl-C left unfinished is not over it yet.
+    """
+    done = trial.records[trial.records["status"] != STATUSES.index(UNFINISHED)]
+    return is_over(done, hopeless).sum() > most

@@ -1,112 +1,53 @@
-"""The result of a capacity search: capacity.json, its tables, a sentence for each workload, its section.
+"""The result of a capacity search: capacity.json, a sentence for each workload, its section.
 
 capacity.json has, for each workload:
 
-- `subject` and `placements`, as in run.json.
-- `capacity`, a list with an entry per arm: `rate`, the highest that passed (requests per second, null if none did), its
-  `p50`, `p99` and `bound_ms` (what the `percentile` is not above, with 99 % confidence), all in ms, of so many
-  `requests`; `slo_ms`; `not`, the lowest rate that did not pass, with `limited_by` (`server` or `client`) and `why`;
-  `probes`, all of them in their order.
-- `curve`, a list with a point per probe that ran to its end: `arm`, `rate`, `p50`, `p99` in ms, `valid`.
+- `subject` and `placements`, as in run.json; `arms`, the baseline first; `percentile`, `slo_ms` (what it is held to),
+  `requests` of each probe in the turns, `planned_turns`.
+- `probes`, all of them in their order: `crossover.experiments.capacity.search.Probe`, times in ms.
+- `turns`, how many were measured of all arms.
+- `capacity`, a list with an entry per arm: `rate`, at which the percentile reaches the SLO (requests per second), `low`
+  and `high` of its interval at `confidence`, null where the data bear none; how many `probes` it had and how many were
+  `over` the SLO; `limited_by`, what was slow in those (`server`, `client`, or `both` where neither was in two thirds);
+  in how many probes the `client_fell_behind`; `lowest_over` and `highest_within`, rates of probes.
+- `ratios`, a list with an entry per arm behind the first: `ratio` of the capacities `candidate` / `baseline`, with
+  `low`, `high` and `confidence`; all together hold the truth with 95 % confidence.
 - `burstiness`, a list with a row per arm, load and shape: `load` as a share of the arm's capacity, `arrivals` (the
   shape), `cv` of its gaps, `p50`, `p99` in ms of so many `requests`, `valid`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity import plots
+from crossover.experiments.capacity import plots, wording
+from crossover.experiments.capacity.estimates import estimate_capacities
+from crossover.experiments.capacity.tables import count_turns, text
 from crossover.measurement.trial import Trial
-from crossover.report.format import P99_NEEDS, bracketed, ms, significant
+from crossover.report.format import P99_NEEDS
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, Kind
 from loadgen.samples.sample import FAILED
 
-APART = 1.1  # a search ends with its limits 5 % apart, and finds a few per cent more or less when it is run again
-
-LEGEND = """\
-rate         the highest that passed, requests per second; not: the lowest that did not
-limited by   what was slow at the lowest rate that did not pass: the server, or the client before it sent anything (of a
-             request over the SLO, most of the time was spent waiting for a client worker, or the probe was INVALID)
-p50, p99     ms from the due time, at the highest rate that passed; (p99): of fewer than 459 requests, too few for it
-cv           of the gaps: 0 evenly spaced, 1 Poisson, above 1 bursts; video: 16 cameras, all at the same instant
-!            the trial is INVALID; its findings are in its file"""
-
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
-    """Read capacity.json as the search left it, whatever the trials are.
+    """Estimate the capacities anew from the probes that capacity.json lists.
 
-    It cannot be made from them alone: which probe came next depended on the outcome of the one before. Raises OSError.
+    The list cannot be made from the trials alone: which came next depended on the one before. Raises OSError, and
+    ValueError for the file of an earlier version, whose search had no turns.
     """
-    return json.loads((directory / "capacity.json").read_text())
+    result = json.loads((directory / KIND.file).read_text())
+    if any("probes" not in found for found in result.values()):
+        raise ValueError(f"{directory / KIND.file} is of an earlier version, whose search had no turns: measure again")
+    return {name: {**found, **estimate_capacities(found)} for name, found in result.items()}
 
 
-def text(result: dict) -> str:
-    """Write the tables of each workload, and what their columns mean, for the terminal."""
-    return "\n\n".join([*(workload_table(name, found) for name, found in result.items()), LEGEND])
-
-
-def sentences(result: dict) -> dict[str, list[str]]:
+def sentences(result: Mapping) -> dict[str, list[str]]:
     """Return workload -> the sentence that sums it up."""
-    return {name: [sentence(found)] for name, found in result.items() if found["capacity"]}
-
-
-def sentence(found: dict) -> str:
-    """Return one sentence: how much each placement carries within the limit, and what limits it above that.
-
-    `found` is a workload of capacity.json. Rates less than APART apart are called too close: a search that is run again
-    finds a few per cent more or less.
-    """
-    capacities = found["capacity"]
-    words = {name: each["words"] for name, each in found["placements"].items()}
-    # An arm is written "image client async:1": its placement is the second word.
-    rates = {words[each["arm"].split()[1]]: each["rate"] for each in capacities}
-    limit = f"p{capacities[0]['percentile']:g} stays within {capacities[0]['slo_ms']:g} ms (99 % confidence)"
-    most = {where: f"up to {rate:.3g} requests/s" if rate else "at no rate tried" for where, rate in rates.items()}
-    capacity = " and ".join(f"{text} preprocessed by {where}" for where, text in most.items())
-    text = f"For {found['subject']}, {limit} {capacity}"
-    if len(rates) == 2 and all(rates.values()):
-        more, less = sorted(rates, key=rates.__getitem__, reverse=True)
-        factor = rates[more] / rates[less]
-        text += f": {factor:.2g} times as many by {more}" if factor >= APART else ": too close to tell them apart"
-    ends = [each["limited_by"] for each in capacities if each["limited_by"]]
-    if len(ends) == 2 and ends[0] != ends[1]:
-        return f"{text}. Above that, the limit is the {ends[0]} in the first case, the {ends[1]} in the second."
-    cases = {1: "", 2: " in both cases"}.get(len(ends), " in every case")
-    limit = f" Above that, the limit is the {ends[0]}{cases}." if len(set(ends)) == 1 else ""
-    return f"{text}.{limit}"
-
-
-def workload_table(name: str, found: dict) -> str:
-    """Return the tables of a workload for the terminal.
-
-    One line per arm with its capacity, one with why it is not more, and one per arm and load with p99 in ms under
-    bursts.
-    """
-    lines = [f"{'arm':<24} {'rate':>7} {'not':>7}  {'limited by':<10} {'p50':>7} {'p99':>9}"]
-    for each in found["capacity"]:
-        p99 = bracketed(each["p99"], each["requests"])
-        lines.append(
-            f"{each['arm']:<24} {significant(each['rate']):>7} {significant(each['not']):>7}"
-            f"  {each['limited_by'] or '-':<10} {ms(each['p50']):>7} {p99:>9}"
-        )
-        # Both are the same for every arm.
-        slo, percentile = each["slo_ms"], each["percentile"]
-    failed = [each for each in found["capacity"] if each["not"]]
-    lines += [f"{each['arm']}: at {significant(each['not'])}/s: {each['why']}" for each in failed]
-    title = f"{name}: p{percentile:g} at most {slo:g} ms with 99 % confidence, Poisson arrivals" if lines[1:] else name
-    names = list(bursts())
-    if rows := found["burstiness"]:
-        lines += ["", f"{'p99, ms, at a share of':<24} {'load':>5} " + "".join(f"{each:>11}" for each in names)]
-    for arm, load in dict.fromkeys((row["arm"], row["load"]) for row in rows):
-        by_shape = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, load)}
-        cells = [bracketed(r["p99"], r["requests"], r["valid"]) if (r := by_shape.get(each)) else "-" for each in names]
-        lines.append(f"{arm:<24} {load:>5g} " + "".join(f"{cell:>11}" for cell in cells))
-    return "\n".join([title, *lines])
+    return {name: [wording.write_sentence(found)] for name, found in result.items() if found["capacity"]}
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
@@ -124,10 +65,16 @@ def show(name: str, found: dict) -> dict:
     rows, placements = found["burstiness"], list(found["placements"])
     # A plot without a point would have no scale.
     known = any(row["p99"] for row in rows)
+    probed = any(probe["ms"] for probe in found["probes"])
     return {
         **found,
         "name": name,
-        "load": plots.load(found, f"{name}: latency against offered load") if found["curve"] else "",
+        "load": plots.load(found, f"{name}: latency against offered load") if probed else "",
+        "hollow": any(probe["ms"] and not probe["valid"] for probe in found["probes"]),
+        "measured": count_turns(found),
+        "intervals": {each["arm"]: wording.describe_ends(each) for each in found["capacity"]},
+        "limits": {each["arm"]: wording.describe_limit(each) for each in found["capacity"]},
+        "compared": [wording.describe_comparison(each, found) for each in found["ratios"]],
         "plot": plots.burstiness(rows, placements, f"{name}: p99 in every shape of the arrivals") if known else "",
         "shapes": list(bursts()),
         "bursts": shapes(rows),
@@ -163,6 +110,6 @@ KIND = Kind(
     exit_code=exit_code,
     banners=lambda result, trials: [],
     note=lambda trials: Markup(
-        "Its folder says what was measured. A probe is given up, and so interrupted, once it cannot pass any more."
+        "Its folder says what was measured. A probe is given up, and so interrupted, once it is far over the limit."
     ),
 )

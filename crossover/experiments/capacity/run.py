@@ -2,39 +2,43 @@
 
     python -m loadgen.capacity image audio --slo 100 --percentile 99
 
-The capacity is the highest Poisson rate at which the percentile of latency is at most the SLO, by MLPerf's rule: so few
-of a probe's requests are over it that the percentile is not, with 99 % confidence. It is sought by doubling, then by
-bisection; then the arm is offered shares of it, from evenly spaced to very bursty. Everything lies in
-reports/<time>-capacity/: report.html, capacity.json, and each probe as a trial.
+The capacity is the Poisson rate at which the percentile of latency reaches the SLO. All arms are probed in turns: each
+probe's rate is higher than the arm's one before if that kept the SLO, lower if not, so that no lucky probe is final and
+every arm meets the same hour of the machine; `crossover.analysis.capacity_pairs` makes intervals of them. Then the arms
+are offered shares of their capacity, from evenly spaced to very bursty. Everything lies in reports/<time>-capacity/:
+report.html, capacity.json, and each probe as a trial.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from common import atomic_write
-from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity.probe import Prober, list_curve, summarise
+from crossover.analysis.capacity_pairs import choose_rate
+from crossover.experiments.capacity import search
+from crossover.experiments.capacity.estimates import estimate_capacities
+from crossover.experiments.capacity.plan import FEWEST_TURNS, PERCENTILES, Plan, choose_plan, list_plans
+from crossover.experiments.capacity.probe import Prober
 from crossover.experiments.capacity.result import KIND
-from crossover.experiments.capacity.search import burst_requests, probe_requests, search
 from crossover.experiments.experiment import ServerExperiment, run_command
 from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
+from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode
 from workloads.workload import Workload
 
-PERCENTILES = (99, 95, 90)  # the highest is taken with which there is time for all of LOADS
-LOADS = (0.5, 0.7, 0.9)  # for the bursts; with the lowest percentile, too, as many as there is time for
-START = 0.3  # the first probe's rate, in requests per back-to-back time
-PROBES, TYPICAL = 12, 0.65  # for the estimate: a search is as long as 12 probes at 1 request per back-to-back time
+SEEDS_BEFORE_TURNS = 100
+"""More than the probes before the turns: each probe of an arm has arrivals of its own."""
 
 
 class Capacity(ServerExperiment):
-    """Searches for the capacity of every arm, then offers it bursts.
+    """Searches for the capacities of the arms of each workload, then offers each arm bursts.
 
-    Interrupted, it repeats its search from the trials that are there: the same outcomes lead to the same probes.
+    What there is time for is chosen before the search (`plan.choose_plan`) and noted in run.json. Interrupted, it
+    repeats its search from the trials that are there: the same outcomes lead to the same probes.
     """
 
     kind = KIND
@@ -45,7 +49,7 @@ class Capacity(ServerExperiment):
         self.result: dict[str, dict] = {}
 
     def measure(self) -> None:
-        """Search the capacity of every arm of each workload, and offer it bursts."""
+        """Search the capacities of the arms of each workload, and offer them bursts."""
         self.begin()
         end, names = time.monotonic() + self.options.seconds, self.options.workloads
         for done, workload in enumerate(names.values()):
@@ -65,81 +69,96 @@ class Capacity(ServerExperiment):
         else:
             self.described["workloads"][name] = self.choose_limits(workload, budget)
             self.write()
-        described = self.described["workloads"][name]
-        slowest = max(described["back_to_back_seconds"].values())
-        about = {key: described[key] for key in ("subject", "placements")}
-        result = self.result[name] = {**about, "capacity": [], "curve": [], "burstiness": []}
-        for placement in self.arms(workload):
-            arm = Arm(workload, placement, Mode("async", len(self.cores)), self.library(workload))
-            limits = described["slo_ms"], described["percentile"]
-            inputs, seed = self.inputs[name], self.options.seed
-            prober = Prober(self.retries, arm, inputs, self.directory, len(self.cores), *limits, seed)
-            # What an interruption leaves of the search is part of the result, too.
-            try:
-                search(prober.probe, float(f"{START / slowest:.2g}"))
-            finally:
-                if prober.outcomes:
-                    result["capacity"].append(summarise(prober))
-                    result["curve"] += list_curve(prober)
-                self.write()
-            rate = result["capacity"][-1]["rate"]
-            for load in described["loads"] if rate else ():
-                result["burstiness"] += prober.measure_bursts(rate, load)
+        described, probers = self.described["workloads"][name], self.make_probers(workload)
+        about = {key: described[key] for key in ("subject", "placements", "percentile", "slo_ms")}
+        about |= {"arms": [str(each.arm) for each in probers], "requests": 0, "planned_turns": described["turns"]}
+        result = self.result[name] = {**about, "probes": [], "burstiness": []}
+        end = time.monotonic() + budget * SPARE
+        # What an interruption leaves of the search is part of the result, too.
+        try:
+            self.take_turns(probers, result, end)
+        finally:
+            self.note_probes(probers, result)
+        for prober, found in zip(probers, result["capacity"], strict=True):
+            for load in described["loads"] if found["rate"] else ():
+                if time.monotonic() > end:
+                    print(f"  {prober.arm}: no bursts at {load:g} of its capacity, for want of time", flush=True)
+                    continue
+                result["burstiness"] += prober.measure_bursts(found["rate"], load)
                 self.write()
 
+    def make_probers(self, workload: Workload) -> list[Prober]:
+        """Return a prober for each arm, the baseline first.
+
+        Each client works asynchronously, with as many workers as it has cores.
+        """
+        described, inputs = self.described["workloads"][workload.name], self.inputs[workload.name]
+        limits, count = (described["slo_ms"], described["percentile"]), len(self.cores)
+        arms = [Arm(workload, each, Mode("async", count), self.library(workload)) for each in self.arms(workload)]
+        return [Prober(self.retries, arm, inputs, self.directory, count, *limits, self.options.seed) for arm in arms]
+
+    def take_turns(self, probers: Sequence[Prober], result: dict, end: float) -> None:
+        """Look for the rates to start from, then probe all arms in turns, in drawn order, with the same arrivals.
+
+        After `end`, an instant of the monotonic clock, only FEWEST_TURNS are completed.
+        """
+        described = self.described["workloads"][probers[0].arm.workload.name]
+        first = float(f"{search.START / max(described['back_to_back_seconds'].values()):.2g}")
+        starts = [prober.find_start(first) for prober in probers]
+        rates = {i: rate for i, rate in enumerate(starts) if rate}
+        if not rates:
+            return
+        # As many for every arm: what counts as the capacity depends on how long a probe is.
+        slo, percentile, seed = described["slo_ms"], described["percentile"], self.options.seed
+        result["requests"] = search.probe_requests(max(rates.values()) / 2**0.5, slo, percentile)
+        rng = np.random.default_rng([seed, len(probers)])
+        for turn in range(described["turns"]):
+            if turn >= FEWEST_TURNS and time.monotonic() > end:
+                print(f"  {turn} turns instead of {described['turns']}, for want of time", flush=True)
+                break
+            for i in rng.permutation(list(rates)):
+                arrivals = seed + SEEDS_BEFORE_TURNS + turn
+                probe = probers[i].take_turn(turn, rates[i], result["requests"], arrivals)
+                rates[i] = choose_rate(rates[i], np.inf if probe.ms is None else probe.ms, slo, turn)
+            self.note_probes(probers, result)
+
+    def note_probes(self, probers: Sequence[Prober], result: dict) -> None:
+        """Write the probes so far, and what follows from them: capacities and ratios, as far as the turns go.
+
+        An interruption may leave a turn in which not every arm was probed: `estimate_capacities` leaves it out.
+        """
+        result["probes"] = [asdict(probe) for prober in probers for probe in prober.probes]
+        result |= estimate_capacities(result)
+        self.write()
+
     def choose_limits(self, workload: Workload, budget: float) -> dict:
-        """Choose the SLO, and the percentile and the loads of the bursts for which `budget` seconds are enough.
+        """Choose the SLO, and the percentile, the turns and the loads of the bursts that take at most `budget` seconds.
 
         Returned as the workload's part of run.json; printed with the time that it takes.
         """
         options, means = self.options, self.show_unloaded_latency(workload)
         slo = options.slo or derive_slo(means)
-
-        def predict(plan: tuple[float, Sequence[float]]) -> float:
-            return estimate(max(means.values()), slo, *plan) * len(self.arms(workload))
-
-        # The first plan for which there is time; the quickest if there is time for none.
-        possible = list_plans(options.percentile, options.loads)
-        percentile, loads = plan = next((each for each in possible if predict(each) <= budget), possible[-1])
+        plans = list_plans(options.percentile, options.loads)
+        plan, seconds = choose_plan(plans, budget, list(means.values()), slo)
         rule = "--slo" if options.slo else f"{SLO_FACTOR} times the slower placement's unloaded latency"
-        minutes = f"about {predict(plan) / 60:.2g} min"
-        if predict(plan) > budget:
-            minutes += ", more than --seconds; one workload, one of --arms or a lower --slo are shorter"
-        elif len(loads) < len(possible[0][1]):
-            shown = f"only at {loads[0]:g} of the capacity" if loads else "not shown"
-            minutes += f"; bursts {shown}, for want of time: all take {predict((percentile, LOADS)) / 60:.2g} min"
-        print(f"{workload.name}: p{percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
+        minutes = f"about {seconds / 60:.2g} min"
+        if missing := plan.describe_missing(whole := Plan(plan.percentile, plans[0].turns, plans[0].loads)):
+            all_of_it = whole.estimate(max(means.values()), slo) * len(means) / 60
+            minutes += f"; {missing}, for want of time: all take {all_of_it:.2g} min"
+        if seconds > budget:
+            minutes += "; more than --seconds: one workload, one of --arms or a lower --slo are shorter"
+        print(f"{workload.name}: p{plan.percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
         arms = [Arm(workload, each, Mode("async"), self.library(workload)) for each in self.arms(workload)]
         return {
             **workload.describe(self.arms(workload)),
             "back_to_back_seconds": means,
             "slo_ms": slo,
-            "percentile": percentile,
-            "loads": list(loads),
+            "percentile": plan.percentile,
+            "turns": plan.turns,
+            "loads": list(plan.loads),
             "library": next((arm.chosen for arm in arms if arm.chosen), ""),
             "payloads": [payload.name for payload in self.inputs[workload.name]],
         }
-
-
-def list_plans(percentile: float, loads: Sequence[float] | None) -> list[tuple[float, Sequence[float]]]:
-    """List (percentile, loads of the burstiness table), from the most informative to the quickest.
-
-    0 and None stand for what the user leaves open.
-    """
-    percentiles = [percentile] if percentile else PERCENTILES
-    if loads is not None:
-        return [(each, loads) for each in percentiles]
-    return [*((each, LOADS) for each in percentiles), *((percentiles[-1], some) for some in (LOADS[1:2], ()))]
-
-
-def estimate(service: float, slo: float, percentile: float, loads: Sequence[float]) -> float:
-    """Estimate the seconds that an arm takes: its search, and its burstiness table.
-
-    `service` is its unloaded latency in seconds, `slo` in ms.
-    """
-    typical = TYPICAL / service
-    seconds = PROBES * TYPICAL * probe_requests(typical, slo, percentile) / typical
-    return seconds + sum(len(bursts()) * burst_requests(percentile) / (typical * load) for load in loads)
 
 
 def parse_loads(text: str | None) -> list[float] | None:
@@ -166,9 +185,10 @@ def check(options: argparse.Namespace) -> None:
 def main() -> int:
     """Run `python -m loadgen.capacity`. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
-    add_run_options(parser, 1800, "for everything; decides about percentile and loads")
+    highest = "the highest of " + ", ".join(map(str, PERCENTILES)) + " that there is time for"
+    add_run_options(parser, 1800, "for everything; decides about percentile, turns and loads")
     parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} unloaded latencies")
-    parser.add_argument("--percentile", type=float, default=0, help="held to the SLO; default: 99, 95 or 90")
+    parser.add_argument("--percentile", type=float, default=0, help=f"held to the SLO; default: {highest}")
     parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
     add_server_options(parser)
     return run_command(parser, check, Capacity)

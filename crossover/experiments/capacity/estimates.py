@@ -1,0 +1,75 @@
+"""From the probes of a workload to its arms' capacities: what capacity.json says beside the probes themselves."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from crossover.analysis.capacity_pairs import CONFIDENCE, CapacityTurn, compare_capacities
+from crossover.analysis.estimate import Estimate
+from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
+
+MOSTLY = 2 / 3
+"""Share of an arm's probes over the SLO in which one side was slow, from which on it counts as the limit."""
+FAR_OVER = float("inf")
+BOTH = "both"
+
+
+def estimate_capacities(found: Mapping) -> dict:
+    """Return `turns`, `capacity` and `ratios` of a workload of capacity.json, from its `arms`, `probes` and `slo_ms`.
+
+    They are as `result` describes them. An arm without a turn has no capacity, and a turn that was cut short is left
+    out.
+    """
+    probes = {arm: [each for each in found["probes"] if each["arm"] == arm] for arm in found["arms"]}
+    in_turns = {arm: [each for each in of_arm if each["turn"] is not None] for arm, of_arm in probes.items()}
+    probed = [arm for arm, of_arm in in_turns.items() if of_arm]
+    turns = min((len(in_turns[arm]) for arm in probed), default=0)
+    estimates: dict[str, Estimate | None] = {}
+    ratios = []
+    if turns > 1:
+        rows = zip(*(in_turns[arm][:turns] for arm in probed), strict=True)
+        compared = compare_capacities([read_turn(row) for row in rows], found["slo_ms"])
+        estimates = dict(zip(probed, compared.capacities, strict=True))
+        # Ratios are to the baseline, unless that carries nothing.
+        for arm, ratio in zip(probed[1:], compared.ratios, strict=True):
+            interval = describe_estimate(ratio, compared.confidence)
+            figures = {"ratio": interval.pop("value"), **interval, "confidence": compared.confidence}
+            ratios.append({"baseline": probed[0], "candidate": arm, **figures})
+    capacity = [describe_arm(arm, probes[arm], estimates.get(arm)) for arm in found["arms"] if probes[arm]]
+    return {"turns": turns, "capacity": capacity, "ratios": ratios}
+
+
+def read_turn(probes: Sequence[Mapping]) -> CapacityTurn:
+    """Make a turn of one probe of each arm."""
+    values = tuple(FAR_OVER if each["ms"] is None else each["ms"] for each in probes)
+    return CapacityTurn(tuple(each["rate"] for each in probes), values)
+
+
+def describe_estimate(estimate: Estimate | None, confidence: float) -> dict:
+    """Return a logarithm's estimate as `value`, `low` and `high` of what it is the logarithm of.
+
+    All three are None if there is no estimate, `low` and `high` where the data bear no interval.
+    """
+    if estimate is None:
+        return {"value": None, "low": None, "high": None}
+    ends = estimate.ratios(confidence) if isfinite(estimate.error) else (None, None)
+    return {"value": estimate.ratio, "low": ends[0], "high": ends[1]}
+
+
+def describe_arm(arm: str, probes: Sequence[Mapping], estimate: Estimate | None) -> dict:
+    """Return an arm's entry under `capacity`, from all of its probes, those before the turns included."""
+    interval = describe_estimate(estimate, CONFIDENCE)
+    over = [each for each in probes if each["over"]]
+    share = sum(each["slow"] == SLOW_CLIENT for each in over) / max(1, len(over))
+    limit = SLOW_CLIENT if share >= MOSTLY else SLOW_SERVER if share <= 1 - MOSTLY else BOTH
+    return {
+        "arm": arm,
+        "rate": interval.pop("value"),
+        **interval,
+        "confidence": CONFIDENCE,
+        "probes": len(probes),
+        "over": len(over),
+        "limited_by": limit if over else None,
+        "client_fell_behind": sum(bool(each["client_rules"]) for each in probes),
+        "lowest_over": min((each["rate"] for each in over), default=None),
+        "highest_within": max((each["rate"] for each in probes if not each["over"]), default=None),
+    }
