@@ -15,7 +15,7 @@ from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.experiments.client_modes.conditions import LAWS
 from crossover.experiments.compare import result as compare
 from crossover.experiments.efficiency import result as efficiency_result
-from crossover.experiments.sweep.result import describe_entry
+from crossover.experiments.sweep.wording import describe_entry
 from crossover.measurement.run_directory import FORMAT
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report.kind import write_page
@@ -191,16 +191,20 @@ def capacity(workload: str) -> dict:
 
 
 def crossover() -> list[dict]:
-    """Of two networks: a crossing with both limits, with open ones, none for lack of intervals, nothing measured."""
+    """Of two networks: a crossing, one by mean, an arm that fails at a point of a sweep without intervals, nothing."""
     regimes = "the real network", "an accelerator that is never the bottleneck (tiny stand-in)"
     turns, certain = ((0.07, 0.9), (0.3, 0.95), (1, 1.02), (4, 1.21), (12, 1.62)), 1.03
-    cross = {"by": "p50", "x": 0.76, "low": 0.41, "high": 1.2}
+    cross = {"by": "p50", "x": 0.76, "low": 0.41, "high": 1.2, "law": "a + b x"}
     closed = sweep("image size", "megapixels", regimes[0], turns, certain, cross)
-    open_ends = {"by": "mean", "x": 90.0, "low": None, "high": None}
+    by_mean = {"by": "mean", "x": 90.0, "low": 10.0, "high": 1000.0, "law": "a + b / x"}
+    unknown = sweep("client workers", "threads", regimes[1], ((1, 0.8), (2, 1.3)), None, None)
+    nothing = dict.fromkeys(("ratio", "low", "high"))
+    unknown["points"][1] |= {**nothing, "mean": nothing, "client CPU": nothing, "fails": {"client": 0.25}}
+    unknown["points"][1] |= {"baseline_p50": None, "candidate_p50": None}
     return [
         closed,
-        sweep("link rate, FP32 tensor", "Mbit/s", regimes[1], ((10, 0.4), (100, 1.02), (1000, 1.3)), 1.1, open_ends),
-        sweep("client workers", "threads", regimes[1], ((1, 0.8), (2, 1.3)), None, None),
+        sweep("link rate, FP32 tensor", "Mbit/s", regimes[1], ((10, 0.4), (100, 1.02), (1000, 1.3)), 1.1, by_mean),
+        {**unknown, "says": describe_entry(unknown)},
         sweep("client cores", "cores", regimes[1], (), None, None),
     ]
 
@@ -211,11 +215,12 @@ def sweep(title: str, unit: str, regime: str, ratios, wide: float | None, crossi
     for x, ratio in ratios:
         interval = {"ratio": ratio, "low": wide and ratio / wide, "high": wide and ratio * wide}
         times = {"baseline_p50": 20.0, "candidate_p50": 20.0 * ratio, "rounds": 6, "requests": 300, "kilobytes": 118.4}
+        times |= {"excluded": 0, "fails": {}}
         spent = {"mean": interval, "client CPU": {"ratio": 0.2, "low": None, "high": None}}
         points.append({"x": x, "label": f"{x}", **interval, **times, **spent, "invalid": 1, "findings": {"errors": 1}})
     about = {"workload": "image", "sweep": title, "unit": unit, "network": "tiny (random weights)", "regime": regime}
     about["placements"] = BUILT_IN["image"].describe(PLACEMENTS)["placements"]
-    entry = {**about, "points": points, "crossing": crossing}
+    entry = {**about, "planned": len(points), "points": points, "crossing": crossing}
     return {**entry, "says": describe_entry(entry)}
 
 

@@ -56,6 +56,12 @@ def fitted(seconds: int, rate: int) -> list[Payload]:
     return found
 
 
+def make_size(seconds: float, rate: int) -> Size:
+    """Return the size of clips of about so many seconds, in whole seconds, at that rate in Hz."""
+    whole = max(1, round(seconds))
+    return Size(whole, f"{whole}s-{rate // 1000}k", partial(fitted, whole, rate))
+
+
 def quote_transcript(transcript: np.ndarray) -> str:
     """Return the text in quotes; `transcript` is the array of one byte string that ctc_decode answers."""
     return repr(transcript.ravel()[0].decode())
@@ -89,7 +95,8 @@ AUDIO = Workload(
         Sizes(
             f"clip length at {rate // 1000} kHz",
             "seconds",
-            tuple(Size(s, f"{s}s-{rate // 1000}k", partial(fitted, s, rate)) for s in LENGTHS),
+            tuple(make_size(seconds, rate) for seconds in LENGTHS),
+            partial(make_size, rate=rate),
         )
         for rate in RATES
     ),

@@ -71,6 +71,17 @@ def fitted(width: int, height: int) -> list[Payload]:
     return found
 
 
+def make_size(width: int, height: int) -> Size:
+    """Return the size of photographs of that shape: x is in megapixels."""
+    return Size(width * height / 1e6, f"{width}x{height}", partial(fitted, width, height))
+
+
+def near_size(megapixels: float) -> Size:
+    """Return about that size, 4:3, in steps of 20 x 15 pixels."""
+    step = max(1, round((megapixels * 1e6 / 300) ** 0.5))
+    return make_size(20 * step, 15 * step)
+
+
 def name_classes(logits: np.ndarray) -> str:
     """Return names with their scores, best first, from what Triton's classification extension answers.
 
@@ -106,11 +117,7 @@ IMAGE = Workload(
     suffixes=(".jpg", ".jpeg", ".png", ".webp"),
     typical=partial(fitted, 1280, 853),
     sizes=(
-        Sizes(
-            "image size",
-            "megapixels",
-            tuple(Size(w * h / 1e6, f"{w}x{h}", partial(fitted, w, h)) for w, h in SIZES),
-        ),
+        Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),
     ),
     answer=Answer("logits", name_classes, classes=True),
     share=0.4,  # a clip takes several times as long as a photograph

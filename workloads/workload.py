@@ -162,6 +162,9 @@ class Sizes:
     title: str
     unit: str
     values: tuple[Size, ...]
+    between: Callable[[float], Size] | None = None
+    """Makes the size nearest to any x between the values, where a sweep wants to look closer; its own x gives the same
+    size again. None: there are no others."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,11 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import ndtri
+
+from crossover.analysis import bootstrap
+from crossover.analysis.metrics import METRICS
+from crossover.measurement.trial import Trial
 
 SHARED = {"Mbit/s", "threads", "cores"}
 """Units of what a fixed amount of work is shared out over: latency is a + b / x."""
@@ -49,7 +54,7 @@ def find_crossing(
     without an interval are the caller's to leave out. Raises ValueError for points that do not ascend from above 0.
 
     Two points of different sides enclose the crossing. Within a stretch that is convex or concave, the curve lies
-    between the chord and the lines on from the neighbouring stretches, and so does its zero (the three-slope
+    between the chord and the lines on from any two points on either side of it, and so does its zero (the three-slope
     inequality); each draw has the range of these zeros, and the interval reaches from the 2.5 % quantile of the lower
     ends to the 97.5 % quantile of the upper ones. Without neighbours the range is the whole stretch.
     """
@@ -89,9 +94,11 @@ def enclose(at: np.ndarray, values: np.ndarray, first: int, last: int) -> tuple[
     for i in range(first, last):
         begin, end = values[:, i], values[:, i + 1]
         crosses = (begin > 0) != (end > 0)
-        zeros = [find_zero(at, values, i, i + 1, at[i], at[i + 1])]
-        zeros += [find_zero(at, values, i - 1, i, at[i], at[i + 1])] if i > 0 else []
-        zeros += [find_zero(at, values, i + 1, i + 2, at[i], at[i + 1])] if i + 2 < len(at) else []
+        chord = find_zero(at, values, i, i + 1, at[i], at[i + 1])
+        before = [find_zero(at, values, j, i, at[i], at[i + 1]) for j in range(i)]
+        behind = [find_zero(at, values, i + 1, j, at[i], at[i + 1]) for j in range(i + 2, len(at))]
+        # Every line through points on one side bounds the curve: the one that does so most closely counts.
+        zeros = [chord, *(find_nearest(chord, each) for each in (before, behind) if each)]
         # Without a neighbour nothing bounds the curve but the ends of the stretch.
         zeros = zeros if len(zeros) > 1 else [np.full(len(values), at[i]), np.full(len(values), at[i + 1])]
         low = np.where(crosses, np.minimum(low, np.min(zeros, 0)), low)
@@ -99,6 +106,12 @@ def enclose(at: np.ndarray, values: np.ndarray, first: int, last: int) -> tuple[
     none = ~np.isfinite(low)
     beyond = np.where(sign * values[:, first] <= 0, at[first], at[last])
     return np.where(none, beyond, low), np.where(none, beyond, high)
+
+
+def find_nearest(chord: np.ndarray, zeros: Sequence[np.ndarray]) -> np.ndarray:
+    """Return of each draw the zero that is nearest to the chord's."""
+    nearest = np.abs(np.array(zeros) - chord).argmin(0)
+    return np.array(zeros)[nearest, np.arange(len(chord))]
 
 
 def find_zero(at: np.ndarray, values: np.ndarray, i: int, j: int, low: float, high: float) -> np.ndarray:
@@ -148,3 +161,22 @@ def find_turns(sides: Sequence[str]) -> list[tuple[int, int]]:
 def holds_throughout(sides: Sequence[str], planned: int) -> bool:
     """Return whether one arm is quicker at every point that was planned, and these are LEAST_POINTS or more."""
     return len(sides) == planned >= LEAST_POINTS and len(set(sides)) == 1 and bool(sides[0])
+
+
+def resample_difference(pairs: Sequence[tuple[Trial, Trial]], seed: int, metric: str) -> tuple[float, np.ndarray]:
+    """Return candidate less baseline at one point, in ms, and the same in draws of its rounds: float64 (draws,).
+
+    `pairs` are two rounds or more, `metric` is "p50" or "mean". The draws are widened to the spread of the interval
+    that `comparison` gives: Student's t for so few rounds, where the bootstrap's is about normal.
+    """
+    n = len(pairs)
+    [chosen] = [each for each in METRICS if each.name == metric]
+    baseline, candidate = (chosen.statistic(arm, None) for arm in zip(*pairs, strict=True))
+    if baseline is None or candidate is None:
+        raise ValueError(f"{metric} was not measured in every round")
+    estimate, drawn = (
+        candidate(weights) - baseline(weights) for weights in (np.ones((1, n), int), bootstrap.draw_weights(n, seed))
+    )
+    # Student's quantile over the normal one, and n / (n - 1) for the variance of so few rounds.
+    widening = bootstrap.relative_half_width(n, 0.95) * np.sqrt(n) / ndtri(0.975) * np.sqrt(n / (n - 1))
+    return float(estimate[0]), estimate + (drawn - estimate) * widening

@@ -62,6 +62,7 @@ KINDS: dict[str, dict] = {
                 **NAMES,
                 "placements": {"+": {"words": str}},
                 "forms": [str],
+                "planned?": int,
                 "points": [POINT],
                 "server": {**SERVER, "cores": CORES},
                 "client_cores?": CORES,

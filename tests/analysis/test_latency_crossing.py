@@ -63,6 +63,16 @@ def test_an_interval_holds_the_crossing_whatever_the_curve(unit, curve, error):
     assert len(found) > 100 and stats.binom.cdf(hits, len(found), 0.95) > 1e-3, f"{hits} of {len(found)}"
 
 
+def test_a_point_near_the_crossing_narrows_the_interval():
+    """By the line through it and its neighbour alone, which says little, the interval was more than twice as wide."""
+    widths = []
+    for points in ([1, 2, 6, 12], [1, 2, 5.5, 6, 12]):
+        x = np.array(points, float)
+        found = [each for seed in range(60) if (each := measured(x, 20 + 3 * x, 30 + x, 0.03, seed))]
+        widths.append(np.median([each.high - each.low for each in found]))
+    assert widths[1] < widths[0]
+
+
 def test_two_points_alone_say_no_more_than_that_it_lies_between_them():
     found = measured([1, 4], [10, 10], [14, 7], error=0.005)
     assert (found.low, found.high) == pytest.approx((1, 4)) and found.x == pytest.approx(2.7, abs=0.1)

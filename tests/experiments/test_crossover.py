@@ -192,8 +192,29 @@ def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
     assert "This run is incomplete." in (directory / "report.html").read_text()
     goes_on("crossover", directory, *given, shorter=SHORT)
     [sweep] = json.loads((directory / "run.json").read_text())["sweeps"].values()
-    assert [sweep] == list(run["sweeps"].values())
+    assert [sweep] == [{**each, "closer_look": True} for each in run["sweeps"].values()]
     assert len(list(directory.rglob("round-*.json"))) == 2 * 2 * len(sweep["points"])
+
+
+TURNS = """
+add_point = points.PointMeasurement.add_point
+points.PointMeasurement.add_point = lambda *given: add_point(*given[:-1], [{"crossing": {"x": 3.2}}])
+points.LEAST, points.MOST, grid.SHORTEST = 3, 5, 0.3
+"""
+
+
+def test_one_more_point_is_measured_near_a_crossing(server, tmp_path):
+    """Whatever the machine says: the crossing is put at 3.2 workers, of 1, 2 and 4 planned."""
+    given = ["--url", server.url, "--state", server.state, "--sweeps", "workers", "--workloads", "image"]
+    given += ["--seconds", 100, "--rounds", 2, "--reports", tmp_path]
+    code, output = run("crossover", *given, shorter=f"exec({TURNS!r})")
+    assert code in (0, 3), output
+    assert "client workers: one more point near the crossing, 3 threads" in output
+    [sweep] = json.loads((only(tmp_path) / "run.json").read_text())["sweeps"].values()
+    assert [(each["x"], each.get("added")) for each in sweep["points"]] == [(1, None), (2, None), (4, None), (3, True)]
+    assert len(list(tmp_path.glob("*/*/*/workers-3/*/round-*.json"))) == 2 * 2
+    [entry] = json.loads((only(tmp_path) / "crossover.json").read_text())
+    assert [point["x"] for point in entry["points"]] == [1, 2, 3, 4] and entry["planned"] == 4
 
 
 @pytest.mark.parametrize(
@@ -220,7 +241,8 @@ def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_t
     first, second, *others = ((weights, place, each) for (weights, place), at in planned.waiting.items() for each in at)
     planned.described = {"sweeps": {}}
     for weights, _, sweep in (first, second):
-        planned.described["sweeps"][f"{weights}/{sweep.slug}"] = {"points": [{"label": sweep.points[0].label}]}
+        known = {"points": [{"label": sweep.points[0].label}], "closer_look": True}
+        planned.described["sweeps"][f"{weights}/{sweep.slug}"] = known
     whole = sum(planned.shares())
     gone = sweep_run.share(*(first[i] for i in (0, 2, 1)))
     for number, (weights, place, sweep) in enumerate((first, second)):

@@ -41,6 +41,29 @@ def test_every_sweep_ascends_and_its_labels_are_unique():
         assert len({point.label for point in sweep.points}) == len(sweep.points)
 
 
+def test_a_point_near_a_crossing_is_one_of_the_sweep_and_comes_again_from_its_own_x():
+    for sweep in planned(grid.NAMES, BOTH, ARMS, 8)[0]:
+        known = [point.x for point in sweep.points]
+        if sweep.title == "server cores":
+            assert sweep.between is None and sweep.find_closer({"x": 3}, known) is None
+            continue
+        for x in np.geomspace(known[0], known[-1], 50):
+            if point := sweep.find_closer({"x": float(x)}, known):
+                assert known[0] < point.x < known[-1] and all(abs(point.x / each - 1) > grid.CLOSE for each in known)
+                assert sweep.between(point.x).label == point.label
+                assert point.place == sweep.points[0].place
+        assert [sweep.between(x).label for x in known if x == int(x)] == [
+            point.label for point in sweep.points if point.x == int(point.x)
+        ]
+
+
+def test_near_a_point_there_is_none_to_add():
+    [sweep, _] = planned(["network"], BOTH, ARMS, 2)[0]
+    assert sweep.find_closer({"x": 102.0}, [10, 100, 1000]) is None
+    assert sweep.find_closer({"x": 333.3}, [10, 100, 1000]).mbit == 330
+    assert sweep.find_closer({"x": 1000.0}, [10, 100, 1000]) is None
+
+
 def test_photographs_go_as_tensor_as_bytes_and_as_jpeg():
     [sweep, _] = planned(["network"], BOTH, ARMS, 2)[0]
     models = [form.placements["client"].model for form in sweep.baselines.values()]

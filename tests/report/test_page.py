@@ -240,11 +240,12 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
     assert text.count("<code>poisson") == 0 and "28 trials" in text
 
 
-def test_where_a_crossing_is_open_or_unknown_the_page_says_so(written):
+def test_the_page_says_where_it_turns_and_which_arm_does_not_carry_a_load(written):
     text = Structure(written(**optional())).text
     assert "(95\N{NO-BREAK SPACE}%: 0.41 to 1.2)" in text
-    assert "(95\N{NO-BREAK SPACE}%: before the sweep to after the sweep)" in text
-    assert "No interval at every point, so no verdict" in text
+    assert "by mean below 90 Mbit/s (95\N{NO-BREAK SPACE}%: 10 to 1000), the client above" in text
+    assert "The client does not carry this load at 2 threads (25\N{NO-BREAK SPACE}% of its requests" in text
+    assert "no interval at 1 threads (6 rounds or more are needed)" in text
     swept = text.partition("The median of the server's placement")[2].partition("What it costs")[0]
     assert "client cores" not in swept.lower()
 

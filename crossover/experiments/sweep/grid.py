@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from workloads.model_config import complete
 from workloads.payloads import Payload
-from workloads.workload import Workload
+from workloads.workload import Size, Workload
 
 WORKERS = (1, 2, 4)
 LINKS = (10, 100, 1000)
@@ -55,6 +55,9 @@ class Sweep:
     forms: dict[str, Workload] = field(default_factory=dict)
     """What the baseline may send, by its name in titles: the workload with that variant of it. The candidate is the
     same for all."""
+    between: Callable[[float], Point] | None = None
+    """Makes the point nearest to any x between the others, to look closer; its own x gives the same point again. None:
+    there are no others."""
 
     @property
     def baselines(self) -> dict[str, Workload]:
@@ -70,10 +73,22 @@ class Sweep:
         """Return the points that are measured at this place."""
         return [point for point in self.points if point.place == place]
 
+    def find_closer(self, crossing: dict, known: Sequence[float]) -> Point | None:
+        """Return a point near a crossing of crossover.json; None if there is none, or one of `known` is as near."""
+        if not self.between:
+            return None
+        point = self.between(crossing["x"])
+        inside = min(known) < point.x < max(known)
+        return point if inside and all(abs(point.x / x - 1) > CLOSE for x in known) else None
+
     @property
     def slug(self) -> str:
         """The name of its folder: `image-link-rate`."""
         return f"{self.workload.name}-{self.title.replace(' ', '-')}"
+
+
+CLOSE = 0.05
+"""Points whose x differ by no more than that share are as good as one."""
 
 
 def planned(
@@ -106,11 +121,18 @@ def typical(workload: Workload) -> Callable[[], list[Payload]]:
 
 def size(cores: int) -> list[Maker]:
     """Return what makes the sweeps over the sizes of a workload: one per axis that it has."""
+    def at_size(size: Size) -> Point:
+        return Point(size.x, size.label, size.payloads)
+
+    def at_sizes(between: Callable[[float], Size]) -> Callable[[float], Point]:
+        return lambda x: at_size(between(x))
+
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         found = []
         for axis in workload.sizes:
-            points = tuple(Point(each.x, each.label, each.payloads) for each in axis.values)
-            found.append(Sweep(axis.title, workload, arms, axis.unit, points))
+            closer = at_sizes(axis.between) if axis.between else None
+            points = tuple(map(at_size, axis.values))
+            found.append(Sweep(axis.title, workload, arms, axis.unit, points, between=closer))
         return found
 
     return [make]
@@ -119,8 +141,12 @@ def size(cores: int) -> list[Maker]:
 def workers(cores: int) -> list[Maker]:
     """Return what makes the sweep over the number of client workers."""
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
-        points = tuple(Point(n, f"workers-{n}", typical(workload), workers=n) for n in WORKERS)
-        return [Sweep("client workers", workload, arms, "threads", points)]
+        def with_workers(x: float) -> Point:
+            n = round(x)
+            return Point(n, f"workers-{n}", typical(workload), workers=n)
+
+        points = tuple(map(with_workers, WORKERS))
+        return [Sweep("client workers", workload, arms, "threads", points, between=with_workers)]
 
     return [make]
 
@@ -128,8 +154,12 @@ def workers(cores: int) -> list[Maker]:
 def network(cores: int) -> list[Maker]:
     """Return what makes the sweep over the rates of a link, with each form that the baseline may send."""
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
-        points = tuple(Point(m, f"{m}mbit", typical(workload), Place(linked=True), mbit=m) for m in LINKS)
-        return [Sweep("link rate", workload, arms, "Mbit/s", points, forms(workload, arms[0]))]
+        def at_rate(x: float) -> Point:
+            mbit = float(f"{x:.2g}")
+            return Point(mbit, f"{mbit:g}mbit", typical(workload), Place(linked=True), mbit=mbit)
+
+        points = tuple(map(at_rate, LINKS))
+        return [Sweep("link rate", workload, arms, "Mbit/s", points, forms(workload, arms[0]), at_rate)]
 
     return [make]
 
@@ -146,9 +176,14 @@ def cores(available: int) -> list[Maker]:
     counts = [n for n in (1, 2, 4, 8, 16, 32) if n < available]
 
     def client(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
-        points = tuple(Point(n, f"client-{n}", typical(workload), Place(1), client_cores=n) for n in counts)
-        return [Sweep("client cores", workload, arms, "cores", points)]
+        def with_cores(x: float) -> Point:
+            n = round(x)
+            return Point(n, f"client-{n}", typical(workload), Place(1), client_cores=n)
 
+        points = tuple(map(with_cores, counts))
+        return [Sweep("client cores", workload, arms, "cores", points, between=with_cores)]
+
+    # A point between would need a server of its own, on other cores.
     def server(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         points = tuple(Point(n, f"server-{n}", typical(workload), Place(n), client_cores=1) for n in counts)
         return [Sweep("server cores", workload, arms, "cores", points)]

@@ -30,11 +30,11 @@ def ratios(entry: dict, label: str) -> Markup:
 def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
     """Draw the ratios of the medians, or of what the crossing is by, with their intervals on a logarithmic axis.
 
-    Points without an interval are hollow. Where a limit of the crossing is open, its shade goes to the edge.
+    Points without an interval are hollow, points without a ratio left out. The shade is the crossing's interval.
     """
     by = entry["crossing"]["by"] if entry["crossing"] else "p50"
     points = [{"x": point["x"], **(point if by == "p50" else point[by])} for point in entry["points"]]
-    points.sort(key=lambda point: point["x"])
+    points = sorted((point for point in points if point["ratio"] is not None), key=lambda point: point["x"])
     x, ratio = ([point[key] for point in points] for key in ("x", "ratio"))
     low, high = limits(points)
     reference(axes.axhspan, axes.axhline, None)
@@ -55,10 +55,8 @@ def draw_ratios(axes, entry: dict, paper: str = PAPER) -> None:
         axes.set_xticks(x if len(x) < 6 else axes.get_xticks())
     plain(axes.yaxis, low, high)
     if crossing := entry["crossing"]:
-        edges = axes.get_xlim()
         axes.axvline(crossing["x"], color=INK, linewidth=1.2, linestyle="--")
-        axes.axvspan(crossing["low"] or edges[0], crossing["high"] or edges[1], color=INK, alpha=0.09, linewidth=0)
-        axes.set_xlim(edges)
+        axes.axvspan(crossing["low"], crossing["high"], color=INK, alpha=0.09, linewidth=0)
     left, right = (0.01, "left"), (0.99, "right")
     top, bottom = (left, right) if ratio[-1] > ratio[0] else (right, left)  # where the points are not
     for text, (at, side), y, where, colour in (

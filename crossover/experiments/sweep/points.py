@@ -2,14 +2,13 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from crossover.experiments.sweep import grid
-from crossover.experiments.sweep import result as sweep_result
+from crossover.experiments.sweep import figures, grid
 from crossover.experiments.sweep.grid import Point, Sweep
 from crossover.experiments.sweep.site import Site
 from crossover.measurement import host, resume
@@ -43,15 +42,16 @@ class PointMeasurement:
 
     @property
     def loads(self) -> list[tuple[Point, dict]]:
-        """(point, its load in run.json) of the points that are not left out."""
+        """(point, its load in run.json) of the points that are not left out, also of one added near a crossing."""
         offered = {each["label"]: each for each in self.described.get("points", ())}
-        return [(point, offered[point.label]) for point in self.points if point.label in offered]
+        added = [self.sweep.between(each["x"]) for each in offered.values() if self.sweep.between and each.get("added")]
+        return [(point, offered[point.label]) for point in (*self.points, *added) if point.label in offered]
 
     @property
     def folders(self) -> list[str]:
         """The folders of the arms' trials, in that of a point."""
         baseline, candidate = self.sweep.arms
-        return [*(sweep_result.folder(baseline, form) for form in self.sweep.baselines), candidate]
+        return [*(figures.folder(baseline, form) for form in self.sweep.baselines), candidate]
 
     def are_measured(self) -> list[bool]:
         """Return for each trial that is planned whether an interrupted run has measured it to its end."""
@@ -61,18 +61,38 @@ class PointMeasurement:
 
     @property
     def finished(self) -> bool:
-        """Whether an interrupted run has measured all of it."""
-        return bool(self.loads) and all(self.are_measured())
+        """Whether an interrupted run has measured all of it, and looked closer at a crossing."""
+        looked = self.described.get("closer_look", False) or not self.sweep.between
+        return looked and bool(self.loads) and all(self.are_measured())
 
-    def choose_loads(self, site: Site, client: list[int], budget: float) -> list[str]:
+    def plan_time(self, budget: float) -> float:
+        """Return how much of the seconds there are is for the points: one more may follow, near a crossing."""
+        return budget * len(self.points) / (len(self.points) + 1) if self.sweep.between else budget
+
+    def add_point(self, site: Site, client: list[int], budget: float, entries: Sequence[dict]) -> Point | None:
+        """Add a point near the first crossing of these entries of crossover.json; returns it, or None if none is.
+
+        It is looked for once; what is measured there takes at most `budget` seconds.
+        """
+        self.described["closer_look"] = True
+        crossings = [entry["crossing"] for entry in entries if entry["crossing"]]
+        known = [each["x"] for each in self.described["points"]]
+        point = self.sweep.find_closer(crossings[0], known) if crossings else None
+        if not point or self.choose_loads(site, client, budget, [point]):
+            return None
+        self.described["points"][-1]["added"] = True
+        self.described["planned"] += 1
+        return point
+
+    def choose_loads(self, site: Site, client: list[int], budget: float, points: Sequence[Point]) -> list[str]:
         """Choose a rate for each point, and the length of its trials, so that all take `budget` seconds together.
 
         Written to `described`. Returns the labels of the points that are too slow for that.
         """
-        arms, began = len(self.folders), time.monotonic()
+        arms, began, left = len(self.folders), time.monotonic(), budget
         rates: dict[str, float] = {}
         # The quickest points first: where the time is up, the slow ones are left out.
-        for point in sorted(self.points, key=ease):
+        for point in sorted(points, key=ease):
             prepare(site, point, client)
             slowest = max(
                 max(measure_unloaded_latency(site.server, form, self.sweep.arms, "", point.sent()).values())
@@ -83,7 +103,7 @@ class PointMeasurement:
             if self.rounds * arms * LEAST / rate > left:
                 break  # the others take longer still
             rates[point.label] = rate
-        possible = [point for point in self.points if point.label in rates]
+        possible = [point for point in points if point.label in rates]
         lengths = grid.lengths([rates[each.label] for each in possible], arms, self.rounds, left, LEAST, MOST)
         for point, seconds in zip(possible, lengths, strict=True):
             # Points without a length are left out: their trials would hold too few arrivals.
@@ -91,8 +111,8 @@ class PointMeasurement:
                 kilobytes = round(float(np.mean([len(payload.encoded) for payload in point.sent()])) / 1e3, 1)
                 load = {"arrivals": f"poisson:rate={rates[point.label]:g}", "seconds": seconds, "kilobytes": kilobytes}
                 self.described["points"].append({"x": point.x, "label": point.label, **load})
-        chosen = [point for point, _ in self.loads]
-        return [point.label for point in self.points if point not in chosen]
+        chosen = {each["label"] for each in self.described["points"]}
+        return [point.label for point in points if point.label not in chosen]
 
     def measure(self, site: Site, client: list[int], progress: Progress, retries: Retries) -> None:
         """Measure every point in every round: every arm once, in an order drawn anew.
@@ -116,7 +136,7 @@ class PointMeasurement:
                         trial = retries.measure(arm, schedule, point.sent(), path, cores, number)
                     trials[point.label].append(trial)
             form = next(iter(self.sweep.baselines))
-            progress.set_interim(sweep_result.summarise_interim(trials.values(), form, self.sweep.arms))
+            progress.set_interim(figures.summarise_interim(trials.values(), form, self.sweep.arms))
         progress.finish_line()
 
     def draw_arms(self, point: Point, seed: int, cores: int) -> Iterator[tuple[str, Arm]]:
@@ -124,7 +144,7 @@ class PointMeasurement:
         mode = Mode("async", point.workers or cores)
         baseline, candidate = self.sweep.arms
         forms = self.sweep.baselines.items()
-        arms = {sweep_result.folder(baseline, form): Arm(each, baseline, mode) for form, each in forms}
+        arms = {figures.folder(baseline, form): Arm(each, baseline, mode) for form, each in forms}
         arms[candidate] = Arm(self.sweep.workload, candidate, mode)
         for folder in random.Random(f"{point.label} {seed}").sample(list(arms), len(arms)):
             yield folder, arms[folder]

@@ -19,7 +19,7 @@ import numpy as np
 
 from crossover.experiments.experiment import Experiment, run_command
 from crossover.experiments.options import add_run_options, check_rounds, check_run_options
-from crossover.experiments.sweep import grid, network_link
+from crossover.experiments.sweep import figures, grid, network_link
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import PointMeasurement
@@ -205,14 +205,22 @@ class SweepExperiment(Experiment):
         resume.refuse_differences(self.directory, list_server_differences(known, about))
         measurement, client = self.points_of(site.weights, sweep, place), self.client_cores(site.server)
         named, budget = f"{site.weights}, {sweep.workload.name}: {sweep.title}", self.budget()
+        end = time.monotonic() + budget
         if not measurement.loads:
             print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
-            if slow := measurement.choose_loads(site, client, budget):
+            if slow := measurement.choose_loads(site, client, measurement.plan_time(budget), measurement.points):
                 self.leave_out(f"{named}: {', '.join(slow)}: too slow for {budget:.0f} s; give more --seconds")
             self.write()
         retries = Retries(lambda: self.reconnect(site), self.progress.print_line)
         measurement.measure(site, client, self.progress, retries)
-        for entry in sweep_result.evaluate(self.directory, path, known):
+        if sweep.between and not known.get("closer_look"):
+            entries, left = figures.evaluate(self.directory, path, known), end - time.monotonic()
+            if point := measurement.add_point(site, client, left, entries):
+                print(f"{named}: one more point near the crossing, {point.x:.4g} {sweep.unit}", flush=True)
+            self.write()
+            if point:
+                measurement.measure(site, client, self.progress, retries)
+        for entry in figures.evaluate(self.directory, path, known):
             print(sweep_result.table(entry), flush=True)
 
     def reconnect(self, site: Site) -> Server:
@@ -242,6 +250,7 @@ class SweepExperiment(Experiment):
             **workload.describe(sweep.arms),
             "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
             "client_cores": self.client_cores(site.server),
+            "planned": len(sweep.points),
             "points": [],
         }
 
