@@ -6,6 +6,11 @@ BASELINE, CANDIDATE = "baseline", "candidate"
 """The first and the second arm of a pair: ratios are candidate / baseline."""
 
 
+def is_equivalent(low: float, high: float, margin: float) -> bool:
+    """Return whether the whole interval of a ratio lies between 1 / (1 + margin) and 1 + margin."""
+    return low >= 1 / (1 + margin) and high <= 1 + margin
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Both arms' figures and their ratio, with its interval and verdict.

@@ -20,8 +20,9 @@ from markupsafe import Markup
 
 from common import atomic_write
 from crossover.analysis import bootstrap
-from crossover.experiments.burst_shapes import CAMERAS
+from crossover.analysis.wording import join
 from crossover.experiments.client_modes import plots
+from crossover.experiments.client_modes.conclusion import conclude, times, verdicts
 from crossover.experiments.client_modes.conditions import Key, clients, conditions, law, reference
 from crossover.measurement.trial import Trial
 from crossover.report.format import ms
@@ -32,14 +33,13 @@ from loadgen.samples.early_stopping import required_requests
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
 CONFIDENCE = 0.95
-SMALL = 0.05  # a ratio closer to 1 counts as no difference: of so many intervals some miss 1 by chance
 
 LEGEND = """\
 client       sequential: one request at a time; threads:N: N at a time; async:N: N preprocess, any number is in flight
 arrivals     uniform: gaps from 0.5 to 1.5 of the mean; random phase, synchronised: 16 cameras; all of one mean rate
 p50, tail    ms from the due time, of all rounds together; in brackets 95 % intervals, by bootstrap over rounds
-times        first / second, paired by rounds, both under Poisson arrivals unless the row names them; no
-             difference found: the 95 % interval holds 1, or it is under 5 % off
+times        first / second, paired by rounds, both under Poisson arrivals unless the row names them: more or less,
+             if the 95 % interval says so and it is over 5 % off; equivalent, if all of the interval is within 5 %
 err          arrivals without a good answer
 !            so many of the condition's trials are INVALID (they are counted in: a naive client may fall behind)"""
 
@@ -88,7 +88,7 @@ def evaluate(run: dict, trials: Sequence[Trial]) -> dict:
         measured = {key: each for key, each in measured.items() if any(trial.completed for trial in each.values())}
         if measured:
             workloads[name] = evaluate_workload(described, measured, len(run["cores"]["client"]))
-    return {"workloads": workloads, "conclusion": conclusion(workloads)}
+    return {"workloads": workloads, "conclusion": conclude(workloads)}
 
 
 def evaluate_workload(described: dict, measured: dict[Key, dict[int, Trial]], cores: int) -> dict:
@@ -143,84 +143,6 @@ def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
     return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in found)
 
 
-def verdict(ratio: dict) -> str:
-    """Return what a ratio with its interval shows.
-
-    `more` or `less` if the 95 % interval does not hold 1 and the ratio is at least SMALL from it; else `no difference
-    found`, or `too few rounds` without an interval.
-    """
-    if ratio["low"] is None:
-        return "too few rounds"
-    if abs(ratio["value"] - 1) < SMALL or ratio["low"] <= 1 <= ratio["high"]:
-        return "no difference found"
-    return "more" if ratio["value"] > 1 else "less"
-
-
-def verdicts(contrast: dict, tail: str) -> str:
-    """Return the verdicts of p50 and tail: one word if they agree."""
-    p50, other = (verdict(contrast[key]) for key in ("p50", "tail"))
-    return p50 if p50 == other else f"p50: {p50}; {tail}: {other}"
-
-
-def conclusion(workloads: dict) -> list[str]:
-    """Return at most five sentences about each workload's first placement.
-
-    `workloads` are those of study.json. A contrast that was not measured has no sentence.
-    """
-    subjects = (
-        ("sequential /", "Sending one request at a time, instead of asynchronously,"),
-        ("threads:", "Threads that wait for their answers ({}), instead of asynchronous sending,"),
-        ("async:", "More workers that preprocess ({} instead of {})"),
-        ("Poisson / uniform, async", "Poisson arrivals, instead of uniform ones of the same mean rate,"),
-    )
-    sentences = []
-    for begins, subject in subjects:
-        if found := baseline_contrasts(workloads, begins):
-            question = next(iter(found.values()))[1]["question"]
-            sentences.append(f"{subject.format(*question.split(' / '))} {describe_effect(found)}.")
-    cameras, together = baseline_contrasts(workloads, "random phase"), baseline_contrasts(workloads, "synchronised")
-    if cameras and together:
-        sentences.append(
-            f"Video of {CAMERAS} cameras of random phase, instead of Poisson arrivals, {describe_effect(cameras)}, and "
-            f"of synchronised ones {describe_effect(together)}."
-        )
-    return sentences
-
-
-def baseline_contrasts(workloads: dict, begins: str) -> dict[str, tuple[int, dict]]:
-    """Return a workload's subject -> (its tail, the contrast of its first placement whose question begins so)."""
-    return {
-        found["subject"]: (found["tail"], contrast)
-        for found in workloads.values()
-        for contrast in found["contrasts"]
-        if contrast["question"].startswith(begins) and contrast["placement"] == next(iter(found["placements"]))
-    }
-
-
-def describe_effect(contrasts: dict[str, tuple[int, dict]]) -> str:
-    """Write the end of a sentence: what a contrast did to p50 and tail of which workloads, and where none was found."""
-    found, none = [], []
-    for name, (tail, contrast) in contrasts.items():
-        found_verdicts = {metric: verdict(contrast[metric]) for metric in ("p50", "tail")}
-        # All contrasts of a run have about as many rounds: if one has too few, so have the others.
-        if "too few rounds" in found_verdicts.values():
-            return "cannot be judged from so few rounds"
-        apart = [metric for metric, word in found_verdicts.items() if word != "no difference found"]
-        for metric in apart:
-            found.append(f"the {metric.replace('tail', f'p{tail}')} of {name} {times(contrast[metric])}")
-        none += [] if apart else [name]
-    if not found:
-        return f"made no difference that was found for {' or '.join(none)}"
-    return f"made {', '.join(found)}" + (f", and no difference that was found for {' or '.join(none)}" if none else "")
-
-
-def times(ratio: dict) -> str:
-    """Write a ratio as text: `1.32 × (1.1 to 1.5)`."""
-    if ratio["low"] is None:
-        return f"{ratio['value']:.2f} ×"
-    return f"{ratio['value']:.2f} × ({ratio['low']:.2f} to {ratio['high']:.2f})"
-
-
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     """Write study.json and study.png from the trials; returns the content of study.json."""
     result = evaluate(run, measured)
@@ -238,8 +160,9 @@ def text(result: dict) -> str:
 
 def sentences(result: dict) -> dict[str, list[str]]:
     """Return the conclusion under its heading."""
-    firsts = dict.fromkeys(next(iter(found["placements"].values()))["words"] for found in result["workloads"].values())
-    return {f"with preprocessing by {' and '.join(firsts)}": result["conclusion"]} if result["conclusion"] else {}
+    words = [each["words"] for found in result["workloads"].values() for each in found["placements"].values()]
+    heading = f"with preprocessing by {join(list(dict.fromkeys(words)))}"
+    return {heading: result["conclusion"]} if result["conclusion"] else {}
 
 
 def workload_table(name: str, found: dict) -> str:

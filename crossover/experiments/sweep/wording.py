@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from crossover.analysis.comparison import format_value
 from crossover.analysis.latency_crossing import MARGIN, find_turns, holds_throughout, judge_point
-from crossover.analysis.verdict import BASELINE, CANDIDATE
+from crossover.analysis.verdict import BASELINE, CANDIDATE, is_equivalent
 from crossover.analysis.wording import count
 
 EQUIVALENT, UNDECIDED, UNKNOWN = "equivalent", "undecided", "unknown"
@@ -43,7 +43,7 @@ def judge(ratio: dict) -> str:
     low, high = ratio["low"], ratio["high"]
     if low is None or high is None:
         return UNKNOWN
-    if low >= 1 / (1 + MARGIN) and high <= 1 + MARGIN:
+    if is_equivalent(low, high, MARGIN):
         return EQUIVALENT
     return judge_point(ratio["ratio"], low, high) or UNDECIDED
 
