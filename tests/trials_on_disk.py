@@ -243,7 +243,7 @@ def efficiency(workload: str) -> dict:
     """Of an ensemble of two steps, in two repetitions."""
 
     def turns(rate: float, cpu: float, **batches: float) -> list[efficiency_result.StageFigures]:
-        return [efficiency_result.StageFigures(rate * odd, cpu, 0.93, 0.04, batches) for odd in (1, 0.98)]
+        return [efficiency_result.StageFigures(rate * odd, cpu, 0.93, 0.04, batches, 4.0) for odd in (1, 0.98)]
 
     first, *_, network = BUILT_IN[workload].steps[:2]
     alone = {first: turns(96.0, 0.0102, **{first: 4.0}), network: turns(12.9, 0.0771, **{network: 1.0})}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crossover import report_command as report
-from crossover.experiments.efficiency.result import StageFigures, summarise, workload_table
+from crossover.experiments.efficiency.result import StageFigures, sentence, summarise, workload_table
 from crossover.experiments.efficiency.run import make_stage, measure_efficiency, measure_stage
 from loadgen.arm import Arm, Mode
 from serving.server import Server, Unavailable
@@ -21,8 +21,8 @@ from workloads.image import IMAGE
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 
 
-def turn(rate: float, cpu: float = 0.001, **batches: float) -> StageFigures:
-    return StageFigures(rate, cpu, busy=0.9, others=0.05, batches=batches)
+def turn(rate: float, cpu: float = 0.001, busy=0.9, others=0.05, waiting=3.0, **batches: float) -> StageFigures:
+    return StageFigures(rate, cpu, busy, others, batches, waiting)
 
 
 def invented(whole: float, *steps: tuple[float, float], cores: int = 1) -> dict:
@@ -69,7 +69,45 @@ def test_the_table_names_each_step_with_its_batch_alone_and_in_the_ensemble():
     printed = workload_table(invented(40, (50, 0.004), (400, 0.001)))
     assert "both (ensemble)" in printed
     assert [line.split()[0] for line in printed.splitlines() if "1.00 -> 2.00" in line] == ["a", "b"]
-    assert "bound 50/s by a; efficiency 0.80 (0.80 to 0.80)" in printed
+    assert "bound 50/s by a; efficiency 0.80 (repetitions 0.80 to 0.80)" in printed
+
+
+def disturbed(ensemble: dict, alone: dict) -> dict:
+    """An ensemble at 104 % of its one slow step, with these figures of either."""
+    turns = {"both": [turn(52, a=2, b=2, **ensemble)], "a": [turn(50, 0.004, a=1, **alone)], "b": [turn(400, b=1)]}
+    return {"subject": "photographs", **summarise(turns, 1)}
+
+
+SAID = "For photographs this run does not show how efficient the ensemble is: "
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "alone", "says"),
+    [
+        ({}, {"others": 0.73}, "other programs took 73 % of the server's cores (10 % are allowed)."),
+        ({"others": 0.11}, {}, "other programs took 11 % of the server's cores (10 % are allowed)."),
+        ({}, {"busy": 0.4, "waiting": 0.1}, "a alone could have done more than the clients asked for."),
+        ({"busy": 0.4, "waiting": 0.9}, {}, "the ensemble could have done more than the clients asked for."),
+    ],
+)
+def test_what_was_not_the_servers_limit_is_no_efficiency(ensemble, alone, says):
+    """A step that waits for its clients, or for another program's core, is slower than it can be."""
+    found = disturbed(ensemble, alone)
+    assert sentence(found) == SAID + says
+    assert f"; no efficiency: {says.removesuffix('.')}; carrying" in workload_table(found)
+    assert "104" not in sentence(found) and "1.04" not in workload_table(found)
+
+
+@pytest.mark.parametrize("alone", [{}, {"busy": 0.4}, {"waiting": 0.0}], ids=["both", "requests wait", "cores in use"])
+def test_a_saturated_server_has_an_efficiency_with_the_range_of_its_repetitions(alone):
+    said = sentence(disturbed({}, alone))
+    assert "104 % (104 to 104 % in single repetitions) of the 50 that its steps would allow, bound by a alone" in said
+
+
+def test_where_the_cpu_is_the_bound_a_step_need_not_be_saturated():
+    turns = {"both": [turn(95, a=2, b=2)], "a": [turn(120, 0.007, busy=0.2, waiting=0, a=1)]}
+    turns["b"] = [turn(900, 0.003, b=1)]
+    assert "95 % (95 to 95 %" in sentence({"subject": "photographs", **summarise(turns, 1)})
 
 
 @pytest.fixture
@@ -85,8 +123,9 @@ def kept(tmp_path):
 
 
 def test_the_result_has_a_page_and_is_shown_in_the_report_of_bench(kept, tmp_path, monkeypatch, capsys):
-    sentence = "For photographs the ensemble answers 11.1 requests/s, 97 % (96 to 98) of the 11.5 that its steps would"
+    sentence = "For photographs the ensemble answers 11.1 requests/s, 97 % (96 to 98 % in single repetitions) of the "
     code, printed, _ = again(monkeypatch, capsys, kept)
+    sentence += "11.5 that its steps would allow"
     assert code == 0 and "4.00 -> 1.60" in printed and "efficiency 0.97" in printed
     trials_on_disk.write(tmp_path / "bench", ("image",), 1)
     assert again(monkeypatch, capsys, tmp_path / "bench", kept)[0] == 0

@@ -1,9 +1,10 @@
 """The result of an ensemble beside its steps: the bound that they set, how much of it is reached, table and section.
 
 efficiency.json has, for each workload, its `subject`, `ensemble` (its model), `ensemble_rate` (answers per second),
-`ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1); `steps`, by model, with
-the same of each step alone and its `mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second,
-`bound_by` (`cpu` or a step), `efficiency` (ensemble_rate / bound), its `range` over the repetitions, and `carrying`.
+`ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1), `waiting` (how many
+requests are in the server's queues, on average); `steps`, by model, with the same of each step alone and its
+`mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second, `bound_by` (`cpu` or a step), `efficiency`
+(ensemble_rate / bound), its `range` over the repetitions, and `carrying`.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from crossover.analysis.wording import join
 from crossover.measurement.trial import Trial
 from crossover.report.html import Section, render
 from crossover.report.kind import Kind
@@ -21,12 +23,20 @@ rate       answers per second to 8 clients that never pause
 cpu        CPU ms per request of the server with its backends, HTTP included
 busy       share of the server's cores that this CPU time is
 others     share of them that went elsewhere meanwhile: to other programs, and to the kernel's own work for this server,
-           as for its packets, which no process is charged with. Where it is not small, rate and efficiency mean little
+           as for its packets, which no process is charged with. Above 10 % no efficiency is told
+waiting    requests in the server's queues, on average: at 1 or more, or with busy and others at 90 % or more, the
+           clients asked for all that it can do. Else they may have been the limit, and no efficiency is told
 batch      mean batch of the step alone -> in the ensemble
 bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate divided by it,
-           from medians; in brackets the range of the repetitions
+           from medians; after it the range of the repetitions, which is no confidence interval
 carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it.
            It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits"""
+
+
+OTHERS = 0.1
+"""The share of the server's cores that may go elsewhere."""
+SATURATED, WAITING = 0.9, 1.0
+"""A stage is saturated if so large a share of the cores is in use, or so many requests wait in its queues."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class StageFigures:
     """Share of them that went to other programs and to the kernel."""
     batches: dict[str, float]
     """Step -> its mean batch."""
+    waiting: float
+    """Requests in the server's queues, on average."""
 
 
 def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
@@ -77,12 +89,14 @@ def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
         "ensemble_cpu_seconds_per_request": ensemble.cpu,
         "busy": ensemble.busy,
         "others": ensemble.others,
+        "waiting": ensemble.waiting,
         "steps": {
             name: {
                 "rate": step.rate,
                 "cpu_seconds_per_request": step.cpu,
                 "busy": step.busy,
                 "others": step.others,
+                "waiting": step.waiting,
                 "mean_batch": step.batches[name],
             }
             for name, step in steps
@@ -97,7 +111,8 @@ def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
 def take_median(repetitions: Sequence[StageFigures]) -> StageFigures:
     """Take the median of each figure over the repetitions."""
     batches = {step: median(each.batches[step] for each in repetitions) for step in repetitions[0].batches}
-    figures = {name: median(getattr(each, name) for each in repetitions) for name in ("rate", "cpu", "busy", "others")}
+    names = "rate", "cpu", "busy", "others", "waiting"
+    figures = {name: median(getattr(each, name) for each in repetitions) for name in names}
     return StageFigures(**figures, batches=batches)
 
 
@@ -119,32 +134,54 @@ def sentences(result: dict) -> dict[str, list[str]]:
 def sentence(found: dict) -> str:
     """Return one sentence: the ensemble's rate as a share of what its steps would allow, and what sets that bound.
 
-    `found` is the workload's part of efficiency.json.
+    Where the figures do not bear that out, it says why. `found` is the workload's part of efficiency.json.
     """
+    if doubts := find_doubts(found):
+        return f"For {found['subject']} this run does not show how efficient the ensemble is: {join(doubts)}."
     rate, (low, high) = found["ensemble_rate"], found["range"]
-    reached = f"{found['efficiency'] * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f})"
+    reached = f"{found['efficiency'] * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f} % in single repetitions)"
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
     allowed = f"{found['bound']:.3g} that its steps would allow, bound by {limit}"
     return f"For {found['subject']} the ensemble answers {rate:.3g} requests/s, {reached} of the {allowed}."
 
 
+def find_doubts(found: dict) -> list[str]:
+    """Return why the efficiency of a workload says nothing, each a clause; empty if it may be told.
+
+    The rate of a step is a bound, and that of the ensemble a result, only if the server could do no more.
+    """
+    steps = found["steps"]
+    most = max(each["others"] for each in (found, *steps.values()))
+    taken = f"other programs took {most * 100:.0f} % of the server's cores ({OTHERS * 100:.0f} % are allowed)"
+    doubts = [taken] if most > OTHERS else []
+    limits = {"the ensemble": found} | {f"{name} alone": steps[name] for name in steps if name == found["bound_by"]}
+    idle = [name for name, each in limits.items() if not is_saturated(each)]
+    return doubts + ([f"{join(idle)} could have done more than the clients asked for"] if idle else [])
+
+
+def is_saturated(stage: dict) -> bool:
+    """Return whether the clients asked a stage for all that it can do; files of old runs do not say what waited."""
+    return stage["busy"] + stage["others"] >= SATURATED or stage.get("waiting", 0.0) >= WAITING
+
+
 def workload_table(found: dict) -> str:
     """Write a line for the ensemble and for each step alone, and the bound, for the terminal."""
-    lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'batch':>14}"]
+    lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'waiting':>8} {'batch':>14}"]
 
-    def row(name: str, rate: float, cpu: float, busy: float, others: float, batch: str = "") -> None:
-        lines.append(f"{name:<20} {rate:>8.4g} {cpu * 1e3:>8.2f} {busy:>6.0%} {others:>6.0%} {batch:>14}".rstrip())
+    def row(name: str, rate: float, cpu: float, stage: dict, batch: str = "") -> None:
+        shares = f"{stage['busy']:>6.0%} {stage['others']:>6.0%} {stage.get('waiting', 0.0):>8.1f}"
+        lines.append(f"{name:<20} {rate:>8.4g} {cpu * 1e3:>8.2f} {shares} {batch:>14}".rstrip())
 
-    ensemble = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"], found["busy"], found["others"]
-    row(f"{found['ensemble']} (ensemble)", *ensemble)
+    ensemble = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"]
+    row(f"{found['ensemble']} (ensemble)", *ensemble, found)
     for name, step in found["steps"].items():
         batch = f"{step['mean_batch']:.2f} -> {found['mean_batch'][name]:.2f}"
-        row(name, step["rate"], step["cpu_seconds_per_request"], step["busy"], step["others"], batch)
+        row(name, step["rate"], step["cpu_seconds_per_request"], step, batch)
     low, high = found["range"]
-    lines.append(
-        f"bound {found['bound']:.4g}/s by {found['bound_by']}; efficiency {found['efficiency']:.2f}"
-        f" ({low:.2f} to {high:.2f}); carrying {found['carrying']:.2f}"
-    )
+    told = f"efficiency {found['efficiency']:.2f} (repetitions {low:.2f} to {high:.2f})"
+    if doubts := find_doubts(found):
+        told = f"no efficiency: {join(doubts)}"
+    lines.append(f"bound {found['bound']:.4g}/s by {found['bound_by']}; {told}; carrying {found['carrying']:.2f}")
     return "\n".join(lines)
 
 

@@ -163,8 +163,10 @@ def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarra
     if lacking := [step for step in stage.steps if step not in done]:
         raise Unavailable(f"{stage.name}: no statistics of {', '.join(lacking)}: was it reloaded meanwhile?")
     batches = {model: figures["mean_batch"] for model, figures in done.items()}
-    others = max(0, available - idle - cpu) / available
-    return StageFigures(len(order) / wall, cpu / len(order), cpu / available, others, batches)
+    others, rate = max(0, available - idle - cpu) / available, len(order) / wall
+    # Little's law: as many wait on average as come in the time that one waits.
+    waiting = rate * sum(figures["ms"]["queue"] for figures in done.values()) / 1e3
+    return StageFigures(rate, cpu / len(order), cpu / available, others, batches, waiting)
 
 
 def idle_seconds(cores: Sequence[int]) -> float:
