@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,17 +53,19 @@ def ended(process: subprocess.Popen) -> str:
     return output
 
 
-def whole_run(folder: Path, output: str, scheduled: int) -> list[dict]:
-    """The samples of a run that is in the books to its last arrival, with verdict, summary and report."""
+def whole_run(folder: Path, output: str, planned: int) -> list[dict]:
+    """The samples of a run of 600 s that is in the books until it was stopped, with verdict, summary and report."""
     [directory] = (folder / "reports").iterdir()
     assert {file.name for file in directory.iterdir()} == {"run.json", "summary.json", "samples.parquet"}
     summary = json.loads((directory / "summary.json").read_text())
-    assert summary["books"]["scheduled"] == scheduled
-    assert not summary["valid"] and "interrupted" in {found["rule"] for found in summary["findings"]}
-    assert f"books: scheduled {scheduled} = " in output and "INVALID: interrupted" in output
+    scheduled = summary["books"]["scheduled"]
+    assert 10 < scheduled < planned / 2
+    [found] = summary["findings"]
+    assert found["rule"] == "interrupted" and re.fullmatch(r"stopped after \d+ of 600 s", found["measured"])
+    assert output.count("INVALID") == 1 and f"books: scheduled {scheduled} = " in output
     assert (folder / "locust.html").read_text().rstrip().endswith("</html>")
     rows = pyarrow.parquet.read_table(directory / "samples.parquet").to_pylist()
-    assert sorted(row["index"] for row in rows) == list(range(scheduled))
+    assert len({row["index"] for row in rows}) == len(rows) == scheduled
     return rows
 
 
@@ -74,7 +77,8 @@ def test_a_headless_run_ends_with_books_verdict_samples_and_report(server, tmp_p
     output = ended(process)
     assert process.returncode == 1
     rows = whole_run(tmp_path, output, 12000)
-    assert {row["status"] for row in rows} == {"completed", "unfinished"}
+    assert {row["status"] for row in rows} <= {"completed", "unfinished"}
+    assert sorted(row["index"] for row in rows) == list(range(len(rows)))
 
 
 @pytest.mark.parametrize("several", [(), ("--processes", 2)], ids=["one process", "two workers"])
@@ -107,7 +111,7 @@ def test_with_workers_nothing_that_they_had_finished_is_lost(server, tmp_path, e
     rows = whole_run(tmp_path, output, 24000)
     finished = [row for row in rows if row["status"] == "completed"]
     assert len(finished) >= before // 97 - 2  # a record has 97 bytes; two may have been under way
-    assert {row["reason"] for row in rows if row["status"] == "unfinished"} == {"the run ended first"}
+    assert {row["reason"] for row in rows if row["status"] == "unfinished"} <= {"the run ended first"}
 
 
 def test_a_worker_that_is_ended_sends_what_it_has_and_the_others_go_on(server, tmp_path):
@@ -127,7 +131,7 @@ def test_a_worker_that_is_ended_sends_what_it_has_and_the_others_go_on(server, t
     assert {row["status"] for row in rows if row["index"] % 2 == 0} == {"completed"}
     own = [row["status"] for row in rows if row["index"] % 2]
     assert own.count("completed") > 10 and own.count("unfinished") > 10
-    assert "INVALID: interrupted" in output
+    assert "INVALID: interrupted: a worker ended before the others" in output
 
 
 @SIGNALS

@@ -103,7 +103,8 @@ def measure(
             samples.close()
             records, reasons = journal.read(samples.path)
             result = summarise(records, schedule.seconds, reasons)
-            facts = Facts(client_cpu / wall / core_count, loop.hub_stall, complete, due=len(schedule))
+            share, due = client_cpu / wall / core_count, len(schedule)
+            facts = Facts(share, loop.hub_stall, complete, ended=loop.ended, steady=schedule.steady, due=due)
             del records  # it maps the journal, which the next line removes
             names = [payload.name for payload in payloads]
             parquet.to_parquet(samples.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})

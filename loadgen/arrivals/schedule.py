@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class Schedule:
     seed: int
     note: str = ""
     """For a trace: how its file was read, for the log."""
+    steady: bool = True
+    """The process's."""
 
     def __len__(self) -> int:
         """Return the number of arrivals."""
@@ -47,6 +50,9 @@ class Arrivals:
     It overrides one method: `draw_gaps` if gaps are independent, `draw_times` if not, `draw` if it has a note as well.
     """
 
+    steady: ClassVar[bool] = True
+    """Whether its rate stays the same in the long run. If not, a queue that grows is no fault of the run."""
+
     def schedule(self, seconds: float, seed: int) -> Schedule:
         """Make the schedule of all arrivals in [0, seconds).
 
@@ -59,7 +65,7 @@ class Arrivals:
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
         try:
             times, note = self.draw(rng, seconds)
-            return Schedule(times, str(self), seconds, seed, note)
+            return Schedule(times, str(self), seconds, seed, note, self.steady)
         except ValueError as error:
             raise ValueError(f"arrivals {str(self)!r} for {seconds:g} s: {error}") from None
 

@@ -13,6 +13,8 @@ from loadgen.arrivals.schedule import Arrivals, accumulate
 class Varying(Arrivals, ABC):
     """A Poisson process whose rate is a given function of time; subclasses override `invert`."""
 
+    steady = False
+
     def draw_times(self, rng: np.random.Generator, seconds: float) -> np.ndarray:
         """Draw unit-exponential gaps and map their totals through `invert`."""
         return accumulate(rng.standard_exponential, seconds, self.invert)

@@ -21,6 +21,7 @@ class Trace(Arrivals):
     trace begins and after it ends.
     """
 
+    steady = False
     file: str
     kind: str = ""
     column: str = ""

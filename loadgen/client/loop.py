@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 from loadgen import real_threads
 from loadgen.arm import Arm
@@ -53,6 +54,9 @@ class Loop(ABC):
     gevent's, and an exception that it raises ends the run as Ctrl-C does.
     """
 
+    fired = 0
+    """How many arrivals of the plan have been handed to the workers."""
+
     def __init__(
         self,
         arm: Arm,
@@ -66,6 +70,8 @@ class Loop(ABC):
         self.hub_stall = 0.0
         """The longest time in seconds that a collection was late: something kept the calling thread, under Locust its
         event loop, from running."""
+        self.ended = 0.0
+        """Seconds from the start of the schedule to the end of the run."""
         self.cpu = 0.0
         """CPU seconds of this process from the start of the schedule to the last answer."""
         self._sleep = sleep
@@ -78,9 +84,8 @@ class Loop(ABC):
     def run(self, plan: Plan) -> None:
         """Carry the plan out. Return when every arrival has its sample.
 
-        If the run is interrupted (a stopped test, Ctrl-C), arrivals without an answer are recorded as unfinished, and
-        those that were never fired go only into the journal, before the exception goes on. Raises OSError if the
-        journal does.
+        If the run is interrupted (a stopped test, Ctrl-C), arrivals that were due and have no answer are recorded as
+        unfinished before the exception goes on; those to come have no sample. Raises OSError if the journal does.
         """
         self._prepare(plan)
         try:
@@ -96,8 +101,7 @@ class Loop(ABC):
             with defer_interrupts():
                 self._over = True
                 self._close()
-                self._give_up()
-                self._write_unsent(plan)
+                self._give_up(plan)
 
     @abstractmethod
     def _prepare(self, plan: Plan) -> None:
@@ -118,9 +122,6 @@ class Loop(ABC):
     @abstractmethod
     def _close(self) -> None:
         """End the threads, and wake those that wait for an answer."""
-
-    def _write_unsent(self, plan: Plan) -> None:  # noqa: B027  # a loop without a schedule has none
-        """Write the arrivals that were never fired into the journal, if there is a schedule."""
 
     def _now(self) -> int:
         return time.monotonic_ns() - self._start
@@ -171,12 +172,19 @@ class Loop(ABC):
             except real_threads.Empty:
                 return
 
-    def _give_up(self) -> None:
-        """Record a copy of each sample that was fired and has no answer: a thread may still write to the original."""
+    def _give_up(self, plan: Plan) -> None:
+        """Record each sample that is due and has no answer; of one that was fired a copy, as its thread may go on."""
+        now = self._now()
+        self.ended = now / 1e9
+        unfired = takewhile(lambda sample: sample.due <= now, map(plan.make_sample, plan.indices[self.fired :]))
+        # The pacer may fire one meanwhile, which then is open, too.
+        waiting = {sample.index: sample for sample in unfired}
         for index, sample in list(self._open.items()):
             if self._open.pop(index, None) is not None:
-                unfinished = dataclasses.replace(sample, status=UNFINISHED, reason=ENDED, done=0)
-                if self.journal and not self._failure:
-                    self.journal.write(unfinished)
-                self.record(unfinished)
+                waiting[index] = dataclasses.replace(sample, status=UNFINISHED, done=0)
+        for sample in waiting.values():
+            sample.reason = ENDED
+            if self.journal and not self._failure:
+                self.journal.write(sample)
+            self.record(sample)
         self._hand_on()

@@ -6,12 +6,11 @@ without waiting for anything: a slow request does not push the next ones, nor do
 
 from collections.abc import Callable, Iterable
 
-from loadgen.client.loop import ENDED, Loop, Over
+from loadgen.client.loop import Loop, Over
 from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client, Workers
 from loadgen.clock import prioritise_thread
 from loadgen.real_threads import start_thread
-from loadgen.samples.sample import Sample
 
 
 def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable[[int], None]) -> None:
@@ -27,9 +26,6 @@ def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable
 
 class OpenLoop(Loop):
     """An arm to which every arrival of a schedule is offered at its due time, whatever became of those before."""
-
-    fired = 0
-    """How many arrivals have been handed to the workers."""
 
     def _prepare(self, plan: Plan) -> None:
         self._workers = Workers(Client(self.arm, self._now), self.url, self.timeout, self._finish)
@@ -47,22 +43,16 @@ class OpenLoop(Loop):
     def _close(self) -> None:
         self._workers.close()
 
-    def _write_unsent(self, plan: Plan) -> None:
-        if self.journal and not self._failure:
-            self.journal.extend(plan.make_unsent_records(plan.indices[self.fired :]), ENDED)
-
     def _pace(self, plan: Plan) -> None:
         """Fire all of the plan's arrivals, as the pacer's thread."""
         indices = plan.indices
 
         def fire(position: int) -> None:
-            index = indices[position]
-            number = plan.payload_number(index)
-            sample = Sample(index, number, plan.due(index))
-            self._open[index] = sample
+            sample = plan.make_sample(indices[position])
+            self._open[sample.index] = sample
             self.fired = position + 1
             sample.fired = self._now()
-            self._workers.put(sample, plan.payloads[number])
+            self._workers.put(sample, plan.payloads[sample.payload])
 
         prioritise_thread()
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.samples.sample import RECORD, STATUSES, UNFINISHED
+from loadgen.samples.sample import Sample
 from workloads.payloads import Payload
 
 
@@ -39,11 +39,6 @@ class Plan:
         """Return which of the payloads that arrival sends."""
         return int(self.order[index % len(self.order)])
 
-    def make_unsent_records(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the records (of dtype RECORD) of arrivals that were never fired: they are unfinished."""
-        records = np.zeros(len(indices), RECORD)
-        chosen = np.asarray(indices, dtype=np.int64)
-        records["index"], records["payload"] = chosen, self.order[chosen]
-        records["due"] = np.round(self.dues[chosen] * 1e9)
-        records["status"] = STATUSES.index(UNFINISHED)
-        return records
+    def make_sample(self, index: int) -> Sample:
+        """Return the sample of that arrival as long as nothing has happened to it: it is unfinished."""
+        return Sample(index, self.payload_number(index), self.due(index))

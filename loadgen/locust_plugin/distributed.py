@@ -8,7 +8,7 @@ journal of its own as well.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -17,7 +17,7 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from loadgen.client.open_loop import ENDED
+from loadgen.client.loop import ENDED
 from loadgen.locust_plugin.run_recorder import RunRecorder
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
@@ -172,31 +172,38 @@ class Master:
             gevent.sleep(0.05)
         recorder, self._recorder = self._recorder, None
         dead = [i for i, worker in enumerate(self._workers) if worker in self._waiting_for]
-        self._record_missing(recorder, dead)
+        facts = combine(self._facts, dead, recorder.settings.dues is None)
+        went_on = not self._facts or any(each.complete for each in self._facts)
+        self._record_missing(recorder, dead, recorder.settings.seconds if went_on else facts.ended)
         for index in dead:
             path = recorder.directory / journal_name(index)
             log.warning("worker %d of %d ended without a word; its own journal: %s", index, len(self._workers), path)
-        facts = Facts(
-            busiest_share(self._facts),
-            max((facts.hub_stall for facts in self._facts), default=0.0),
-            not dead and all(facts.complete for facts in self._facts),
-            recorder.settings.dues is None,
-        )
         verdict = recorder.close(facts)
         for worker in self.alive:
             self._runner.send_message("received", None, worker)
         return verdict
 
-    def _record_missing(self, recorder: RunRecorder, dead: list[int]) -> None:
-        """Record arrivals that no worker reported as unfinished; `dead` are the indices of workers that died."""
+    def _record_missing(self, recorder: RunRecorder, dead: list[int], seconds: float) -> None:
+        """Record arrivals due within `seconds` that no worker reported; `dead` are the indices of workers that died."""
         if (settings := recorder.settings).dues is None:
             return
-        # Worker i of n offers the arrivals i, i + n, i + 2n, ...
-        missing = np.flatnonzero(~self._seen)
-        lost = np.isin(missing % max(1, len(self._workers)), dead)
         plan = settings.plan()
-        for indices, reason in ((missing[lost], "its worker died"), (missing[~lost], ENDED)):
-            recorder.journal.extend(plan.make_unsent_records(indices), reason)
+        for index in np.flatnonzero(~self._seen & (settings.dues <= seconds)).tolist():
+            sample = plan.make_sample(index)
+            # Worker i of n offers the arrivals i, i + n, i + 2n, ...
+            sample.reason = "its worker died" if index % max(1, len(self._workers)) in dead else ENDED
+            recorder.journal.write(sample)
+            recorder.record(sample)
+
+
+def combine(workers: Sequence[Facts], dead: Sequence[int], closed: bool) -> Facts:
+    """Return the facts of a run from those of its workers; `dead` are the indices of workers that sent none."""
+    cut = [facts for facts in workers if not facts.complete]
+    cause = f"worker {dead[0]} died" if dead else next((facts.cause for facts in cut if facts.cause), "")
+    if not cause and 0 < len(cut) < len(workers):
+        cause = "a worker ended before the others"
+    stall, ended = (max((getattr(each, name) for each in workers), default=0.0) for name in ("hub_stall", "ended"))
+    return Facts(busiest_share(workers), stall, not dead and not cut, cause, ended, closed=closed)
 
 
 def busiest_share(workers: Iterable[Facts]) -> float | None:

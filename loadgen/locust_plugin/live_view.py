@@ -88,26 +88,29 @@ class LiveRun:
         now = self._at(now_ns) - LATE
         table = self._table(self._recent)
         window = table[(table[:, 0] > now - WINDOW) & (table[:, 0] <= now)]
-        length = min(now, WINDOW)
+        length, due = min(now, WINDOW), self._due(-SECOND, now)
+        # Samples that have been added may have finished after `now`.
+        finished = sum(self.counts.values()) - self.counts[UNFINISHED] - int(np.count_nonzero(table[:, 0] > now))
         return self._figures(
             state=f"{max(0, now) / SECOND:.0f} / {self.seconds:g}",
             offered=per_second(self._due(now - WINDOW, now), length),
             completed=per_second(int(np.count_nonzero(window[:, -1] != NEVER)), length),
-            in_flight=self._in_flight(now, int(np.count_nonzero(table[:, 0] > now))),
+            in_flight=None if due is None else max(0, due - finished),
             histograms=make_histograms(window),
         )
 
-    def end(self, now_ns: int | None = None) -> None:
-        """End the run: every sample is in, and the row no longer changes."""
+    def end(self, now_ns: int | None = None, stopped: float | None = None) -> None:
+        """End the run, which was `stopped` after so many seconds: every sample is in, and the row no longer changes."""
         if self._final:
             return
-        now, table = self._at(now_ns), self._table(self._recent)
+        now, table = self._at(now_ns) if stopped is None else int(stopped * SECOND), self._table(self._recent)
         length = min(now, max(self.seconds * SECOND, table[:, 0].max(initial=0)))
+        how = "ended" if stopped is None else f"stopped, of {self.seconds:g}"
         self._final = self._figures(
-            state=f"{length / SECOND:.3g}, ended",
+            state=f"{length / SECOND:.3g}, {how}",
             offered=per_second(self._due(-SECOND, now), min(now, self.seconds * SECOND)),
             completed=per_second(self.counts[COMPLETED], length),
-            in_flight=self._in_flight(now, 0),
+            in_flight=self.counts[UNFINISHED],
             histograms=self._older + make_histograms(table),
         )
         self._recent, self._older, self._dues = {}, np.zeros(0, int), None
@@ -131,12 +134,6 @@ class LiveRun:
 
     def _due(self, after: int, until: int) -> int | None:
         return None if self._dues is None else int(np.diff(np.searchsorted(self._dues, (after, until), "right"))[0])
-
-    def _in_flight(self, now: int, later: int) -> int | None:
-        """Count requests due and not finished by `now`; `later` samples that have been added finished only after it."""
-        finished = sum(self.counts.values()) - self.counts[UNFINISHED] - later
-        due = self._due(-SECOND, now)
-        return None if due is None else max(0, due - finished)
 
     def _figures(self, histograms: np.ndarray, **row) -> dict:
         ms = {

@@ -29,12 +29,13 @@ class Meter:
     """Seconds on the monotonic clock."""
     cpu: float = field(default_factory=time.process_time)
 
-    def facts(self, loop: Loop, complete: bool, closed: bool) -> Facts:
+    def facts(self, loop: Loop, complete: bool, cause: str, closed: bool) -> Facts:
         """Return the facts by which the loop's run is judged; its CPU share is of the cores it may use."""
         wall = max(time.monotonic() - self.wall, 1e-9)
         cores = sorted(os.sched_getaffinity(0))
         share = (time.process_time() - self.cpu) / wall / len(cores)
-        return Facts(share, loop.hub_stall, complete, closed, cores=f"{platform.node()} {cores}")
+        at = f"{platform.node()} {cores}"
+        return Facts(share, loop.hub_stall, complete, cause, loop.ended, closed=closed, cores=at)
 
 
 class RunRecorder:
@@ -64,22 +65,23 @@ class RunRecorder:
         """Show a finished sample in the live view."""
         self._live.add(sample)
 
+    @interrupts.defer_interrupts()
     def close(self, facts: Facts) -> Validity:
         """Write summary and Parquet file, log the verdict and return it.
 
         Raises OSError if the disk is full; the journal then stays.
         """
-        with interrupts.defer_interrupts():
-            return self._close(facts)
-
-    def _close(self, facts: Facts) -> Validity:
-        self._live.end()
+        seconds = self.settings.seconds
+        stopped = facts.ended if not facts.complete and facts.ended < seconds else None
+        self._live.end(stopped=stopped)
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
-        result = summarise(records, self.settings.seconds, reasons)
+        result = summarise(records, stopped or seconds, reasons)
         # Only the schedule knows how many arrivals were due, also if none of them was sent.
         due = None if self.settings.schedule is None else len(self.settings.schedule)
-        verdict = judge(result, replace(facts, due=due), self.settings.percentile)
+        cause = facts.cause or f"stopped after {facts.ended:.0f} of {seconds:g} s"
+        facts = replace(facts, cause=cause, due=due, steady=self.settings.process.steady)
+        verdict = judge(result, facts, self.settings.percentile)
         log.info("books: %s", format_counts(result["books"]))
         if result["latency"]["p50"] is not None:
             figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))

@@ -81,14 +81,12 @@ class OpenLoopUser(User):
                 self.offer_share(self.worker, self.worker.wait_for_share())
             else:
                 self.offer_all()
-        except ValueError as error:  # e.g. a worker lacks the files that the others have
-            print(error, file=sys.stderr)
-            self.environment.process_exit_code = 1
-        except ConnectionError as error:  # of a server that cannot say what the workload leaves open
+        # A worker lacks the files that the others have, or a server cannot say what the workload leaves open.
+        except (ValueError, ConnectionError) as error:
             print(error, file=sys.stderr)
             self.environment.process_exit_code = 1
         except OSError as error:  # from writing samples; whatever the server does is a sample
-            print(f"{error.filename or 'samples'}: {error.strerror or error}; the run ends here", file=sys.stderr)
+            print(f"{name_fault(error)}; the run ends here", file=sys.stderr)
             self.environment.process_exit_code = 1
         finally:
             Shape.over = True
@@ -105,14 +103,12 @@ class OpenLoopUser(User):
         settings = self.read_settings()
         settings.arm.preprocessor()  # imports its library before the run
         recorder = RunRecorder(settings, self.environment.parsed_options.reports)
-
-        def record(sample: Sample) -> None:
-            recorder.record(sample)
-            self.fire_request_event(settings, sample)
-
         facts = None
         try:
-            facts = self.run_loop(settings, record, recorder.journal)
+            facts = self.run_loop(settings, recorder.record, recorder.journal)
+        except OSError as error:  # first of all: what follows is of the samples that were written before
+            log.error("%s; the run ends here", name_fault(error))
+            facts = self.facts(False, name_fault(error))
         finally:
             self.environment.process_exit_code = recorder.close(facts or self.facts(False)).exit_code
 
@@ -130,13 +126,12 @@ class OpenLoopUser(User):
             worker.report_end(Facts(None, 0.0, complete=False))
             raise
 
-        def record(sample: Sample) -> None:
-            worker.record(sample)
-            self.fire_request_event(settings, sample)
-
         facts = None
         try:
-            facts = self.run_loop(settings, record, journal, share)
+            facts = self.run_loop(settings, worker.record, journal, share)
+        except OSError as error:
+            facts = self.facts(False, name_fault(error))
+            raise
         finally:
             worker.report_end(facts or self.facts(False))
             journal.close()
@@ -144,15 +139,20 @@ class OpenLoopUser(User):
     def run_loop(
         self,
         settings: Settings,
-        record: Callable[[Sample], None],
+        take: Callable[[Sample], None],
         journal: Journal,
         share: distributed.Share | None = None,
     ) -> Facts:
         """Offer the whole schedule, or this process's share of it; return what the run is judged by.
 
-        `record` is called for every sample, in this greenlet; the journal gets it first. Raises OSError if the journal
-        cannot be written.
+        `take` is called for every sample, in this greenlet; the journal gets it first, and Locust's statistics last.
+        Raises OSError if the journal cannot be written.
         """
+
+        def record(sample: Sample) -> None:
+            take(sample)
+            self.fire_request_event(settings, sample)
+
         host = self.environment.host or self.host
         client = settings.arm, host, record, settings.timeout, journal, gevent.sleep
         plan = settings.plan()
@@ -167,9 +167,9 @@ class OpenLoopUser(User):
         self.loop.run(plan)
         return self.facts(True)
 
-    def facts(self, complete: bool) -> Facts:
-        """Return the facts of this process's loop so far; `complete` unless it was interrupted."""
-        return self.meter.facts(self.loop, complete, isinstance(self.loop, ClosedLoop))
+    def facts(self, complete: bool, cause: str = "") -> Facts:
+        """Return the facts of this process's loop so far; `complete` unless it was cut short, by that `cause`."""
+        return self.meter.facts(self.loop, complete, cause, isinstance(self.loop, ClosedLoop))
 
     def fire_request_event(self, settings: Settings, sample: Sample) -> None:
         """Count the sample in Locust's statistics.
@@ -186,6 +186,11 @@ class OpenLoopUser(User):
             exception=None if good else RuntimeError(f"{sample.status}: {sample.reason}"),
             context={},
         )
+
+
+def name_fault(error: OSError) -> str:
+    """Return the file and what is wrong with it, such as a full disk."""
+    return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
 def check_prepare(settings: Settings, url: str) -> None:

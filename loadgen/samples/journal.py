@@ -49,13 +49,6 @@ class Journal:
             self._reasons[reason] = len(self._reasons)
         return self._reasons[reason]
 
-    def extend(self, records: np.ndarray, reason: str) -> None:
-        """Append records (of dtype RECORD), after setting the reason of all of them."""
-        with self._lock:
-            records["reason"] = self._number_of(reason)
-            for start in range(0, len(records), ROWS):
-                append(self._file, records[start : start + ROWS].tobytes())
-
     def close(self) -> None:
         """Close both files; nothing can be written any more."""
         os.close(self._file)

@@ -18,7 +18,10 @@ class Facts:
 
     cpu_share: float | None  # CPU seconds of the client's processes / (wall seconds x its cores); None: not known
     hub_stall: float  # the longest time in seconds that the collection of the samples was late; see `client.loop`
-    complete: bool  # False if the run was interrupted or a process died
+    complete: bool  # False if the run was cut short
+    cause: str = ""  # why, in words
+    ended: float = 0.0  # seconds from the start of the schedule to the end of the run
+    steady: bool = True  # False: the rate is meant to change, as in a ramp, so that latency may rise with it
     closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
     due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
     cores: str = ""  # machine and cores of this process: those with the same share their cores
@@ -72,7 +75,8 @@ def check_completeness(summary: Mapping, facts: Facts, percentile: float) -> Vio
     MLPerf Inference rules, LoadGen operation: the generator waits for all queries and errors if any fails to complete.
     """
     if not facts.complete:
-        return "the run was cut short or a process died", "must run to its end", "let it finish; its log says who died"
+        measured = facts.cause or "the run was cut short or a process died"
+        return measured, "must run to its end", "start it again and let it finish"
     return None
 
 
@@ -97,7 +101,7 @@ def check_errors(summary: Mapping, facts: Facts, percentile: float) -> Violation
         failures = ", ".join(f"{n} {status}" for status, n in counts.items())
         first = next(iter(summary["reasons"]), "no reason given")
         measured = f"{failures} of {summary['books']['scheduled']}, most common reason {first!r}"
-        return measured, "none allowed", "mend the cause or lower the rate"
+        return measured, "none allowed", f"mend the cause or lower the {'rate' if facts.steady else 'peak'}"
     return None
 
 
@@ -187,10 +191,10 @@ def check_trend(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     Lancet (ATC'19) tests latencies for stationarity, perf_analyzer wants its last windows within 10 %
     (--stability-percentage), here the growth that matters. The test is Mann and Kendall's (1945, 1948), at p < 0.001
     since windows of a busy queue are still somewhat alike: the false alarms of simulated steady queues are counted in
-    tests/samples/test_validity.py.
+    tests/samples/test_validity.py. Where the rate is meant to change, there is no steady state to be had.
     """
     trend = summary["trend"]
-    if trend and trend["p"] < 0.001 and trend["growth"] > 0.1:
+    if facts.steady and trend and trend["p"] < 0.001 and trend["growth"] > 0.1:
         measured = f"by {trend['growth'] * 100:.0f} % of the median, tau {trend['tau']:.2f}, p {trend['p']:.1g}"
         change = "lower the rate: the queue grows; if it should not, warm up first or run longer"
         return measured, "at most 10 %, or p at least 0.001", change
@@ -208,10 +212,10 @@ def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violatio
     The source is Little's law (1961). The rule also judges runs that are too short for the trend's windows. A busy
     queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit
     is for services that vary as exponential times, and the false alarms of simulated queues are counted in
-    tests/samples/test_validity.py. A closed loop is never offered too much.
+    tests/samples/test_validity.py. A closed loop is never offered too much; a ramp is meant to, if it leads there.
     """
     growth = summary["backlog"]
-    if facts.closed or not growth:
+    if facts.closed or not facts.steady or not growth:
         return None
     limit = MAX_GROWTH * (1 + max(1, growth["variability"])) / 2
     if growth["requests"] > limit and growth["share"] > MAX_SHARE and growth["errors"] > 3:
@@ -279,6 +283,10 @@ UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
 
 
 def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Validity:
-    """Apply every rule to one summary; `percentile` is the highest one that is to be reported."""
-    violations = ((name, rule(summary, facts, percentile)) for name, rule in RULES.items())
+    """Apply every rule to one summary; `percentile` is the highest one that is to be reported.
+
+    A run that was cut short breaks one rule: what else it lacks follows from that.
+    """
+    rules = RULES.items() if facts.complete else [("interrupted", check_completeness)]
+    violations = ((name, rule(summary, facts, percentile)) for name, rule in rules)
     return Validity(tuple(Finding(name, *violation) for name, violation in violations if violation))

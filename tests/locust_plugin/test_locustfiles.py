@@ -162,7 +162,7 @@ def test_where_nothing_was_answered_locust_shows_no_response_times(tmp_path):
     assert (row["50%"], row["99%"]) == ("N/A", "N/A")
 
 
-def test_ctrl_c_in_the_middle_leaves_a_sample_for_every_due_time(server, tmp_path):
+def test_ctrl_c_in_the_middle_leaves_a_sample_for_all_that_was_due_until_then(server, tmp_path):
     process = locust(
         "image", "--headless", "--host", server.url, "--reports", tmp_path,
         "--arrivals", "constant:rate=20", "--seconds", 3600,
@@ -172,13 +172,14 @@ def test_ctrl_c_in_the_middle_leaves_a_sample_for_every_due_time(server, tmp_pat
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    balance = re.search(r"books: scheduled 72000 = (.*)", output).group(1)
+    scheduled, balance = re.search(r"books: scheduled (\d+) = (.*)", output).groups()
     counts = dict(re.findall(r"(completed|unfinished) (\d+)", balance))
     assert int(counts["completed"]) > 0
-    assert int(counts["completed"]) + int(counts["unfinished"]) == 72000
-    assert len(rows(tmp_path)) == 72000
+    assert int(counts["completed"]) + int(counts["unfinished"]) == int(scheduled) < 3000
+    assert [row["index"] for row in rows(tmp_path)] == list(range(int(scheduled)))
     assert process.returncode == 1
-    assert "INVALID: interrupted" in output
+    assert re.search(r"INVALID: interrupted: stopped after \d+ of 3600 s \(must run to its end\)", output)
+    assert output.count("INVALID") == 1 and "rate" not in output.partition("INVALID")[2].splitlines()[0]
     assert "Traceback" not in output
 
 
@@ -192,7 +193,10 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_readable_samples(server
     )  # fmt: skip
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "the run ends here" in output
+    fault = "samples: File too large"
+    assert f"{fault}; the run ends here" in output.partition("books:")[0]
+    assert f"INVALID: interrupted: {fault} (must run to its end)" in output and output.count("INVALID") == 1
+    assert "lost or doubled" not in output
     assert "Traceback" not in output
     [file] = tmp_path.glob("*/samples.journal")
     records, _ = journal.read(file)
@@ -333,3 +337,33 @@ def fetch(url: str, process: subprocess.Popen) -> str:
 
 def post(url: str, body: str) -> str:
     return urllib.request.urlopen(url, body.encode(), timeout=10).read().decode()
+
+
+def test_a_run_stopped_on_the_page_counts_the_same_there_in_the_live_view_and_in_the_books(server, tmp_path):
+    """Requests that take a second are in flight when it is stopped; what was to come later is in none of the three."""
+    port = int(ports()[0].partition("=")[2])
+    web = ["--web-host", "127.0.0.1", "--web-port", port]
+    process = locust("audio", "--host", server.url, *web, "--reports", tmp_path)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        fetch(base, process)
+        assert json.loads(post(f"{base}/swarm", "arrivals=constant:rate=60&seconds=40&placement=client"))["success"]
+        while not (files := list(tmp_path.glob("*/samples.journal"))) or files[0].stat().st_size < 5000:
+            time.sleep(0.1)
+        post(f"{base}/stop", "")
+        while not (summaries := list(tmp_path.glob("*/summary.json"))):
+            time.sleep(0.1)
+        shown = json.loads(fetch(f"{base}/stats/requests", process))
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+    summary = json.loads(summaries[0].read_text())
+    books = summary["books"]
+    [page] = [stats for stats in shown["stats"] if stats["method"]]
+    [live] = next(table["data"] for table in shown["extended_stats"] if table["key"] == "live")
+    assert (page["num_requests"], page["num_failures"]) == (books["scheduled"], books["unfinished"])
+    assert live["in_flight"] == books["unfinished"] and live["state"].endswith(", stopped, of 40")
+    assert books["scheduled"] == books["completed"] + books["unfinished"] < 40 * 60
+    assert [finding["rule"] for finding in summary["findings"]] == ["interrupted"]
+    assert re.search(r"INVALID: interrupted: stopped after \d+ of 40 s", output) and output.count("INVALID") == 1
+    assert summary["offered"] == pytest.approx(60, rel=0.05)

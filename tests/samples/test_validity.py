@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadgen.locust_plugin.distributed import busiest_share
+from loadgen.arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
+from loadgen.locust_plugin.distributed import busiest_share, combine
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.steady_state import estimate_backlog, find_trend
 from loadgen.samples.summary import summarise
@@ -106,6 +107,47 @@ def test_within_its_limit_no_rule_fires(rule, case):
 
 def test_a_pacer_that_never_catches_up_misses_the_rate_and_lags():
     assert rules(judge(*perturbed(lagging(300, N)))) == ["offered rate", "dispatch lag"]
+
+
+def test_a_run_that_was_stopped_says_so_and_nothing_else():
+    """Its arrivals in flight are unfinished, its samples few, its rate is off: all of that follows."""
+    records = end(never_fired(22)[:300], slice(290, 300), "unfinished", 1)
+    said = judge(*perturbed(records, complete=False, cause="stopped after 17 of 40 s", due=N))
+    assert str(said) == (
+        "INVALID: interrupted: stopped after 17 of 40 s (must run to its end); start it again and let it finish"
+    )
+    assert said.exit_code == 1
+
+
+def test_a_full_disk_is_no_sample_that_was_lost_or_doubled():
+    said = judge(*perturbed(steady(758), complete=False, cause="samples.journal: No space left on device", due=953))
+    assert rules(said) == ["interrupted"] and "samples.journal: No space left on device" in str(said)
+
+
+def ramp_past_the_knee() -> np.ndarray:
+    """From 5 to 150 arrivals per second within 20 s, at a server that answers 100: the queue grows as was asked for."""
+    dues = Ramp(5, 150, 20).schedule(20, 1).times
+    walk = np.concatenate([[0], np.cumsum(0.01 - np.diff(dues))])
+    records = run((walk - np.minimum.accumulate(walk) + 0.01) * 1e3)
+    late = (dues * 1e9).astype(int) - records["due"]
+    for instant in ("due", "fired", "began", "prepared", "sent", "done"):
+        records[instant] += late
+    return records
+
+
+def test_a_ramp_past_the_knee_is_judged_by_what_was_asked_for():
+    """The same queue is a fault of a load that was to be steady."""
+    records = ramp_past_the_knee()
+    assert rules(judge(*perturbed(records))) == ["latency rises"]
+    assert judge(*perturbed(records, steady=Ramp(5, 150, 20).steady)).valid
+    assert rules(judge(*perturbed(behind(700)))) == ["backlog"] and judge(*perturbed(behind(700), steady=False)).valid
+    assert not any(parse(spec).steady for cls, spec in EXAMPLES.items() if cls in (Ramp, Step, Spike, Sine, Trace))
+    assert all(parse(spec).steady for cls, spec in EXAMPLES.items() if cls not in (Ramp, Step, Spike, Sine, Trace))
+
+
+def test_what_a_ramp_makes_a_server_refuse_is_no_reason_to_lower_the_rate():
+    said = str(judge(*perturbed(end(steady(N), 7, "rejected", 1), steady=False)))
+    assert said.endswith("; mend the cause or lower the peak")
 
 
 def test_a_slow_answer_allows_the_dispatch_two_percent_of_it():
@@ -302,3 +344,13 @@ def test_processes_on_the_same_cores_add_up_and_those_on_others_do_not():
     assert busiest_share([first, second, far]) == pytest.approx(0.95)
     assert busiest_share([first, far]) == pytest.approx(0.6)
     assert busiest_share([Facts(None, 0, True)]) is None
+
+
+def test_a_run_of_several_workers_was_stopped_if_all_of_them_were():
+    done, cut = Facts(0.1, 0.0, True, ended=40.0), Facts(0.1, 0.0, False, ended=17.0)
+    full = replace(cut, cause="samples: No space left on device")
+    assert (combine([done, done], [], False).complete, combine([], [], False).complete) == (True, True)
+    assert (combine([cut, cut], [], False).cause, combine([cut, cut], [], False).ended) == ("", 17.0)
+    assert combine([done, cut], [], False).cause == "a worker ended before the others"
+    assert combine([cut, full], [], False).cause == "samples: No space left on device"
+    assert combine([done], [1], False).cause == "worker 1 died"

@@ -63,7 +63,10 @@ def describe_effect(found: list[tuple[Mapping, Mapping]]) -> str:
 
     `found` holds (its workload, the contrast) for every workload and placement.
     """
-    made, alike, undecided, judged = [], [], [], False
+    made: list[str] = []
+    alike: list[tuple[str, str, str]] = []
+    undecided: list[tuple[str, str, str]] = []
+    judged = False
     for about, contrast in found:
         for metric in ("p50", "tail"):
             name, word = metric.replace("tail", f"p{about['tail']}"), verdict(contrast[metric])

@@ -53,7 +53,7 @@ def find_faults(trials: Sequence[Trial]) -> list[dict]:
     offered too much, and rounds that are too short to tell alone are.
     """
     findings = [{**each, "round": trial.round} for trial in trials for each in trial.findings]
-    if len(trials) < 2 or trials[0].facts["closed"]:
+    if len(trials) < 2 or trials[0].facts["closed"] or not trials[0].facts.get("steady", True):
         return findings
     together = check_backlog_of_rounds([trial.run for trial in trials])
     others = [each for each in findings if each["rule"] != "backlog"]
