@@ -7,8 +7,10 @@ SLO     ?=
 HOST    ?= 127.0.0.1
 PORT    ?= 8000
 SECONDS ?= $(if $(FULL),3600,$(if $(QUICK),80,270))
-ROUNDS  ?= $(if $(FULL),30,$(if $(QUICK),6,10))
+ROUNDS  ?=
 ARGS    ?=
+# A run that is continued is extended only by what ARGS says itself.
+LENGTH  := $(if $(findstring --continue,$(ARGS)),,--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 FITS := import sys, ensurepip; assert (3, 10) <= sys.version_info < (3, 13)
 ifndef PYTHON
@@ -22,7 +24,7 @@ help:      ## this list
 
 bench: .venv/run.done  ## everything: environment, models, server, comparison, report; QUICK=1 under two minutes, FULL=1 an hour
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) --seconds $(SECONDS) --rounds $(ROUNDS) $(ARGS) || test $$? -eq 3
+	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) $(LENGTH) $(ARGS) || test $$? -eq 3
 
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; two files at a time
 	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)

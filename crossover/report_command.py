@@ -41,7 +41,8 @@ def write(directory: Path, others: Sequence[Path] = ()) -> Any:
 
 def text(directory: Path, result: Any) -> str:
     """Write what is printed of a run whose figures are `result`."""
-    return find_kind(read_run(directory)["kind"]).text(result)
+    kind = find_kind(read_run(directory)["kind"])
+    return "\n\n".join([kind.text(result), *kind.advise(result, directory)])
 
 
 def compare_runs(before: Path, after: Path, anyway: bool) -> int:

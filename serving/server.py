@@ -111,16 +111,22 @@ class Server:
                     raise
                 time.sleep(0.5)
 
-    def cpu_seconds(self) -> float | None:
-        """Return the CPU seconds used so far by the server and its stubs; None if they are not on this machine.
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's processes with its stubs; empty if they are not on this machine.
 
         In a container the launcher and its supervisor count, too: `container_pid` is the container's first process.
         """
         try:
             root = psutil.Process(self.state.get("pid") or self.state["container_pid"])
-            family = [root, *root.children(recursive=True)]
-            return sum(sum(process.cpu_times()[:2]) for process in family)
+            return [root, *root.children(recursive=True)]
         except (KeyError, TypeError, psutil.Error):
+            return []
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU seconds used so far by the server and its stubs; None if they are not on this machine."""
+        try:
+            return sum(sum(process.cpu_times()[:2]) for process in self.processes()) or None
+        except psutil.Error:
             return None
 
     def gpu(self) -> dict | None:

@@ -1,6 +1,6 @@
 """A comparison as it lies on the disk, without a server: samples by a formula, kept by the real journal and trials.
 
-    python -m tests.trials_on_disk reports/synthetic      # a report to look at
+python -m tests.trials_on_disk reports/synthetic      # a report to look at
 """
 
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossover.analysis.costs import Prices
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity.estimates import estimate_capacities
 from crossover.experiments.catalogue import EXPERIMENTS
@@ -16,6 +17,7 @@ from crossover.experiments.client_modes.conditions import LAWS
 from crossover.experiments.compare import result as compare
 from crossover.experiments.efficiency import result as efficiency_result
 from crossover.experiments.sweep.wording import describe_entry
+from crossover.measurement.pairs import FOLDER, Pairs, read_pairs
 from crossover.measurement.run_directory import FORMAT
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report.kind import write_page
@@ -93,6 +95,9 @@ def trial(directory: Path, workload: str, placement: str, round: int, seconds: f
         arrivals=schedule.spec,
         schedule=schedule.digest,
         seconds=seconds,
+        began=1e9 + 60.0 * round + (30.0 if placement == "server" else 0.0),
+        step_cpu={NETWORK[workload][0]: NETWORK[workload][1] / 1e3 * (1 + 0.01 * (round % 3))},
+        others=0.02,
         client_cpu=len(schedule) * (0.0092 if placement == "client" else 0.0016),
         server_cpu=len(schedule) * (0.0776 if placement == "client" else 0.0861),
         facts={"cpu_share": 0.1, "hub_stall": 0.01, "complete": True, "closed": False},
@@ -105,9 +110,30 @@ def trial(directory: Path, workload: str, placement: str, round: int, seconds: f
     return made
 
 
+def pairs(directory: Path, workload: str, count: int = 60, seconds: float = 20.0, number: int = 1) -> Pairs:
+    """Unloaded pairs of both placements, one request right after the other, as `measure_pairs` leaves them."""
+    kept = journal.Journal(directory / workload / FOLDER / f"pairs-{number:02}.journal")
+    rng, now = np.random.default_rng(number), 0
+    for pair in range(count):
+        for arm in rng.permutation(2):
+            prepare = PREPARING[workload] * rng.lognormal(0, 0.2)
+            compute = NETWORK[workload][1] * rng.lognormal(0, 0.05) + (1.6 * prepare if arm else 0)
+            prepared = now + int((0.15 if arm else prepare) * MS)
+            done = prepared + int((compute + 0.5) * MS)
+            at = {"due": now, "fired": now, "began": now, "prepared": prepared, "sent": prepared, "done": done}
+            kept.write(Sample(2 * pair + int(arm), pair % 2, **at, status=COMPLETED, bytes_up=1000, bytes_down=100))
+            now = max(done, int((pair + 1) * seconds / count * 1e9) if arm else 0)
+    kept.close()
+    path = parquet.to_parquet(kept.path, [f"{workload}-a", f"{workload}-b"]).with_suffix(".json")
+    made = Pairs([f"{workload} {each} sequential" for each in PLACEMENTS], 1e9 + 1e4 * number, seconds, path)
+    made.write()
+    return made
+
+
 def write(directory: Path, workloads=("image", "audio"), rounds: int = 7, broken: str = "connection reset"):
     """run.json and trials of both placements; one, the server's of round 3 of the first workload, is INVALID."""
     for workload in workloads:
+        pairs(directory, workload)
         for round in range(1, rounds + 1):
             for placement in PLACEMENTS:
                 wrong = broken if (workload, placement, round) == (workloads[0], "server", 3) else ""
@@ -131,6 +157,10 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
         "argv": ["python", "-m", "loadgen.bench", "--rounds", str(rounds)],
         "seed": 1,
         "rounds": rounds,
+        "modes": ["async"],
+        "control": "",
+        "prices": Prices().as_dict(),
+        "looks": {},
         "server": {"url": "http://localhost:8000", "version": "2.51.0", "models": models},
         "engine": "local",
         "cores": {"client": [0], "server": [1]},
@@ -152,6 +182,9 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
                 "digest": "0123456789ab",
                 "slo_ms": 430.0,
                 "seconds": 30 if name == "audio" else 10,
+                "rounds": rounds,
+                "unloaded_seconds": 20.0,
+                "share": 0.5,
             }
             for name in workloads
         },
@@ -256,4 +289,5 @@ if __name__ == "__main__":
     at = Path(sys.argv[1])
     kept = write(at)
     shown = {name: EXPERIMENTS[name].sections(run(), result, ()) for name, result in optional().items()}
-    write_page(compare.KIND, at, run(), compare.evaluate(run(), kept), kept, shown)
+    unloaded = {name: read_pairs(at, name) for name in run()["workloads"]}
+    write_page(compare.KIND, at, run(), compare.evaluate(run(), kept, unloaded), kept, shown)

@@ -101,6 +101,6 @@ AUDIO = Workload(
         for rate in RATES
     ),
     answer=Answer("transcript", quote_transcript),
-    share=0.6,
+    share=0.65,
     sweep_shares={"tiny": 1, "real": 10},
 )

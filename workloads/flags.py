@@ -19,7 +19,8 @@ def declare(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = N
     names = "|".join((*catalogue.BUILT_IN, "FILE.py"))
     parser.add_argument("workloads", nargs="*", default=[], metavar=names, help="default: the built-in ones")
     try:
-        known = {**catalogue.BUILT_IN, **{each.name: each for each in mentioned(arguments or sys.argv[1:])}}
+        files = mentioned(sys.argv[1:] if arguments is None else arguments)
+        known = {**catalogue.BUILT_IN, **{each.name: each for each in files}}
         libraries = "; ".join(f"{name}: {', '.join(each.libraries)}" for name, each in known.items() if each.libraries)
         parser.add_argument("--library", default="", help=f"that clients prepare with, of {libraries}")
         for name, workload in known.items():

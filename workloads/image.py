@@ -120,6 +120,6 @@ IMAGE = Workload(
         Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),
     ),
     answer=Answer("logits", name_classes, classes=True),
-    share=0.4,  # a clip takes several times as long as a photograph
+    share=0.35,  # a clip takes several times as long as a photograph
     sweep_shares={"tiny": 1, "real": 3},
 )

@@ -85,18 +85,6 @@ def relative_half_width(rounds: int, confidence: float) -> float:
     return float(stdtrit(rounds - 1, (1 + confidence) / 2) / np.sqrt(rounds))
 
 
-def additional_rounds(rounds: int, half: float, target: float, confidence: float, limit: int = 10_000) -> int:
-    """Estimate how many more rounds narrow a half width to `target`; at least 1, at most about `limit`."""
-    scale = half / relative_half_width(rounds, confidence)
-    low, high = rounds, limit
-    # The half width falls with the number of rounds, so bisection finds the fewest.
-    while low < high:
-        middle = (low + high) // 2
-        wide = scale * relative_half_width(middle, confidence) > target
-        low, high = (middle + 1, high) if wide else (low, middle)
-    return max(1, low - rounds)
-
-
 def quotient(numerators: Sequence[float], denominators: Sequence[float]) -> Statistic:
     """Make the statistic sum / sum over rounds, such as CPU seconds per request, from one value each per round."""
     above, below = np.asarray(numerators, float), np.asarray(denominators, float)

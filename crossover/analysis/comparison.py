@@ -2,24 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import ceil, isfinite, log, log1p
+from math import isfinite, log, log1p
 
 import numpy as np
 
-from crossover.analysis.bootstrap import Statistic, additional_rounds, minimum_rounds, ratio_interval
+from crossover.analysis.answer import Answer, TrialPair
+from crossover.analysis.bootstrap import Statistic, minimum_rounds, ratio_interval
+from crossover.analysis.estimate import Estimate
+from crossover.analysis.loaded_pairs import ARMS
 from crossover.analysis.metrics import METRICS, Metric
+from crossover.analysis.recommendation import MARGIN
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
-from crossover.analysis.wording import HEADLINE, count
+from crossover.measurement.pairs import Pairs, pool_service_ms
 from crossover.measurement.trial import Trial
 
-HEADLINES = (HEADLINE, "mean")
-"""The metrics that end a run early once their intervals are narrow."""
+DECIDING = ("latency at this load", "latency alone", "cost")
+"""Rows that always stand in the table: the verdict follows from them."""
 
 
 def compare(
     pairs: Sequence[tuple[Trial, Trial]],
     slo_ms: float | None = None,
-    margin: float = 0.05,
+    margin: float = MARGIN,
     confidence: float = 0.95,
     seed: int = 1,
     names: tuple[str, str] | None = None,
@@ -60,16 +64,67 @@ def compare(
     return result
 
 
+def compare_answers(
+    answer: Answer,
+    rounds: Sequence[TrialPair],
+    measured: Sequence[Pairs],
+    names: tuple[str, str],
+    margin: float = MARGIN,
+) -> list[Comparison]:
+    """Return what decides as rows of the table: latency at this load and alone, and what requests cost.
+
+    Latencies are geometric means in ms, so that their quotient is the mean ratio of pairs; under load it is adjusted.
+    """
+    blank = Comparison("", "ms", None, None, None, 0, False, margin, answer.confidence, names)
+    rows, loaded, costs = [], answer.loaded, answer.costs
+    if loaded:
+        twins = np.concatenate([np.column_stack([trial.twins for trial in pair]) for pair in rounds])
+        row = fill_row(replace(blank, metric=DECIDING[0], rounds=loaded.rounds), twins, loaded.ratio)
+        if loaded.overloaded:
+            carried = " and ".join(names[ARMS.index(arm)] for arm in loaded.overloaded)
+            row = replace(row, low=None, high=None, kind="undecided", verdict=f"{carried}: does not carry this load")
+        rows.append(row)
+    if answer.unloaded:
+        row = replace(blank, metric=DECIDING[1], rounds=answer.unloaded.pairs)
+        rows.append(fill_row(row, pool_service_ms(measured), answer.unloaded.ratio))
+    if costs and costs.server_known and costs.ratio:
+        row = replace(
+            blank, metric=DECIDING[2], unit="per million requests", rounds=len(rounds), ratio=costs.ratio.ratio
+        )
+        row = replace(row, baseline=costs.baseline, candidate=costs.candidate)
+        rows.append(judge(with_interval(row, costs.ratio)))
+    return rows
+
+
+def fill_row(row: Comparison, times: np.ndarray, ratio: Estimate) -> Comparison:
+    """Return the row with its figures and verdict; `times` are (n, 2 arms) ms, nan for what has no good answer."""
+    answered = times[np.isfinite(times).all(axis=1)]
+    if not len(answered):
+        return replace(row, verdict="undecided: nothing was answered")
+    baseline, candidate = map(float, np.exp(np.log(answered).mean(axis=0)))
+    return judge(with_interval(replace(row, baseline=baseline, candidate=candidate, ratio=ratio.ratio), ratio))
+
+
+def with_interval(row: Comparison, ratio: Estimate) -> Comparison:
+    """Return the row with the interval of that estimate; without one where there are too few data."""
+    if not isfinite(ratio.error):
+        return replace(row, verdict="undecided: too few data for an interval")
+    low, high = ratio.ratios(row.confidence)
+    return replace(row, low=finite(low), high=finite(high))
+
+
 def decide(figures: Comparison, arms: Sequence[Statistic], metric: Metric, requests: int, seed: int) -> Comparison:
     """Return the figures with interval and verdict, as far as there are enough data for them.
 
     `arms` are both arms' statistics, `requests` how many the arm with fewer has completed.
     """
     rounds, confidence = figures.rounds, figures.confidence
-    # Either more rounds for the interval, or more rounds for enough requests beyond a percentile.
-    missing = max(minimum_rounds(confidence) - rounds, ceil(rounds * (metric.requests / max(1, requests) - 1)))
-    if missing > 0:
-        return leave_undecided(figures, missing)
+    if metric.exact:
+        return judge(replace(figures, low=figures.ratio, high=figures.ratio))
+    if rounds < minimum_rounds(confidence):
+        return replace(figures, verdict="undecided: too few rounds for an interval")
+    if requests < metric.requests:
+        return replace(figures, verdict="undecided: too few requests for an interval")
     if metric.higher_is_better and (kind := find_only_arm(arms, rounds)):
         figures = replace(figures, kind=kind)
         return replace(figures, verdict=f"{figures.better} better: the other arm has none")
@@ -98,10 +153,7 @@ def judge(figures: Comparison) -> Comparison:
     if low > 1 or high < 1:
         figures = replace(figures, kind=CANDIDATE if (ratio > 1) == figures.higher_is_better else BASELINE)
         return replace(figures, verdict=f"{figures.better} better")
-    half, middle = (log(high) - log(low)) / 2, abs(log(ratio))
-    # The interval must clear 1, or fit into the margin, whichever needs less data.
-    target = max(middle, margin - middle)
-    return leave_undecided(figures, additional_rounds(figures.rounds, half, target, figures.confidence))
+    return replace(figures, verdict="undecided")
 
 
 def find_only_arm(arms: Sequence[Statistic], rounds: int) -> str:
@@ -115,19 +167,6 @@ def find_only_arm(arms: Sequence[Statistic], rounds: int) -> str:
     if baseline.all() and not candidate.any():
         return BASELINE
     return CANDIDATE if candidate.all() and not baseline.any() else ""
-
-
-def is_precise(comparisons: Sequence[Comparison], share: float) -> bool:
-    """Return True if every headline metric's interval is narrower than +-share; False if one has no interval."""
-    headlines = [each for each in comparisons if each.metric in HEADLINES]
-    return bool(headlines) and all(
-        each.low and each.high and each.high / each.low - 1 < 2 * share for each in headlines
-    )
-
-
-def leave_undecided(figures: Comparison, missing: int) -> Comparison:
-    """Return the figures as undecided, with the number of further rounds that may decide them."""
-    return replace(figures, verdict=f"undecided: about {count(missing, 'more round')}", more_rounds=missing)
 
 
 def finite(value: float) -> float | None:
@@ -163,21 +202,33 @@ def format_ratio(comparison: Comparison | Mapping) -> str:
     return ratio if values["low"] is None else f"{ratio} [{values['low']:.3g}, {values['high']:.3g}]"
 
 
+def folds(comparison: Comparison | Mapping) -> bool:
+    """Return whether a row is left out of the table and named below it: a metric that these data do not decide."""
+    values = as_mapping(comparison)
+    return values["kind"] == "undecided" and values["metric"] not in DECIDING and values["ratio"] is not None
+
+
 def format_table(comparisons: Sequence[Comparison | Mapping]) -> str:
-    """Return a table for the terminal, one line per metric; the comparisons may come from summary.json."""
+    """Return a table for the terminal, one line per metric; the comparisons may come from summary.json.
+
+    Metrics that are not decided share a line below it.
+    """
     rows = [as_mapping(each) for each in comparisons]
     if not rows:
         return "nothing to compare"
     first, second = rows[0]["names"]
     lines = [("", first, second, f"{second}/{first}", "verdict")]
     for each in rows:
-        values = [format_value(each[arm]) for arm in (BASELINE, CANDIDATE)]
-        lines.append((f"{each['metric']}, {each['unit']}", *values, format_ratio(each), each["verdict"]))
+        if not folds(each):
+            values = [format_value(each[arm]) for arm in (BASELINE, CANDIDATE)]
+            lines.append((f"{each['metric']}, {each['unit']}", *values, format_ratio(each), each["verdict"]))
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
-    return "\n".join(
+    table = [
         f"{name:<{widths[0]}}  {a:>{widths[1]}}  {b:>{widths[2]}}  {ratio:<{widths[3]}}  {verdict}".rstrip()
         for name, a, b, ratio, verdict in lines
-    )
+    ]
+    folded = [f"{each['metric']} {format_ratio(each)}" for each in rows if folds(each)]
+    return "\n".join([*table, *([f"too few data to decide: {', '.join(folded)}"] if folded else [])])
 
 
 def as_mapping(comparison: Comparison | Mapping) -> Mapping:

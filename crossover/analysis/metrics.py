@@ -24,6 +24,8 @@ class Metric:
     higher_is_better: bool = False
     requests: int = 1
     """How many requests each arm must have completed in all before an interval is computed."""
+    exact: bool = False
+    """Whether it has no noise: both arms of a round send the same payloads, so one request of each tells all."""
 
 
 def latency_percentile(percent: float) -> Metric:
@@ -56,9 +58,7 @@ def goodput(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     """
     if slo_ms is None:
         rates = [trial.summary["achieved"] for trial in trials]
-        seconds = [
-            trial.completed / rate if rate else trial.seconds for trial, rate in zip(trials, rates, strict=True)
-        ]
+        seconds = [trial.completed / rate if rate else trial.seconds for trial, rate in zip(trials, rates, strict=True)]
         return quotient([trial.completed for trial in trials], seconds)
     return quotient([(trial.latency <= slo_ms).sum() for trial in trials], [trial.seconds for trial in trials])
 
@@ -96,5 +96,5 @@ METRICS = (
     Metric("goodput", "answers/s", goodput, higher_is_better=True),
     Metric("client CPU", "ms/request", client_cpu),
     Metric("server CPU", "ms/request", server_cpu),
-    Metric("bytes", "KB/request", body_size),
+    Metric("bytes", "KB/request", body_size, exact=True),
 )

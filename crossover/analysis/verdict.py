@@ -39,8 +39,6 @@ class Comparison:
     """'undecided', 'equivalent', or the better arm: 'baseline' or 'candidate'."""
     verdict: str = ""
     """`kind` in words, for the table."""
-    more_rounds: int | None = None
-    """About how many more rounds would decide it; None where it is decided, or no number can be given."""
 
     @property
     def better(self) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import atomic_write
@@ -184,7 +184,8 @@ class Experiment(Run):
                 result, trials = reporting.write_report(self.kind, self.directory)
                 if not self.kind.has_figures(result, trials):
                     return code or BROKEN
-                print("\n" + "\n".join([self.kind.text(result), *self.remarks()]))
+                advice = self.kind.advise(result, self.directory)
+                print("\n" + "\n".join([self.kind.text(result), *advice, *self.remarks()]))
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
         except KeyboardInterrupt:
             print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {self.directory}")
@@ -270,7 +271,7 @@ class ServerExperiment(Experiment):
 
 
 def run_command(
-    parser: argparse.ArgumentParser,
+    parser: argparse.ArgumentParser | Callable[[Sequence[str]], argparse.Namespace],
     check: Callable[[argparse.Namespace], None],
     make: Callable[[argparse.Namespace], Run],
     arguments: list[str] | None = None,
@@ -278,21 +279,24 @@ def run_command(
     """Parse the command line, check it, make the run and conduct it. Returns the exit code.
 
     Args:
-        parser: The command line with all its options.
+        parser: The command line with all its options; or what parses it, and raises ValueError.
         check: Completes the options and raises ValueError for a bad one, in one line that says what is good.
         make: Makes the run from the options; may raise ValueError, too.
         arguments: Instead of those of this process.
 
     Exits with USAGE and one line after a ValueError, with INTERRUPTED after Ctrl-C.
     """
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        options = parser.parse_args(arguments) if isinstance(parser, argparse.ArgumentParser) else parser(arguments)
         check(options)
         run = make(options)
     except ValueError as error:
-        parser.exit(USAGE, f"{one_line(error)}\n")
+        print(one_line(error), file=sys.stderr)
+        sys.exit(USAGE)
     except KeyboardInterrupt:
-        parser.exit(INTERRUPTED, "\ninterrupted before anything was measured\n")
+        print("\ninterrupted before anything was measured", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     # Outside of the try: a run reports its errors and interruptions itself.
     return run.conduct()
 

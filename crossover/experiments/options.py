@@ -5,6 +5,7 @@ one line, which `experiment.run_command` prints before it exits with 2.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from crossover.measurement import resume
 from loadgen.arrivals.checks import check_positive
@@ -30,16 +31,17 @@ def check_run_options(options: argparse.Namespace) -> None:
     resume.check_option(options)
 
 
-def add_server_options(parser: argparse.ArgumentParser) -> None:
+def add_server_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> None:
     """Add the options of an experiment on a server that is up: which, what it is sent, by which arms and library.
 
-    Called last: each workload has an option of its name, which none of the others may have.
+    Called last: each workload has an option of its name, which none of the others may have. The files of one's own
+    workloads are looked for in `arguments`, by default this process's.
     """
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--state", default=".run", help="the launcher's state directory")
     arms = "placements with commas, the baseline first; default: the workload's first two"
     parser.add_argument("--arms", metavar="A,B", help=arms)
-    flags.declare(parser)
+    flags.declare(parser, arguments)
 
 
 def check_server_options(options: argparse.Namespace, arms: int = 0) -> None:

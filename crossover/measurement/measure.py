@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from crossover.measurement.server_statistics import difference
+from crossover.measurement import step_cpu
+from crossover.measurement.core_use import CoreUse
+from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
 from loadgen import interrupts, real_threads
 from loadgen.arm import Arm
@@ -29,26 +31,33 @@ class Counters:
     statistics: dict[str, dict]
     gpu: dict | None
     cpu_seconds: float | None
+    step_cpu: dict[str, dict[int, float]]
+    use: CoreUse
 
     @classmethod
     def read(cls, server: Server) -> "Counters":
         """Read them all. Raises Unavailable if the server does not answer."""
-        return cls(server.statistics(), server.gpu(), server.cpu_seconds())
+        statistics = server.statistics()
+        return cls(statistics, server.gpu(), server.cpu_seconds(), step_cpu.read(server), CoreUse.read(server.cores))
 
     def spent(self, server: Server, models: tuple[str, ...]) -> dict:
-        """Return what the server has spent since, as the fields `server_cpu`, `steps` and `gpu` of a trial.
+        """Return what was spent since, as a trial's fields: `server_cpu`, `steps`, `step_cpu`, `gpu` and `others`.
 
         What a server that died or was restarted in between cannot report is None or missing.
         """
         server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
-        steps = {}
+        others = self.use.share_of_others(server_cpu)
+        steps, cpu = {}, {}
         with contextlib.suppress(Unavailable):  # it died during the trial; its requests have failed
-            steps = difference(self.statistics, server.statistics(), models)
+            statistics = server.statistics()
+            steps = difference(self.statistics, statistics, models)
+            counts = [count_inferences(each) for each in (self.statistics, statistics)]
+            cpu = step_cpu.per_inference(self.step_cpu, step_cpu.read(server), *counts)
         gpu = None
         if self.gpu and (reading := server.gpu()):
             joules = increase(self.gpu["energy_joules"], reading["energy_joules"])
             gpu = None if joules is None else {**reading, "energy_joules": joules}
-        return {"server_cpu": server_cpu, "steps": steps, "gpu": gpu}
+        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, "others": others}
 
 
 def measure(
@@ -91,7 +100,7 @@ def measure(
     before = Counters.read(server)
     samples = journal.Journal(path.with_suffix(".journal"))
     loop = OpenLoop(arm, server.url, ignore, timeout, samples, sleep)
-    started, complete = time.monotonic(), False
+    began, started, complete = time.time(), time.monotonic(), False
     try:
         loop.run(Plan(schedule.times, order, payloads))
         complete = True
@@ -120,6 +129,7 @@ def measure(
                 arrivals=schedule.spec,
                 schedule=schedule.digest,
                 seconds=schedule.seconds,
+                began=began,
                 client_cpu=client_cpu,
                 **spent,
                 facts=asdict(facts),

@@ -51,8 +51,13 @@ ABOUT = {"subject": str, "placements": {"+": {"words": str}}}
 POINT = {"x": NUMBER, "label": str, "arrivals": str, "seconds": NUMBER}
 NAMES = dict.fromkeys(("workload", "sweep", "unit", "network", "regime"), str)
 PLACEMENTS = {"+": {"words": str, "model": str}}
+OFFERED = {"arrivals": str, "seconds": NUMBER, "rounds?": int, "unloaded_seconds?": NUMBER, "share?": NUMBER}
 KINDS: dict[str, dict] = {
-    "bench": of_server(subject=str, placements=PLACEMENTS, steps=[str], arrivals=str, seconds=NUMBER, digest=str),
+    "bench": {
+        **of_server(subject=str, placements=PLACEMENTS, steps=[str], digest=str, **OFFERED),
+        "prices?": {"*": NUMBER},
+        "looks?": {"*": [NUMBER]},
+    },
     "capacity": of_server(**ABOUT),
     "study": of_server(**ABOUT, rate=NUMBER, requests=int, rounds=int),
     "efficiency": of_server(),

@@ -34,6 +34,11 @@ def difference(before: dict[str, dict], after: dict[str, dict], steps: tuple[str
     return result
 
 
+def count_inferences(statistics: dict[str, dict]) -> dict[str, int]:
+    """Return model -> inferences since it was loaded, from a reading of `Server.statistics()`."""
+    return {name: model["inference_count"] for name, model in statistics.items()}
+
+
 def counters(model: dict) -> dict[str, int]:
     """Return what only rises while a model is loaded: COUNTS, and the ns spent in each of STAGES and in all."""
     statistics = model["inference_stats"]

@@ -55,6 +55,12 @@ class Trial:
     """What the second of two equal arms is called, where that is what is compared."""
     gpu: dict | None = None
     """Joules and mean utilisation (0 to 1) of all GPUs; None where Triton reports none."""
+    began: float = 0.0
+    """Seconds since the epoch when its schedule began, a clock that goes on between runs; 0: not known."""
+    step_cpu: dict = field(default_factory=dict)
+    """Model -> CPU seconds of its own processes per inference (`step_cpu.per_inference`), as far as they are known."""
+    others: float | None = None
+    """Share of the server's cores, 0 to 1, that other programs used; None where it is not known."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
@@ -92,6 +98,16 @@ class Trial:
         """Latencies in ms from the due time to the answer, of the completed requests: shape (completed,)."""
         records = self.records[self.records["status"] == STATUSES.index(COMPLETED)]
         return (records["done"] - records["due"]) / 1e6
+
+    @property
+    def twins(self) -> np.ndarray:
+        """Latencies in ms in the order of the schedule, nan without a good answer: shape (scheduled,).
+
+        So those of two arms of a round stand beside each other: same due time, same payload.
+        """
+        records = self.records[np.argsort(self.records["index"], kind="stable")]
+        answered = records["status"] == STATUSES.index(COMPLETED)
+        return np.where(answered, (records["done"] - records["due"]) / 1e6, np.nan)
 
     @property
     def run(self) -> Run:

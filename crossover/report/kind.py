@@ -83,6 +83,8 @@ class Kind:
     """(result, trials) -> what of them must not be overlooked."""
     note: Callable[[Trials], Markup] = lambda trials: Markup("Its folder says what was measured.")
     """What one must know to read the table of trials."""
+    advise: Callable[[Any, Path], list[str]] = lambda result, directory: []
+    """(result, directory) -> lines with the command that would decide what is undecided."""
     by_folder: bool = True
     """Whether the table of trials names their folders; else their arms, which all have the same schedules."""
     has_trials: bool = True

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from crossover.analysis import bootstrap
-from crossover.analysis.bootstrap import PooledSamples, additional_rounds, minimum_rounds, quotient
+from crossover.analysis.bootstrap import PooledSamples, minimum_rounds, quotient
 
 FEW = 500  # resamples: as good as 2000 for coverage, four times as fast
 ALPHA = 1e-3
@@ -179,13 +179,6 @@ def test_the_fewest_rounds_are_those_that_a_sign_test_could_decide():
     for confidence in (0.8, 0.9, 0.95, 0.99):
         n = minimum_rounds(confidence)
         assert stats.binomtest(n, n).pvalue <= 1 - confidence < stats.binomtest(n - 1, n - 1).pvalue
-
-
-def test_as_many_more_rounds_as_are_asked_for_make_the_interval_narrow_enough():
-    half = {rounds: bootstrap.relative_half_width(rounds, 0.95) for rounds in (10, 20, 40)}
-    assert additional_rounds(10, half[10], half[40], 0.95) == 30
-    assert additional_rounds(10, half[10], half[20], 0.95) == 10
-    assert additional_rounds(10, half[10], half[10], 0.95) == 1
 
 
 def test_two_thousand_resamples_of_ten_rounds_of_5000_take_less_than_a_second():

@@ -2,16 +2,15 @@
 
 import json
 import shutil
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from crossover.experiments.compare import load
+from crossover.measurement.pairs import pool_service_ms, read_pairs
 from crossover.measurement.trial import read_trials
 from crossover.measurement.unloaded_latency import derive_rate
-from loadgen import arrivals
 from loadgen.samples import sample as samples
 from tests import trials_on_disk
 from tests.commands import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -37,7 +36,7 @@ def finished(server, tmp_path_factory):
 def test_every_arm_of_a_round_gets_the_same_schedule_and_the_same_payloads(finished):
     _, directory, summary = finished
     measured = read_trials(directory)
-    assert len(measured) == 2 * 2 * 4
+    assert len(measured) == 2 * 2 * 4 and summary["rounds"] == 2
     for name in summary["workloads"]:
         for turn in (1, 2):
             own = [trial for trial in measured if (trial.workload, trial.round) == (name, turn)]
@@ -67,12 +66,36 @@ def test_the_stages_of_an_arm_add_up_to_its_mean_latency(finished):
             assert min(arm["stages"].values()) > -0.5
 
 
-def test_two_rounds_are_too_few_for_any_interval(finished):
+def test_two_rounds_are_too_few_for_any_interval_but_that_of_bytes(finished):
     output, _, summary = finished
     for workload in summary["workloads"].values():
-        assert workload["comparisons"]
-        assert all(each["low"] is each["high"] is None for each in workload["comparisons"])
-    assert "undecided: about" in output
+        rows = [each for each in workload["comparisons"] if each["metric"] not in ("bytes", "latency alone")]
+        assert rows and all(each["low"] is each["high"] is None for each in rows)
+        assert workload["answer"]["recommendation"]["kind"] == "undecided"
+    assert "on this machine, undecided: latency server/client is " in output and "more round" not in output
+
+
+def test_unloaded_pairs_stand_beside_the_load_and_say_what_their_files_say(finished):
+    _, directory, summary = finished
+    for name, workload in summary["workloads"].items():
+        [measured] = read_pairs(directory, name)
+        times = pool_service_ms([measured])
+        answer = workload["answer"]["unloaded"]
+        assert answer["pairs"] == len(times) > 10 and answer["unanswered"] == 0
+        assert answer["ratio"]["value"] == pytest.approx(np.log(times[:, 1] / times[:, 0]).mean())
+        alone = next(each for each in workload["comparisons"] if each["metric"] == "latency alone")
+        assert f"{alone['ratio']:.3g}" in workload["sentence"] and "for one request at a time" in workload["sentence"]
+        assert measured.seconds == pytest.approx(workload["unloaded_seconds"], abs=1)
+
+
+def test_the_network_is_what_both_placements_share_and_its_cpu_seconds_are_known(finished):
+    _, directory, summary = finished
+    networks = {"image": "resnet50", "audio": "wav2vec2"}
+    for trial in read_trials(directory):
+        assert trial.step_cpu[networks[trial.workload]] > 0 and 0 <= trial.others <= 1 and trial.began > 1e9
+    for name, workload in summary["workloads"].items():
+        assert workload["answer"]["shared_steps"] == [networks[name]]
+        assert workload["answer"]["costs"]["server_known"]
 
 
 def test_the_exit_code_and_the_verdicts_agree(finished):
@@ -121,7 +144,7 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
     assert code == 2 and "nothing is no report: it has no run.json" in errors
 
 
-def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
+def test_an_interrupted_run_is_continued_where_it_stopped_and_then_extended(server, tmp_path):
     arguments = [
         "audio", "--url", server.url, "--state", server.state, "--seconds", 12, "--rounds", 3,
         "--arrivals", "poisson:rate=8", "--reports", tmp_path,
@@ -131,9 +154,28 @@ def test_an_interrupted_run_is_continued_where_it_stopped(server, tmp_path):
     directory, summary = report(tmp_path)
     assert summary["complete"] is False
     assert not list(directory.glob("*/*/*.journal"))
-    goes_on("bench", directory, *arguments)
+    goes_on("bench", directory)
     measured = read_trials(directory)
     assert len(measured) == 6 and all(trial.facts["complete"] for trial in measured)
+    code, output = run("bench", "--continue", directory, "--seconds", 10)
+    assert code in (0, 3), output
+    assert len(read_trials(directory)) > 6 and len(read_pairs(directory, "audio")) == 2
+    looks = report(tmp_path)[1]["looks"]["audio"]
+    assert len(looks) >= 2 and looks == sorted(looks)
+
+
+def test_an_interruption_among_the_pairs_is_continued_there(server, tmp_path):
+    arguments = ["audio", "--url", server.url, "--state", server.state, "--seconds", 30, "--reports", tmp_path]
+    process = start("bench", *arguments)
+    journals = "*/audio/unloaded/*.journal"
+    interrupted(process, lambda: any(each.stat().st_size for each in tmp_path.glob(journals)), after=1)
+    directory = only(tmp_path)
+    [before] = read_pairs(directory, "audio")
+    code, output = run("bench", "--continue", directory)
+    assert code in (0, 3), output
+    planned = report(tmp_path)[1]["workloads"]["audio"]["unloaded_seconds"]
+    assert sum(each.seconds for each in read_pairs(directory, "audio")) == pytest.approx(planned, abs=1)
+    assert read_pairs(directory, "audio")[0] == before
 
 
 def test_a_control_compares_an_arm_with_itself(server, tmp_path):
@@ -198,14 +240,15 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
     ("arguments", "says"),
     [
         (["video"], "unknown workload 'video'; try one of image, audio"),
-        (["--rounds", "0"], "--rounds must be at least 1"),
+        (["--rounds", "-1"], "--rounds must be at least 1, or 0 for as many as fit, not -1"),
+        (["--prices", "cpu=much"], "the price cpu=much is no number; e.g. cpu=0.04,gb=0.09"),
         *(([f"--precision={n}"], "--precision must be a share above 0 and below 1") for n in ("2", "1", "0", "nan")),
         (["--slo", "-1"], "--slo must be a positive number of ms, or 0 for its default, not -1"),
         (["--arrivals", "gama:1"], "try one of constant, uniform, poisson"),
         (["--arrivals", "closed:users=2,think=0"], "closed"),
         (["--modes", "async,naive"], "unknown mode 'naive'; try one of sequential, threads, async"),
         (["--continue", "/no/such"], "nothing to continue in /no/such"),
-        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "none in a trial of 2 s (image); give more --seconds"),
+        (["--arrivals", "poisson:rate=0.01", "--seconds", "40"], "(image); give more --seconds or a higher rate"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["--image", "/no/such"], "cannot read payloads"),
         (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
@@ -216,16 +259,30 @@ def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch
     refuses("bench", arguments, says, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("slowest", [0.05, 0.5, 3])
-def test_every_round_has_arrivals_where_the_rate_follows_from_what_was_measured(slowest):
-    rate, given = derive_rate({"client": slowest}), Namespace(seed=1, rounds=50, control="", modes=["async"])
-    offered = {"arrivals": f"poisson:rate={rate:g}", "seconds": load.SHORTEST}
-    seconds = load.lengthen(offered, rate, given)
-    counts = [len(arrivals.parse(offered["arrivals"]).schedule(seconds, 1 + turn)) for turn in range(given.rounds)]
-    assert min(counts) > 0 and np.mean(counts) == pytest.approx(max(8, 2 * rate), rel=0.15)
+@pytest.mark.parametrize("budget", [20, 60, 74, 137, 1500])
+@pytest.mark.parametrize("slowest", [0.01, 0.05, 0.5, 3])
+def test_rounds_have_arrivals_and_fit_into_the_time(slowest, budget):
+    rate = derive_rate({"client": slowest})
+    planned = load.plan_rounds(budget, 2, rate)
+    assert planned.count * 2 * (planned.seconds + load.OVERHEAD) <= max(budget, 2 * (planned.seconds + load.OVERHEAD))
+    spare = budget - 2 * load.FEWEST * (max(load.SHORTEST, load.EXPECTED / rate) + load.OVERHEAD)
+    if spare > 0:
+        assert planned.count >= load.FEWEST and planned.seconds * rate > load.EXPECTED * 0.95
+    if spare > 0 and planned.count > load.ROUNDS:
+        assert planned.seconds >= min(load.USUAL, 1.25 * load.EXPECTED / rate) - 0.01
+    assert planned.count <= load.MOST
+
+
+def test_twenty_rounds_of_eight_arrivals_fit_into_the_usual_time_of_photographs():
+    planned = load.plan_rounds(0.35 * 270 * (1 - load.UNLOADED), 2, 5.8)
+    assert planned.count >= 20 and planned.seconds * 5.8 >= 8
+
+
+def test_so_many_rounds_are_planned_as_are_asked_for():
+    assert load.plan_rounds(60, 2, 5, 6) == load.Rounds(4.7, 6)
+    assert load.plan_rounds(10, 2, 5, 100) == load.Rounds(load.SHORTEST, 100)
 
 
 def test_finding_the_load_takes_no_round_its_arrivals():
-    given = Namespace(seed=1, rounds=10)
-    chosen = load.lengthen({"arrivals": "poisson:rate=0.3", "seconds": 4.0}, None, given)
-    assert chosen > 4 and load.empty_round("poisson:rate=0.3", chosen, given) is None
+    chosen = load.lengthen("poisson:rate=0.3", 4.0, 1, 10)
+    assert chosen > 4 and load.empty_round("poisson:rate=0.3", chosen, 1, 10) is None

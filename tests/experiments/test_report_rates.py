@@ -5,6 +5,7 @@ import json
 import pytest
 
 from crossover.experiments.compare import result
+from crossover.experiments.compare.arms import summarise_arm
 from crossover.measurement.trial import read_trials
 from tests import trials_on_disk
 from tests.commands import again
@@ -15,7 +16,7 @@ DESCRIBED = trials_on_disk.run(("image",))["workloads"]["image"]
 def test_pooled_trials_achieve_what_the_server_answered_and_an_overload_is_invalid(tmp_path, monkeypatch):
     monkeypatch.setitem(trials_on_disk.RATES, "image", 30)  # of 13/s
     measured = [trials_on_disk.trial(tmp_path, "image", "client", turn, seconds=4) for turn in range(1, 5)]
-    arm = result.summarise_arm("image client async:1", measured, DESCRIBED)
+    arm = summarise_arm("image client async:1", measured, DESCRIBED)
     assert arm["offered"] == pytest.approx(30, rel=0.2)
     assert arm["achieved"] == pytest.approx(13, rel=0.1)
     assert not arm["valid"]
@@ -26,7 +27,7 @@ def test_pooled_trials_achieve_what_the_server_answered_and_an_overload_is_inval
 
 def test_what_was_not_offered_too_much_achieves_it(tmp_path):
     measured = [trials_on_disk.trial(tmp_path, "image", "client", turn, seconds=4) for turn in range(1, 5)]
-    arm = result.summarise_arm("image client async:1", measured, DESCRIBED)
+    arm = summarise_arm("image client async:1", measured, DESCRIBED)
     assert arm["achieved"] == pytest.approx(arm["offered"], rel=0.1)
     assert "backlog" not in {found["rule"] for found in arm["findings"]}
 
@@ -37,11 +38,11 @@ BACKLOG = {"rule": "backlog", "measured": "grew by 13 requests", "limit": "at mo
 def test_a_backlog_in_one_of_several_rounds_may_be_chance(tmp_path):
     measured = [trials_on_disk.trial(tmp_path, "image", "client", turn, seconds=4) for turn in range(1, 5)]
     measured[1].valid, measured[1].findings = False, [BACKLOG]
-    assert result.summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
-    alone = result.summarise_arm("image client async:1", measured[1:2], DESCRIBED)
+    assert summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
+    alone = summarise_arm("image client async:1", measured[1:2], DESCRIBED)
     assert not alone["valid"] and alone["findings"] == [{**BACKLOG, "round": 2}]
     measured[1].findings = [{**BACKLOG, "rule": "hub stall"}]
-    assert not result.summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
+    assert not summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
 
 
 def test_a_closed_loop_is_never_offered_too_much(tmp_path, monkeypatch):
@@ -49,7 +50,7 @@ def test_a_closed_loop_is_never_offered_too_much(tmp_path, monkeypatch):
     measured = [trials_on_disk.trial(tmp_path, "image", "client", turn, seconds=4) for turn in range(1, 5)]
     for trial in measured:
         trial.facts["closed"], trial.findings = True, []
-    assert result.summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
+    assert summarise_arm("image client async:1", measured, DESCRIBED)["valid"]
 
 
 def test_an_overload_that_no_trial_tells_reaches_table_page_summary_and_exit_code(tmp_path, monkeypatch, capsys):

@@ -47,11 +47,12 @@ def test_a_step_whose_counters_are_missing_or_went_back_is_left_out(before, afte
     assert difference({**before, "other": told(1)}, {**after, "other": told(2)}, ("m", "other")).keys() == {"other"}
 
 
-class Restarting:
-    """A server whose statistics, CPU seconds and joules come from lists, one reading after the other."""
+class Restarting(Server):
+    """A server elsewhere, whose statistics, CPU seconds and joules come from lists, one reading after the other."""
 
     def __init__(self, url: str, statistics=(), cpu=(1.0, 2.0), joules=(None, None)):
-        self.url, self._statistics, self._cpu, self._joules = url, iter(statistics), iter(cpu), iter(joules)
+        super().__init__(url, {})
+        vars(self).update(_statistics=iter(statistics), _cpu=iter(cpu), _joules=iter(joules))
 
     def statistics(self):
         if (found := next(self._statistics)) is None:
@@ -87,6 +88,7 @@ def test_of_counters_that_rose_a_trial_has_the_difference(tmp_path):
     found = trial(tmp_path, statistics=[{"m": told(10)}, {"m": told(18)}], joules=(10.0, 25.0))
     assert (found.steps["m"]["requests"], found.server_cpu) == (8, 1.0)
     assert found.gpu == {"energy_joules": 15.0, "utilisation": 0.5}
+    assert (found.step_cpu, found.others) == ({}, None) and found.began > 1e9
 
 
 def test_a_gpu_that_is_not_told_of_afterwards_is_not_told_of(tmp_path):

@@ -299,7 +299,7 @@ def test_nothing_answered_is_no_error(tmp_path):
     for trial in kept:
         trial.summary["books"]["completed"], trial.summary["latency"] = 0, nothing
     text = compared(tmp_path, run(("image",)), kept, summary)
-    assert "No request was completed." in text and "Nothing to compare" in text
+    assert "No request was completed." in text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from crossover.analysis import comparison
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.verdict import BASELINE, CANDIDATE
@@ -58,14 +59,16 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
     first, second = comparisons[0]["names"] if comparisons else (BASELINE, CANDIDATE)
     quotient = f"{second} ÷ {first}"
     # What counts per request is a cost; the service has rates and times.
-    costs = [row for row in comparisons if row["unit"].endswith("/request")]
+    shown = [row for row in comparisons if not comparison.folds(row)]
+    costs = [row for row in shown if row["unit"].endswith(("/request", "requests"))]
     groups = []
-    for rows in ([row for row in comparisons if row not in costs], costs):
+    for rows in ([row for row in shown if row not in costs], costs):
         if rows:
             ends = limits(rows)
             scale = plots.scale(ends, f"{about}: scale of {quotient} for {rows[0]['metric']}")
             groups.append({"rows": [forest_row(about, row, ends, quotient) for row in rows], "scale": scale})
-    return {"groups": groups, "names": (first, second), "quotient": quotient}
+    folded = [f"{row['metric']} {comparison.format_ratio(row)}" for row in comparisons if comparison.folds(row)]
+    return {"groups": groups, "names": (first, second), "quotient": quotient, "folded": folded}
 
 
 def forest_row(about: str, row: dict, ends: tuple[float, float], quotient: str) -> dict:

@@ -1,95 +1,22 @@
 """What a comparison comes to: each arm's figures, the pairs of trials that are compared, and the verdicts."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
 
 from common import atomic_write
-from crossover.analysis import comparison, wording
-from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
+from crossover.analysis import answer, comparison, wording
+from crossover.analysis.costs import Prices
+from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
+from crossover.experiments.compare.arms import summarise_arm
+from crossover.experiments.compare.load import OVERHEAD, UNLOADED
+from crossover.measurement.pairs import Pairs, read_pairs
 from crossover.measurement.run_directory import BENCH
-from crossover.measurement.trial import Trial, pool_records
+from crossover.measurement.trial import Trial
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
-from loadgen.samples.summary import compute_rates, summarise
-from loadgen.samples.validity import check_backlog_of_rounds
-
-
-def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
-    """Return an arm's figures over all its trials: an entry of `workloads.*.arms` in summary.json (docs/summary.md).
-
-    `described` is the workload's part of run.json, for the model that the arm asks and the steps.
-    """
-    records, reasons = pool_records(trials)
-    result = summarise(records, sum(trial.seconds for trial in trials), reasons)
-    result |= compute_rates([(trial.records, trial.seconds) for trial in trials])
-    del result["trend"], result["backlog"]  # of times within trials: each trial has its own
-    scheduled, findings = max(1, len(records)), find_faults(trials)
-    first = trials[0]
-    model = described["placements"][first.placement]["model"]
-    server = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
-    return {
-        "arm": name,
-        "placement": first.placement,
-        "mode": first.mode,
-        **result,
-        "client_cpu_ms": sum(trial.client_cpu for trial in trials) / scheduled * 1e3,
-        "server_cpu_ms": None if len(server) < len(trials) else sum(server) / scheduled * 1e3,
-        **summarise_gpu(trials),
-        "steps": pool_steps(trials),
-        "stages": break_down_latency(trials, model, described["steps"]),
-        "trials": len(trials),
-        "valid": not findings,
-        "findings": findings,
-    }
-
-
-def find_faults(trials: Sequence[Trial]) -> list[dict]:
-    """Collect the findings of an arm's trials, each with its round, and of all rounds together, whose `round` is None.
-
-    Several rounds are judged together for a backlog, which is then not looked for in each: one that paused once is not
-    offered too much, and rounds that are too short to tell alone are.
-    """
-    findings = [{**each, "round": trial.round} for trial in trials for each in trial.findings]
-    if len(trials) < 2 or trials[0].facts["closed"] or not trials[0].facts.get("steady", True):
-        return findings
-    together = check_backlog_of_rounds([trial.run for trial in trials])
-    others = [each for each in findings if each["rule"] != "backlog"]
-    return others + ([{**asdict(together), "round": None}] if together else [])
-
-
-def summarise_gpu(trials: Sequence[Trial]) -> dict:
-    """Return joules per request and mean utilisation (0 to 1) over the trials that know them; None without any."""
-    known = [(trial.gpu, trial.scheduled) for trial in trials if trial.gpu]
-    joules = sum(gpu["energy_joules"] for gpu, _ in known)
-    return {
-        "gpu_joules": joules / max(1, sum(scheduled for _, scheduled in known)) if known else None,
-        "gpu_utilisation": sum(gpu["utilisation"] for gpu, _ in known) / len(known) if known else None,
-    }
-
-
-def pair_trials(trials: Sequence[Trial], mode: str, baseline: str) -> list[tuple[Trial, Trial]]:
-    """Return (baseline's trial, candidate's trial) of each round in which both are sound, by round.
-
-    With --control it is the arm and its control, in that order. `trials` are of one workload.
-    """
-    rounds: dict[int, dict[bool, Trial]] = {}
-    for trial in trials:
-        if trial.mode == mode and trial.sound:
-            rounds.setdefault(trial.round, {})[trial.placement != baseline or bool(trial.control)] = trial
-    return [(each[False], each[True]) for _, each in sorted(rounds.items()) if len(each) == 2]
-
-
-def compare_modes(described: dict, trials: Sequence[Trial]) -> dict[str, list[comparison.Comparison]]:
-    """Return client mode -> every metric compared, for modes with a pair of trials.
-
-    `described` is the workload's part of run.json, for its SLO and its baseline; `trials` are the workload's.
-    """
-    baseline = next(iter(described["placements"]))
-    pairs = {mode: pair_trials(trials, mode, baseline) for mode in dict.fromkeys(trial.mode for trial in trials)}
-    return {mode: comparison.compare(each, described.get("slo_ms")) for mode, each in pairs.items() if each}
 
 
 def list_excluded(trials: Sequence[Trial]) -> list[dict]:
@@ -101,48 +28,128 @@ def list_excluded(trials: Sequence[Trial]) -> list[dict]:
     return [{"mode": mode, "round": number, "rules": list(rules)} for (mode, number), rules in sorted(rounds.items())]
 
 
-def evaluate(run: dict, measured: Sequence[Trial]) -> dict:
-    """Return the content of summary.json, from that of run.json and the trials."""
+def evaluate(run: dict, measured: Sequence[Trial], unloaded: Mapping[str, Sequence[Pairs]] | None = None) -> dict:
+    """Return the content of summary.json, from that of run.json, the trials, and unloaded pairs by workload."""
     result = {**run, "workloads": {}}
-    for name, described in run["workloads"].items():
+    for name in run["workloads"]:
         if trials := [trial for trial in measured if trial.workload == name]:
-            result["workloads"][name] = evaluate_workload(described, trials)
+            result["workloads"][name] = evaluate_workload(run, name, trials, (unloaded or {}).get(name, ()))
     return result
 
 
-def evaluate_workload(described: dict, trials: Sequence[Trial]) -> dict:
-    """Return a workload of summary.json, from its part of run.json and its trials.
+def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: Sequence[Pairs]) -> dict:
+    """Return a workload of summary.json, from run.json, its trials and its unloaded pairs.
 
     The comparison that comes first is that of asynchronous clients, if there is one; `other_modes` has the others.
     Rounds with unanswered requests are excluded, and `left_out` names them.
     """
-    # The first mode with a pair is compared; asynchronous clients come first, as they do not wait for answers.
+    described = run["workloads"][name]
     placements = list(described["placements"])
     in_order = sorted(trials, key=lambda trial: (placements.index(trial.placement), trial.mode))
-    compared, excluded = compare_modes(described, trials), list_excluded(trials)
-    preferred = "async" if any(mode.startswith("async") for mode in compared) else ""
-    chosen = next((mode for mode in compared if mode.startswith(preferred)), None)
-    comparisons = compared[chosen] if chosen is not None else []
-    lost = [each for each in excluded if each["mode"] == chosen or not chosen]
-    about = described["subject"], described["arrivals"], lost, described["placements"]
-    sentence = wording.write_sentence(comparisons, *about) if comparisons or lost else ""
+    chosen, paired = pair_modes(trials, placements[0])
+    arms = [
+        summarise_arm(arm, [trial for trial in trials if trial.arm == arm], described)
+        for arm in dict.fromkeys(trial.arm for trial in in_order)
+    ]
+    rounds = paired.get(chosen, []) if chosen else []
+    names = name_pair(rounds[0]) if rounds else (placements[0], placements[-1])
+    found, comparisons = compare_pair(run, name, rounds, unloaded)
+    words = wording.name_arms(names, described["placements"])
+    about = wording.describe_subject(described["subject"], described["arrivals"])
+    use = arms[0]["offered"] * max(described["back_to_back_seconds"].values(), default=0.0) or None
+    others = {mode: compare_pair(run, name, other, ())[1] for mode, other in paired.items() if mode != chosen}
     return {
         **described,
-        "arms": [
-            summarise_arm(arm, [trial for trial in trials if trial.arm == arm], described)
-            for arm in dict.fromkeys(trial.arm for trial in in_order)
-        ],
+        "arms": arms,
         "mode": chosen,
+        "answer": found.as_dict(),
+        "use": use,
+        "more_seconds": extend(run, described, found),
         "comparisons": [each.as_dict() for each in comparisons],
-        "sentence": sentence,
-        "left_out": excluded,
-        "other_modes": {mode: [each.as_dict() for each in other] for mode, other in compared.items() if mode != chosen},
+        "sentence": wording.write_sentence(found, names, words, about),
+        "remarks": wording.write_remarks(found, comparisons, names, words, use),
+        "left_out": list_excluded(trials),
+        "other_modes": {mode: [each.as_dict() for each in other] for mode, other in others.items()},
     }
 
 
+def pair_modes(trials: Sequence[Trial], baseline: str) -> tuple[str | None, dict[str, list[answer.TrialPair]]]:
+    """Return the mode that is compared, and mode -> its rounds, of modes with a round; None without any.
+
+    Asynchronous clients come first, as they do not wait for answers. `trials` are a workload's.
+    """
+    modes = {trial.mode: answer.pair_trials(trials, trial.mode, baseline) for trial in trials}
+    paired = {mode: rounds for mode, rounds in modes.items() if rounds}
+    return next(iter(sorted(paired, key=lambda mode: not mode.startswith("async"))), None), paired
+
+
+def list_looks(run: dict, measured: Sequence[Trial]) -> dict[str, list[float]]:
+    """Return workload -> seconds of trials at each look: those of run.json, and this one if there is more to see."""
+    looks = {name: list(each) for name, each in run.get("looks", {}).items()}
+    for name, described in run["workloads"].items():
+        own = [trial for trial in measured if trial.workload == name]
+        chosen, paired = pair_modes(own, next(iter(described["placements"])))
+        seconds = answer.count_seconds(answer.keep_sound(paired[chosen])) if chosen else 0.0
+        if seconds > max(looks.get(name, ()), default=0.0):
+            looks.setdefault(name, []).append(seconds)
+    return looks
+
+
+def name_pair(pair: answer.TrialPair) -> tuple[str, str]:
+    """Return what the arms of a round are called: their placements, or a control's name."""
+    baseline, candidate = pair
+    return baseline.placement, candidate.control or candidate.placement
+
+
+def compare_pair(
+    run: dict, name: str, rounds: Sequence[answer.TrialPair], unloaded: Sequence[Pairs]
+) -> tuple[answer.Answer, list[Comparison]]:
+    """Return what two arms' rounds and pairs answer, and the rows of their table."""
+    described, cores = run["workloads"][name], run["cores"]
+    found = answer.find_answer(
+        rounds,
+        unloaded,
+        described["steps"],
+        run.get("looks", {}).get(name, ()),
+        Prices(**run["prices"]) if "prices" in run else None,
+        bool(set(cores["client"] or ()) & set(cores["server"] or ())),
+    )
+    if not rounds:
+        return found, []
+    names = name_pair(rounds[0])
+    sound = answer.keep_sound(rounds)
+    rows = comparison.compare_answers(found, rounds, unloaded, names)
+    return found, rows + comparison.compare(sound, described.get("slo_ms"), confidence=found.confidence, names=names)
+
+
+def extend(run: dict, described: dict, found: answer.Answer) -> float | None:
+    """Return the --seconds of --continue after which about half of comparisons like this are decided; None: no advice.
+
+    The advice is in seconds of this workload's trials of one mode; a run also has overhead, unloaded pairs, other modes
+    and other workloads.
+    """
+    if not found.recommendation or not found.recommendation.more_seconds:
+        return None
+    trials = found.recommendation.more_seconds * (1 + OVERHEAD / described["seconds"])
+    shares = [each.get("share", 1.0) for each in run["workloads"].values()]
+    modes = 1 if run.get("control") else len(run.get("modes", [""]))
+    seconds = trials * modes / (1 - UNLOADED) * sum(shares) / described.get("share", 1.0)
+    return float(30 * np.ceil(seconds / 30))
+
+
+def advise(result: dict, directory: Path) -> list[str]:
+    """Return the command that goes on where a workload is undecided, with how long it takes; none without advice."""
+    undecided = {name: each["more_seconds"] for name, each in result["workloads"].items() if each["more_seconds"]}
+    if not undecided:
+        return []
+    seconds = max(undecided.values())
+    about = f"{seconds / 60:.2g} more minutes decide about half of such cases ({', '.join(undecided)})"
+    return [f"{about}: python -m loadgen.bench --continue {directory} --seconds {seconds:g}"]
+
+
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
-    """Write summary.json from run.json and the trials, and return its content."""
-    result = evaluate(run, measured)
+    """Write summary.json from run.json, trials and unloaded pairs, and return its content."""
+    result = evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
     atomic_write.write_json(directory / KIND.file, result)
     return result
 
@@ -158,6 +165,12 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
     rounds = "1 round whose data are" if excluded == 1 else f"{excluded} rounds whose data are"
     meaning = f" The comparison leaves out {rounds} wrong." if excluded else ""
     banners = warn_of_invalid(measured, lambda invalid: do_not_rely(invalid) + meaning, trusted)
+    for name, workload in result["workloads"].items():
+        loaded = workload["answer"]["loaded"]
+        if loaded and not loaded["quiet"]:
+            share = f"{loaded['others'] * 100:.0f} %"
+            what = f"The machine was not quiet: other programs used {share} of the server's cores ({name})."
+            banners.append((what, "Its intervals may be too narrow: stop the others and measure again."))
     for arm in arms:
         for fault in (fault for fault in arm["findings"] if fault["round"] is None):
             text = f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}."
@@ -176,8 +189,8 @@ def exit_code(result: dict, measured: Sequence[Trial]) -> int:
 def note(measured: Sequence[Trial]) -> Markup:
     """Return what the table of trials tells: whether all arms of a round were offered the same schedule."""
     text = Markup(
-        "An attempt after the first replaces one that was INVALID, which is kept beside it. A backlog in single trials "
-        "counts for their arm only if it shows over all its rounds. "
+        "An attempt after the first replaces one with unanswered arrivals, which is kept beside it. Rates, lag, CPU, "
+        "samples and backlog of single trials count for their arm only if they break a rule over all its rounds. "
     )
     if different := page.list_uneven_rounds(measured):
         warning = Markup('<strong class="invalid">Not every arm was offered the same schedule: {}.</strong>')
@@ -197,5 +210,6 @@ KIND = Kind(
     exit_code=exit_code,
     banners=list_banners,
     note=note,
+    advise=advise,
     by_folder=False,
 )

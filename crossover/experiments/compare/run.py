@@ -1,38 +1,42 @@
 """The main question: which placement of the preprocessing is better, and by how much?
 
     python -m loadgen.bench image audio --seconds 270
+    python -m loadgen.bench --continue reports/<time> --seconds 600
 
-For each workload it measures the unloaded latency, and offers every arm the same Poisson schedules at a load that the
-slowest can carry: in rounds, in which every arm has one trial, in an order drawn anew. The figures (intervals, stages,
-costs) are made from the trials in reports/<time>/, by compare/result.py.
+For each workload it measures unloaded pairs, one request at a time, and derives a load from them that the slowest arm
+can carry. Then it offers every arm the same Poisson schedules: in rounds, in which every arm has one short trial, in an
+order drawn anew. The figures are made from what lies in reports/<time>/, by compare/result.py.
 """
 
+import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from crossover.analysis import comparison
+from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
+from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare import options
-from crossover.experiments.compare.load import OVERHEAD, SHORTEST, lengthen
-from crossover.experiments.compare.result import KIND, compare_modes
+from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
+from crossover.experiments.compare.result import KIND, list_looks
 from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
-from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from serving.server import Unavailable
 from workloads import payloads
 from workloads.workload import Workload
 
-ENOUGH_ROUNDS = 8  # before --precision may end a workload early
+ENOUGH_ROUNDS = 20  # before --precision may end a workload early
+STEPS = 5  # of the progress of unloaded pairs
 
 
 class Comparison(ServerExperiment):
-    """Interleaved rounds of every arm, workload by workload.
+    """Unloaded pairs and interleaved rounds of every arm, workload by workload.
 
-    A round holds each arm once, in an order drawn anew, on one schedule. It ends early once the intervals are as narrow
-    as --precision asks, or when --seconds are over.
+    A round holds each arm once, in an order drawn anew, on one schedule. It ends early once the interval is as narrow
+    as --precision asks, or when the workload's time is over.
     """
 
     kind = KIND
@@ -40,115 +44,187 @@ class Comparison(ServerExperiment):
 
     def __init__(self, options):
         super().__init__(options)
+        self.delay = 0.0
+        """Seconds by which the second arm of --control slow is later, until run.json says it."""
         for name, offered in options.offered.items():
             # The same load means nothing with other payloads.
             if offered["digest"] != payloads.digest(self.inputs[name]):
                 raise ValueError(f"{options.like} sent other payloads for {name}: give the same as --{name} DIR")
 
     def measure(self) -> None:
-        """Measure the rounds of each workload; workloads share the time by their `share`."""
+        """Measure each workload; workloads share the time, and what --continue adds, by their `share`."""
         self.begin()
         total = sum(workload.share for workload in self.options.workloads.values())
         for workload in self.options.workloads.values():
-            self.measure_workload(workload, self.options.seconds * workload.share / total)
+            share = workload.share / total
+            self.measure_workload(workload, self.options.seconds * share, self.options.more * share)
         self.complete()
 
     def describe(self) -> dict:
         """Return the content of run.json, with the rounds, modes and control. Raises Unavailable."""
         return {**super().describe(), **{key: getattr(self.options, key) for key in ("rounds", "modes", "control")}}
 
-    def measure_workload(self, workload: Workload, budget: float) -> None:
-        """Measure what is missing of all rounds, in about `budget` seconds together with finding the load."""
-        name, rounds = workload.name, self.options.rounds
+    def begin(self) -> None:
+        """Begin as every experiment on a server, and note the prices. Raises ValueError and Unavailable as it does."""
+        super().begin()
+        if self.options.prices or "prices" not in self.described:
+            given = self.options.prices
+            self.described["prices"] = (parse_prices(given) if given else Prices()).as_dict()
+            self.write()
+
+    def report(self, code: int, began: float) -> int:
+        """Note in run.json that the data are looked at, then report them. Returns the exit code."""
+        if self.begun:
+            # What is damaged, or a full disk, is reported by what comes next.
+            with contextlib.suppress(OSError, ValueError):
+                self.described["looks"] = list_looks(self.described, read_trials(self.directory))
+                self.write()
+        return super().report(code, began)
+
+    def measure_workload(self, workload: Workload, budget: float, more: float) -> None:
+        """Measure what is missing of pairs and rounds: of `budget` seconds altogether, and of `more` added to them."""
+        name = workload.name
         fresh = name not in self.described["workloads"]
         if fresh:
-            self.described["workloads"][name] = self.choose_load(workload, budget)
+            self.described["workloads"][name] = self.choose_load(workload, budget + more)
             self.write()
-        described, arms = self.described["workloads"][name], self.list_arms(workload)
+        described = self.described["workloads"][name]
+        if more and not fresh:
+            described["unloaded_seconds"] += more * UNLOADED
+            loaded = more * (1 - UNLOADED)
+            described["rounds"] += max(1, count_rounds(loaded, len(self.list_arms(workload)), described["seconds"]))
+            self.write()
+        warm = self.measure_pairs(workload, described["unloaded_seconds"]) or fresh
+        self.measure_rounds(workload, described, warm)
+
+    def measure_pairs(self, workload: Workload, seconds: float) -> bool:
+        """Measure unloaded pairs until there are so many seconds of them. Returns whether any were missing.
+
+        Raises Unavailable if the server is gone.
+        """
+        measured = unloaded.read_pairs(self.directory, workload.name)
+        missing = seconds - sum(each.seconds for each in measured)
+        if measured and missing < 1:
+            return False
+        print(f"{workload.name}: one request at a time, placements in turns, for {missing:.0f} s ...", flush=True)
+        self.progress.start(STEPS, 0, missing / STEPS)
+        shown = 0
+
+        def show(share: float) -> None:
+            nonlocal shown
+            if share * STEPS > shown:
+                shown += 1
+                self.progress.show_trial(f"{workload.name}: unloaded pairs")
+
+        first, second = self.list_unloaded_arms(workload)
+        folder = self.directory / workload.name / unloaded.FOLDER
+        inputs = self.inputs[workload.name]
+        unloaded.measure_pairs(self.server, (first, second), inputs, folder, missing, self.options.seed, show)
+        self.progress.finish_line()
+        return True
+
+    def measure_rounds(self, workload: Workload, described: dict, warm: bool) -> None:
+        """Measure what is missing of all rounds, after warming up unless the server is `warm`."""
+        name, rounds, arms = workload.name, described["rounds"], self.list_arms(workload)
         trials = [trial for trial in read_trials(self.directory) if trial.workload == name and trial.facts["complete"]]
         existing = {(trial.round, trial.arm) for trial in trials}
         missing, seconds = rounds * len(arms) - len(existing), described["seconds"] + OVERHEAD
-        if missing and not fresh:
+        if missing > 0 and not warm:
             print(f"{name}: one request at a time, to warm up ...", flush=True)
-            self.unloaded_latency(workload)
+            unloaded.warm_up(self.server, self.list_unloaded_arms(workload), self.inputs[name])
         # Repetitions come out of the same time: the last rounds are left out for them.
         self.retries.set_deadline(missing * seconds)
         self.progress.start(rounds * len(arms), len(existing), seconds)
         for number in range(1, rounds + 1):
-            schedule = self.make_schedule(described, number)
+            schedule = make_schedule(described, self.options.seed, number)
             # Drawn by name and seed: a run that is resumed keeps its order.
             order = random.Random(f"{name} {schedule.seed}").sample(arms, len(arms))
             lacking = [arm for arm in order if (number, str(arm)) not in existing]
             if lacking and self.retries.time_is_up:
                 repeated = self.retries.repeated
-                why = f"{repeated} invalid trial{'s' * (repeated != 1)} repeated"
-                self.progress.print_line(f"{name}: the time is up after round {number - 1} of {rounds}, with {why}")
+                why = f", with {repeated} trial{'s' * (repeated != 1)} repeated" if repeated else ""
+                self.progress.print_line(f"{name}: the time is up after round {number - 1} of {rounds}{why}")
                 break
             trials += [self.measure_trial(arm, schedule, number) for arm in lacking]
-            if self.show_interim(name, trials, number):
+            if lacking and self.is_enough(name, trials, number, rounds):
                 break
         self.progress.finish_line()
 
     def measure_trial(self, arm: Arm, schedule: arrivals.Schedule, number: int) -> Trial:
         """Measure an arm's trial of round `number`. Raises Unavailable if the server is gone for good."""
         name = arm.workload.name
-        self.progress.show_trial(f"{name} round {number}/{self.options.rounds}: {arm}")
+        self.progress.show_trial(f"{name} round {number}/{self.described['workloads'][name]['rounds']}: {arm}")
         path = self.directory / name / arm.slug / f"round-{number:02}"
-        return self.retries.measure(arm, schedule, self.inputs[name], path, len(self.cores), number, strict=True)
+        return self.retries.measure(arm, schedule, self.inputs[name], path, len(self.cores), number)
 
-    def show_interim(self, name: str, trials: Sequence[Trial], number: int) -> bool:
-        """Show the result after round `number`. Returns whether it is precise enough to end the workload here."""
-        found = compare_modes(self.described["workloads"][name], trials).values()
-        precise = bool(found) and all(comparison.is_precise(each, self.options.precision) for each in found)
-        if ENOUGH_ROUNDS <= number < self.options.rounds and precise:
-            within = f"{' and '.join(comparison.HEADLINES)} are known to within {self.options.precision * 100:g} %"
-            self.progress.print_line(f"{name}: enough after round {number} of {self.options.rounds}: {within}")
+    def is_enough(self, name: str, trials: Sequence[Trial], number: int, rounds: int) -> bool:
+        """Show the ratio after round `number`, without an interval. Returns whether to end the workload here.
+
+        The interval's width decides that, and never where it lies: that would be a look which nobody has paid for.
+        """
+        described = self.described["workloads"][name]
+        modes = dict.fromkeys(trial.mode for trial in trials)
+        baseline, steps = next(iter(described["placements"])), described["steps"]
+        found = [compare_rounds(pair_trials(trials, mode, baseline), steps) for mode in modes]
+        ratios = [each.ratio for each in found if each and each.rounds]
+        if ENOUGH_ROUNDS <= number < rounds and found and is_precise(found, self.options.precision):
+            within = f"latency's ratio is known to within {self.options.precision * 100:g} %"
+            self.progress.print_line(f"{name}: enough after round {number} of {rounds}: {within}")
             return True
-        self.progress.set_interim(estimate(found))
+        self.progress.set_interim(f"candidate/baseline {ratios[-1].ratio:.3g} so far" if ratios else "")
         return False
 
-    def make_schedule(self, described: dict, number: int) -> arrivals.Schedule:
-        """Make the schedule of round `number`, the same for every arm. Raises Unavailable if it has no arrival."""
-        seconds = described["seconds"]
-        schedule = arrivals.parse(described["arrivals"]).schedule(seconds, self.options.seed + number - 1)
-        if not len(schedule):
-            why = schedule.note or "give more --seconds"
-            raise Unavailable(f"{schedule.spec}: no arrival in a trial of {seconds:.3g} s; {why}")
-        return schedule
-
     def choose_load(self, workload: Workload, budget: float) -> dict:
-        """Choose a load that every arm can carry, the length of a trial, and the SLO: the workload's part of run.json.
+        """Measure unloaded pairs, choose a load that every arm can carry, and plan the rounds.
 
-        Trials are as long as lets all rounds fit into `budget` seconds, but never without arrivals.
+        Returns the workload's part of run.json. Raises Unavailable if the server answers no pair.
         """
-        print(f"{workload.name}: one request at a time, to find a load every arm can carry ...", flush=True)
-        began = time.monotonic()
-        means, inputs = self.unloaded_latency(workload), self.inputs[workload.name]
+        began, name = time.monotonic(), workload.name
+        if self.options.control == "slow":
+            self.delay = 0.1 * self.unloaded_latency(workload)[self.arms(workload)[0]]
+        self.measure_pairs(workload, budget * UNLOADED)
+        means, inputs = self.mean_unloaded_latency(workload), self.inputs[name]
         arms = self.list_arms(workload)
-        left = budget - (time.monotonic() - began)
-        offered = self.options.offered.get(workload.name) or {
-            "arrivals": self.options.arrivals or f"poisson:rate={derive_rate(means):g}",
-            "seconds": round(max(SHORTEST, left / self.options.rounds / len(arms) - OVERHEAD), 1),
-            "slo_ms": self.options.slo or derive_slo(means),
-        }
-        if workload.name not in self.options.offered:
-            rate = None if self.options.arrivals else derive_rate(means)
-            offered["seconds"] = lengthen(offered, rate, self.options)
-        unloaded = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
-        print(f"{workload.name}: {unloaded} back to back; offering {offered['arrivals']} for", end=" ")
-        print(f"{offered['seconds']:g} s a trial; goodput counts answers within {offered['slo_ms']:g} ms", flush=True)
-        note = self.make_schedule(offered, 1).note
+        left = max(budget * (1 - UNLOADED) / 2, budget - (time.monotonic() - began))
+        offered = self.options.offered.get(name) or plan_load(means, left, len(arms), self.options)
+        shown = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
+        print(f"{name}: {shown} one at a time; offering {offered['arrivals']} in {offered['rounds']} rounds", end=" ")
+        print(
+            f"of {offered['seconds']:g} s a trial; goodput counts answers within {offered['slo_ms']:g} ms", flush=True
+        )
+        note = make_schedule(offered, self.options.seed, 1).note
         if note:
-            print(f"{workload.name}: {note}", flush=True)
+            print(f"{name}: {note}", flush=True)
         return {
             **offered,
             **workload.describe(list(dict.fromkeys(arm.placement for arm in arms))),
+            "share": workload.share,
+            "unloaded_seconds": budget * UNLOADED,
             "trace": note,
             "library": next((arm.chosen for arm in arms if arm.chosen), ""),
+            "delay": self.delay,
             "back_to_back_seconds": means,
             "payloads": [payload.name for payload in inputs],
             "digest": payloads.digest(inputs),
         }
+
+    def mean_unloaded_latency(self, workload: Workload) -> dict[str, float]:
+        """Return the mean seconds of an unloaded request by placement. Raises Unavailable if none was answered."""
+        times = unloaded.pool_service_ms(unloaded.read_pairs(self.directory, workload.name))
+        if not len(times):
+            raise Unavailable(f"{workload.name}: no pair of requests was answered by both placements")
+        arms = self.list_unloaded_arms(workload)
+        # With --control both are one placement: what the baseline takes stands for it.
+        result: dict[str, float] = {}
+        for arm, ms in zip(arms, times.mean(axis=0), strict=True):
+            result.setdefault(arm.placement, float(ms) / 1e3)
+        return result
+
+    def list_unloaded_arms(self, workload: Workload) -> list[Arm]:
+        """List the two arms of unloaded pairs, the baseline first: every mode would send these one at a time."""
+        first_mode = self.list_arms(workload)[:: len(self.options.modes)] if not self.options.control else None
+        arms = first_mode or self.list_arms(workload)
+        return [dataclasses.replace(arm, mode=Mode("sequential")) for arm in arms]
 
     def list_arms(self, workload: Workload) -> list[Arm]:
         """List every placement in every mode; with --control, the baseline arm twice."""
@@ -158,21 +234,13 @@ class Comparison(ServerExperiment):
         modes = [Mode(mode, workers[mode]) for mode in self.options.modes]
         if self.options.control:
             one = Arm(workload, placements[0], modes[0], library)
-            described = self.described["workloads"].get(workload.name)
             if self.options.control == "aa":
                 return [one, dataclasses.replace(one, control="again")]
-            # Before the first measurement the delay is not known; then only the number of arms counts.
-            delay = 0.1 * described["back_to_back_seconds"][placements[0]] if described else 0.0
+            delay = self.described["workloads"].get(workload.name, {}).get("delay", self.delay)
             return [one, dataclasses.replace(one, control="slower", delay=delay)]
         return [Arm(workload, placement, mode, library) for placement in placements for mode in modes]
 
 
-def estimate(found: Iterable[Sequence[comparison.Comparison]]) -> str:
-    """Write the ratio of the medians so far, for the line of progress; that of the last mode, empty without any."""
-    medians = [each for comparisons in found for each in comparisons if each.metric == "p50"]
-    return "; ".join(f"p50 {each.names[1]}/{each.names[0]} {comparison.format_ratio(each)}" for each in medians[-1:])
-
-
 def main() -> int:
     """Run `python -m loadgen.bench`. Returns the exit code."""
-    return run_command(options.make_parser(), options.check, Comparison)
+    return run_command(options.parse, options.check, Comparison)

@@ -7,11 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import list_computing_steps
+from crossover.analysis.recommendation import MARGIN
 from crossover.report.format import bracketed, kb, ms
 
 GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
 
-LEGEND = """\
+LEGEND = f"""\
+at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
+            machine's speed where that is known; geometric means in ms. Alone: the same for one request at a time
+verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
+            by at most so much; else either, if they differ by at most so much; else undecided
 rate        answered requests per second, of those offered
 p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 459
             requests, too few to vouch for it
@@ -96,8 +101,7 @@ def text(result: dict) -> str:
         parts += [arms_table(name, workload), validity(measured, workload["left_out"]), breakdown_table(measured)]
         if workload["comparisons"]:
             parts.append(comparison.format_table(workload["comparisons"]))
-        if workload["sentence"]:
-            parts.append(workload["sentence"])
+        parts.append("\n".join([workload["sentence"], *workload["remarks"]]))
     return "\n\n".join([*parts, LEGEND])
 
 
