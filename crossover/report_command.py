@@ -2,6 +2,7 @@
 
     python -m loadgen.report reports/20261123-201500                       # its figures and report.html anew
     python -m loadgen.report reports/before reports/after                  # the same arm before and after a change
+    python -m loadgen.report reports/before reports/after --fail-if-worse 10%    # the same, with exit code 4
     python -m loadgen.report reports/20261123-201500 reports/*-capacity    # the experiment, in the comparison's page
 
 A directory is a comparison's (bench), or of another experiment: capacity, crossover, efficiency or study.
@@ -13,12 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossover.analysis import comparison
 from crossover.experiments.catalogue import EXPERIMENTS, find_kind
-from crossover.measurement import compatibility
+from crossover.experiments.compare import before_after
 from crossover.measurement.run_directory import BENCH, read_run
-from crossover.measurement.trial import Trial, read_trials
-from crossover.report.kind import BROKEN, GOOD, USAGE, write_report
+from crossover.measurement.trial import read_trials
+from crossover.report.kind import BROKEN, GOOD, USAGE, WORSE, write_report
 
 
 class NothingMeasured(Exception):
@@ -45,31 +45,30 @@ def text(directory: Path, result: Any) -> str:
     return "\n\n".join([kind.text(result), *kind.advise(result, directory)])
 
 
-def compare_runs(before: Path, after: Path, anyway: bool) -> int:
-    """Print each arm of two comparisons against itself; returns the exit code.
+def compare_runs(before: Path, after: Path, anyway: bool, worse: float | None) -> int:
+    """Print each arm of two comparisons against itself, and write a page of it; returns the exit code.
 
-    BROKEN if the two may not be compared and `anyway` is not set, or have no arm in common.
+    BROKEN if the two may not be compared and `anyway` is not set, or have no arm in common; WORSE if an arm's latency
+    is worse by the share `worse`, if that is given.
     """
-    results = write(before), write(after)
-    if (differing := compatibility.list_differences(*results)) and not anyway:
+    for directory in (before, after):
+        write(directory)
+    differing = before_after.list_differences(before, after)
+    if differing and not anyway:
         print(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}", file=sys.stderr)
         return BROKEN
     if differing:
         print(f"compared nevertheless, but not of one setting: {'; '.join(differing)}", file=sys.stderr)
-    slos = {name: found.get("slo_ms") for name, found in results[0]["workloads"].items()}
-    trials = read_trials(before), read_trials(after)
-    if not (arms := comparison.compare_reports(*trials, slos)):
-        have = "; ".join(f"{place} has {list_arms(own)}" for place, own in zip((before, after), trials, strict=True))
-        print(f"nothing to compare: no arm has a sound round in both: {have}", file=sys.stderr)
+    if not (changes := before_after.find_changes(before, after)):
+        have = "; ".join(f"{each} has {before_after.list_arms(read_trials(each))}" for each in (before, after))
+        print(f"nothing to compare: no arm has a round of one schedule in both: {have}", file=sys.stderr)
         return BROKEN
-    for name, found in arms.items():
-        print(f"\n{name}: {before} against {after}\n{comparison.format_table(found)}")
+    print("\n" + before_after.text(before, after, changes))
+    print(f"\nthe page: {before_after.write_page(before, after, changes, differing)}")
+    if worse is not None and (failed := [change.arm for change in changes if change.is_worse(worse)]):
+        print(f"worse by {worse * 100:g} % or more: {', '.join(failed)}", file=sys.stderr)
+        return WORSE
     return GOOD
-
-
-def list_arms(trials: Sequence[Trial]) -> str:
-    """List the arms of these trials, with commas; `none` without any."""
-    return ", ".join(sorted({trial.arm for trial in trials})) or "none"
 
 
 def main() -> int:
@@ -78,8 +77,11 @@ def main() -> int:
     meaning = "one to evaluate again, two to compare, or one with the experiments that its report is to show"
     parser.add_argument("directories", nargs="+", type=Path, help=meaning)
     parser.add_argument("--anyway", action="store_true", help="compare reports of different machines, weights, ...")
+    worse = "with two: exit with 4 if an arm's latency is worse by that much, certainly worse at all"
+    parser.add_argument("--fail-if-worse", metavar="10%%", default="", help=worse)
     options = parser.parse_args()
     try:
+        share = before_after.parse_share(options.fail_if_worse) if options.fail_if_worse else None
         kinds = {each: read_run(each)["kind"] for each in options.directories}
         comparisons = [each for each, kind in kinds.items() if kind == BENCH]
         others = {each: kind for each, kind in kinds.items() if kind != BENCH}
@@ -88,7 +90,9 @@ def main() -> int:
             raise ValueError(f"give {meaning}, one of each kind; not {', '.join(sorted(kinds.values()))}")
         if len(comparisons) == 2:
             before, after = comparisons
-            return compare_runs(before, after, options.anyway)
+            return compare_runs(before, after, options.anyway, share)
+        if share is not None:
+            raise ValueError("--fail-if-worse compares two runs of bench: give both directories")
         # The others are written first, as the comparison's page shows what they have found.
         results = {each: write(each) for each in others}
         results = {each: write(each, list(others)) for each in comparisons} or results

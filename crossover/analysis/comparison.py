@@ -174,25 +174,6 @@ def finite(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def compare_reports(
-    before: Sequence[Trial], after: Sequence[Trial], slos: Mapping[str, float | None] | None = None
-) -> dict[str, list[Comparison]]:
-    """Compare each arm with itself in another report, round by round; return arm -> comparisons.
-
-    Arms and rounds that only one report has are left out, as are unsound trials. `slos` maps a workload to its latency
-    objective in ms. The rounds of two reports were not interleaved: an interval says how much rounds differ, not how
-    much the machine has changed in between. Run both twice before you believe a small difference.
-    """
-    earlier = {(trial.arm, trial.round): trial for trial in before if trial.sound}
-    pairs: dict[str, list[tuple[Trial, Trial]]] = {}
-    # Rounds are paired by their number: those of one number had the same schedule if the seeds are equal.
-    for trial in sorted(after, key=lambda trial: trial.round):
-        if trial.sound and (trial.arm, trial.round) in earlier:
-            pairs.setdefault(trial.arm, []).append((earlier[trial.arm, trial.round], trial))
-    limits = {arm: (slos or {}).get(each[0][0].workload) for arm, each in pairs.items()}
-    return {arm: compare(each, limits[arm], names=("before", "after")) for arm, each in pairs.items()}
-
-
 def format_ratio(comparison: Comparison | Mapping) -> str:
     """Return the ratio with its interval, such as "0.862 [0.83, 0.894]"; "-" where there is no ratio."""
     values = as_mapping(comparison)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crossover.measurement import step_cpu
+from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
 from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
@@ -97,6 +98,7 @@ def measure(
     """
     order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
+    loop_ms = {"client": time_loop(None), "server": time_loop(server.cores[0]) if server.cores else None}
     before = Counters.read(server)
     samples = journal.Journal(path.with_suffix(".journal"))
     loop = OpenLoop(arm, server.url, ignore, timeout, samples, sleep)
@@ -132,6 +134,7 @@ def measure(
                 began=began,
                 client_cpu=client_cpu,
                 **spent,
+                loop_ms=loop_ms,
                 facts=asdict(facts),
                 summary=result,
                 **judge(result, facts, percentile).as_dict(),

@@ -61,6 +61,8 @@ class Trial:
     """Model -> CPU seconds of its own processes per inference (`step_cpu.per_inference`), as far as they are known."""
     others: float | None = None
     """Share of the server's cores, 0 to 1, that other programs used; None where it is not known."""
+    loop_ms: dict = field(default_factory=dict)
+    """Side -> ms of a fixed loop on one of its cores, before the trial (`conditions.time_loop`); null: not known."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property

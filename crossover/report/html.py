@@ -56,9 +56,9 @@ class Page:
     """Workload -> one trial for each schedule, whose seeds the provenance lists."""
 
 
-def write(directory: Path, page: Page) -> Path:
-    """Write directory/report.html, whole or not at all, and return its path. Raises OSError."""
-    path = directory / NAME
+def write(directory: Path, page: Page, name: str = NAME) -> Path:
+    """Write the page of that name, whole or not at all, and return its path. Raises OSError."""
+    path = directory / name
     values = {name: getattr(page, name) for name in page.__dataclass_fields__}
     values |= {"servers": list_servers(page.run), "offered": describe_load(page.run)}
     rendered = render(TEMPLATES / "page.html.j2", **values)

@@ -16,9 +16,9 @@ from crossover.measurement.trial import Trial
 from crossover.report import html, provenance
 from crossover.report.html import Section
 
-GOOD, BROKEN, USAGE, MEASUREMENT = 0, 1, 2, 3
+GOOD, BROKEN, USAGE, MEASUREMENT, WORSE = 0, 1, 2, 3, 4
 """Exit codes of every experiment, beside INTERRUPTED (130): good; arrivals unanswered, or something broke; wrong usage;
-only the measurement is at fault, as on a machine that was too busy."""
+only the measurement is at fault, as on a machine that was too busy; worse than --fail-if-worse allows."""
 
 Trials = Sequence[Trial]
 

@@ -10,7 +10,6 @@ from scipy import stats
 from crossover.analysis import bootstrap
 from crossover.analysis.comparison import (
     compare,
-    compare_reports,
     format_ratio,
     format_table,
     judge,
@@ -311,16 +310,3 @@ def test_what_makes_reports_incomparable_is_named(path, value, named):
         place = place[key]
     place[path[-1]] = value
     assert list_differences(run(), other) == [named]
-
-
-def test_two_reports_are_compared_arm_by_arm_in_the_rounds_that_both_have():
-    before = [each for pair in steady(9) for each in pair]
-    after = [trial(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
-    after[0].facts["complete"] = False
-    found = compare_reports(before, after, {"image": 120.0})
-    assert list(found) == ["image server async:1", "image client async:1"]
-    client = by_name(found["image client async:1"])["p50"]
-    assert (client.rounds, client.kind, client.names) == (6, CANDIDATE, ("before", "after"))
-    assert client.verdict == "after better" and client.ratio == pytest.approx(0.8, abs=0.01)
-    goodput = by_name(found["image client async:1"])["goodput"]
-    assert goodput.unit == "answers/s within 120 ms" and goodput.candidate > goodput.baseline

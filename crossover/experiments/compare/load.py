@@ -4,6 +4,7 @@ import argparse
 import math
 from dataclasses import dataclass
 
+from crossover.analysis.loaded_pairs import LEAST_ADJUSTED
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from loadgen import arrivals
 from loadgen.arrivals.schedule import Schedule
@@ -17,8 +18,8 @@ USUAL = 2.5  # seconds up to which a trial becomes longer before there are more 
 EXPECTED = 8  # arrivals in a trial at least, where the time allows it
 ROUNDS, MOST = 20, 60
 """Rounds that are wanted, and from which on trials become longer instead."""
-FEWEST = 6
-"""Rounds without which there is no interval: for them trials may have half of EXPECTED."""
+FEWEST = LEAST_ADJUSTED
+"""Rounds without which the ratio is not adjusted for the machine's speed: for them trials may have half of EXPECTED."""
 
 
 @dataclass(frozen=True)

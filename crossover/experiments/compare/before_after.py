@@ -1,0 +1,88 @@
+"""Two comparisons beside each other, before and after a change: what is printed, the page and the exit code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from crossover.analysis.before_after import Change, compare_runs
+from crossover.analysis.comparison import format_table
+from crossover.experiments.compare import page
+from crossover.measurement import compatibility, conditions
+from crossover.measurement.pairs import read_pairs
+from crossover.measurement.run_directory import read_run
+from crossover.measurement.trial import Trial, read_trials
+from crossover.report import html, provenance
+from crossover.report.html import Section, render
+
+NAME = "before-after.html"
+TEMPLATE = Path(__file__).with_name("before_after.html.j2")
+
+
+def list_differences(before: Path, after: Path) -> list[str]:
+    """Return what differs between two runs beside what was changed on purpose: settings, load and conditions.
+
+    Raises ValueError if one of them is no report.
+    """
+    settings = compatibility.list_differences(read_run(before), read_run(after))
+    return settings + conditions.list_changes(read_trials(before), read_trials(after))
+
+
+def find_changes(before: Path, after: Path) -> list[Change]:
+    """Return what happened to each arm that both runs have measured. Raises ValueError for a damaged file."""
+    run, pairs = read_run(before), []
+    for directory in (before, after):
+        pairs.append({name: read_pairs(directory, name) for name in run["workloads"]})
+    return compare_runs(read_trials(before), read_trials(after), run["workloads"], (pairs[0], pairs[1]))
+
+
+def text(before: Path, after: Path, changes: Sequence[Change]) -> str:
+    """Return what is printed: a table and a sentence for each arm."""
+    parts = []
+    for change in changes:
+        parts.append(f"{change.arm}: {before} against {after}\n{format_table(change.comparisons)}\n\n{change.sentence}")
+    return "\n\n".join(parts)
+
+
+def write_page(before: Path, after: Path, changes: Sequence[Change], differing: Sequence[str]) -> Path:
+    """Write NAME into the directory of the run after the change, and return its path. Raises OSError."""
+    run, trials = read_run(after), read_trials(after)
+    shown = {
+        change.arm: {
+            "sentence": change.sentence,
+            "compared": page.forest(change.arm, [row.as_dict() for row in change.comparisons]),
+        }
+        for change in changes
+    }
+    banners = [("The runs are not of one setting.", f"{each}.") for each in differing]
+    return html.write(
+        after,
+        html.Page(
+            run=run,
+            question=f"What changed from {before} to {after}?",
+            subject="before and after",
+            banners=provenance.list_banners(run, banners, wants_stand_ins=False, sources={}),
+            sections=[Section(render(TEMPLATE, changes=shown))],
+            trials=[(trial, trial.arm) for trial in trials],
+            by_folder=False,
+            note=Markup("The trials after the change; those before it are listed in the other run's report."),
+            schedules={},
+        ),
+        NAME,
+    )
+
+
+def parse_share(value: str) -> float:
+    """Read `10%` or `0.1` as a share. Raises ValueError, in one line, for what is none above 0."""
+    try:
+        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 100:
+        raise ValueError(f"--fail-if-worse takes a share above 0, as 10% or 0.1, not {value!r}")
+    return share
+
+
+def list_arms(trials: Sequence[Trial]) -> str:
+    """List the arms of these trials, with commas; `none` without any."""
+    return ", ".join(sorted({trial.arm for trial in trials})) or "none"

@@ -1,0 +1,124 @@
+"""Before and after a change: a difference is found, none is made up, and what differs besides is named first."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from crossover.analysis.before_after import compare_runs
+from crossover.analysis.verdict import CANDIDATE
+from crossover.measurement import conditions
+from tests import trials_on_disk
+from tests.analysis.test_comparison import by_name, steady, trial
+from tests.commands import again
+from workloads.image import IMAGE
+
+ROUNDS = 12
+DESCRIBED = {"image": {**IMAGE.describe(("client", "server")), "slo_ms": 120.0}}
+
+
+def write(directory, network: float | None = None, monkeypatch=None):
+    """A comparison of photographs, whose network takes so many ms."""
+    if network:
+        monkeypatch.setitem(trials_on_disk.NETWORK, "image", ("resnet50", network))
+    trials_on_disk.write(directory, ("image",), ROUNDS, broken="")
+    return directory
+
+
+def change_trials(directory, **values):
+    for path in directory.glob("*/*/round-*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_arms_are_compared_in_the_rounds_that_both_runs_have():
+    before = [each for pair in steady(9) for each in pair]
+    after = [trial(each.placement, each.latency * 0.8, each.round) for each in before if each.round > 2]
+    after[0].facts["complete"] = False
+    found = {each.arm: each for each in compare_runs(before, after, DESCRIBED)}
+    assert set(found) == {"image server async:1", "image client async:1"}
+    rows = by_name(found["image client async:1"].comparisons)
+    row = rows["latency at this load"]
+    assert (row.rounds, row.kind, row.names) == (6, CANDIDATE, ("before", "after"))
+    assert row.verdict == "after better" and row.ratio == pytest.approx(0.8, abs=0.01)
+    assert rows["goodput"].unit == "answers/s within 120 ms" and rows["goodput"].candidate > rows["goodput"].baseline
+    said = found["image client async:1"].sentence
+    assert said.startswith("image client async:1: quicker after the change: latency after/before is 0.8 [")
+
+
+def test_the_same_code_is_no_change_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
+    before = write(tmp_path / "before")
+    shutil.copytree(before, tmp_path / "after")
+    code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--fail-if-worse", "10%")
+    assert (code, errors) == (0, "")
+    assert output.count("no change of more than 5 %: latency after/before is 1 [1, 1]") == 2
+    page = (tmp_path / "after" / "before-after.html").read_text()
+    assert "no change of more than 5" in page and f"What changed from {before} to {tmp_path / 'after'}?" in page
+
+
+def test_a_change_for_the_worse_is_found_and_fails_only_beyond_what_is_allowed(tmp_path, monkeypatch, capsys):
+    before = write(tmp_path / "before")
+    after = write(tmp_path / "after", 76.0 * 1.2, monkeypatch)
+    code, output, errors = again(monkeypatch, capsys, before, after)
+    assert (code, errors) == (0, "") and output.count("slower after the change") == 2
+    assert "latency alone, ms" in output
+    code, _, errors = again(monkeypatch, capsys, before, after, "--fail-if-worse", "10%")
+    assert code == 4 and errors == "worse by 10 % or more: image client async:1, image server async:1\n"
+    assert again(monkeypatch, capsys, before, after, "--fail-if-worse", "3")[0] == 0
+    # The other way round it is no worse.
+    assert again(monkeypatch, capsys, after, before, "--fail-if-worse", "0.1")[0] == 0
+
+
+def test_an_arm_that_does_not_carry_the_load_any_more_is_worse():
+    before = [each for pair in steady(8, n=50) for each in pair]
+    after = [trial(each.placement, each.latency, each.round) for each in before]
+    for each in after:
+        each.records["status"][:3] = 1
+    [client, _] = compare_runs(before, after, DESCRIBED)
+    assert client.is_worse(0.5) and "does not carry this load after" in client.sentence
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"others": 0.6}, "other programs' use of the server's cores: 2 % against 60 %"),
+        ({"loop_ms": {"client": 2.0, "server": 2.6}}, "calibration loop on the server's core: 2.00 against 2.60"),
+    ],
+)
+def test_other_conditions_are_named_and_nothing_is_compared(tmp_path, monkeypatch, capsys, values, named):
+    before = write(tmp_path / "before")
+    change_trials(before, loop_ms={"client": 2.0, "server": 2.0})
+    shutil.copytree(before, tmp_path / "after")
+    change_trials(tmp_path / "after", **values)
+    code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--fail-if-worse", "10%")
+    assert (code, output) == (1, "") and "not comparable" in errors and named in errors and errors.count("\n") == 1
+    code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--anyway")
+    assert code == 0 and named in errors and "after/before" in output
+    page = (tmp_path / "after" / "before-after.html").read_text()
+    assert "The runs are not of one setting." in page
+
+
+def test_a_machine_that_was_as_quick_but_noisy_is_the_same():
+    rng = np.random.default_rng(1)
+    same, slower = rng.lognormal(0.7, 0.15, (2, 30)), rng.lognormal(0.7 + 0.25, 0.15, 30)
+    assert not conditions.differ(*same) and conditions.differ(same[0], slower)
+    assert not conditions.differ([2.0, 2.01], [2.05, 2.06])
+
+
+def test_the_loop_is_timed_on_the_core_that_is_asked_for_and_the_thread_returns(monkeypatch):
+    allowed = os.sched_getaffinity(0)
+    assert 0 < conditions.time_loop(max(allowed)) < 1000 and conditions.time_loop(None) > 0
+    assert conditions.time_loop(100_000) is None and os.sched_getaffinity(0) == allowed
+
+
+@pytest.mark.parametrize("share", ["much", "0", "-5%", "nan", "%"])
+def test_a_share_that_is_none_is_one_line(tmp_path, monkeypatch, capsys, share):
+    code, output, errors = again(monkeypatch, capsys, tmp_path, tmp_path, f"--fail-if-worse={share}")
+    assert (code, output) == (2, "")
+    assert errors == f"--fail-if-worse takes a share above 0, as 10% or 0.1, not {share!r}\n"
+
+
+def test_one_run_alone_cannot_be_worse(tmp_path, monkeypatch, capsys):
+    code, output, errors = again(monkeypatch, capsys, write(tmp_path / "one"), "--fail-if-worse", "10%")
+    assert (code, output) == (2, "") and "give both directories" in errors and errors.count("\n") == 1
