@@ -45,19 +45,17 @@ class Retries:
         path: Path,
         core_count: int,
         round_number: int,
-        strict: bool = False,
     ) -> Trial:
         """Measure a trial as `measure.measure` does, at most ATTEMPTS times.
 
-        It is repeated until every arrival has an answer; if `strict`, until it breaks no rule that another attempt may
-        mend. INVALID attempts stay beside it as `invalid-<round>-<attempt>`. Raises Unavailable if the server is gone
-        for good, OSError if the disk is full.
+        It is repeated until every arrival has an answer. INVALID attempts stay beside it as
+        `invalid-<round>-<attempt>`. Raises Unavailable if the server is gone for good, OSError if the disk is full.
         """
 
         def measure_once(attempt: int) -> Trial:
             return measure(self.server, arm, schedule, payloads, path, core_count, round_number, attempt)
 
-        return self.measure_until_valid(measure_once, broken_rules if strict else unanswered)
+        return self.measure_until_valid(measure_once, unanswered)
 
     def measure_until_valid(
         self, measure_once: Callable[[int], Trial], find_faults: Callable[[Trial], Iterable[str]]
