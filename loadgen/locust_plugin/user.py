@@ -21,7 +21,7 @@ from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop
-from loadgen.locust_plugin import distributed, precise_stats, signals
+from loadgen.locust_plugin import distributed, master_port, precise_stats, signals
 from loadgen.locust_plugin.options import Settings, declare_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
@@ -214,6 +214,7 @@ def install(workload: Workload) -> None:
     Call it once in a locustfile, at import. Locust exits with 2, and one line, if the options are wrong.
     """
     signals.install(Shape.interrupt)
+    events.init_command_line_parser.add_listener(master_port.listen_on_loopback)
 
     @events.init_command_line_parser.add_listener
     def add_options(parser: ArgumentParser) -> None:

@@ -23,8 +23,8 @@ from werkzeug.datastructures import Headers
 
 @events.init_command_line_parser.add_listener
 def listen_on_loopback(parser: ArgumentParser) -> None:
-    """Make loopback the default of the page, and of the port on which a master waits for its workers."""
-    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")
+    """Make loopback the page's default."""
+    parser.set_defaults(web_host="127.0.0.1")
 
 
 def is_local_name(host: str) -> bool:

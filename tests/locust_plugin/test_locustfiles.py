@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -150,6 +151,29 @@ def test_only_good_answers_have_response_times_in_locust_s_table(server, tmp_pat
     shown = json.loads(re.search(r"window\.templateArgs = (\{.*\})", (tmp_path / "run.html").read_text())[1])
     assert {each["num_failures"] for each in shown["requests_statistics"]} == {len(told) - len(good)}
     assert {each["1.0"] for each in shown["response_time_statistics"]} == {float(total["100%"])}
+
+
+def test_two_runs_with_workers_at_once_have_their_own(server, tmp_path):
+    """Locust's default port for both made the workers of the second run serve the first."""
+    arguments = ["--headless", "--host", server.url, "--processes", 2, "--arrivals", "constant:rate=20"]
+    arguments += ["--seconds", 2, "--percentile", 50]
+    folders = [tmp_path / "first", tmp_path / "second"]
+    processes = [locust("audio", "--reports", folder, *arguments) for folder in folders]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    for process, output, folder in zip(processes, outputs, folders, strict=True):
+        assert process.returncode in (0, 3), output
+        assert "books: scheduled 40 = completed 40" in output
+        assert len(rows(folder)) == 40
+
+
+@pytest.mark.parametrize("given", [["--master"], ["--processes", 2, "--master-port"]], ids=["master", "workers"])
+def test_a_master_that_cannot_listen_says_so_in_one_line(tmp_path, given):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = [*given, port] if given[-1] == "--master-port" else given
+        code, output = headless("audio", "http://127.0.0.1:9", tmp_path, *given, "--master-bind-port", port)
+    assert code == 2
+    assert output.strip() == f"Locust's master cannot listen on 127.0.0.1:{port}: address already in use"
 
 
 def test_where_nothing_was_answered_locust_shows_no_response_times(tmp_path):
