@@ -26,8 +26,8 @@ bench: .venv/run.done  ## everything: environment, models, server, comparison, r
 	@$(MAKE) --no-print-directory ARGS= models up
 	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) $(LENGTH) $(ARGS) || test $$? -eq 3
 
-test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; two files at a time
-	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
+	.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; twice as long
 	.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)

@@ -119,7 +119,9 @@ def test_efficiency_takes_the_ensemble_that_is_asked_with_files_as_they_are(own,
     assert code in OK, output
     found = json.loads((only(tmp_path) / "efficiency.json").read_text())["detector"]
     assert found["ensemble"] == "image" and list(found["steps"]) == ["image_preprocess", "resnet50"]
-    assert "For photographs the ensemble answers" in (only(tmp_path) / "report.html").read_text()
+    # Whether its efficiency can be told depends on how busy the machine is.
+    concludes = r"For photographs (the ensemble answers|this run does not show how efficient the ensemble is)"
+    assert re.search(concludes, (only(tmp_path) / "report.html").read_text())
 
 
 def test_efficiency_says_which_placement_asks_no_ensemble(own, at, tmp_path):
