@@ -4,6 +4,7 @@ They are real threads with real queues, also under Locust (see `loadgen/real_thr
 holds up neither the pacer nor the web page.
 """
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -27,7 +28,8 @@ class Client:
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
         """Preprocess a payload into a request.
 
-        Return None if that failed: the sample then has the status failed and the library's message as its reason.
+        Return None if that failed: the sample then has the status failed and the library's message as its reason. Only
+        KeyboardInterrupt is raised, and only in the main thread.
         """
         sample.began, target = self._now(), self.arm.target
         try:
@@ -36,6 +38,8 @@ class Client:
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
         except BaseException as error:  # a user's exit() would end this thread, and the run would wait for ever
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C, which comes to the main thread alone
             raised = f"{type(error).__name__}: {error}"
             sample.status, sample.reason = FAILED, first_line(f"prepare of {self.arm.placement} raised {raised}")
             return None

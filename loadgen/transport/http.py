@@ -60,6 +60,8 @@ class Connection:
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s", bytes_up)
         except httptools.HttpParserError as error:
             self.close()
+            if isinstance(error.__context__, KeyboardInterrupt):  # it came during one of the parser's callbacks
+                raise error.__context__ from None
             return Outcome(FAILED, first_line(f"not an HTTP answer: {error.__context__ or error}"), bytes_up)
         except Exception as error:  # whatever a broken server or network does becomes an outcome
             self.close()

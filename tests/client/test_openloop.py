@@ -13,8 +13,8 @@ from gevent.pywsgi import WSGIServer
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
-from loadgen.client.worker_threads import Workers
-from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED
+from loadgen.client.worker_threads import Client, Workers
+from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from workloads.payloads import Payload
 from workloads.workload import Placement, Workload
 
@@ -193,6 +193,17 @@ def test_a_prepare_that_exits_fails_its_samples_and_ends_no_thread(mode, workers
         record = offer(url, [0.0] * 6, mode, workers, payload=Payload("exit.bin", b"exit"))
     reason = "prepare of client raised SystemExit: 3"
     assert [(sample.status, sample.reason) for sample in record] == [(FAILED, reason)] * 6
+
+
+def test_ctrl_c_while_the_main_thread_prepares_is_no_sample():
+    """Unloaded pairs are prepared there. In another thread it would be the user's own code that raises it."""
+
+    def interrupted(encoded: bytes) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    client = Client(Arm(toy(interrupted), "client", Mode("async")), lambda: 0)
+    with pytest.raises(KeyboardInterrupt):
+        client.prepare(interrupted, Sample(0, 0, 0), PAYLOAD)
 
 
 def test_an_interrupted_run_still_has_a_sample_for_every_due_time():

@@ -88,6 +88,16 @@ def test_an_interim_answer_is_passed_over_and_chunks_are_put_together(pieces):
         assert post(url) == Outcome(COMPLETED, "", SIZE, len(JSON))
 
 
+@pytest.mark.parametrize("callback", ["on_message_begin", "on_header", "on_body", "on_message_complete"])
+def test_ctrl_c_while_an_answer_is_parsed_is_no_outcome(monkeypatch, callback):
+    def interrupted(self, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.Answer, callback, interrupted)
+    with server(saying(HEAD + JSON)) as url, pytest.raises(KeyboardInterrupt):
+        post(url)
+
+
 def test_what_cannot_be_sent_is_an_outcome_too():
     outcome = post("http://127.0.0.1:9", request=Request("m", "x", np.array([{}]), ("logits",)))
     assert outcome.status == FAILED and "\n" not in outcome.reason
