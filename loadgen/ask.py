@@ -4,13 +4,5 @@ import sys
 
 from loadgen import command
 
-
-def main() -> int:
-    """Import the command only now, so that a Ctrl-C meanwhile ends it as a later one does. Return its exit code."""
-    from crossover.infer import main as run
-
-    return run()
-
-
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(command.run_module("crossover.infer"))

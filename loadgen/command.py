@@ -1,44 +1,13 @@
 """How every command starts and ends, apart from what its own `main` does."""
 
-import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
+from common.output import Output
 from loadgen import interrupts
 
 INTERRUPTED = 130  # the exit code after Ctrl-C, SIGTERM or SIGHUP
-
-
-class Output:
-    """A text stream that drops what is written once its reader has gone, as in `... | head`.
-
-    So a measurement goes on to its end and its report, whether or not anything reads what it prints.
-    """
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def __getattr__(self, name: str):
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        """Write the text, or drop it. Return its length in characters."""
-        try:
-            return self.stream.write(text)
-        except BrokenPipeError:
-            self.drop()
-            return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream, unless its reader has gone."""
-        try:
-            self.stream.flush()
-        except BrokenPipeError:
-            self.drop()
-
-    def drop(self) -> None:
-        """Send everything from now on, and what is still buffered, to /dev/null."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -55,3 +24,8 @@ def run(main: Callable[[], int | None]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def run_module(name: str) -> int:
+    """Import a module and run its `main` as `run` does: a Ctrl-C while it is imported ends it as a later one does."""
+    return run(lambda: import_module(name).main())
