@@ -157,11 +157,11 @@ class Master:
             self._waiting_for.discard(msg.node_id)
             self._facts.append(Facts(**msg.data))
 
-    def stop(self, patience: float = 5.0) -> Validity | None:
+    def stop(self, patience: float = 30.0) -> Validity | None:
         """End the run and return its verdict; None if it has been ended already.
 
         Workers that still offer load are told to stop; those that are alive get `patience` seconds to send their last
-        samples.
+        samples, which takes a busy machine more than 5.
         """
         if self._recorder is None:
             return None

@@ -1,5 +1,6 @@
 """The link between client and server, and photographs as bytes. What needs root is skipped without, and says so."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from tests.conftest import ROOT
 from workloads import image, image_uint8
 from workloads.image import IMAGE
 
-NAME = "xo-test"
+NAME = f"xo-test-{os.getpid()}"  # another run of the tests may have one, too
 
 
 def namespaces() -> list[str]:

@@ -21,19 +21,26 @@ def arms(workload=AUDIO) -> tuple[Arm, Arm]:
     return Arm(workload, "client", Mode("sequential")), Arm(workload, "server", Mode("sequential"))
 
 
+ENOUGH = 12  # pairs, of which all have the same order once in 2,048 draws
+
+
 @pytest.fixture(scope="module")
 def measured(server, tmp_path_factory):
-    """(pairs, their folder) of one second."""
-    folder = tmp_path_factory.mktemp("run") / "audio" / pairs.FOLDER
+    """(pairs, their folder) of one second, or of as many as a busy machine takes for ENOUGH pairs."""
     inputs = AUDIO.load("")[:3]
-    return pairs.measure_pairs(Server.at(server.url, server.state), arms(), inputs, folder, 1, 1), folder
+    for seconds in (1, 10, 60):
+        folder = tmp_path_factory.mktemp("run") / "audio" / pairs.FOLDER
+        made = pairs.measure_pairs(Server.at(server.url, server.state), arms(), inputs, folder, seconds, 1)
+        if len(made.records) >= ENOUGH:
+            break
+    return made, folder
 
 
 def test_one_request_is_in_flight_at_a_time_and_both_arms_of_a_pair_send_the_same(measured):
     made, _ = measured
     assert made.arms == ["audio client sequential", "audio server sequential"]
     records = made.records
-    assert len(records) >= 3 and np.isfinite(made.service_ms).all()
+    assert len(records) >= ENOUGH and np.isfinite(made.service_ms).all()
     assert (records["payload"][:, 0] == records["payload"][:, 1]).all()
     flat = np.sort(records.ravel(), order="began")
     assert (flat["began"][1:] >= flat["done"][:-1]).all()
