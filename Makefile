@@ -29,7 +29,7 @@ bench: .venv/run.done  ## everything: environment, models, server, comparison, r
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
 	.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
 
-coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; twice as long
+coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; takes longer
 	.venv/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)

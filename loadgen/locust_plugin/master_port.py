@@ -34,14 +34,14 @@ def choose_port(options: Namespace) -> None:
     global _chosen
     _chosen = True
     host, ports = options.master_bind_host, (options.master_bind_port, options.master_port)
-    own = options.processes and host == LOOPBACK and ports == (DEFAULT, DEFAULT)
+    takes_any = options.processes and host == LOOPBACK and ports == (DEFAULT, DEFAULT)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("" if host == "*" else host, 0 if own else options.master_bind_port))
+            probe.bind(("" if host == "*" else host, 0 if takes_any else options.master_bind_port))
         except (OSError, OverflowError) as error:
             why = str(getattr(error, "strerror", None) or error).lower()
             print(f"Locust's master cannot listen on {host}:{options.master_bind_port}: {why}", file=sys.stderr)
             sys.exit(2)
-        if own:
+        if takes_any:
             options.master_bind_port = options.master_port = probe.getsockname()[1]
