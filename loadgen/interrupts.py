@@ -40,6 +40,8 @@ def install(stop: Callable[[int], None] | None = None) -> None:
     sys.unraisablehook = raise_again
     if note_collection not in gc.callbacks:
         gc.callbacks.append(note_collection)
+        # A fork copies one thread: another one's collection does not end in the child.
+        os.register_at_fork(after_in_child=lambda: note_collection("stop", {}))
 
 
 def raise_interrupt(count: int) -> None:

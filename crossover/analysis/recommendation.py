@@ -1,16 +1,18 @@
 """The rule by which a comparison ends in a recommendation. It is fixed here, before any data are seen.
 
-1. *Better by more than the margin*: the whole interval of the latency ratio lies beyond the margin. Take the quicker
-   arm.
+1. *Better by more than the margin*: one arm is quicker by more than the margin, for certain. Take the quicker arm.
 2. *Non-inferior and cheaper*: one arm is cheaper by more than the margin, for certain, and slower by at most the
    margin, for certain. Take the cheaper arm. (Non-inferiority: Piaggio et al. 2012, JAMA 308:2594, an extension of
    CONSORT.)
-3. *Equivalent*: the whole interval lies within the margin. Take either. (Schuirmann 1987, J. Pharmacokinet. Biopharm.
-   15:657; his test needs the 90 % interval only, so this one is wrong half as often as it may be.)
+3. *Equivalent*: neither arm is slower by more than the margin, for certain. Take either. (Two one-sided tests:
+   Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657.)
 4. *Undecided* otherwise, with the time that would decide it where that can be said.
 
-One interval serves all of them, at the confidence that crossover.analysis.looks gives this look. So whichever of the
-rules applies, and however often the user has looked before, the verdict is false in at most 5 % of comparisons.
+*For certain* is a one-sided bound of the ratio, at the confidence that crossover.analysis.looks gives this look: 96 %
+at the first one. Every truth lies on one side of a margin, and only bounds on that side can make a verdict false. So
+whichever of the rules applies, and however often the user has looked before, the verdict is false in at most 5 % of
+comparisons. Both bounds together are the 92 % interval at a first look; the two-sided interval that is printed beside
+the ratio is wider, as it has to hold the truth against errors on both sides.
 """
 
 from collections.abc import Sequence
@@ -29,6 +31,8 @@ MARGIN = 0.05
 """Of latency and of cost: what is smaller is not worth a decision."""
 LONGEST = 8
 """Times the measuring so far: more than that is not advised, as too much changes meanwhile."""
+ONE_SIDED = 2 * looks.ALPHA
+"""The error of a two-sided interval whose bounds are each false in ALPHA of comparisons."""
 HALF = 0.5
 PRIOR = 0.1
 """Standard deviation of the log ratios that placements have, before anything is measured: most differ by less than
@@ -50,11 +54,14 @@ class Recommendation:
     choice: str
     """'baseline' or 'candidate'; empty if equivalent or undecided."""
     ratio: float
-    """Of latency, candidate / baseline, with the interval that decided."""
+    """Of latency, candidate / baseline, with its two-sided interval."""
     low: float
     high: float
     confidence: float
     """Of this look's interval; with the other looks' it holds in 95 % of comparisons."""
+    at_least: float
+    """One-sided bounds of the ratio, which decide; over all looks each holds in 95 % of comparisons."""
+    at_most: float
     margin: float
     look: int
     cheaper: str
@@ -81,18 +88,27 @@ def recommend(
     """
     if not margin > 0:
         raise ValueError(f"the margin must be above 0, not {margin}")
-    sure = looks.confidence(measured)
+    sure, bounded = looks.confidence(measured), looks.confidence(measured, ONE_SIDED)
     low, high = latency.interval(sure)
     cheaper, limit = find_cheaper(costs, sure, margin), log1p(margin)
-    kind, choice = (str(each[0]) for each in decide(np.array([low]), np.array([high]), cheaper, limit))
-    seconds = advise(latency, measured, cheaper, margin) if kind == UNDECIDED else None
-    quicker = "baseline" if low > 0 else "candidate" if high < 0 else ""
-    ratios = latency.ratios(sure)
-    return Recommendation(kind, choice, latency.ratio, *ratios, sure, margin, len(measured), cheaper, quicker, seconds)
+    kind, choice = (str(each[0]) for each in decide(*map(np.atleast_1d, latency.interval(bounded)), cheaper, limit))
+    return Recommendation(
+        kind,
+        choice,
+        latency.ratio,
+        *latency.ratios(sure),
+        sure,
+        *latency.ratios(bounded),
+        margin,
+        look=len(measured),
+        cheaper=cheaper,
+        quicker="baseline" if low > 0 else "candidate" if high < 0 else "",
+        more_seconds=advise(latency, measured, cheaper, margin) if kind == UNDECIDED else None,
+    )
 
 
 def decide(low: np.ndarray, high: np.ndarray, cheaper: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (kinds, choices) of intervals of the log ratio; `limit` is the logarithm of 1 + margin."""
+    """Return (kinds, choices) by one-sided bounds of the log ratio; `limit` is the logarithm of 1 + margin."""
     # The first that applies is taken: a quicker arm is not given up for a cheaper one.
     baseline, candidate = low > limit, high < -limit
     cheap = {"candidate": high <= limit, "baseline": low >= -limit}.get(cheaper, np.zeros(len(low), bool))
@@ -136,7 +152,7 @@ def predict(latency: Estimate, measured: Sequence[float], cheaper: str, margin: 
     The truth is normal about m with variance v = 1 / (1 / error^2 + 1 / PRIOR^2), m = v value / error^2. What is
     measured from now on has error^2 / (factor - 1) of noise about it, and a weight of 1 - 1 / factor.
     """
-    sure = looks.confidence([*measured, measured[-1] * factor])
+    sure = looks.confidence([*measured, measured[-1] * factor], ONE_SIDED)
     half = student.ppf((1 + sure) / 2, latency.freedom * factor) * latency.error / np.sqrt(factor)
     variance, weight = 1 / (latency.error**-2 + PRIOR**-2), 1 - 1 / factor
     middle = latency.value / factor + weight * variance * latency.value / latency.error**2

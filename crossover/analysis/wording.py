@@ -38,6 +38,7 @@ def write_sentence(answer: Answer, names: tuple[str, str], words: Mapping[str, s
         return f"{head}undecided: nothing that can be compared was measured at this load{alone}."
     verdict = name_verdict(answer.recommendation, called)
     ratio = f"latency {names[1]}/{names[0]} is {describe_ratio(loaded.ratio, answer.confidence)} at this load"
+    ratio += describe_bound(answer.recommendation)
     alone = f", and {describe_alone(answer, names)}" if answer.unloaded else ""
     return f"{head}{verdict}: {ratio}{alone}."
 
@@ -55,6 +56,24 @@ def name_verdict(found: Recommendation, called: Mapping[str, str]) -> str:
         f" whether {called[found.quicker]}, which is quicker, is so by more than {margin}" if found.quicker else ""
     )
     return f"undecided{quicker}"
+
+
+def describe_bound(found: Recommendation) -> str:
+    """Return the one-sided bound that decided, in words, where the two-sided interval alone would not have.
+
+    Empty where both come to the same.
+    """
+    limit = 1 + found.margin
+    upper, lower = f"at most {found.at_most:.3g}", f"at least {found.at_least:.3g}"
+    bounds = {
+        (BETTER, BASELINE): (found.low <= limit, lower),
+        (BETTER, CANDIDATE): (found.high >= 1 / limit, upper),
+        (CHEAPER, BASELINE): (found.low < 1 / limit, lower),
+        (CHEAPER, CANDIDATE): (found.high > limit, upper),
+        (EQUIVALENT, ""): (found.low < 1 / limit or found.high > limit, f"{lower} and {upper}"),
+    }
+    differs, text = bounds.get((found.kind, found.choice), (False, ""))
+    return f" ({text} with 95 % confidence)" if differs else ""
 
 
 def describe_overload(loaded: LoadedPairs, called: Mapping[str, str]) -> str:

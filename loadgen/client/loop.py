@@ -18,6 +18,7 @@ from loadgen.samples.journal import Journal
 from loadgen.samples.sample import FAILED, UNFINISHED, Sample
 
 ENDED = "the run ended first"
+NOT_BEGUN = -1
 POLL = 0.05  # seconds between two collections of what has finished
 SWITCH_INTERVAL = 0.0002  # seconds after which a thread that computes in Python lets the pacer have its turn
 
@@ -75,6 +76,7 @@ class Loop(ABC):
         self.cpu = 0.0
         """CPU seconds of this process from the start of the schedule to the last answer."""
         self._sleep = sleep
+        self._start = NOT_BEGUN  # of the schedule, in ns of the monotonic clock
         self._open: dict[int, Sample] = {}  # fired and not finished; the thread that pops a sample records it
         self._finished: real_threads.SimpleQueue[Sample] = real_threads.SimpleQueue()  # on the way to `record`
         self._failure: Exception | None = None  # of another thread, for `run` to raise
@@ -174,6 +176,8 @@ class Loop(ABC):
 
     def _give_up(self, plan: Plan) -> None:
         """Record each sample that is due and has no answer; of one that was fired a copy, as its thread may go on."""
+        if self._start == NOT_BEGUN:
+            return
         now = self._now()
         self.ended = now / 1e9
         unfired = takewhile(lambda sample: sample.due <= now, map(plan.make_sample, plan.indices[self.fired :]))

@@ -52,6 +52,9 @@ DEAR, SAME, CHEAP = costing(2.0), costing(1.02), costing(0.5)
         (0.97, 1.04, None, EQUIVALENT, ""),
         (0.97, 1.04, SAME, EQUIVALENT, ""),
         (1.01, 1.04, None, EQUIVALENT, ""),
+        (1.045, 1.20, None, BETTER, "baseline"),
+        (0.97, 1.055, CHEAP, CHEAPER, "candidate"),
+        (0.955, 1.055, None, EQUIVALENT, ""),
         (0.97, 1.06, CHEAP, UNDECIDED, ""),
         (0.94, 1.04, DEAR, UNDECIDED, ""),
         (1.02, 1.10, None, UNDECIDED, ""),
@@ -62,6 +65,9 @@ def test_every_interval_has_its_verdict(low, high, costs, kind, choice):
     found = recommend(between(low, high), MEASURED, costs)
     assert (found.kind, found.choice) == (kind, choice)
     assert (found.low, found.high) == pytest.approx((low, high))
+    # The one-sided bounds at 96 % are the ends of the 92 % interval.
+    share = stats.norm.ppf(0.96) / stats.norm.ppf(0.98)
+    assert np.log(found.at_most / found.at_least) == pytest.approx(share * np.log(high / low), rel=1e-3)
     json.dumps(found.as_dict(), allow_nan=False)
 
 
@@ -196,7 +202,7 @@ def test_following_the_advice_finds_a_false_winner_in_at_most_five_percent():
 
 
 def test_looking_on_without_paying_for_it_would_be_caught(monkeypatch):
-    monkeypatch.setattr(looks, "confidence", lambda information: 0.95)
+    monkeypatch.setattr(looks, "confidence", lambda information, alpha=0.05: 1 - alpha)
     found = verdicts.simulate(0.0, 0.16, 400, seed=2, stop=False)
     assert stats.binom.sf(sum(each.false_winner for each in found) - 1, len(found), 0.05) < ALPHA
 
@@ -217,7 +223,7 @@ def test_on_a_simulated_machine_five_looks_find_a_false_winner_in_at_most_five_p
 @pytest.mark.parametrize("truth", [1.049, 1.051])
 def test_at_the_margin_a_verdict_is_false_in_at_most_five_percent(truth, costs):
     """Just within, nothing is better; just beyond, nothing is equivalent or no worse."""
-    found = verdicts.simulate(np.log(truth), 0.1, 150, seed=3, costs=costs)
+    found = verdicts.simulate(np.log(truth), 0.1, 400, seed=3, costs=costs)
     assert stats.binom.sf(sum(each.false_verdict for each in found) - 1, len(found), 0.05) > ALPHA
 
 

@@ -4,8 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from crossover.analysis.wording import describe_load_limit, describe_subject, join
+from crossover.analysis.estimate import Estimate
+from crossover.analysis.recommendation import recommend
+from crossover.analysis.wording import describe_bound, describe_load_limit, describe_subject, join
 from crossover.experiments.compare import result
 from tests import trials_on_disk
 from tests.analysis.test_comparison import trial
@@ -117,3 +120,20 @@ def test_what_was_offered_is_named():
     assert describe_subject("photographs", "poisson:rate=7.5") == "photographs at 7.5 requests/s"
     assert describe_subject("speech", "gamma:rate=2,cv=3") == "speech under gamma:rate=2,cv=3"
     assert [join(each) for each in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (1.06, 1.2, ""),
+        (1.045, 1.2, " (at least 1.06 with 95 % confidence)"),
+        (0.83, 0.958, " (at most 0.948 with 95 % confidence)"),
+        (0.97, 1.04, ""),
+        (0.955, 1.055, " (at least 0.962 and at most 1.05 with 95 % confidence)"),
+        (0.9, 1.2, ""),
+    ],
+)
+def test_the_bound_that_decides_is_told_where_the_interval_alone_would_not_have(low, high, says):
+    half = np.log(high / low) / 2
+    found = recommend(Estimate(np.log(low * high) / 2, half / stats.norm.ppf(0.98), np.inf), [270.0])
+    assert describe_bound(found) == says

@@ -220,6 +220,20 @@ def test_an_interrupted_run_still_has_a_sample_for_every_due_time():
     assert {s.reason for s in record} == {"the run ended first"}
 
 
+def test_a_run_that_is_interrupted_before_its_clock_begins_has_no_samples(monkeypatch):
+    @contextmanager
+    def interrupted():
+        raise KeyboardInterrupt
+        yield
+
+    record: list[Sample] = []
+    monkeypatch.setattr("loadgen.client.loop.pause_gc", interrupted)
+    run = OpenLoop(Arm(toy(widen), "client", Mode("async")), "http://127.0.0.1:9", record.append)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(Plan(np.zeros(3), np.zeros(3, int), [PAYLOAD]))
+    assert (record, run.ended) == ([], 0)
+
+
 def test_what_the_end_of_a_run_cuts_off_is_unfinished_and_has_not_failed(monkeypatch):
     """Closing a connection wakes who waits for its answer; here before anything is given up."""
 

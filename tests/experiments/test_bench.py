@@ -265,17 +265,27 @@ def test_rounds_have_arrivals_and_fit_into_the_time(slowest, budget):
     rate = derive_rate({"client": slowest})
     planned = load.plan_rounds(budget, 2, rate)
     assert planned.count * 2 * (planned.seconds + load.OVERHEAD) <= max(budget, 2 * (planned.seconds + load.OVERHEAD))
-    spare = budget - 2 * load.FEWEST * (max(load.SHORTEST, load.EXPECTED / rate) + load.OVERHEAD)
-    if spare > 0:
-        assert planned.count >= load.FEWEST and planned.seconds * rate > load.EXPECTED * 0.95
-    if spare > 0 and planned.count > load.ROUNDS:
-        assert planned.seconds >= min(load.USUAL, 1.25 * load.EXPECTED / rate) - 0.01
+    least = max(load.SHORTEST, load.EXPECTED / rate)
+    if budget >= 2 * load.ROUNDS * (least + load.OVERHEAD):
+        assert planned.count >= load.ROUNDS and planned.seconds * rate > load.EXPECTED * 0.95
+    elif budget >= 2 * (least + load.OVERHEAD):
+        # There are fewer rounds only where trials are as short as they may be.
+        shortest = least * load.FEWEST / load.EXPECTED
+        assert planned.seconds > shortest * 0.95
+        assert planned.count >= load.ROUNDS or planned.seconds < shortest * 1.05
+    if planned.count > load.ROUNDS:
+        assert planned.seconds >= min(load.USUAL, 1.25 * load.EXPECTED / rate, least) - 0.01
     assert planned.count <= load.MOST
 
 
 def test_twenty_rounds_of_eight_arrivals_fit_into_the_usual_time_of_photographs():
     planned = load.plan_rounds(0.35 * 270 * (1 - load.UNLOADED), 2, 5.8)
     assert planned.count >= 20 and planned.seconds * 5.8 >= 8
+
+
+def test_twenty_rounds_fit_into_the_usual_time_of_speech_with_half_of_the_arrivals():
+    planned = load.plan_rounds(0.65 * 270 * (1 - load.UNLOADED), 2, 1.6)
+    assert planned.count >= 20 and load.FEWEST <= planned.seconds * 1.6 < load.EXPECTED
 
 
 def test_so_many_rounds_are_planned_as_are_asked_for():

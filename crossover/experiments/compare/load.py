@@ -4,7 +4,6 @@ import argparse
 import math
 from dataclasses import dataclass
 
-from crossover.analysis.loaded_pairs import LEAST_ADJUSTED
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from loadgen import arrivals
 from loadgen.arrivals.schedule import Schedule
@@ -15,11 +14,11 @@ UNLOADED = 0.22
 OVERHEAD = 0.3  # seconds a trial takes beyond its schedule: 0.16 to 0.33 were measured
 SHORTEST = 1.5  # seconds of a trial's schedule
 USUAL = 2.5  # seconds up to which a trial becomes longer before there are more than ROUNDS
-EXPECTED = 8  # arrivals in a trial at least, where the time allows it
+EXPECTED, FEWEST = 8, 4
+"""Arrivals in a trial: where ROUNDS rounds fit, and at least. What is left of the noise lies between trials: 20 rounds
+of five arrivals have three quarters of the width of 12 rounds of eight."""
 ROUNDS, MOST = 20, 60
 """Rounds that are wanted, and from which on trials become longer instead."""
-FEWEST = LEAST_ADJUSTED
-"""Rounds without which the ratio is not adjusted for the machine's speed: for them trials may have half of EXPECTED."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ def plan_rounds(budget: float, arms: int, rate: float, count: int = 0) -> Rounds
     """Share `budget` seconds out among rounds of one trial per arm, at so many arrivals per second.
 
     A trial has EXPECTED arrivals and SHORTEST seconds at least; within these limits there are ROUNDS rounds, then
-    trials become longer up to USUAL, then there are more rounds up to MOST, then trials become longer again. Where not
-    even FEWEST rounds fit, trials are shorter. With a `count` there are so many rounds, whatever their length.
+    trials become longer up to USUAL, then there are more rounds up to MOST, then trials become longer again. Where
+    ROUNDS do not fit, trials are shorter, with FEWEST arrivals at least. With a `count` there are so many rounds,
+    whatever their length.
     """
     if count:
         return Rounds(round(max(SHORTEST, budget / count / arms - OVERHEAD), 1), count)
@@ -73,7 +73,7 @@ def plan_rounds(budget: float, arms: int, rate: float, count: int = 0) -> Rounds
 
     least = max(SHORTEST, EXPECTED / rate)
     seconds = min(max(least, length(ROUNDS)), max(USUAL, least * 1.25))
-    seconds = max(min(seconds, max(least / 2, length(FEWEST))), length(MOST))
+    seconds = max(min(seconds, max(least * FEWEST / EXPECTED, length(ROUNDS))), length(MOST))
     seconds = math.floor(100 * seconds + 1e-9) / 100
     return Rounds(seconds, max(1, count_rounds(budget, arms, seconds)))
 
