@@ -1,26 +1,40 @@
-"""How numbers are written in tables, on the terminal and on the page: few digits, and a dash for what is not known."""
+"""How numbers and arms are written in tables, on the terminal and on the page: few digits, a dash where none is known.
 
-from collections.abc import Sequence
+Ratios have one form everywhere, that of common.figures.
+"""
 
+import re
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+from common.figures import NOISE, significant
 from loadgen.samples.early_stopping import required_requests
 
 P99_NEEDS = required_requests(99)
 """Requests below which a p99 is shown in brackets: too few to bound it with 99 % confidence."""
 
 
+def is_known(value: float | None) -> bool:
+    """Return whether it is a number that can be shown: None, infinity and not-a-number are none."""
+    return value is not None and isfinite(value)
+
+
 def ms(value: float | None) -> str:
     """Write milliseconds for a column of the terminal: two decimals below 10, one below 100, none above."""
-    return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    if value is None or not isfinite(value):
+        return "-"
+    value = 0.0 if abs(value) < NOISE else value
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def kb(size: float | None) -> str:
     """Write bytes as kilobytes (1000 bytes), with one decimal."""
-    return "-" if size is None else f"{size / 1e3:.1f}"
+    return f"{size / 1e3:.1f}" if size is not None and isfinite(size) else "-"
 
 
-def significant(value: float | None) -> str:
-    """Write a number with three significant digits."""
-    return "-" if value is None else f"{value:.3g}"
+def percent(share: float) -> str:
+    """Write a share of a whole, 0 to 1, in whole per cent: `93 %`."""
+    return f"{share * 100:.0f} %"
 
 
 def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
@@ -36,14 +50,36 @@ def listed(cores: Sequence[int]) -> str:
 
 def number(value: float | None) -> str:
     """Write a number for the page: about three digits, whole numbers in full, thousands apart."""
-    if value is None:
+    if value is None or not isfinite(value):
         return "–"
     size = abs(value)
-    if 0 < size < 0.01:
-        return f"{value:.1g}"
-    return f"{value:,.{0 if size >= 100 or not size else 1 if size >= 10 else 2}f}"
+    if NOISE <= size < 0.01:
+        return significant(value, 1)
+    value = 0 if size < NOISE else value
+    return f"{value:,.{0 if size >= 100 or not value else 1 if size >= 10 else 2}f}"
 
 
 def tied(text: str) -> str:
-    """Join each per cent sign to its number with a space at which no line breaks."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """Join per cent signs to their numbers, and figures to their intervals, with spaces at which no line breaks."""
+    joined = re.sub(r" (\[[^][ ]+,) ([^][ ]+\])", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}\\2", text)
+    return joined.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def label_arms(arms: Iterable[str], workload: bool = False) -> dict[str, str]:
+    """Return arm -> its label, which says only what tells these arms apart.
+
+    Args:
+        arms: Names of arms as `loadgen.arm.Arm` writes them: `image client async:1`, a control's name behind it.
+        workload: Whether the workload stays even where all arms have the same.
+
+    The workload and the client's mode are left out where all arms have the same: `client`, not `image client async:1`.
+    """
+    parts = {arm: arm.split(" ") for arm in arms}
+    whole = all(len(each) > 2 for each in parts.values())
+    keeps_workload = workload or not whole or len({each[0] for each in parts.values()}) > 1
+    keeps_mode = not whole or len({each[2] for each in parts.values()}) > 1
+    kept = [keeps_workload, True, keeps_mode]
+    return {
+        arm: " ".join(part for part, shown in zip(each, kept + [True] * len(each), strict=False) if shown)
+        for arm, each in parts.items()
+    }

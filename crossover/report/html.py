@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from common import atomic_write
+from common.figures import significant
 from crossover.measurement.trial import Trial
 from crossover.report.format import P99_NEEDS, listed, number, tied
-from crossover.report.plots import short
 from crossover.report.provenance import describe_load, list_servers
 from loadgen.samples.sample import STATUSES
 
@@ -79,7 +79,7 @@ def render(template: Path, **values: object) -> Markup:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "kb": lambda size: number(None if size is None else size / 1e3)}
-    environment.filters |= {"short": short, "listed": listed, "outcomes": outcomes, "tied": tied}
+    environment.filters |= {"significant": significant, "listed": listed, "outcomes": outcomes, "tied": tied}
     environment.globals["P99_NEEDS"] = P99_NEEDS
     return Markup(environment.get_template(template.name).render(values))
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
 from crossover.report import html, provenance
+from crossover.report.format import label_arms
 from crossover.report.html import Section
 
 GOOD, BROKEN, USAGE, MEASUREMENT, WORSE = 0, 1, 2, 3, 4
@@ -27,25 +28,25 @@ Banners = list[tuple[str, str]]
 """(what is wrong, what it means), shown loudly at the top of a page."""
 
 
-def do_not_rely(invalid: Trials) -> str:
-    """Return the meaning of INVALID trials where nothing else is known."""
-    arms = ", ".join(dict.fromkeys(trial.arm for trial in invalid))
-    return f"Do not rely on the figures of {arms}; the table of trials says what to change."
+def do_not_rely(arms: Collection[str]) -> str:
+    """Return the meaning of INVALID trials of these arms where nothing else is known."""
+    return f"Do not rely on the figures of {', '.join(arms)}; the table of trials says what to change."
 
 
 def warn_of_invalid(
-    trials: Trials, meaning: Callable[[Trials], str] = do_not_rely, trusted: Collection[str] = ()
+    trials: Trials, meaning: Callable[[Collection[str]], str] = do_not_rely, trusted: Collection[str] = ()
 ) -> Banners:
     """Return one banner for the INVALID trials, with the rules that they break; none without any.
 
-    Those of `trusted` arms are no fault.
+    Those of `trusted` arms are no fault. `meaning` takes the labels of the arms whose trials are INVALID.
     """
     invalid = [trial for trial in trials if not trial.valid and trial.arm not in trusted]
     if not invalid:
         return []
     rules = ", ".join(dict.fromkeys(finding["rule"] for trial in invalid for finding in trial.findings))
     count = f"{len(invalid)} of {len(trials)} trials {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
-    return [(count, meaning(invalid))]
+    labels = label_arms((trial.arm for trial in trials), workload=True)
+    return [(count, meaning(list(dict.fromkeys(labels[trial.arm] for trial in invalid))))]
 
 
 def worst(result: Any, trials: Trials) -> int:
@@ -74,8 +75,8 @@ class Kind:
     """What a run leaves in its directory, in words."""
     fold: Callable[[Path, dict, Trials], Any]
     """(directory, run.json, its trials) -> result, also written as JSON and plots."""
-    text: Callable[[Any], str]
-    """The result as it is printed."""
+    text: Callable[..., str]
+    """(result, explain=False) -> the result as it is printed, with the long legend if it is to be explained."""
     sections: Callable[[dict, Any, Trials], list[Section]]
     """(run.json, result, trials) -> its sections; other experiments on its page stand after the first."""
     exit_code: Callable[[Any, Trials], int] = worst
@@ -131,6 +132,7 @@ def write_page(
         shown: The sections of other runs, by experiment, to stand after its first section.
     """
     first, *further = kind.sections(run, result, trials) if result else [Section(Markup())]
+    labels = label_arms((trial.arm for trial in trials), workload=True)
     page = html.Page(
         run=run,
         question=kind.question,
@@ -142,7 +144,7 @@ def write_page(
             sources={name: found for name, sections in shown.items() if sections and (found := sections[0].source)},
         ),
         sections=[first, *(section for sections in shown.values() for section in sections), *further],
-        trials=[(trial, folder(trial, directory) if kind.by_folder else trial.arm) for trial in trials],
+        trials=[(trial, folder(trial, directory) if kind.by_folder else labels[trial.arm]) for trial in trials],
         by_folder=kind.by_folder,
         note=kind.note(trials),
         schedules={} if kind.by_folder else list_schedules(trials),

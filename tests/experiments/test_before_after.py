@@ -52,16 +52,16 @@ def test_the_same_code_is_no_change_and_the_exit_code_says_so(tmp_path, monkeypa
     shutil.copytree(before, tmp_path / "after")
     code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--fail-if-worse", "10%")
     assert (code, errors) == (0, "")
-    assert output.count("no change of more than 5 %: latency after/before is 1 [1, 1]") == 2
+    assert output.count("No change of more than 5 %: latency after/before is 1 [1, 1]") == 2
     page = (tmp_path / "after" / "before-after.html").read_text()
-    assert "no change of more than 5" in page and f"What changed from {before} to {tmp_path / 'after'}?" in page
+    assert "No change of more than 5" in page and f"What changed from {before} to {tmp_path / 'after'}?" in page
 
 
 def test_a_change_for_the_worse_is_found_and_fails_only_beyond_what_is_allowed(tmp_path, monkeypatch, capsys):
     before = write(tmp_path / "before")
     after = write(tmp_path / "after", 76.0 * 1.2, monkeypatch)
     code, output, errors = again(monkeypatch, capsys, before, after)
-    assert (code, errors) == (0, "") and output.count("slower after the change") == 2
+    assert (code, errors) == (0, "") and output.count("Slower after the change") == 2
     assert "latency alone, ms" in output
     code, _, errors = again(monkeypatch, capsys, before, after, "--fail-if-worse", "10%")
     assert code == 4 and errors == "worse by 10 % or more: image client async:1, image server async:1\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossover.experiments.compare import load
+from crossover.experiments.compare import load, tables
 from crossover.measurement.pairs import pool_service_ms, read_pairs
 from crossover.measurement.trial import read_trials
 from crossover.measurement.unloaded_latency import derive_rate
@@ -222,13 +222,14 @@ def test_client_arms_send_more_bytes_and_spend_more_client_cpu_for_photographs(f
     assert client["client_cpu_ms"] > server_arm["client_cpu_ms"]
 
 
-def test_every_column_of_the_table_is_explained_below_it(finished):
+def test_every_column_of_the_table_is_explained_where_one_asks(finished):
     output, *_ = finished
-    table, legend = output.split("\nrate        ")
-    head = next(line for line in table.splitlines() if line.startswith("arm "))
-    for column in ("p50", "p99", "service", "err", "cpu cl", "srv", "KB up", "down"):
-        assert column in head
-        assert column.split()[0] in "rate        " + legend
+    head = next(line for line in output.splitlines() if line.startswith("arm "))
+    assert all(column.title in head for column in tables.ARM_COLUMNS if not column.rank)
+    assert "(The report also has: KB up, KB down, service.)" in output or "service" in head
+    assert output.count("--explain") == 1 and "dropped or unfinished" not in output
+    for column in tables.ARM_COLUMNS[1:]:
+        assert column.title.split()[-1] in tables.EXPLANATION
 
 
 def test_without_a_server_it_says_so_in_one_line(tmp_path):

@@ -14,6 +14,7 @@ from crossover.experiments.capacity import search
 from crossover.experiments.capacity.probe import Prober, was_given_up
 from crossover.measurement.retry import Retries
 from crossover.measurement.trial import read_trials
+from crossover.report.format import tied
 from loadgen.arm import Arm, Mode
 from serving.server import Server
 from tests.commands import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
@@ -63,7 +64,7 @@ def test_its_report_says_the_same_and_can_be_made_again(finished, monkeypatch, c
     page = directory / "report.html"
     found = json.loads((directory / "capacity.json").read_text())
     [said] = capacity_result.sentences(found)["audio"]
-    assert said.replace(" %", "\N{NO-BREAK SPACE}%") in page.read_text()
+    assert tied(said) in page.read_text()
     before = page.read_text()
     page.unlink()
     code, printed, _ = again(monkeypatch, capsys, directory)

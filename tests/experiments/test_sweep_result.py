@@ -157,7 +157,7 @@ def crossing(x, low, high, by="p50"):
         (entry((1, 1.1, 1.3), (2, 1.2, 1.4)), "the client is quicker at 1, 2 megapixels; server/client"),
         (
             entry((1, 0.7, 0.9), (2, 0.9, 1.1), (4, 0.97, 1.02)),
-            "the server is quicker at 1 megapixels; equivalent within 5 % at 4 megapixels; undecided at 2 megapixels; "
+            "the server is quicker at 1 megapixel; equivalent within 5 % at 4 megapixels; undecided at 2 megapixels; "
             "server/client p50 0.794 to 0.995.",
         ),
         (entry((1, 0.39, 1.4), (2, 0.9, 1.1)), ": undecided at 1, 2 megapixels; server/client p50 0.739 to 0.995."),
@@ -166,11 +166,11 @@ def crossing(x, low, high, by="p50"):
             "undecided at 2, 12.19 megapixels; server/client p50 1.08 to 1.26; by mean the client is quicker at 2, "
             "12.19 megapixels, 1.87.",
         ),
-        (entry((1, None, None)), "no interval at 1 megapixels (6 rounds or more are needed); server/client p50 1."),
+        (entry((1, None, None)), "no interval at 1 megapixel (6 rounds or more are needed); server/client p50 1."),
         (entry(planned=4), "nothing was measured"),
         (
             entry((1, 0.9, 1.1), (2, 1.1, 1.3), (8, 0.7, 0.9), cross=crossing(5, 4, 6)),
-            "the client is quicker below 5 megapixels (95 %: 4 to 6), the server above; undecided at 1 megapixels;",
+            "the client is quicker below 5 [4, 6] megapixels, the server above; undecided at 1 megapixel;",
         ),
         (
             entry((1, 1.1, 1.3), (2, 0.9, 1.1), (4, 0.7, 0.9), (8, 1.1, 1.3)),
@@ -179,8 +179,8 @@ def crossing(x, low, high, by="p50"):
         ),
         (
             entry((1, None, None), fails={"client": 0.9, "server": 0.034}),
-            "the client does not carry this load at 1 megapixels (90 % of its requests have no good answer); the server"
-            " does not carry this load at 1 megapixels (3.4 % of its requests have no good answer).",
+            "the client does not carry this load at 1 megapixel (90 % of its requests have no good answer); the server"
+            " does not carry this load at 1 megapixel (3.4 % of its requests have no good answer).",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_the_interval_of_the_crossing_is_shaded():
 def test_where_every_point_fails_nothing_is_drawn_and_the_table_has_a_line():
     found = evaluate({1: fail(even({1: 1.0})[1], 0, 60, slice(0))}, "megapixels")
     assert not result.has_ratio(found) and MARGIN == 0.05
-    assert [line.split()[-2:] for line in result.table(found).splitlines() if "errors" in line] == [["8", "errors"]]
+    assert [line.split()[-2:] for line in result.table(found).splitlines() if "errors" in line] == [["errors", "(8)"]]
 
 
 def test_what_it_looks_like_so_far_is_the_ratio_at_each_point():

@@ -173,6 +173,7 @@ def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, ev
     measured = copy.deepcopy(evaluated)
     merged(None, measured)
     printed = [line.split() for line in tables.breakdown_table(measured["workloads"]["image"]["arms"]).splitlines()]
+    assert printed[0] == ["mean", "latency,", "ms", "client", "server"]
     assert ["resnet50", "mean", "batch", "1.25", "3.75"] in printed
     assert ["image_preprocess", "mean", "batch", "-", "1.00"] in printed
 
@@ -195,15 +196,13 @@ def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
 
 def test_the_columns_of_long_arms_do_not_run_together(evaluated):
     workload = json.loads(json.dumps(evaluated["workloads"]["image"]))
-    longer = ("thumbnail async:1", "the-thumbnail-of-a-camera sequential")
+    longer = ("thumbnail async:1", "thumbnail-of-a-camera sequential")
     for arm, name in zip(workload["arms"], longer, strict=True):
-        arm["placement"], arm["mode"] = name.split()
+        arm["arm"] = f"image {name}"
     head, *rows = tables.breakdown_table(workload["arms"]).splitlines()
     ends = [head.index(name) + len(name) for name in longer]
     assert re.split(r"  +", head) == ["mean latency, ms", *longer]
     assert all(row[ends[0] - 1] != " " and row[ends[0]] == " " and len(row) == ends[1] for row in rows)
-    _, head, *rows = tables.arms_table("image", workload).splitlines()
-    assert {len(line) for line in rows} == {len(head)}
 
 
 def test_what_was_not_measured_has_no_section(written):
@@ -242,10 +241,10 @@ def test_an_experiment_has_a_page_of_its_own_whose_sentences_come_first(measured
 
 def test_the_page_says_where_it_turns_and_which_arm_does_not_carry_a_load(written):
     text = Structure(written(**optional())).text
-    assert "(95\N{NO-BREAK SPACE}%: 0.41 to 1.2)" in text
-    assert "by mean below 90 Mbit/s (95\N{NO-BREAK SPACE}%: 10 to 1000), the client above" in text
+    assert format.tied("below 0.76 [0.41, 1.2] megapixels") in text
+    assert format.tied("by mean below 90 [10, 1000] Mbit/s, the client above") in text
     assert "The client does not carry this load at 2 threads (25\N{NO-BREAK SPACE}% of its requests" in text
-    assert "no interval at 1 threads (6 rounds or more are needed)" in text
+    assert "no interval at 1 thread (6 rounds or more are needed)" in text
     swept = text.partition("The median of the server's placement")[2].partition("What it costs")[0]
     assert "client cores" not in swept.lower()
 
@@ -288,6 +287,61 @@ def test_a_ratio_without_an_interval_says_so(written):
     assert page.forest("image", [])["groups"] == []
 
 
+def pages(measured, written) -> dict[str, str]:
+    """The page of each experiment, by its name."""
+    found = {"bench": written(**optional())}
+    for kind, result in optional().items():
+        described = swept() if kind == "crossover" else run()
+        write_page(EXPERIMENTS[kind], measured, described, result, read_trials(measured), {})
+        found[kind] = (measured / html.NAME).read_text("utf-8")
+    return found
+
+
+def test_every_table_scrolls_by_itself_and_keeps_its_first_column(measured, written):
+    """A page that is as wide as its widest table cuts its columns on a phone, and on paper."""
+    for kind, text in pages(measured, written).items():
+        for before in re.findall(r"(.{40})<table(?! class=\"forest\")", text, re.DOTALL):
+            assert before.endswith('<div class="scroll" tabindex="0">'), (kind, before)
+    style = (html.TEMPLATES / "style.css").read_text()
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto", style)
+    assert re.search(r"\.scroll tr > :first-child[^{]*\{[^}]*position: sticky; left: 0", style)
+    # Side by side there is room for few columns; a forest plot becomes a list where the page is narrow.
+    assert re.search(r"max-width: 40rem.*\.forest tr \{ display: grid", style, re.DOTALL)
+
+
+def test_a_legend_is_one_line_and_the_rest_is_folded(measured, written):
+    for kind, text in pages(measured, written).items():
+        shown = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+        found = re.findall(r'<p class="how">.*?</p>', shown, re.DOTALL)
+        legends = [" ".join(Structure(each).text.split()) for each in found]
+        assert legends and max(map(len, legends)) <= 130, (kind, max(legends, key=len))
+        assert '<details class="legend">' in text
+
+
+def test_an_arm_is_called_by_what_tells_it_apart(measured, written):
+    """`async:1` says nothing where all arms have it; a study compares the modes, and names them."""
+    for kind, text in pages(measured, written).items():
+        seen = re.sub(r"<td class=\"left folder\">.*?</td>", "", text)
+        assert ("async:1" in seen) == (kind in ("bench", "study")), kind  # the bench's page shows the study here
+    assert "async:1" not in written()
+    assert "async:1" not in tables.text(compare.evaluate(run(), read_trials(measured)))
+
+
+def test_noise_and_what_is_not_known_are_no_figures(measured, written):
+    def noisy(described, summary):
+        for arm in summary["workloads"]["image"]["arms"]:
+            arm["stages"]["unexplained in server"] = -7e-15
+            arm["service"]["p50"] = float("nan")
+
+    described, summary = run(), compare.evaluate(run(), read_trials(measured))
+    noisy(described, summary)
+    kept = read_trials(measured)
+    kept[0].schedule = None  # of a closed loop
+    for text in (written(noisy), tables.text(summary), compared(measured, described, kept, summary)):
+        seen = Structure(text).text
+        assert not re.search(r"e-\d|\bnan\b|\binf\b|\bNone\b", seen)
+
+
 def test_nothing_answered_is_no_error(tmp_path):
     write(tmp_path, ("image",), 1)
     kept = read_trials(tmp_path)
@@ -304,7 +358,19 @@ def test_nothing_answered_is_no_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "–"), (0, "0"), (0.004, "0.004"), (0.157, "0.16"), (1.5, "1.50"), (12.34, "12.3"), (-1234.5, "-1,234")],
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "–"),
+        (0, "0"),
+        (-7e-15, "0"),
+        (2e-5, "0.00002"),
+        (0.004, "0.004"),
+        (0.157, "0.16"),
+        (1.5, "1.50"),
+        (12.34, "12.3"),
+        (-1234.5, "-1,234"),
+    ],
 )
 def test_a_number_has_the_digits_that_mean_something(value, shown):
     assert format.number(value) == shown

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from crossover.experiments.burst_shapes import bursts
-from crossover.report.plots import INK, PAPER, WIDTH, draw_svg, literal, look, plain, short
+from crossover.report.format import label_arms
+from crossover.report.plots import INK, PAPER, WIDTH, draw_svg, literal, look, plain
 
 SHARES = (":", "--", "-")  # of loads, from the lowest up
 
@@ -22,7 +23,7 @@ def draw_load(axes, found: dict) -> None:
     """Draw the probes of each arm, hollow where INVALID, a line for the SLO, and each capacity with its interval."""
     placements, limit = found["placements"], found["slo_ms"]
     known = [probe for probe in found["probes"] if probe["ms"]]
-    for arm in dict.fromkeys(probe["arm"] for probe in known):
+    for arm, label in label_arms(probe["arm"] for probe in known).items():
         colour, named = look(arm, placements)["color"], False
         for valid in (True, False):
             of_arm = [probe for probe in known if (probe["arm"], probe["valid"]) == (arm, valid)]
@@ -30,7 +31,7 @@ def draw_load(axes, found: dict) -> None:
                 continue
             marks = {"marker": "o", "markersize": 4.5, "markerfacecolor": colour if valid else PAPER}
             rates, values = [probe["rate"] for probe in of_arm], [probe["ms"] for probe in of_arm]
-            axes.plot(rates, values, color=colour, linestyle="", label=None if named else literal(short(arm)), **marks)
+            axes.plot(rates, values, color=colour, linestyle="", label=None if named else literal(label), **marks)
             named = True
     axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     text = f"p{found['percentile']:g} limit {limit:g} ms"
@@ -65,11 +66,12 @@ def draw_burstiness(axes, rows: Sequence[dict], placements: Sequence[str]) -> No
     """
     names, loads = list(bursts()), sorted({row["load"] for row in rows})
     spaced = [name for name in names if name.startswith("cv")]
+    labels = label_arms(row["arm"] for row in rows)
     for arm, share in dict.fromkeys((row["arm"], row["load"]) for row in rows):
         by_shape = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, share) and row["p99"]}
         colour, dashes = look(arm, placements)["color"], SHARES[-len(loads) :][loads.index(share) % len(SHARES)]
         line = [name for name in spaced if name in by_shape]
-        label, x = f"{literal(short(arm))}, {share:g}", [names.index(name) for name in line]
+        label, x = f"{literal(labels[arm])}, {share:g}", [names.index(name) for name in line]
         values = [by_shape[name]["p99"] for name in line]
         axes.plot(x, values, color=colour, linestyle=dashes, linewidth=1.6, label=label)
         for name, row in by_shape.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from pathlib import Path
 
+from common.figures import significant
 from crossover.analysis.capacity_pairs import WINDOW
 from crossover.experiments.burst_shapes import bursts, exactly
 from crossover.experiments.capacity.search import (
@@ -94,6 +95,11 @@ class Prober:
         self.retries.set_deadline(inf)
 
     @property
+    def name(self) -> str:
+        """What the arm is called while it is probed; all arms have the same client."""
+        return f"{self.arm.workload.name} {self.arm.placement}"
+
+    @property
     def server(self) -> Server:
         """The server that the trials are measured on; another one after it was restarted."""
         return self.retries.server
@@ -118,12 +124,12 @@ class Prober:
         )
         found = judge_trial(trial, turn, rate, self.slo, self.percentile)
         name = f"p{self.percentile:g}"
-        what = f"{name} {ms(found.ms)} ms, within {self.slo:g} ms"
+        what = f"{name} {ms(found.ms)} ms, within {significant(self.slo)} ms"
         if found.over:
             value = f"{name} {ms(found.ms)} ms, over" if found.complete and found.ms else f"given up, as {name} is over"
-            what = f"{value} {self.slo:g} ms (slow: the {found.slow})"
+            what = f"{value} {significant(self.slo)} ms (slow: the {found.slow})"
         where = "start" if turn is None else f"turn {turn + 1}"
-        print(f"  {where:<7} {self.arm}: {rate:.4g}/s: {what}", flush=True)
+        print(f"  {where:<7} {self.name}: {significant(rate)}/s: {what}", flush=True)
         self.probes.append(found)
         return found
 
@@ -168,7 +174,7 @@ class Prober:
             row = {"arm": str(self.arm), "load": load, "arrivals": name, "cv": cv, "p50": latency["p50"]}
             rows.append({**row, "p99": latency["p99"], "requests": trial.completed, "valid": trial.valid})
             p99 = bracketed(latency["p99"], trial.completed, trial.valid)
-            print(f"  {self.arm}: {load:g} of {capacity:.4g}/s, {name}: p99 {p99} ms", flush=True)
+            print(f"  {self.name}: {load:g} of {significant(capacity)}/s, {name}: p99 {p99} ms", flush=True)
         return rows
 
 

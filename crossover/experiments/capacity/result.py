@@ -27,7 +27,7 @@ from crossover.experiments.capacity import plots, wording
 from crossover.experiments.capacity.estimates import estimate_capacities
 from crossover.experiments.capacity.tables import count_turns, text
 from crossover.measurement.trial import Trial
-from crossover.report.format import P99_NEEDS
+from crossover.report.format import P99_NEEDS, label_arms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, Kind
 from loadgen.samples.sample import FAILED
@@ -72,7 +72,7 @@ def show(name: str, found: dict) -> dict:
         "load": plots.load(found, f"{name}: latency against offered load") if probed else "",
         "hollow": any(probe["ms"] and not probe["valid"] for probe in found["probes"]),
         "measured": count_turns(found),
-        "intervals": {each["arm"]: wording.describe_ends(each) for each in found["capacity"]},
+        "labels": label_arms(found["arms"]),
         "limits": {each["arm"]: wording.describe_limit(each) for each in found["capacity"]},
         "compared": [wording.describe_comparison(each, found) for each in found["ratios"]],
         "plot": plots.burstiness(rows, placements, f"{name}: p99 in every shape of the arrivals") if known else "",

@@ -82,7 +82,7 @@ class Capacity(ServerExperiment):
         for prober, found in zip(probers, result["capacity"], strict=True):
             for load in described["loads"] if found["rate"] else ():
                 if time.monotonic() > end:
-                    print(f"  {prober.arm}: no bursts at {load:g} of its capacity, for want of time", flush=True)
+                    print(f"  {prober.name}: no bursts at {load:g} of its capacity, for want of time", flush=True)
                     continue
                 result["burstiness"] += prober.measure_bursts(found["rate"], load)
                 self.write()

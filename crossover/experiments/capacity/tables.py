@@ -1,18 +1,21 @@
 """The tables of a capacity search for the terminal, with a legend that explains the columns that are there.
 
 image: p90 at most 460 ms, Poisson arrivals, 20 turns of 81 requests
-arm                         rate  95 % interval        over  slow
-image client async:1         5.9  5.4 to 6.5           9/22  server
-image server async:1         5.2  4.7 to 5.7          10/22  server
-ratio the server / the client: 0.88 (95 %: 0.79 to 0.98)
+arm     rate  95 % interval  over   slow
+client   5.9  [5.4, 6.5]      9/22  server
+server   5.2  [4.7, 5.7]     10/22  server
+ratio server/client: 0.88 [0.79, 0.98]
 """
 
 from collections.abc import Mapping
 
+from common.figures import interval, significant
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity.wording import describe_ends, describe_interval, describe_limit, name_arm
-from crossover.report.format import P99_NEEDS, bracketed, significant
+from crossover.experiments.capacity.wording import describe_limit, write_ratio
+from crossover.report.format import P99_NEEDS, bracketed, label_arms
+from crossover.report.terminal import Column, colour, draw_table
 
+LEGEND = "Rates are requests per second, [ ]: 95 % interval; --explain says more."
 RATE = """\
 rate         requests per second at which the percentile reaches its limit, in probes that begin with an empty queue
 over         probes over the limit, of all
@@ -26,13 +29,26 @@ CV = "cv           of the gaps: 0 evenly spaced, 1 Poisson, above 1 bursts; vide
 FEW = f"(p99)        of fewer than {P99_NEEDS} requests, too few for it"
 INVALID = "!            the trial is INVALID; its findings are in its file"
 
+COLUMNS = (
+    Column("arm", left=True),
+    Column("rate"),
+    Column("95 % interval", left=True),
+    Column("over"),
+    Column("slow", left=True, rank=1),
+)
+FELL_BEHIND = Column("fell behind", rank=2)
 
-def text(result: Mapping) -> str:
-    """Write the tables of each workload, and what their columns mean."""
-    return "\n\n".join([*(workload_table(name, found) for name, found in result.items()), write_legend(result)])
+
+def text(result: Mapping, explain: bool = False) -> str:
+    """Write the tables of each workload.
+
+    `explain` adds what the columns and marks mean; else a line says where that is found.
+    """
+    tables = [workload_table(name, found) for name, found in result.items()]
+    return colour("\n\n".join([*tables, explain_columns(result) if explain else LEGEND]))
 
 
-def write_legend(result: Mapping) -> str:
+def explain_columns(result: Mapping) -> str:
     """Explain the columns and marks that are in the tables of these workloads, a line or more each; no others."""
     workloads = list(result.values())
     rows = [row for found in workloads for row in found["burstiness"]]
@@ -55,21 +71,28 @@ def workload_table(name: str, found: Mapping) -> str:
     if not found["capacity"]:
         return f"{name}: nothing was measured"
     behind = any(each["client_fell_behind"] for each in found["capacity"])
-    lines = [
-        f"{name}: p{found['percentile']:g} at most {found['slo_ms']:g} ms, Poisson arrivals, {count_turns(found)}",
-        f"{'arm':<24} {'rate':>7}  {'95 % interval':<16} {'over':>8}  slow  " + "  fell behind" * behind,
-    ]
-    for each in found["capacity"]:
-        over = f"{each['over']}/{each['probes']}"
-        cells = f"{significant(each['rate']):>7}  {describe_ends(each) or '-':<16} {over:>8}"
-        lines.append(
-            f"{each['arm']:<24} {cells}  {describe_limit(each):<6}" + f"{each['client_fell_behind'] or '':>13}" * behind
+    labels = label_arms(each["arm"] for each in found["capacity"])
+    rows = [
+        (
+            labels[each["arm"]],
+            significant(each["rate"]),
+            interval(each["low"], each["high"]) or "-",
+            f"{each['over']}/{each['probes']}",
+            describe_limit(each),
+            *([str(each["client_fell_behind"] or "")] if behind else []),
         )
+        for each in found["capacity"]
+    ]
+    limit = f"p{found['percentile']:g} at most {significant(found['slo_ms'])} ms"
+    lines = [
+        f"{name}: {limit}, Poisson arrivals, {count_turns(found)}",
+        draw_table([*COLUMNS, *([FELL_BEHIND] if behind else [])], rows),
+    ]
     for each in found["ratios"]:
-        second, first = (name_arm(each[key], found) for key in ("candidate", "baseline"))
-        interval = f" ({describe_interval(each) or 'too few turns for an interval'})" if each["ratio"] else ""
-        lines.append(f"ratio {second} / {first}: {significant(each['ratio'])}{interval}")
-    return "\n".join([*(line.rstrip() for line in lines), *list_bursts(found)])
+        second, first = (each[key].split()[1] for key in ("candidate", "baseline"))
+        few = " (too few turns for an interval)" if each["ratio"] and each["low"] is None else ""
+        lines.append(f"ratio {second}/{first}: {write_ratio(each)}{few}")
+    return "\n".join([*lines, *list_bursts(found)])
 
 
 def count_turns(found: Mapping) -> str:
@@ -81,13 +104,14 @@ def count_turns(found: Mapping) -> str:
 
 
 def list_bursts(found: Mapping) -> list[str]:
-    """Write a line per arm and load, with the p99 in ms in every shape; none without bursts."""
-    names, rows = list(bursts()), found["burstiness"]
-    lines = []
-    if rows:
-        lines = ["", f"{'p99, ms, at a share of':<24} {'load':>5} " + "".join(f"{each:>11}" for each in names)]
+    """Write a table with a line per arm and load, with the p99 in ms in every shape; none without bursts."""
+    names, rows, cells = list(bursts()), found["burstiness"], []
+    if not rows:
+        return []
+    labels = label_arms(row["arm"] for row in rows)
     for arm, load in dict.fromkeys((row["arm"], row["load"]) for row in rows):
         by_shape = {row["arrivals"]: row for row in rows if (row["arm"], row["load"]) == (arm, load)}
-        cells = [bracketed(r["p99"], r["requests"], r["valid"]) if (r := by_shape.get(each)) else "-" for each in names]
-        lines.append(f"{arm:<24} {load:>5g} " + "".join(f"{cell:>11}" for cell in cells))
-    return lines
+        p99 = [bracketed(r["p99"], r["requests"], r["valid"]) if (r := by_shape.get(each)) else "-" for each in names]
+        cells.append((labels[arm], f"{load:g}", *p99))
+    columns = [Column("p99, ms", left=True), Column("share of rate"), *map(Column, names)]
+    return ["", draw_table(columns, cells)]

@@ -5,9 +5,9 @@ Rates are requests per second. `found` is a workload of capacity.json, `each` an
 
 from collections.abc import Mapping
 
+from common.figures import interval, ratio, significant
 from crossover.experiments.capacity.estimates import BOTH
 from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
-from crossover.report.format import significant
 
 LIMITS = {SLOW_SERVER: "the server", SLOW_CLIENT: "the client", BOTH: "now the client, now the server"}
 
@@ -21,7 +21,7 @@ def write_sentence(found: Mapping) -> str:
     each_carries = " and ".join(
         f"{describe_capacity(each)} preprocessed by {name_arm(each['arm'], found)}" for each in capacities
     )
-    held = f"p{found['percentile']:g} of Poisson arrivals stays within {found['slo_ms']:g} ms"
+    held = f"p{found['percentile']:g} of Poisson arrivals stays within {significant(found['slo_ms'])} ms"
     text = f"For {found['subject']}, {held} {each_carries}"
     if compared := [describe_comparison(each, found) for each in found["ratios"]]:
         text += f": {'; '.join(compared)}"
@@ -34,10 +34,11 @@ def name_arm(arm: str, found: Mapping) -> str:
 
 
 def describe_capacity(each: Mapping) -> str:
-    """Write an arm's capacity with its interval: `up to 5.9 requests/s (95 %: 5.4 to 6.5)`."""
+    """Write an arm's capacity with its interval: `up to 5.9 [5.4, 6.5] requests/s`."""
     if each["rate"]:
-        interval = describe_interval(each) or "too few turns for an interval"
-        return f"up to {'' if each['low'] else 'about '}{significant(each['rate'])} requests/s ({interval})"
+        if limits := interval(each["low"], each["high"]):
+            return f"up to {significant(each['rate'])} {limits} requests/s"
+        return f"up to about {significant(each['rate'])} requests/s (too few turns for an interval)"
     if each["highest_within"] is None:
         return f"not even at {significant(each['lowest_over'])} requests/s, the lowest rate tried,"
     if each["lowest_over"] is None:
@@ -45,34 +46,26 @@ def describe_capacity(each: Mapping) -> str:
     return "up to an unknown rate (too few probes near the limit)"
 
 
-def describe_interval(each: Mapping) -> str:
-    """Write an interval: `95 %: 5.4 to 6.5`; empty without one."""
-    return f"{100 * each['confidence']:.3g} %: {describe_ends(each)}" if each["low"] is not None else ""
-
-
-def describe_ends(each: Mapping) -> str:
-    """Write an interval without its confidence, for a column: `5.4 to 6.5`; empty without one."""
-    return f"{significant(each['low'])} to {significant(each['high'])}" if each["low"] is not None else ""
+def write_ratio(each: Mapping) -> str:
+    """Write a ratio of two capacities with its interval: `0.88 [0.79, 0.98]`."""
+    return ratio(each["ratio"], each["low"], each["high"])
 
 
 def describe_comparison(each: Mapping, found: Mapping) -> str:
     """Write how two capacities compare: which is larger, if the interval of their ratio says so.
 
-    The larger one is named first, so that the factor is above 1; an undecided ratio is candidate / baseline.
+    The ratio is candidate / baseline, whichever is larger, as in the tables.
     """
     candidate, baseline = (name_arm(each[key], found) for key in ("candidate", "baseline"))
     if each["ratio"] is None or each["low"] is None:
         return f"too little was measured to compare {candidate} with {baseline}"
+    names = "/".join(each[key].split()[1] for key in ("candidate", "baseline"))
+    compared = f"{names} is {write_ratio(each)}"
     if each["low"] > 1:
-        return (
-            f"{candidate} carries {significant(each['ratio'])} times as many as {baseline} ({describe_interval(each)})"
-        )
+        return f"{candidate} carries more than {baseline}, {compared}"
     if each["high"] < 1:
-        inverse = {"low": 1 / each["high"], "high": 1 / each["low"], "confidence": each["confidence"]}
-        times = significant(1 / each["ratio"])
-        return f"{baseline} carries {times} times as many as {candidate} ({describe_interval(inverse)})"
-    ratio = f"{significant(each['ratio'])} times as many by {candidate}"
-    return f"which of them carries more is undecided, {ratio} as by {baseline} ({describe_interval(each)})"
+        return f"{baseline} carries more than {candidate}, {compared}"
+    return f"which of them carries more is undecided, {compared}"
 
 
 def describe_limit(each: Mapping) -> str:

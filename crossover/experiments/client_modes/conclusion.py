@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from common.figures import ratio
 from crossover.analysis.verdict import is_equivalent
 from crossover.analysis.wording import join
 from crossover.experiments.burst_shapes import CAMERAS
@@ -20,13 +21,13 @@ SUBJECTS = {
 """How a question begins -> the beginning of its sentence."""
 
 
-def verdict(ratio: Mapping) -> str:
+def verdict(contrast: Mapping) -> str:
     """Return what a ratio with its 95 % interval shows.
 
     `more` or `less` if the interval does not hold 1 and the ratio is beyond MARGIN; `equivalent` if the whole interval
     is within it; else `undecided`, or `too few rounds` without an interval.
     """
-    value, low, high = ratio["value"], ratio["low"], ratio["high"]
+    value, low, high = contrast["value"], contrast["low"], contrast["high"]
     if low is None or high is None:
         return TOO_FEW
     if is_equivalent(low, high, MARGIN):
@@ -72,7 +73,8 @@ def describe_effect(found: list[tuple[Mapping, Mapping]]) -> str:
             name, word = metric.replace("tail", f"p{about['tail']}"), verdict(contrast[metric])
             judged |= word != TOO_FEW
             if word in ("more", "less"):
-                made.append(f"the {name} of {about['subject']} ({contrast['placement']}) {times(contrast[metric])}")
+                cell = f"the {name} of {about['subject']} ({contrast['placement']})"
+                made.append(f"{cell} {'longer' if word == 'more' else 'shorter'} ({times(contrast[metric])})")
             else:
                 cells = alike if word == EQUIVALENT else undecided
                 cells.append((about["subject"], contrast["placement"], name))
@@ -95,8 +97,6 @@ def group(cells: list[tuple[str, str, str]]) -> str:
     return join([f"{names} of {subject} ({join(each)})" for (subject, names), each in placements.items()])
 
 
-def times(ratio: Mapping) -> str:
-    """Write a ratio as text: `1.32 × (1.1 to 1.5)`."""
-    if ratio["low"] is None:
-        return f"{ratio['value']:.2f} ×"
-    return f"{ratio['value']:.2f} × ({ratio['low']:.2f} to {ratio['high']:.2f})"
+def times(contrast: Mapping) -> str:
+    """Write a ratio with its interval: `1.32 [1.1, 1.5]`."""
+    return ratio(contrast["value"], contrast["low"], contrast["high"])

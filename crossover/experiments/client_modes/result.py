@@ -24,8 +24,8 @@ from crossover.analysis.wording import join
 from crossover.experiments.client_modes import plots
 from crossover.experiments.client_modes.conclusion import conclude, times, verdicts
 from crossover.experiments.client_modes.conditions import Key, clients, conditions, law, reference
+from crossover.experiments.client_modes.tables import text
 from crossover.measurement.trial import Trial
-from crossover.report.format import ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, Kind, warn_of_invalid
 from crossover.report.plots import VARIABLES
@@ -33,15 +33,6 @@ from loadgen.samples.early_stopping import required_requests
 
 TAILS = (99, 95, 90)  # the highest is reported for which the requests of a condition suffice
 CONFIDENCE = 0.95
-
-LEGEND = """\
-client       sequential: one request at a time; threads:N: N at a time; async:N: N preprocess, any number is in flight
-arrivals     uniform: gaps from 0.5 to 1.5 of the mean; random phase, synchronised: 16 cameras; all of one mean rate
-p50, tail    ms from the due time, of all rounds together; in brackets 95 % intervals, by bootstrap over rounds
-times        first / second, paired by rounds, both under Poisson arrivals unless the row names them: more or less,
-             if the 95 % interval says so and it is over 5 % off; equivalent, if all of the interval is within 5 %
-err          arrivals without a good answer
-!            so many of the condition's trials are INVALID (they are counted in: a naive client may fall behind)"""
 
 
 def interval(first: Sequence[np.ndarray] | None, second: Sequence[np.ndarray], q: float) -> dict:
@@ -135,9 +126,7 @@ def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
     first = next(iter(contrasts(len(run["cores"]["client"])).values()))
     baselines = {name: next(iter(described["placements"])) for name, described in run["workloads"].items()}
     few = [
-        trial
-        for trial in trials
-        if trial.placement == baselines[trial.workload] and (trial.mode, law(trial)) in first
+        trial for trial in trials if trial.placement == baselines[trial.workload] and (trial.mode, law(trial)) in first
     ]
     found = [each for workload in evaluate(run, few)["workloads"].values() for each in workload["contrasts"]]
     return "; ".join(f"p50 {each['question']} {times(each['p50'])}" for each in found)
@@ -152,42 +141,11 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     return result
 
 
-def text(result: dict) -> str:
-    """Write the tables of each workload, what their columns mean, and the conclusion, for the terminal."""
-    tables = [workload_table(name, found) for name, found in result["workloads"].items()]
-    return "\n\n".join([*tables, LEGEND, "\n".join(result["conclusion"])])
-
-
 def sentences(result: dict) -> dict[str, list[str]]:
     """Return the conclusion under its heading."""
     words = [each["words"] for found in result["workloads"].values() for each in found["placements"].values()]
     heading = f"with preprocessing by {join(list(dict.fromkeys(words)))}"
     return {heading: result["conclusion"]} if result["conclusion"] else {}
-
-
-def workload_table(name: str, found: dict) -> str:
-    """Write a line per condition and a line per contrast, for the terminal."""
-    tail = f"p{found['tail']}"
-    lines = [
-        f"{name}: {found['rate']:g}/s in all conditions",
-        f"{'placement':<10} {'client':<12} {'arrivals':<14} {'p50':>7} {'':<17} {tail:>7} {'':<17} {'err':>4}",
-    ]
-    for row in found["conditions"]:
-        cells = " ".join(f"{ms(row[key]['value']):>7} {ends(row[key]):<17}" for key in ("p50", "tail"))
-        bad = f" {row['invalid']}!" if row["invalid"] else ""
-        lines.append(
-            f"{row['placement']:<10} {row['mode']:<12} {row['arrivals']:<14} {cells} {row['errors']:>4}{bad}"
-        )
-    lines += ["", f"{'times, Poisson unless said':<34} {'placement':<10} {'p50':<23} {tail:<23}"]
-    for each in found["contrasts"]:
-        cells = "  ".join(f"{times(each[key]):<21}" for key in ("p50", "tail"))
-        lines.append(f"{each['question']:<34} {each['placement']:<10} {cells}  {verdicts(each, tail)}")
-    return "\n".join(lines)
-
-
-def ends(figure: dict) -> str:
-    """Write the interval of a latency in ms: `(80 to 95)`; empty without one."""
-    return "" if figure["low"] is None else f"({ms(figure['low'])} to {ms(figure['high'])})"
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:

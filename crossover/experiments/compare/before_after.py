@@ -6,14 +6,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from crossover.analysis.before_after import Change, compare_runs
-from crossover.analysis.comparison import format_table
-from crossover.experiments.compare import page
+from crossover.experiments.compare import page, tables
 from crossover.measurement import compatibility, conditions
 from crossover.measurement.pairs import read_pairs
 from crossover.measurement.run_directory import read_run
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report import html, provenance
+from crossover.report.format import label_arms
 from crossover.report.html import Section, render
+from crossover.report.terminal import colour
 
 NAME = "before-after.html"
 TEMPLATE = Path(__file__).with_name("before_after.html.j2")
@@ -36,21 +37,35 @@ def find_changes(before: Path, after: Path) -> list[Change]:
     return compare_runs(read_trials(before), read_trials(after), run["workloads"], (pairs[0], pairs[1]))
 
 
-def text(before: Path, after: Path, changes: Sequence[Change]) -> str:
-    """Return what is printed: a table and a sentence for each arm."""
-    parts = []
+def text(before: Path, after: Path, changes: Sequence[Change], explain: bool = False) -> str:
+    """Return what is printed: a table and a sentence for each arm, and with `explain` what the rows mean."""
+    parts, labels = [], label(changes)
     for change in changes:
-        parts.append(f"{change.arm}: {before} against {after}\n{format_table(change.comparisons)}\n\n{change.sentence}")
-    return "\n\n".join(parts)
+        table = tables.comparison_table(change.comparisons)
+        parts.append(f"{labels[change.arm]}: {before} against {after}\n{table}\n\n{write_sentence(change)}")
+    return colour("\n\n".join([*parts, tables.EXPLANATION if explain else tables.LEGEND]))
+
+
+def label(changes: Sequence[Change]) -> dict[str, str]:
+    """Return what the arms are called: with their workload, and with the client's mode where there are several."""
+    return label_arms((change.arm for change in changes), workload=True)
+
+
+def write_sentence(change: Change) -> str:
+    """Return what happened to the arm; its name stands above."""
+    sentence = change.sentence.removeprefix(f"{change.arm}: ")
+    return sentence[0].upper() + sentence[1:]
 
 
 def write_page(before: Path, after: Path, changes: Sequence[Change], differing: Sequence[str]) -> Path:
     """Write NAME into the directory of the run after the change, and return its path. Raises OSError."""
     run, trials = read_run(after), read_trials(after)
+    named = label_arms((trial.arm for trial in trials), workload=True)
+    labels = label(changes)
     shown = {
-        change.arm: {
-            "sentence": change.sentence,
-            "compared": page.forest(change.arm, [row.as_dict() for row in change.comparisons]),
+        labels[change.arm]: {
+            "sentence": write_sentence(change),
+            "compared": page.forest(labels[change.arm], [row.as_dict() for row in change.comparisons]),
         }
         for change in changes
     }
@@ -63,7 +78,7 @@ def write_page(before: Path, after: Path, changes: Sequence[Change], differing: 
             subject="before and after",
             banners=provenance.list_banners(run, banners, wants_stand_ins=False, sources={}),
             sections=[Section(render(TEMPLATE, changes=shown))],
-            trials=[(trial, trial.arm) for trial in trials],
+            trials=[(trial, named[trial.arm]) for trial in trials],
             by_folder=False,
             note=Markup("The trials after the change; those before it are listed in the other run's report."),
             schedules={},

@@ -8,7 +8,9 @@ from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.compare import plots
+from crossover.experiments.compare.tables import write_ratio
 from crossover.measurement.trial import Trial
+from crossover.report.format import label_arms
 from crossover.report.html import Section, render
 from crossover.report.plots import limits
 
@@ -22,10 +24,12 @@ def sections(run: dict, summary: dict, trials: Sequence[Trial]) -> list[Section]
     """
     found = summary["workloads"]
     workloads = {name: show_workload(name, each, trials) for name, each in found.items()}
-    gpu = any(arm["gpu_joules"] is not None for each in found.values() for arm in each["arms"])
+    arms = [arm for each in found.values() for arm in each["arms"]]
+    values = {"workloads": workloads, "labels": label_arms((arm["arm"] for arm in arms), workload=True)}
+    gpu = any(arm["gpu_joules"] is not None for arm in arms)
     return [
-        Section(render(HERE / "section.html.j2", workloads=workloads)),
-        Section(render(HERE / "costs.html.j2", workloads=workloads, gpu=gpu), "What it costs"),
+        Section(render(HERE / "section.html.j2", **values)),
+        Section(render(HERE / "costs.html.j2", **values, gpu=gpu), "What it costs"),
     ]
 
 
@@ -49,6 +53,7 @@ def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
         "latency": plots.latency(of_workload, placements, f"{name}: latency of each arm") if answered else "",
         "paints": plots.choose_paints(stages),
         "steps": list_computing_steps(stages),
+        "columns": label_arms(arm["arm"] for arm in found["arms"]),
         "bars": plots.stages(arms, stages, f"{name}: mean latency of each arm by stage") if arms else "",
     }
 
@@ -69,7 +74,7 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
             ends = limits(rows)
             scale = plots.scale(ends, f"{about}: scale of {quotient} for {rows[0]['metric']}")
             groups.append({"rows": [forest_row(about, row, ends, quotient) for row in rows], "scale": scale})
-    folded = [f"{row['metric']} {comparison.format_ratio(row)}" for row in comparisons if comparison.folds(row)]
+    folded = [f"{row['metric']} {write_ratio(row)}" for row in comparisons if comparison.folds(row)]
     return {"groups": groups, "names": (first, second), "quotient": quotient, "folded": folded}
 
 

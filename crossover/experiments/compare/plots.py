@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from crossover.analysis.latency_breakdown import CLIENT_STAGES, UNEXPLAINED
 from crossover.measurement.trial import Trial
-from crossover.report.plots import INK, PAPER, VARIABLES, WIDTH, draw_svg, literal, look, plain, reference, short
+from crossover.report.format import label_arms
+from crossover.report.plots import INK, PAPER, VARIABLES, WIDTH, draw_svg, literal, look, plain, reference
 
 ROW, INSIDE, SCALE = (2.4, 0.28), (0.03, 0, 0.94, 1), (0.03, 0.9, 0.94, 0.1)
 
@@ -24,8 +25,8 @@ def draw_latency(axes, trials: Sequence[Trial], placements: Sequence[str]) -> No
     """
     shares, most = 1 - np.logspace(0, -3, 181), 0
     ends: list[float] = []
-    arms = list(dict.fromkeys(trial.arm for trial in trials))
-    for arm in arms:
+    arms = label_arms(trial.arm for trial in trials)
+    for arm, label in arms.items():
         each = [trial.latency for trial in trials if trial.arm == arm and trial.completed]
         if not each:
             continue
@@ -36,7 +37,7 @@ def draw_latency(axes, trials: Sequence[Trial], placements: Sequence[str]) -> No
         low, high = apart.min(0), apart.max(0)
         alpha = 0.32 / max(2, len(arms))
         axes.fill_betweenx(within, low, high, color=look(arm, placements)["color"], alpha=alpha, linewidth=0)
-        axes.plot(np.quantile(pooled, known), known, label=literal(short(arm)), linewidth=1.8, **look(arm, placements))
+        axes.plot(np.quantile(pooled, known), known, label=literal(label), linewidth=1.8, **look(arm, placements))
         ends, most = [*ends, low.min(), pooled.max()], max(most, len(pooled))
     stretch(axes.set_yscale)
     axes.set_yticks([0, 0.5, 0.9, 0.99, 0.999], ["0 %", "50 %", "90 %", "99 %", "99.9 %"])
@@ -105,7 +106,7 @@ def draw_stages(axes, arms: Sequence[dict], names: Sequence[str]) -> None:
         filled = {"color": "none", "edgecolor": colour, "hatch": "/////"} if paint["hatched"] else {"color": colour}
         axes.barh(places, widths, 0.62, left, linewidth=0, alpha=alpha, **filled)
         left += widths
-    axes.set_yticks(places, [literal(short(arm["arm"])) for arm in arms])
+    axes.set_yticks(places, [literal(label) for label in label_arms(arm["arm"] for arm in arms).values()])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

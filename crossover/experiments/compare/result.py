@@ -16,6 +16,7 @@ from crossover.experiments.compare.load import OVERHEAD, UNLOADED
 from crossover.measurement.pairs import Pairs, read_pairs
 from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial
+from crossover.report.format import label_arms, percent
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
 
 
@@ -168,13 +169,14 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
     for name, workload in result["workloads"].items():
         loaded = workload["answer"]["loaded"]
         if loaded and not loaded["quiet"]:
-            share = f"{loaded['others'] * 100:.0f} %"
+            share = percent(loaded["others"])
             what = f"The machine was not quiet: other programs used {share} of the server's cores ({name})."
             banners.append((what, "Its intervals may be too narrow: stop the others and measure again."))
+    labels = label_arms((arm["arm"] for arm in arms), workload=True)
     for arm in arms:
         for fault in (fault for fault in arm["findings"] if fault["round"] is None):
             text = f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}."
-            banners.append((f"{arm['arm']} is INVALID.", text[0].upper() + text[1:]))
+            banners.append((f"{labels[arm['arm']]} is INVALID.", text[0].upper() + text[1:]))
     return banners
 
 

@@ -1,122 +1,169 @@
 """The tables that the comparison prints, and what their columns mean.
 
-They take arms as `workloads.*.arms` of summary.json has them (docs/summary.md).
+They take arms and comparisons as `workloads.*` of summary.json has them (docs/summary.md).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
+from common import figures
 from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.recommendation import MARGIN
-from crossover.report.format import bracketed, kb, ms
+from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
+from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms
+from crossover.report.terminal import Column, colour, draw_table
 
 GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
 
-LEGEND = f"""\
+LEGEND = "Times are ms from the due time, [ ]: 95 % interval; --explain says more."
+EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
             machine's speed where that is known; geometric means in ms. Alone: the same for one request at a time
+[ ]         interval of the ratio: in 95 % of comparisons it and those of earlier looks at the data all hold the truth
 verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
             by at most so much; else either, if they differ by at most so much; else undecided
 rate        answered requests per second, of those offered
-p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than 459
-            requests, too few to vouch for it
+p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
+            {P99_NEEDS} requests, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
 goodput     answers per second within the latency objective: --slo, or 5 times what the slower placement takes for one
             request at a time; the same for both
-err         arrivals without a good answer: failed, refused, timed out, dropped or unfinished
-cpu cl|srv  CPU ms per request spent by the client process, and by the server with its backends
-KB up|down  bytes of the request's and of the answer's body, mean
+errors      arrivals without a good answer: failed, refused, timed out, dropped or unfinished
+CPU         ms per request spent by the client process, and by the server with its backends
+KB up, down bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
             unexplained: the rest in the server
 mean batch  requests that a step computed together, on average
 GPU         where Triton reports one: joules per request, and its use at the end of each trial, mean"""
 
+ARM_COLUMNS = (
+    Column("arm", left=True),
+    Column("rate"),
+    Column("p50"),
+    Column("p95"),
+    Column("p99"),
+    Column("errors"),
+    Column("client CPU"),
+    Column("server CPU"),
+    Column("KB up", rank=1),
+    Column("KB down", rank=2),
+    Column("service", rank=3),
+)
 
-def arms_table(name: str, workload: dict) -> str:
+
+def arms_table(name: str, workload: Mapping) -> str:
     """Return a line per arm: rates per second, latency in ms, errors, CPU ms per request, and kilobytes."""
-    wide = max([20, *(len(name_arm(arm)) for arm in workload["arms"])])
-    head = (
-        f"{name}: {workload['arrivals']}, the same schedules for every arm",
-        f"{'arm':<{wide}} {'rate':>13} {'p50':>7} {'p95':>7} {'p99':>9} {'service':>8} {'err':>4}"
-        f" {'cpu cl':>7} {'srv':>7} {'KB up':>7} {'down':>6}",
+    labels = label_arms(arm["arm"] for arm in workload["arms"])
+    table = draw_table(ARM_COLUMNS, [arm_row(arm, labels[arm["arm"]]) for arm in workload["arms"]])
+    return f"{name}: {workload['arrivals']}, the same schedules for every arm\n{table}"
+
+
+def arm_row(arm: Mapping, label: str) -> tuple[str, ...]:
+    """Return the cells of an arm, in the order of ARM_COLUMNS."""
+    latency = arm["latency"]
+    return (
+        label,
+        f"{arm['achieved']:.2f} of {arm['offered']:.2f}",
+        *(ms(latency[key]) for key in ("p50", "p95")),
+        bracketed(latency["p99"], arm["books"]["completed"]),
+        str(arm["errors"]),
+        ms(arm["client_cpu_ms"]),
+        ms(arm["server_cpu_ms"]),
+        kb(arm["bytes_up"]),
+        kb(arm["bytes_down"]),
+        ms(arm["service"]["p50"]),
     )
-    return "\n".join([*head, *(arm_row(arm, wide) for arm in workload["arms"])])
 
 
-def validity(arms: Sequence[dict], left_out: Sequence[dict]) -> str:
+def validity(arms: Sequence[Mapping], left_out: Sequence[Mapping]) -> str:
     """Return the arms whose figures are not to be trusted, with the rules that they break, and the rounds not compared.
 
     `left_out` is that of summary.json. One line says so if every arm is VALID.
     """
-    lines = [f"INVALID {arm['placement']} {arm['mode']}{fault(found)}" for arm in arms for found in arm["findings"]]
+    labels = label_arms(arm["arm"] for arm in arms)
+    lines = [f"INVALID {labels[arm['arm']]}{fault(found)}" for arm in arms for found in arm["findings"]]
+    several = len({arm["mode"] for arm in arms}) > 1
     for mode in dict.fromkeys(each["mode"] for each in left_out):
         rounds = ", ".join(str(each["round"]) for each in left_out if each["mode"] == mode)
-        lines.append(f"not compared, as an arm's data are wrong: {mode}, round {rounds}")
+        lines.append(f"not compared, as an arm's data are wrong: {f'{mode}, ' * several}round {rounds}")
     return "\n".join(lines) or "every arm VALID"
 
 
-def fault(found: dict) -> str:
+def fault(found: Mapping) -> str:
     """Write what is wrong with one round; or with all rounds together, and what to change."""
     if found["round"] is None:
         return f": {found['rule']}: {found['measured']} ({found['limit']}); {found['change']}"
     return f" round {found['round']}: {found['rule']}: {found['measured']}"
 
 
-def breakdown_table(arms: Sequence[dict]) -> str:
+def breakdown_table(arms: Sequence[Mapping]) -> str:
     """Return where the mean latency goes, in ms: a line per stage, a column per arm.
 
     Below stand the mean batch of each step and what a GPU spent, as far as they are known.
     """
     # Arms have different stages: a line has an empty cell where an arm lacks one.
     names = list(dict.fromkeys(name for arm in arms for name in arm["stages"]))
-    titles = [name_arm(arm) for arm in arms]
-    steps = [f"{step} mean batch" for step in list_computing_steps(names)]
-    first = max([28, *(len(each) + 1 for each in (*names, *steps))])
-    wide = [max(20, len(title) + 2) for title in titles]
-
-    def row(title: str, cells: Iterable[str]) -> str:
-        return f"{title:<{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, wide, strict=True))
-
-    lines = [row("mean latency, ms", titles)]
-    for name in names:
-        lines.append(row(name, (ms(arm["stages"].get(name)) for arm in arms)))
-    lines.append(row("in all", (ms(arm["latency"]["mean"]) for arm in arms)))
+    rows = [(name, *(ms(arm["stages"].get(name)) for arm in arms)) for name in names]
+    rows.append(("in all", *(ms(arm["latency"]["mean"]) for arm in arms)))
     for step in list_computing_steps(names):
         batches = [arm["steps"].get(step, {}).get("mean_batch") for arm in arms]
-        lines.append(row(f"{step} mean batch", map(ms, batches)))
+        rows.append((f"{step} mean batch", *map(ms, batches)))
     for title, key, scale in GPU:
         values = [None if arm[key] is None else arm[key] * scale for arm in arms]
         # A machine without a GPU has no such row.
         if any(value is not None for value in values):
-            lines.append(row(title, map(ms, values)))
-    return "\n".join(lines)
+            rows.append((title, *map(ms, values)))
+    labels = label_arms(arm["arm"] for arm in arms)
+    # From the third arm on, those furthest to the right go first where the terminal is too narrow.
+    columns = [Column(label, rank=max(0, i - 1)) for i, label in enumerate(labels.values())]
+    return draw_table([Column("mean latency, ms", left=True), *columns], rows)
 
 
-def text(result: dict) -> str:
-    """Write everything that is printed at the end, from the content of summary.json."""
+def comparison_table(comparisons: Sequence[Mapping | Comparison]) -> str:
+    """Return a line per metric; metrics that are not decided share a line below the table."""
+    rows = [comparison.as_mapping(each) for each in comparisons]
+    if not rows:
+        return "nothing to compare"
+    first, second = rows[0]["names"]
+    columns = (
+        Column("", left=True, wraps=True),
+        Column(first, rank=1),
+        Column(second, rank=1),
+        Column(f"{second}/{first}", left=True),
+        Column("verdict", left=True, wraps=True),
+    )
+    cells = [
+        (
+            f"{row['metric']}, {row['unit']}",
+            *(figures.significant(row[arm]) for arm in (BASELINE, CANDIDATE)),
+            write_ratio(row),
+            # How far apart they may be stands in the sentence and in the page.
+            "equivalent" if row["kind"] == "equivalent" else row["verdict"],
+        )
+        for row in rows
+        if not comparison.folds(row)
+    ]
+    folded = [f"{row['metric']} {write_ratio(row)}" for row in rows if comparison.folds(row)]
+    undecided = [f"too few data to decide: {', '.join(folded)}"] if folded else []
+    return "\n".join([draw_table(columns, cells), *undecided])
+
+
+def write_ratio(row: Mapping) -> str:
+    """Write the ratio of a row of `comparisons` with its interval."""
+    return figures.ratio(row["ratio"], row["low"], row["high"])
+
+
+def text(result: Mapping, explain: bool = False) -> str:
+    """Write everything that is printed at the end, from the content of summary.json.
+
+    `explain` adds what every column means; else a line says where that is found.
+    """
     parts = []
     for name, workload in result["workloads"].items():
         measured = workload["arms"]
         parts += [arms_table(name, workload), validity(measured, workload["left_out"]), breakdown_table(measured)]
         if workload["comparisons"]:
-            parts.append(comparison.format_table(workload["comparisons"]))
+            parts.append(comparison_table(workload["comparisons"]))
         parts.append("\n".join([workload["sentence"], *workload["remarks"]]))
-    return "\n\n".join([*parts, LEGEND])
-
-
-def name_arm(arm: dict) -> str:
-    """Return an arm's name in the tables: its placement and its mode."""
-    return f"{arm['placement']} {arm['mode']}"
-
-
-def arm_row(arm: dict, wide: int) -> str:
-    """Write the line of an arm in the table; `wide` characters are its name's."""
-    latency = arm["latency"]
-    p99 = bracketed(latency["p99"], arm["books"]["completed"])
-    return (
-        f"{name_arm(arm):<{wide}} {arm['achieved']:>5.2f} of {arm['offered']:<4.2f}"
-        f" {ms(latency['p50']):>7} {ms(latency['p95']):>7} {p99:>9} {ms(arm['service']['p50']):>8} {arm['errors']:>4}"
-        f" {ms(arm['client_cpu_ms']):>7} {ms(arm['server_cpu_ms']):>7}"
-        f" {kb(arm['bytes_up']):>7} {kb(arm['bytes_down']):>6}"
-    )
+    return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from common.figures import significant
 from crossover.analysis.wording import join
 from crossover.measurement.trial import Trial
+from crossover.report.format import ms, percent
 from crossover.report.html import Section, render
 from crossover.report.kind import Kind
+from crossover.report.terminal import Column, draw_table
 
-LEGEND = """\
+LEGEND = "Rates are answers to 8 clients that never pause; --explain says more."
+EXPLANATION = """\
 rate       answers per second to 8 clients that never pause
 cpu        CPU ms per request of the server with its backends, HTTP included
 busy       share of the server's cores that this CPU time is
@@ -27,7 +31,7 @@ others     share of them that went elsewhere meanwhile: to other programs, and t
 waiting    requests in the server's queues, on average: at 1 or more, or with busy and others at 90 % or more, the
            clients asked for all that it can do. Else they may have been the limit, and no efficiency is told
 batch      mean batch of the step alone -> in the ensemble
-bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate divided by it,
+bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate as a share of it,
            from medians; after it the range of the repetitions, which is no confidence interval
 carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it.
            It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits"""
@@ -121,9 +125,14 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     return json.loads((directory / "efficiency.json").read_text())
 
 
-def text(result: dict) -> str:
-    """Write the table of each ensemble, and what its columns mean, for the terminal."""
-    return "\n\n".join([*map(workload_table, result.values()), LEGEND]) if result else "nothing was measured"
+def text(result: dict, explain: bool = False) -> str:
+    """Write the table of each ensemble, for the terminal.
+
+    `explain` adds what its columns mean; else a line says where that is found.
+    """
+    if not result:
+        return "nothing was measured"
+    return "\n\n".join([*map(workload_table, result.values()), EXPLANATION if explain else LEGEND])
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
@@ -138,11 +147,16 @@ def sentence(found: dict) -> str:
     """
     if doubts := find_doubts(found):
         return f"For {found['subject']} this run does not show how efficient the ensemble is: {join(doubts)}."
-    rate, (low, high) = found["ensemble_rate"], found["range"]
-    reached = f"{found['efficiency'] * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f} % in single repetitions)"
+    rate, reached = significant(found["ensemble_rate"]), describe_efficiency(found)
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
-    allowed = f"{found['bound']:.3g} that its steps would allow, bound by {limit}"
-    return f"For {found['subject']} the ensemble answers {rate:.3g} requests/s, {reached} of the {allowed}."
+    allowed = f"{significant(found['bound'])} that its steps would allow, bound by {limit}"
+    return f"For {found['subject']} the ensemble answers {rate} requests/s, {reached} of the {allowed}."
+
+
+def describe_efficiency(found: dict) -> str:
+    """Write the efficiency as a share, with the range of the repetitions: `97 % (96 to 98 % in single repetitions)`."""
+    low, high = found["range"]
+    return f"{percent(found['efficiency'])} ({low * 100:.0f} to {percent(high)} in single repetitions)"
 
 
 def find_doubts(found: dict) -> list[str]:
@@ -152,7 +166,7 @@ def find_doubts(found: dict) -> list[str]:
     """
     steps = found["steps"]
     most = max(each["others"] for each in (found, *steps.values()))
-    taken = f"other programs took {most * 100:.0f} % of the server's cores ({OTHERS * 100:.0f} % are allowed)"
+    taken = f"other programs took {percent(most)} of the server's cores ({percent(OTHERS)} are allowed)"
     doubts = [taken] if most > OTHERS else []
     limits = {"the ensemble": found} | {f"{name} alone": steps[name] for name in steps if name == found["bound_by"]}
     idle = [name for name, each in limits.items() if not is_saturated(each)]
@@ -164,25 +178,36 @@ def is_saturated(stage: dict) -> bool:
     return stage["busy"] + stage["others"] >= SATURATED or stage.get("waiting", 0.0) >= WAITING
 
 
+COLUMNS = (
+    Column("model", left=True),
+    Column("rate/s"),
+    Column("cpu ms"),
+    Column("busy"),
+    Column("others"),
+    Column("waiting", rank=1),
+    Column("batch", rank=2),
+)
+
+
 def workload_table(found: dict) -> str:
     """Write a line for the ensemble and for each step alone, and the bound, for the terminal."""
-    lines = [f"{'':<20} {'rate/s':>8} {'cpu ms':>8} {'busy':>6} {'others':>6} {'waiting':>8} {'batch':>14}"]
 
-    def row(name: str, rate: float, cpu: float, stage: dict, batch: str = "") -> None:
-        shares = f"{stage['busy']:>6.0%} {stage['others']:>6.0%} {stage.get('waiting', 0.0):>8.1f}"
-        lines.append(f"{name:<20} {rate:>8.4g} {cpu * 1e3:>8.2f} {shares} {batch:>14}".rstrip())
+    def row(name: str, rate: float, cpu: float, stage: dict, batch: str = "-") -> tuple[str, ...]:
+        shares = percent(stage["busy"]), percent(stage["others"])
+        return name, significant(rate), ms(cpu * 1e3), *shares, significant(stage.get("waiting", 0.0)), batch
 
     ensemble = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"]
-    row(f"{found['ensemble']} (ensemble)", *ensemble, found)
+    rows = [row(f"{found['ensemble']} (ensemble)", *ensemble, found)]
     for name, step in found["steps"].items():
         batch = f"{step['mean_batch']:.2f} -> {found['mean_batch'][name]:.2f}"
-        row(name, step["rate"], step["cpu_seconds_per_request"], step, batch)
+        rows.append(row(name, step["rate"], step["cpu_seconds_per_request"], step, batch))
+    doubts = find_doubts(found)
     low, high = found["range"]
-    told = f"efficiency {found['efficiency']:.2f} (repetitions {low:.2f} to {high:.2f})"
-    if doubts := find_doubts(found):
-        told = f"no efficiency: {join(doubts)}"
-    lines.append(f"bound {found['bound']:.4g}/s by {found['bound_by']}; {told}; carrying {found['carrying']:.2f}")
-    return "\n".join(lines)
+    reached = f"efficiency {percent(found['efficiency'])} ({low * 100:.0f} to {percent(high)})"
+    if doubts:
+        reached = f"no efficiency: {join(doubts)}"
+    bound = f"bound {significant(found['bound'])}/s by {found['bound_by']}"
+    return f"{draw_table(COLUMNS, rows)}\n{bound}; {reached}; carrying {significant(found['carrying'])}"
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.figures import significant
 from crossover.analysis import comparison
 from crossover.analysis.latency_crossing import find_crossing, find_turns, judge_point, resample_difference
 from crossover.experiments.sweep.wording import describe_entry, select_ratio
@@ -105,7 +106,7 @@ def summarise_interim(points: Iterable[Sequence[Trial]], form: str, names: tuple
         if pairs := keep_sound(pair_trials(own, folder(names[0], form), names[1])):
             arms = zip(*pairs, strict=True)
             baseline, candidate = (np.median(np.concatenate([trial.latency for trial in arm])) for arm in arms)
-            ratios.append(f"{candidate / baseline:.3g}")
+            ratios.append(significant(candidate / baseline))
     return f"p50 {names[1]}/{names[0]}{f' {form}' * bool(form)} {', '.join(ratios)}" if ratios else ""
 
 

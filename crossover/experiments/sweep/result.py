@@ -18,41 +18,70 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import atomic_write
+from common.figures import ratio, significant
 from crossover.experiments.sweep import plots
 from crossover.experiments.sweep.figures import evaluate
 from crossover.experiments.sweep.wording import outcome
 from crossover.measurement.trial import Trial
-from crossover.report.format import significant
 from crossover.report.html import Section, render
 from crossover.report.kind import Kind, warn_of_invalid
+from crossover.report.terminal import Column, colour, draw_table
+
+LEGEND = "Ratios are of the medians, [ ]: 95 % interval; --explain says more."
+EXPLANATION = """\
+p50          median ms from the due time to the answer; behind it the ratio of both arms' medians
+by mean      ratio of the mean latencies; client CPU: of the client's CPU time per request
+[ ]          95 % interval over rounds
+KB file      mean size of the encoded files
+rounds       so many were compared: those in which every request of both arms has a good answer
+requests     of each arm in these rounds
+INVALID      rules of the verdict that trials broke, and how many did; they are counted in unless answers are missing
+crossing     the x at which both are equally quick, by the difference of their latencies; [ ] is its 95 % interval"""
 
 
 def table(entry: dict) -> str:
     """Write the table of one sweep for the terminal: a line per point, and the sentence."""
     first, second = entry["placements"]
-    named = [f"{name} p50" for name in (first, second)]
-    wide = [max(11, len(name)) for name in named]
-    lines = [
-        f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}; {second} / {first}, 95 % intervals over rounds",
-        f"{entry['unit']:>12} {'KB file':>8} {named[0]:>{wide[0]}} {named[1]:>{wide[1]}}  {'p50':<21} {'mean':<21}"
-        f" {'client CPU':<11} {'rounds':>6} {'requests':>8} invalid",
-    ]
-    for point in entry["points"]:
-        broken = ", ".join(f"{n} {rule}" for rule, n in point["findings"].items()) or "-"
-        first_p50, second_p50 = significant(point["baseline_p50"]), significant(point["candidate_p50"])
-        lines.append(
-            f"{point['x']:>12.4g} {point['kilobytes']:>8.0f} {first_p50:>{wide[0]}} {second_p50:>{wide[1]}}"
-            f"  {interval(point):<21} {interval(point['mean']):<21} {significant(point['client CPU']['ratio']):<11}"
-            f" {point['rounds']:>6} {point['requests']:>8} {broken}"
+    columns = (
+        Column(entry["unit"]),
+        Column("KB file", rank=5),
+        Column(f"{first} p50", rank=1),
+        Column(f"{second} p50", rank=1),
+        Column(f"{second}/{first}", left=True),
+        Column("by mean", left=True, rank=2),
+        Column("client CPU", rank=3),
+        Column("rounds", rank=4),
+        Column("requests", rank=6),
+        Column("INVALID", left=True, wraps=True),
+    )
+    rows = [
+        (
+            significant(point["x"], 4),
+            significant(point["kilobytes"]),
+            significant(point["baseline_p50"]),
+            significant(point["candidate_p50"]),
+            interval(point),
+            interval(point["mean"]),
+            significant(point["client CPU"]["ratio"]),
+            str(point["rounds"]),
+            str(point["requests"]),
+            count_findings(point) or "-",
         )
-    return "\n".join([*lines, entry["says"]])
+        for point in entry["points"]
+    ]
+    title = f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}"
+    return "\n".join([title, *([colour(draw_table(columns, rows))] if rows else []), entry["says"]])
+
+
+def count_findings(point: dict) -> str:
+    """Write the rules that a point's trials broke, and how many did: `errors (1), dispatch lag (2)`."""
+    return ", ".join(f"{rule} ({n})" for rule, n in point["findings"].items())
 
 
 def interval(of: dict) -> str:
-    """Write a ratio with its interval: `0.862 (0.83-0.894)`."""
-    if of["ratio"] is None:
-        return "-"
-    return f"{of['ratio']:.3g}" + (f" ({of['low']:.3g}-{of['high']:.3g})" if of["low"] else " (too few rounds)")
+    """Write a ratio with its interval: `0.862 [0.83, 0.894]`."""
+    few = " (too few rounds)" if of["ratio"] is not None and of["low"] is None else ""
+    return ratio(of["ratio"], of["low"], of["high"]) + few
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> list[dict]:
@@ -67,9 +96,12 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> list[dict]:
     return found
 
 
-def text(result: Sequence[dict]) -> str:
-    """Write a sentence for each sweep; their tables are printed while it runs."""
-    return "\n".join(entry["says"] for entry in result)
+def text(result: Sequence[dict], explain: bool = False) -> str:
+    """Write a sentence for each sweep; their tables are printed while it runs.
+
+    `explain` adds what the columns of the tables mean; else a line says where that is found.
+    """
+    return "\n".join([*(entry["says"] for entry in result), "", EXPLANATION if explain else LEGEND])
 
 
 def sentences(result: Sequence[dict]) -> dict[str, list[str]]:
@@ -104,7 +136,8 @@ def groups(result: Sequence[dict]) -> dict[str, list[dict]]:
             first, second = entry["placements"]
             label = f"{entry['workload']}, {entry['network']}: {second} ÷ {first} against {entry['sweep']}"
             plot = plots.ratios(entry, label) if has_ratio(entry) else ""
-            shown = {**entry, "plot": plot, "outcome": capital(outcome(entry))}
+            points = [{**point, "findings": count_findings(point)} for point in entry["points"]]
+            shown = {**entry, "points": points, "plot": plot, "outcome": capital(outcome(entry))}
             found.setdefault(group(entry), []).append(shown)
     return found
 

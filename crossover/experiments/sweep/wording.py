@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from crossover.analysis.comparison import format_value
+from common.figures import interval, significant
 from crossover.analysis.latency_crossing import MARGIN, find_turns, holds_throughout, judge_point
 from crossover.analysis.verdict import BASELINE, CANDIDATE, is_equivalent
 from crossover.analysis.wording import count
@@ -56,7 +56,7 @@ def describe_failures(entry: dict) -> list[str]:
             shares = [point["fails"][name] * 100 for point in failing]
             share = " to ".join(dict.fromkeys(f"{each:.2g}" for each in (min(shares), max(shares))))
             parts.append(
-                f"{about['words']} does not carry this load at {list_x(failing)} {entry['unit']}"
+                f"{about['words']} does not carry this load at {list_x(failing, entry['unit'])}"
                 f" ({share} % of its requests have no good answer)"
             )
     return parts
@@ -69,15 +69,15 @@ def describe_sides(entry: dict, found: Sequence[str], by: str) -> list[str]:
     mean = " by mean" if by == "mean" else ""
     if cross:
         first, then = (next(filter(None, ordered)) for ordered in (sides, sides[::-1]))
-        x, low, high = (format_value(cross[key]) for key in ("x", "low", "high"))
-        where = f"below {x} {unit} (95 %: {low} to {high}), {words[then]} above"
+        place = f"{significant(cross['x'])} {interval(cross['low'], cross['high'])}".rstrip()
+        where = f"below {place} {unit}, {words[then]} above"
         return [f"{words[first]} is quicker{mean} {where}", *describe_open(entry, found)]
     if holds_throughout(sides, entry["planned"]):
         return [f"{words[sides[0]]} is quicker throughout"]
     turns = len(find_turns(sides))
     several = [f"it turns {turns} times, so there is no one crossing"] if turns else []
     quicker = [
-        f"{words[arm]} is quicker at {list_x(at)} {unit}"
+        f"{words[arm]} is quicker at {list_x(at, unit)}"
         for arm in words
         if (at := [point for point, side in zip(entry["points"], sides, strict=True) if side == arm])
     ]
@@ -96,7 +96,7 @@ def describe_open(entry: dict, found: Sequence[str]) -> list[str]:
         judged = zip(entry["points"], found, strict=True)
         if here := [point for point, each in judged if each == kind and not point["fails"]]:
             fewer = " (6 rounds or more are needed)" if kind == UNKNOWN else ""
-            parts.append(f"{text} at {list_x(here)} {entry['unit']}{fewer}")
+            parts.append(f"{text} at {list_x(here, entry['unit'])}{fewer}")
     return parts
 
 
@@ -107,7 +107,7 @@ def describe_spread(entry: dict, by: str) -> str:
         return ""
     baseline, candidate = entry["placements"]
     ratios = [point["ratio"] for point in points]
-    spread = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(ratios), max(ratios))))
+    spread = " to ".join(dict.fromkeys(map(significant, (min(ratios), max(ratios)))))
     means = "" if by == "mean" else describe_means(points, entry["unit"], word_arms(entry))
     return f"{candidate}/{baseline} p50 {spread}{means}"
 
@@ -118,8 +118,8 @@ def describe_means(points: Sequence[dict], unit: str, words: dict[str, str]) -> 
     for arm in words:
         if apart := [point for point in points if judge(point) not in words and judge(point["mean"]) == arm]:
             means = [point["mean"]["ratio"] for point in apart]
-            ratios = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(means), max(means))))
-            text += f"; by mean {words[arm]} is quicker at {list_x(apart)} {unit}, {ratios}"
+            ratios = " to ".join(dict.fromkeys(map(significant, (min(means), max(means)))))
+            text += f"; by mean {words[arm]} is quicker at {list_x(apart, unit)}, {ratios}"
     return text
 
 
@@ -137,9 +137,10 @@ def count_excluded(points: Sequence[dict]) -> str:
     return f"{excluded} of {count(total, 'round')} excluded because of unanswered requests" if excluded else ""
 
 
-def list_x(points: Sequence[dict]) -> str:
-    """List the x of these points, with commas."""
-    return ", ".join(f"{point['x']:.4g}" for point in points)
+def list_x(points: Sequence[dict], unit: str) -> str:
+    """List the x of these points, with commas and their unit: `1, 2 threads`; a single one is `1 thread`."""
+    listed = ", ".join(significant(point["x"], 4) for point in points)
+    return f"{listed} {unit.removesuffix('s') if listed == '1' else unit}"
 
 
 def word_arms(entry: dict) -> dict[str, str]:

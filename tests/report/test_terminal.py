@@ -1,0 +1,123 @@
+"""Laws of what is printed: tables that fit, colours only where a terminal shows them, arms by what tells them apart."""
+
+import sys
+
+import pytest
+
+from crossover.experiments.catalogue import EXPERIMENTS
+from crossover.report.format import label_arms, ms
+from crossover.report.terminal import Column, colour, draw_table
+from tests.trials_on_disk import optional
+
+COLUMNS = (
+    Column("arm", left=True),
+    Column("p50"),
+    Column("a wide column that can be spared", rank=1),
+    Column("another", rank=2),
+    Column("verdict", left=True, wraps=True),
+)
+ROWS = [
+    ["client", "1.2", "x" * 30, "1", "undecided: too few rounds for an interval"],
+    ["server [b]", "91.23", "y", "22", "better"],
+]
+
+
+@pytest.fixture
+def width(monkeypatch):
+    return lambda columns: monkeypatch.setenv("COLUMNS", str(columns))
+
+
+def test_numbers_end_at_one_place_and_texts_begin_at_one(width):
+    width(200)
+    head, *rows = draw_table(COLUMNS, ROWS).splitlines()
+    assert {row.index(cell) + len(cell) for row, cell in zip(rows, ("1.2", "91.23"), strict=True)} == {
+        head.index("p50") + 3
+    }
+    assert all(row[head.index("verdict") - 1] == " " != row[head.index("verdict")] for row in rows)
+    assert "server [b]" in rows[1], "brackets are no markup"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
+def test_a_table_is_never_wider_than_the_terminal(width, columns):
+    width(columns)
+    assert max(map(len, draw_table(COLUMNS, ROWS).splitlines()[:-1])) <= columns
+
+
+def test_columns_that_do_not_fit_are_left_out_by_their_rank_and_named(width):
+    width(80)
+    assert draw_table(COLUMNS, ROWS).splitlines()[-1].startswith("(The report also has: another.)")
+    width(40)
+    drawn = draw_table(COLUMNS, ROWS)
+    assert "xxx" not in drawn and "a wide column that can be spared, another.)" in drawn
+    width(200)
+    assert "The report" not in draw_table(COLUMNS, ROWS)
+
+
+def test_a_long_cell_goes_on_within_its_column(width):
+    width(50)
+    head, *rows = draw_table(COLUMNS, ROWS).splitlines()
+    assert rows[1].strip() and not rows[1][: head.index("verdict")].strip()
+
+
+def test_output_without_a_terminal_has_eighty_columns_and_no_colour(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert not sys.stdout.isatty()
+    assert max(map(len, draw_table(COLUMNS, ROWS).splitlines()[:-1])) <= 80
+    assert colour("client INVALID, server better, 23!") == "client INVALID, server better, 23!"
+
+
+def test_a_terminal_shows_invalid_in_red_unless_no_color_is_set(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    text = "client INVALID\nserver better, 23!"
+    coloured = colour(text)
+    assert "\x1b[1;31mINVALID\x1b[0m" in coloured and "\x1b[32mserver better\x1b[0m" in coloured
+    assert "".join(part.partition("m")[2] for part in f"\x1bm{coloured}".split("\x1b")) == text, "words stay"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert colour(text) == text
+
+
+@pytest.mark.parametrize("kind", list(optional()))
+def test_a_legend_is_one_line_and_the_rest_follows_when_it_is_asked_for(kind):
+    result, text = optional()[kind], EXPERIMENTS[kind].text
+    *_, last = text(result).splitlines()
+    assert last.endswith("; --explain says more.") and len(last) <= 80
+    explained = text(result, explain=True)
+    assert "--explain" not in explained and len(explained.splitlines()) > len(text(result).splitlines())
+
+
+@pytest.mark.parametrize("kind", ["capacity", "study", "efficiency"])
+def test_what_is_printed_has_tables_within_eighty_columns(kind, width):
+    width(80)
+    printed = EXPERIMENTS[kind].text(optional()[kind]).splitlines()
+    assert printed and max(map(len, printed)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arms", "labels"),
+    [
+        (["image client async:1", "image server async:1"], ["client", "server"]),
+        (["image client async:1", "image client async:1 again"], ["client", "client again"]),
+        (["image client async:1", "image client sequential"], ["client async:1", "client sequential"]),
+        (["image client async:1", "audio client async:1"], ["image client", "audio client"]),
+        (["image client sequential"], ["client"]),
+        (["before", "after"], ["before", "after"]),
+        ([], []),
+    ],
+)
+def test_an_arm_is_called_by_what_tells_it_apart(arms, labels):
+    assert list(label_arms(arms).values()) == labels
+
+
+def test_the_workload_stays_where_it_is_wanted():
+    assert label_arms(["image client async:1"], workload=True) == {"image client async:1": "image client"}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (float("nan"), "-"), (-7e-15, "0.00"), (0.157, "0.16"), (12.34, "12.3"), (1234.5, "1234")],
+)
+def test_milliseconds_of_noise_or_of_nothing_are_no_figures(value, shown):
+    assert ms(value) == shown
