@@ -88,12 +88,13 @@ bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_an
 clean: down  ## remove the environment, the models and the server's state; reports stay
 	rm -rf .venv .run model_repository/*/1/model.onnx model_repository/*/provenance.json
 
-.venv/run.done: requirements/run.txt requirements/server.txt
+.venv/run.done: requirements/run.txt requirements/server.txt pyproject.toml
 	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "no Python 3.10 to 3.12 with venv found: install one (Debian: python3-venv), or give it as PYTHON=..."; exit 1; }
 	@echo "installing the environment into .venv: about 2 GB, a minute or two"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) -r requirements/run.txt
 	@$(PIP) --no-deps -r requirements/server.txt
+	@.venv/bin/pip --disable-pip-version-check install -q --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 .venv/test.done: .venv/run.done requirements/dev.txt

@@ -1,9 +1,21 @@
 """Which placement of the preprocessing is better, by how much, and from where on.
 
-What a pipeline of one's own is described with (docs/workloads.md) can be imported from here.
+What a pipeline of one's own is described with (docs/workloads.md) can be imported from here. It is imported on its
+first use: `crossover --help` and `crossover down` need none of it, nor the numpy behind it.
 """
 
-from workloads.payloads import Payload, files
-from workloads.workload import Answer, Placement, Workload, per_thread
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads.payloads import Payload, files
+    from workloads.workload import Answer, Placement, Workload, per_thread
 
 __all__ = ["Answer", "Payload", "Placement", "Workload", "files", "per_thread"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what `__all__` names, when it is used. Raises AttributeError for other names."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("workloads.payloads" if name in ("Payload", "files") else "workloads.workload"), name)

@@ -1,0 +1,90 @@
+"""The options that commands share, each declared once, and the checks that turn a ValueError into wrong usage.
+
+A command takes them as decorators, `@options.server`, and gets their values as keyword arguments.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from common.messages import one_line
+from serving import state as records
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+DEFAULT_URL = "http://localhost:8000"
+
+
+def declare(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds several options, in this order in the help."""
+
+    def add(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+state = click.option(
+    "--state", metavar="DIR", default=".run", show_default=True, help="The state directory of `crossover up`."
+)
+url = click.option(
+    "--url",
+    metavar="URL",
+    default="",
+    help=f"The server to ask; default: the one that `crossover up` started, else {DEFAULT_URL}.",
+)
+server = declare(url, state)
+"""--url and --state; `find_url` makes of both the server to ask."""
+
+output = declare(
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."),
+    click.option("--quiet", "-q", is_flag=True, help="Print the verdict only."),
+)
+"""--json as `as_json`, and --quiet; `result_only` keeps everything else from standard output."""
+
+
+def find_url(url: str, state: str | Path) -> str:
+    """Return the URL of the server to ask: `url` if it is given, else where `up` started one, else DEFAULT_URL."""
+    record = records.read(Path(state).resolve())
+    return url or (f"http://{record['address']}" if record else DEFAULT_URL)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn a ValueError of the body, or a path that cannot be read, into wrong usage: one line, exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(one_line(error), click.get_current_context(silent=True)) from None
+
+
+@contextmanager
+def result_only(as_json: bool, quiet: bool) -> Iterator[Callable[[Any, str], None]]:
+    """Keep what the body prints from standard output where only its result is wanted there.
+
+    Yields `show(document, verdict)`, which prints the result in the form that was asked for: the document as JSON, or
+    the verdict; nothing where neither was asked for. With --json all else goes to standard error, with --quiet nowhere.
+    """
+    wanted = sys.stdout
+
+    def show(document: Any, verdict: str) -> None:
+        if as_json:
+            print(json.dumps(document, indent=1), file=wanted, flush=True)
+        elif quiet:
+            print(verdict, file=wanted, flush=True)
+
+    if not as_json and not quiet:
+        yield show
+    elif as_json:
+        with redirect_stdout(sys.stderr):
+            yield show
+    else:
+        with Path("/dev/null").open("w") as nowhere, redirect_stdout(nowhere):
+            yield show
