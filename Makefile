@@ -24,7 +24,7 @@ help:      ## this list
 
 bench: .venv/run.done  ## everything: environment, models, server, comparison, report; QUICK=1 under two minutes, FULL=1 an hour
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.bench --url http://localhost:$(PORT) $(LENGTH) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover compare --url http://localhost:$(PORT) $(LENGTH) $(ARGS) || test $$? -eq 3
 
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
 	.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
@@ -61,26 +61,26 @@ audio: .venv/run.done  ## the same for speech
 
 capacity: .venv/run.done  ## per arm, the Poisson rate at which it reaches a latency limit; then what bursts do to it
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.capacity --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover capacity --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
-crossover: .venv/run.done  ## server against client over input sizes, workers and network rates: where it turns over
+sweep: .venv/run.done  ## server against client over input sizes, workers and network rates: where it turns over
 	@$(MAKE) --no-print-directory ARGS= models
-	.venv/bin/python -m loadgen.crossover --engine $(ENGINE) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover sweep --engine $(ENGINE) $(ARGS) || test $$? -eq 3
 
 efficiency: .venv/run.done  ## does an ensemble answer as many requests as its steps allow?
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.efficiency --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover efficiency --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
-study: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
+clients: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
 	@$(MAKE) --no-print-directory ARGS= models up
-	.venv/bin/python -m loadgen.study --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover clients --url http://localhost:$(PORT) $(ARGS) || test $$? -eq 3
 
 soak: .venv/run.done  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
-	.venv/bin/python -m benchmarks.soak $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover soak $(ARGS) || test $$? -eq 3
 
 overload: .venv/run.done  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
 	@$(MAKE) --no-print-directory ARGS= models
-	.venv/bin/python -m benchmarks.overload --start $(WEIGHTS) $(ARGS) || test $$? -eq 3
+	.venv/bin/crossover overload --start $(WEIGHTS) $(ARGS) || test $$? -eq 3
 
 bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
 	.venv/bin/python -m benchmarks.loadgen $(ARGS)
@@ -108,5 +108,5 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes and strangers,
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	.venv/bin/python -m pytest -m export tests/test_models.py $(ARGS)
 
-.PHONY: help bench capacity crossover efficiency study test soak overload bench-loadgen coverage test-faults test-export lint env models up down status logs image audio clean
+.PHONY: help bench capacity sweep efficiency clients test soak overload bench-loadgen coverage test-faults test-export lint env models up down status logs image audio clean
 .DEFAULT_GOAL := help

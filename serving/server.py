@@ -64,7 +64,7 @@ class Server:
             raise Unavailable(f"{self.url}{path}: HTTP {refusal.code}: {first_line(refusal.reason)}") from None
         except Unreachable as broken:
             why = one_line(broken.reason)
-            raise Unavailable(f"no Triton server answers at {self.url}{path} ({why}); is `make up` done?") from None
+            raise Unavailable(f"no Triton server answers at {self.url} ({why}); start it with `make up`") from None
 
     def field(self, path: str, name: str):
         """Return one field of the object at `path`. Raises Unavailable if it is missing: then this is not Triton."""
@@ -79,7 +79,7 @@ class Server:
         statistics = self.statistics()
         if missing := [model for model in models if model not in statistics]:
             there = ", ".join(sorted(statistics)) or "none"
-            raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; is `make up` done?")
+            raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; start the right one with `make up`")
 
     def facts(self, models: tuple[str, ...]) -> dict:
         """Return URL and version, and each model's instances, parameters and provenance. Raises Unavailable."""

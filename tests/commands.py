@@ -1,6 +1,5 @@
-"""What the live tests of bench, capacity, crossover and study share: their commands, and how each of them ends."""
+"""What the live tests of compare, capacity, sweep and clients share: their commands, and how each of them ends."""
 
-import importlib
 import json
 import signal
 import subprocess
@@ -9,24 +8,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from crossover.cli import main
 from tests.conftest import ROOT
 
-FOLDERS = {"bench": "compare", "capacity": "capacity", "crossover": "sweep", "efficiency": "efficiency"}
-MODULES = {
-    command: f"crossover.experiments.{folder}.run" for command, folder in {**FOLDERS, "study": "client_modes"}.items()
-}
+COMMANDS = {"bench": "compare", "crossover": "sweep", "study": "clients"}
+"""Kind in run.json -> command, where the two differ."""
 
 
 def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
-    """`python -m loadgen.<experiment> ...`; `shorter` are statements that come before its main(): constants changed."""
-    imports = f"import sys; from loadgen import command; from {MODULES[experiment]} import main; "
+    """`crossover <command> ...`; `shorter` are statements that come before it runs: constants changed."""
+    name = COMMANDS.get(experiment, experiment)
+    imports = "import sys; from loadgen import command; from crossover.cli import main; "
     imports += "from crossover.experiments.capacity import plan, search; "
     imports += "from crossover.experiments.sweep import grid, points"
-    script = f"{imports}; {shorter}; sys.exit(command.run(main))"
-    command = ["-c", script] if shorter else ["-m", f"loadgen.{experiment}"]
-    full = [sys.executable, *command, *map(str, arguments)]
+    script = f"{imports}; {shorter}; sys.exit(command.run(main.main))"
+    full = [sys.executable, *(["-c", script] if shorter else ["-m", "crossover"]), name, *map(str, arguments)]
     return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -35,6 +31,15 @@ def run(experiment: str, *arguments, shorter: str = "", timeout: float = 800) ->
     process = start(experiment, *arguments, shorter=shorter)
     output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
+
+
+def conduct(capsys, experiment: str, *arguments) -> tuple[int, str, str]:
+    """(exit code, output, errors) of `crossover <command> ...` within this process; 130 after Ctrl-C."""
+    try:
+        code = main.main([COMMANDS.get(experiment, experiment), *map(str, arguments)])
+    except KeyboardInterrupt:
+        code = 130
+    return code, *capsys.readouterr()
 
 
 def interrupted(process: subprocess.Popen, enough: Callable[[], bool], after: float = 0) -> str:
@@ -82,15 +87,12 @@ def again(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     return code, *capsys.readouterr()
 
 
-def refuses(experiment: str, arguments: list[str], says: str, monkeypatch, capsys) -> None:
-    """A wrong flag is one line, or argparse's usage and a line, and exit code 2."""
-    monkeypatch.setattr(sys, "argv", [experiment, *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        importlib.import_module(MODULES[experiment]).main()
-    assert stopped.value.code == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert says in said[-1]
-    assert len(said) == 1 or said[0].startswith("usage: ")
+def refuses(experiment: str, arguments: list[str], says: str, capsys) -> None:
+    """A wrong flag is one line that begins with the command, and exit code 2."""
+    code, output, errors = conduct(capsys, experiment, *arguments)
+    assert (code, output) == (2, "")
+    [line] = errors.splitlines()
+    assert line.startswith("crossover") and says in line, line
 
 
 def says_that_no_server_answers(experiment: str, *arguments) -> None:

@@ -212,7 +212,7 @@ SLOW_REPORT = (
 )
 
 
-COMMANDS = ["loadgen.bench", "loadgen.report", "loadgen.journal", "benchmarks.soak"]
+COMMANDS = ["crossover compare", "crossover soak", "loadgen.journal"]
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -223,7 +223,7 @@ def test_a_signal_while_a_command_is_being_imported_is_one_line(tmp_path, module
     (tmp_path / "numpy.py").write_text(stands_still)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", module, "--help"], cwd=ROOT, env=environment, text=True,
+        [sys.executable, "-m", *module.split(), "--help"], cwd=ROOT, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     until(process, (tmp_path / "now").exists)
@@ -277,7 +277,7 @@ def test_a_signal_that_python_drops_as_an_object_is_being_deleted_is_not_lost(th
 
 def test_a_report_that_is_being_written_is_finished(server, tmp_path):
     own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
-    short = ["audio", "--seconds", 4, "--rounds", 1, "--arrivals", "poisson:rate=8"]
+    short = ["audio", "--seconds", 5, "--rounds", 1, "--arrivals", "poisson:rate=8"]
     process = start("bench", *short, *own, shorter=SLOW_REPORT)
     until(process, lambda: list(tmp_path.glob("*/summary.json")))
     process.send_signal(signal.SIGTERM)
@@ -289,7 +289,7 @@ def test_a_report_that_is_being_written_is_finished(server, tmp_path):
 
 def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tmp_path):
     own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
-    short = ["audio", "--seconds", 4, "--rounds", 1, "--arrivals", "poisson:rate=8"]
+    short = ["audio", "--seconds", 5, "--rounds", 1, "--arrivals", "poisson:rate=8"]
     process = start("bench", *short, *own, shorter=SLOW_REPORT.replace("(3)", "(30)"))
     until(process, lambda: list(tmp_path.glob("*/summary.json")))
     process.send_signal(signal.SIGTERM)
@@ -297,7 +297,7 @@ def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tm
     process.send_signal(signal.SIGTERM)
     output = ended(process)
     assert process.returncode == 130
-    assert "its report can be made (again) by: python -m loadgen.report" in output
+    assert "its report can be made (again) by: crossover report" in output
     assert not (only(tmp_path) / "report.html").exists()
     assert not list(tmp_path.rglob("*.part"))
 
@@ -305,7 +305,7 @@ def test_a_second_signal_cuts_a_report_short_and_leaves_no_half_of_it(server, tm
 @pytest.mark.parametrize("pipe", [pytest.param("| head -1", marks=pytest.mark.long), "2>&1 | head -1"])
 def test_a_measurement_goes_on_where_the_reader_of_its_output_has_enough(server, tmp_path, pipe):
     own = f"--url {server.url} --state {server.state} --reports {tmp_path}"
-    bench = f"{sys.executable} -m loadgen.bench audio --seconds 6 --rounds 2 --arrivals poisson:rate=8 {own}"
+    bench = f"{sys.executable} -m crossover compare audio --seconds 10 --rounds 2 --arrivals poisson:rate=8 {own}"
     script = f"set -o pipefail; {bench} {pipe}"
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode in (0, 3), done

@@ -41,15 +41,8 @@ LAYERS = (
 
 DOORS = {
     "loadgen.ask": "crossover.infer",
-    "loadgen.bench": "crossover.experiments.compare.run",
-    "loadgen.capacity": "crossover.experiments.capacity.run",
-    "loadgen.crossover": "crossover.experiments.sweep.run",
-    "loadgen.efficiency": "crossover.experiments.efficiency.run",
     "loadgen.journal": "loadgen.samples.parquet",
     "loadgen.report": "crossover.report_command",
-    "loadgen.study": "crossover.experiments.client_modes.run",
-    "benchmarks.overload": "crossover.experiments.overload",
-    "benchmarks.soak": "crossover.experiments.soak",
 }
 """The one exception: files that keep `python -m loadgen.bench` and its like until there is one command line.
 
@@ -179,7 +172,7 @@ def test_no_import_goes_upwards():
     [
         ("workloads/payloads.py", "from loadgen.arm import Arm", "loadgen.arm"),
         ("loadgen/arm.py", "def f():\n    from crossover.analysis import verdict", "crossover.analysis.verdict"),
-        ("loadgen/arm.py", "import loadgen.bench, crossover.infer", "crossover.infer"),
+        ("loadgen/arm.py", "import loadgen.report, crossover.infer", "crossover.infer"),
         ("crossover/infer.py", "from benchmarks import tables", "benchmarks.tables"),
         ("serving/state.py", "from loadgen import arm", "loadgen.arm"),
         (
@@ -188,14 +181,18 @@ def test_no_import_goes_upwards():
             "crossover.report.html",
         ),
         ("crossover/report/html.py", "from ..experiments import experiment", "crossover.experiments.experiment"),
-        ("crossover/report/html.py", "from crossover.experiments.soak import main", "crossover.experiments.soak"),
+        (
+            "crossover/report/html.py",
+            "from crossover.experiments.soak.run import Soak",
+            "crossover.experiments.soak.run",
+        ),
         (
             "crossover/experiments/experiment.py",
             "from crossover.experiments.sweep import run",
             "crossover.experiments.sweep.run",
         ),
         (
-            "crossover/experiments/soak.py",
+            "crossover/experiments/soak/run.py",
             "from crossover.experiments.sweep.run import main",
             "crossover.experiments.sweep.run",
         ),

@@ -47,6 +47,15 @@ def test_every_locust_flag_named_exists(workload):
         assert flag in known
 
 
+def test_every_crossover_command_takes_the_flags_it_is_given():
+    lines = [command for command in COMMANDS if command.startswith("crossover ")]
+    assert lines
+    for line in lines:
+        known = help_of(sys.executable, "-m", *line.split()[:2])
+        for flag in re.findall(r"--[a-z-]+", line):
+            assert flag in known, f"{line}: {flag}"
+
+
 def test_every_module_run_with_python_m_takes_the_flags_it_is_given():
     lines = [command for command in COMMANDS if "python -m " in command]
     assert lines

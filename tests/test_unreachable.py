@@ -15,18 +15,16 @@ from benchmarks.loadgen import split_cores
 from tests.conftest import ROOT
 
 COMMANDS = {
-    "bench": ["-m", "loadgen.bench", "image", "--seconds=4", "--rounds=1", "--reports", "{out}", "--url", "{url}"],
-    "capacity": ["-m", "loadgen.capacity", "image", "--reports", "{out}", "--url", "{url}"],
-    "crossover": [
-        "-m", "loadgen.crossover", "--sweeps=size", "--workloads=image", "--reports", "{out}", "--url", "{url}",
-    ],
-    "efficiency": ["-m", "loadgen.efficiency", "image", "--reports", "{out}", "--url", "{url}"],
-    "study": ["-m", "loadgen.study", "image", "--reports", "{out}", "--url", "{url}"],
+    "compare": ["-m", "crossover", "compare", "image", "--reports", "{out}", "--url", "{url}"],
+    "capacity": ["-m", "crossover", "capacity", "image", "--reports", "{out}", "--url", "{url}"],
+    "sweep": ["-m", "crossover", "sweep", "image", "--sweeps=size", "--reports", "{out}", "--url", "{url}"],
+    "efficiency": ["-m", "crossover", "efficiency", "image", "--reports", "{out}", "--url", "{url}"],
+    "clients": ["-m", "crossover", "clients", "image", "--reports", "{out}", "--url", "{url}"],
     "ask": ["-m", "loadgen.ask", "serving/smoke_test.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
     "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
-    "overload": ["-m", "benchmarks.overload", "image", "--url", "{url}"],
-    "soak": ["-m", "benchmarks.soak", "--minutes=0.1", "--url", "{url}"],
+    "overload": ["-m", "crossover", "overload", "image", "--url", "{url}"],
+    "soak": ["-m", "crossover", "soak", "--url", "{url}"],
     "locust": [
         "-m", "locust", "-f", "loadgen/image.py", "--headless", "--seconds=1", "--reports", "{out}", "--host", "{url}",
     ],
@@ -54,7 +52,7 @@ def refuses(command: str, url: str, out, says: str) -> None:
         assert names == {"run.json", "summary.json", "samples.parquet"}
         return
     assert re.search(says, lines[-1], re.I), lines
-    if command != "crossover":  # which says first what it plans
+    if command != "sweep":  # which says first what it plans
         assert len(lines) == 1
     assert not out.exists() or not [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
 
@@ -131,7 +129,7 @@ def banner():
         listening.shutdown(socket.SHUT_RDWR)
 
 
-MAIN = ("bench", "ask", "locust")
+MAIN = ("compare", "ask", "locust")
 OTHERS = {"html": lambda: served(Website), "json": lambda: served(OtherJson), "ssh": banner}
 
 

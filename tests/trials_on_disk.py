@@ -154,7 +154,7 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
         "complete": True,
         "kind": "bench",
         "format": FORMAT,
-        "argv": ["python", "-m", "loadgen.bench", "--rounds", str(rounds)],
+        "argv": ["crossover", "compare", "--rounds", str(rounds)],
         "seed": 1,
         "rounds": rounds,
         "modes": ["async"],

@@ -1,56 +1,34 @@
-"""Flags of a command line that choose workloads, what they send and which of their placements are the arms."""
+"""What a command line says of workloads: which, what they send, and which of their placements are the arms."""
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
-from workloads import catalogue
 from workloads.payloads import Payload
 from workloads.workload import Workload
 
 
-def declare(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> None:
-    """Add the workloads, `--library`, and for each workload a flag of its name that takes a directory of payloads.
-
-    `arguments` are the command line, in which workload files are looked for: their names become flags, too. A file
-    that is no workload, or has the name of a flag declared before, ends the program with exit code 2 and one line; so
-    call this last.
-    """
-    names = "|".join((*catalogue.BUILT_IN, "FILE.py"))
-    parser.add_argument("workloads", nargs="*", default=[], metavar=names, help="default: the built-in ones")
-    try:
-        files = mentioned(sys.argv[1:] if arguments is None else arguments)
-        known = {**catalogue.BUILT_IN, **{each.name: each for each in files}}
-        libraries = "; ".join(f"{name}: {', '.join(each.libraries)}" for name, each in known.items() if each.libraries)
-        parser.add_argument("--library", default="", help=f"that clients prepare with, of {libraries}")
-        for name, workload in known.items():
-            sent = f"{workload.subject or 'files'} to send instead of its own"
-            parser.add_argument(f"--{name}", dest=destination(name), metavar="DIR", default="", help=sent)
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    except argparse.ArgumentError as conflict:
-        flag = conflict.argument_name
-        parser.exit(2, f"no workload may be called {str(flag).lstrip('-')!r}: {flag} is another flag; rename it\n")
+def parse_payloads(texts: Sequence[str], workloads: Mapping[str, Workload]) -> dict[str, str]:
+    """Return workload -> directory, from DIR or NAME=DIR. Raises ValueError where it is not clear which is meant."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, directory = text.partition("=")
+        if not separator or ("/" in name and name not in workloads):
+            if len(workloads) > 1:
+                example = f"{next(iter(workloads))}={text}"
+                raise ValueError(f"--payloads {text}: say of which workload, as {example}, or give one workload")
+            name, directory = next(iter(workloads)), text
+        if name not in workloads:
+            raise ValueError(f"--payloads {text}: unknown workload {name!r}; try one of {', '.join(workloads)}")
+        if not directory:
+            raise ValueError(f"--payloads {text}: names no directory")
+        if name in found:
+            raise ValueError(f"--payloads names two directories for {name}; give one")
+        found[name] = directory
+    return found
 
 
-def mentioned(arguments: Sequence[str]) -> list[Workload]:
-    """Return the workloads of the files on a command line: what ends in .py and is no flag's value."""
-    before = ["", *arguments]
-    return [
-        catalogue.find(each)
-        for flag, each in zip(before, arguments, strict=False)
-        if each.endswith(".py") and not each.startswith("-") and (not flag.startswith("--") or "=" in flag)
-    ]
-
-
-def destination(name: str) -> str:
-    """Return the attribute of parsed options that holds a workload's directory of payloads."""
-    return f"{name} payloads"
-
-
-def load(options: argparse.Namespace, workloads: Mapping[str, Workload]) -> dict[str, list[Payload]]:
+def load(payloads: Mapping[str, str], workloads: Mapping[str, Workload]) -> dict[str, list[Payload]]:
     """Read what each workload sends; return name -> payloads. Raises ValueError with one line."""
-    return {name: each.load(vars(options).get(destination(name), "")) for name, each in workloads.items()}
+    return {name: each.load(payloads.get(name, "")) for name, each in workloads.items()}
 
 
 def choose_library(library: str, workload: Workload) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import sys
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,6 +49,10 @@ COMMANDS: dict[str, dict[str, Entry]] = {
 """Section -> name -> command, in the order of `crossover --help`."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C in a command, under a name that click does not know: it would print an empty line for it."""
+
+
 class Group(click.Group):
     """A group that imports a command when it is needed, and lists all of them without importing any."""
 
@@ -75,6 +79,13 @@ class Group(click.Group):
             raise click.UsageError(f"no such command {name!r}; {hint}", context)
         return super().resolve_command(context, arguments)
 
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command, and return its exit code. Raises Interrupted after Ctrl-C."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands section by section, from the table."""
         for title, section in COMMANDS.items():
@@ -95,17 +106,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     A command returns its exit code; what it raises as click's UsageError is one line and USAGE.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return crossover.main(arguments, prog_name="crossover", standalone_mode=False) or 0
-    except click.Abort:
-        # click's name for Ctrl-C; how that ends is the same for every program here.
+        # Commands find the whole command line in the context's `obj`.
+        return crossover.main(arguments, "crossover", standalone_mode=False, obj=arguments) or 0
+    except Interrupted:
         raise KeyboardInterrupt from None
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
         return USAGE
     except click.ClickException as error:
-        named = name_command(error, sys.argv[1:] if arguments is None else arguments)
-        print(f"{named}: {write_message(error)}", file=sys.stderr)
+        print(f"{name_command(error, arguments)}: {write_message(error)}", file=sys.stderr)
         return USAGE
 
 
@@ -119,5 +130,8 @@ def name_command(error: click.ClickException, arguments: list[str]) -> str:
 
 def write_message(error: click.ClickException) -> str:
     """Return an error's message as one line in this program's style: no capital first, no full stop."""
-    text = " ".join(error.format_message().split()).replace(". Did you mean", "; did you mean")
+    text = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        # click names all that are near.
+        text = f"{error.message.removesuffix('.')}; did you mean {error.possibilities[0]!r}?"
     return text[:1].lower() + text[1:].removesuffix(".") if text[:2].istitle() else text

@@ -43,6 +43,36 @@ url = click.option(
 server = declare(url, state)
 """--url and --state; `find_url` makes of both the server to ask."""
 
+workload_names = click.argument("workloads", nargs=-1, metavar="[image|audio|FILE.py]...")
+"""The workloads; the built-in ones if none is given."""
+
+arms = click.option(
+    "--arms", metavar="A,B", default=None, help="Placements, the baseline first; default: the workload's first two."
+)
+
+library = click.option(
+    "--library", metavar="NAME", default="", help="The library that clients prepare with, e.g. pillow."
+)
+payloads = click.option(
+    "--payloads", metavar="[NAME=]DIR", multiple=True, help="Files to send instead of a workload's own; repeatable."
+)
+workloads = declare(workload_names, arms, library, payloads)
+"""The workloads, and what of them is measured: arms, library and payloads."""
+
+seed = click.option("--seed", type=int, default=1, show_default=True, help="Draws arrivals, payloads and order.")
+reports = click.option("--reports", metavar="DIR", default="reports", show_default=True, help="Where runs are left.")
+
+
+def seconds(default: float, more: str = "") -> Callable[[Any], Any]:
+    """Return --seconds, which means one thing everywhere; `more` follows it in the help."""
+    text = f"Seconds of measurement, altogether{more}."
+    return click.option("--seconds", type=float, default=default, show_default=bool(default), help=text)
+
+
+resume = click.option(
+    "--continue", "continued", metavar="DIR", default="", help="Resume an interrupted run, with its own options."
+)
+
 output = declare(
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."),
     click.option("--quiet", "-q", is_flag=True, help="Print the verdict only."),

@@ -4,11 +4,11 @@ A `Run` measures something and leaves nothing behind; an `Experiment` leaves a d
 `ServerExperiment` is one on a server that is already up. What is measured is each experiment's own `measure`.
 """
 
-import argparse
+import json
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from common import atomic_write
@@ -43,7 +43,7 @@ class Run(ABC):
     Other exceptions are faults of this program, and keep their traceback.
     """
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: Namespace):
         self.options = options
         self.progress = Progress()
 
@@ -88,6 +88,14 @@ class Run(ABC):
         """
         return code
 
+    def document(self) -> dict:
+        """Return what --json prints of the run, beside its exit code."""
+        return {}
+
+    def verdict(self) -> str:
+        """Return what --quiet prints: the sentences that say what was found; empty if nothing was."""
+        return ""
+
 
 class Experiment(Run):
     """A run in a directory of its own: trials, run.json and the report made from them.
@@ -101,13 +109,15 @@ class Experiment(Run):
     identity: tuple[str, ...] = ()
     """The options that make a run this experiment and no other: --continue refuses a run with others."""
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: Namespace):
         super().__init__(options)
         self.directory = Path(options.continued or Path(options.reports) / make_name(self.kind.name))
         self.begun = False
         """Whether the directory is this run's."""
         self.described: dict = {}
         """The content of run.json."""
+        self.verdicts: list[str] = []
+        """The sentences that say what was found, once the report is written."""
 
     @property
     def hint(self) -> str:
@@ -128,7 +138,8 @@ class Experiment(Run):
             "complete": False,
             "kind": self.kind.name,
             "format": FORMAT,
-            "argv": ["python", "-m", f"loadgen.{self.kind.name}", *sys.argv[1:]],
+            "argv": self.options.argv,
+            "options": self.options.given,
             "seed": self.options.seed,
             "asked": resume.describe_identity(self.options, self.identity, {}),
             "machine": host.describe(),
@@ -184,20 +195,37 @@ class Experiment(Run):
                 result, trials = reporting.write_report(self.kind, self.directory)
                 if not self.kind.has_figures(result, trials):
                     return code or BROKEN
+                self.verdicts = self.kind.verdicts(result)
                 advice = self.kind.advise(result, self.directory)
                 print("\n" + "\n".join([self.kind.text(result), *advice, *self.remarks()]))
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
         except KeyboardInterrupt:
-            print(f"\ninterrupted; its report can be made (again) by: python -m loadgen.report {self.directory}")
+            print(f"\ninterrupted; its report can be made (again) by: crossover report {self.directory}")
             return INTERRUPTED
         except (OSError, ValueError) as error:
             print(f"no report: {one_line(error)}", file=sys.stderr)
             return code or BROKEN
         return code or self.kind.exit_code(result, trials)
 
+    def document(self) -> dict:
+        """Return where the run lies, whether it came to its end, its verdict, and the content of its result's file."""
+        if not self.begun:
+            return {}
+        file = self.directory / self.kind.file
+        return {
+            "directory": str(self.directory),
+            "complete": self.described["complete"],
+            "verdict": self.verdicts,
+            "result": json.loads(file.read_text()) if self.verdicts or file.is_file() else None,
+        }
+
+    def verdict(self) -> str:
+        """Return the sentences that say what was found, a line each."""
+        return "\n".join(self.verdicts)
+
 
 class ServerExperiment(Experiment):
-    """An experiment on a server that is up, with the options of `add_server_options`.
+    """An experiment on a server that is up, with options that `check_server_options` has completed.
 
     `inputs` are the payloads of each workload, `cores` those of the client. Its trials go through `retries`, which
     repeat what went wrong and find the server again where it was restarted.
@@ -206,10 +234,10 @@ class ServerExperiment(Experiment):
     tried: int | None = 1
     """How many payloads of a user's own workload are prepared before the run; None: all."""
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: Namespace):
         super().__init__(options)
         self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
-        self.inputs = flags.load(options, options.workloads)
+        self.inputs = flags.load(options.payloads, options.workloads)
         self.cores = host.free_cores(self.server.cores)
         """The client's."""
 
@@ -268,37 +296,6 @@ class ServerExperiment(Experiment):
         means = self.unloaded_latency(workload)
         print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
         return means
-
-
-def run_command(
-    parser: argparse.ArgumentParser | Callable[[Sequence[str]], argparse.Namespace],
-    check: Callable[[argparse.Namespace], None],
-    make: Callable[[argparse.Namespace], Run],
-    arguments: list[str] | None = None,
-) -> int:
-    """Parse the command line, check it, make the run and conduct it. Returns the exit code.
-
-    Args:
-        parser: The command line with all its options; or what parses it, and raises ValueError.
-        check: Completes the options and raises ValueError for a bad one, in one line that says what is good.
-        make: Makes the run from the options; may raise ValueError, too.
-        arguments: Instead of those of this process.
-
-    Exits with USAGE and one line after a ValueError, with INTERRUPTED after Ctrl-C.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        options = parser.parse_args(arguments) if isinstance(parser, argparse.ArgumentParser) else parser(arguments)
-        check(options)
-        run = make(options)
-    except ValueError as error:
-        print(one_line(error), file=sys.stderr)
-        sys.exit(USAGE)
-    except KeyboardInterrupt:
-        print("\ninterrupted before anything was measured", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    # Outside of the try: a run reports its errors and interruptions itself.
-    return run.conduct()
 
 
 def setting(run: dict) -> str:

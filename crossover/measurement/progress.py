@@ -4,7 +4,13 @@ import sys
 import time
 from typing import TextIO
 
+from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
+from rich.text import Text
+
 BAR = 20  # characters
+CLEAR = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 
 
 class Progress:
@@ -12,9 +18,9 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None):
         """Write to `stream`, by default standard output."""
-        self._stream = stream or sys.stdout
-        self._redraws = self._stream.isatty()
-        self._width = 0  # characters on the line that is redrawn
+        self._console = Console(file=stream or sys.stdout, highlight=False)
+        self._unfinished = False
+        """Whether a line is there that will be redrawn."""
         self.start(1, 0, 0.0)
 
     def start(self, trials: int, done: int, seconds: float) -> None:
@@ -41,20 +47,25 @@ class Progress:
     def print_line(self, line: str) -> None:
         """Print a line that stays."""
         self.finish_line()
-        print(f"  {line}", file=self._stream, flush=True)
+        self._print(f"  {line}")
 
     def finish_line(self) -> None:
         """Move to a new line, so that whatever is printed next does not overwrite the progress.
 
         Without a line that is redrawn it does nothing.
         """
-        if self._width:
-            print(file=self._stream, flush=True)
-        self._width = 0
+        if self._unfinished:
+            self._print("")
+        self._unfinished = False
 
     def _show(self, line: str) -> None:
-        if self._redraws:
-            print("\r" + line.ljust(self._width), end="", file=self._stream, flush=True)
-            self._width = len(line)
+        if self._console.is_terminal:
+            self._console.control(CLEAR)
+            # As wide as the terminal at most: a line that went on in the next could not be redrawn.
+            self._console.print(Text(line), no_wrap=True, overflow="ellipsis", crop=True, end="")
+            self._unfinished = True
         else:
-            print("  " + line, file=self._stream, flush=True)
+            self._print("  " + line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(Text(line), soft_wrap=True)

@@ -18,13 +18,8 @@ NO_SERVER = {"cores": {"client": None, "server": None}, "server": {"version": No
 """What stands for these in the run.json of a run whose servers are described elsewhere: a sweep's."""
 
 
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Add --continue DIR, as `continued`; empty without it."""
-    parser.add_argument("--continue", dest="continued", metavar="DIR", default="", help="resume an interrupted run")
-
-
 def check_option(options: argparse.Namespace) -> None:
-    """Check --continue. Raises ValueError if it --continue names a directory without a run."""
+    """Check --continue. Raises ValueError if it names a directory without a run."""
     if options.continued and not (Path(options.continued) / "run.json").is_file():
         raise ValueError(f"nothing to continue in {options.continued}: it has no run.json")
 
@@ -51,6 +46,18 @@ def load_for_resume(directory: Path, kind: str) -> dict:
     if "asked" not in run:
         raise ValueError(f"{directory} does not say what was asked for: it is not of this version's {kind}")
     return run
+
+
+def read_options(directory: Path, kind: str) -> dict:
+    """Return the options that a run was started with, as the command line gave them.
+
+    Raises ValueError if the directory has no run of that kind, or one of a version that did not keep them.
+    """
+    check_option(argparse.Namespace(continued=str(directory)))
+    run = load_for_resume(directory, kind)
+    if "options" not in run:
+        raise ValueError(f"{directory} is of an older version, which kept no options: only its report can be made")
+    return run["options"]
 
 
 def resume_run(directory: Path, kind: str, current: dict) -> dict:

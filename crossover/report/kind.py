@@ -77,6 +77,8 @@ class Kind:
     """(directory, run.json, its trials) -> result, also written as JSON and plots."""
     text: Callable[..., str]
     """(result, explain=False) -> the result as it is printed, with the long legend if it is to be explained."""
+    verdicts: Callable[[Any], list[str]]
+    """The sentences that say what was found: all that --quiet prints."""
     sections: Callable[[dict, Any, Trials], list[Section]]
     """(run.json, result, trials) -> its sections; other experiments on its page stand after the first."""
     exit_code: Callable[[Any, Trials], int] = worst

@@ -44,8 +44,8 @@ def test_locust_logs_and_keeps_how_a_trace_was_read(server, tmp_path):
         assert READ in json.loads((only(reports) / name).read_text())["trace"]
 
 
-def test_bench_refuses_a_trace_in_one_line(tmp_path, monkeypatch, capsys):
-    refuses("bench", ["image", "--arrivals", write(tmp_path, AMBIGUOUS)], REFUSED, monkeypatch, capsys)
+def test_bench_refuses_a_trace_in_one_line(tmp_path, capsys):
+    refuses("bench", ["image", "--arrivals", write(tmp_path, AMBIGUOUS)], REFUSED, capsys)
 
 
 def test_bench_prints_and_keeps_how_a_trace_was_read(server, tmp_path):

@@ -162,9 +162,9 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--loads", "half"], "half"),
         (["--seconds", "0"], "seconds must be a positive number"),
         (["--seed", "-3"], "--seed must not be negative"),
-        (["--image", "/no/such"], "cannot read payloads"),
+        (["image", "--payloads", "/no/such"], "cannot read payloads"),
         (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
     ],
 )
-def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, monkeypatch, capsys):
-    refuses("capacity", arguments, says, monkeypatch, capsys)
+def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, capsys):
+    refuses("capacity", arguments, says, capsys)

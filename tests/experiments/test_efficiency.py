@@ -174,12 +174,12 @@ def test_what_the_server_refuses_ends_it_in_one_line(server):
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "loadgen.efficiency", *map(str, arguments)]
+    command = [sys.executable, "-m", "crossover", "efficiency", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_the_command_prints_a_table_and_leaves_a_report(server, tmp_path):
-    done = run("image", "--seconds", 1, "--url", server.url, "--state", server.state, "--reports", tmp_path)
+    done = run("image", "--seconds", 3, "--url", server.url, "--state", server.state, "--reports", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "image (ensemble)" in done.stdout and "--explain" in done.stdout
     directory = only(tmp_path)
@@ -189,8 +189,8 @@ def test_the_command_prints_a_table_and_leaves_a_report(server, tmp_path):
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(server, tmp_path):
-    flags = f"image --seconds 1 --url {server.url} --state {server.state} --reports {tmp_path}"
-    full = f"{sys.executable} -m loadgen.efficiency {flags} | head -c 1"
+    flags = f"image --seconds 3 --url {server.url} --state {server.state} --reports {tmp_path}"
+    full = f"{sys.executable} -m crossover efficiency {flags} | head -c 1"
     done = subprocess.run(full, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (len(done.stdout), done.stderr) == (1, "")
 

@@ -2,12 +2,12 @@
 
 import errno
 import subprocess
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 import pytest
 
 from crossover.experiments.catalogue import EXPERIMENTS, find_kind
-from crossover.experiments.experiment import Run, run_command
+from crossover.experiments.experiment import Run
 from crossover.measurement.trial import read_trials
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
 from loadgen.command import INTERRUPTED
@@ -43,19 +43,6 @@ def test_however_a_run_ends_it_says_so_in_one_line_and_by_its_exit_code(ends, co
     assert (errors == "") == (code in (GOOD, INTERRUPTED))
 
 
-@pytest.mark.parametrize(("ends", "code"), [(ValueError("no such file"), USAGE), (KeyboardInterrupt(), INTERRUPTED)])
-@pytest.mark.parametrize("where", ["check", "make"])
-def test_what_ends_before_the_run_is_one_line_too(ends, code, where, capsys):
-    def end(*_):
-        raise ends
-
-    steps = {"check": lambda options: None, "make": lambda options: None, where: end}
-    with pytest.raises(SystemExit) as stopped:
-        run_command(ArgumentParser(), steps["check"], steps["make"], [])
-    assert stopped.value.code == code
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     ("name", "unanswered", "invalid"),
     [
@@ -82,11 +69,11 @@ def test_unanswered_arrivals_and_invalid_trials_have_exit_codes_of_their_own(tmp
 
 
 def test_an_unknown_experiment_is_named_with_those_that_there_are():
-    with pytest.raises(ValueError, match="unknown experiment 'latency'; try one of bench, capacity, crossover"):
+    with pytest.raises(ValueError, match="unknown experiment 'latency'; try one of bench, load, capacity, crossover"):
         find_kind("latency")
 
 
-@pytest.mark.parametrize("target", ["bench", "capacity", "crossover", "efficiency", "study", "soak", "overload"])
+@pytest.mark.parametrize("target", ["bench", "capacity", "sweep", "efficiency", "clients", "soak", "overload"])
 def test_no_make_target_takes_an_invalid_measurement_for_an_error(target):
     # Within `make test` it would say which directory it leaves, and take over that one's ARGS.
     command = ["make", "--no-print-directory", "-n", target, "ARGS="]

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from crossover.measurement import host, retry
 from crossover.measurement.trial import read_trials
 from loadgen.samples.summary import SPANS
 from serving.server import Unavailable
-from tests import trials_on_disk
+from tests import commands, trials_on_disk
 from tests.analysis.test_bootstrap import FEW
 from tests.commands import again, only
 from tests.conftest import ROOT
@@ -83,26 +82,19 @@ def world(monkeypatch):
 
 
 @pytest.fixture
-def conduct(world, tmp_path, monkeypatch, capsys):
-    """`python -m loadgen.bench image ...`, of two photographs: (exit code, output, errors)."""
+def conduct(world, tmp_path, capsys):
+    """`crossover compare image ...`, of two photographs: (exit code, output, errors)."""
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for name in ("image-a.jpg", "image-b.jpg"):
         (photographs / name).write_bytes(name.encode())
-    began = ["image", "--image", photographs, "--reports", tmp_path / "reports", "--rounds", 6, "--seconds", 80]
+    began = ["image", "--payloads", photographs, "--reports", tmp_path / "reports", "--rounds", 6, "--seconds", 80]
     began += ["--arrivals", "poisson:rate=7.5"]
 
     def run(*arguments, given=None) -> tuple[int, str, str]:
         # What --continue does not say it takes from the directory.
         given = [] if "--continue" in arguments and given is None else began if given is None else given
-        others = [each for each in arguments if each == "audio"]  # argparse wants them side by side
-        arguments = [*others, *given, *(each for each in arguments if each != "audio")]
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        try:
-            code = compare.main()
-        except SystemExit as ended:
-            code = ended.code
-        out, err = capsys.readouterr()
+        code, out, err = commands.conduct(capsys, "compare", *given, *arguments)
         assert "Traceback" not in out + err
         return code, out, err
 
@@ -119,7 +111,7 @@ def test_every_round_has_every_arm_and_the_run_says_how_it_was_begun(world, cond
     assert (code, errors) == (0, "")
     assert sorted(world.measured) == [(n, f"image {p} async:1") for n in range(1, 7) for p in ("client", "server")]
     run = kept(conduct.reports)
-    assert run["argv"][:4] == ["python", "-m", "loadgen.bench", "image"] and run["complete"]
+    assert run["argv"][:4] == ["crossover", "compare", "image", "--payloads"] and run["complete"]
     assert run["workloads"]["image"]["digest"] == payloads.digest(payloads.read(conduct.photographs, (".jpg",)))
 
 
@@ -176,7 +168,7 @@ def test_a_run_that_goes_on_warms_up_and_measures_what_is_missing_only(world, co
     [
         (["--library", "pillow"], "library: none against pillow"),
         (["--arrivals", "poisson:rate=3"], "arrivals: poisson:rate=7.5 against poisson:rate=3"),
-        (["--slo", 50], "slo_ms: 0 against 50.0"),
+        (["--slo", 50], "slo_ms: 0.0 against 50.0"),
         (["--rounds", 7], "rounds: 6 against 7"),
         (["--seed", 2], "seed: 1 against 2"),
         (["--modes", "threads"], "modes: async against threads"),
@@ -239,7 +231,7 @@ def test_ctrl_c_before_anything_is_one_line(world, conduct, monkeypatch):
     assert (code, output.strip(), errors) == (130, "interrupted before anything was measured", "")
     monkeypatch.setattr(flags, "load", stopped)
     code, output, errors = conduct()
-    assert (code, output, errors.strip()) == (130, "", "interrupted before anything was measured")
+    assert (code, output, errors) == (130, "", "")  # `command.run` says it
 
 
 def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(world, conduct, monkeypatch):
@@ -248,7 +240,7 @@ def test_ctrl_c_while_the_report_is_written_says_how_to_write_it(world, conduct,
 
     monkeypatch.setattr(experiment.reporting, "write_report", stopped)
     code, output, errors = conduct()
-    assert (code, errors) == (130, "") and f"python -m loadgen.report {only(conduct.reports)}" in output
+    assert (code, errors) == (130, "") and f"crossover report {only(conduct.reports)}" in output
 
 
 def test_a_full_disk_is_one_line_and_what_was_measured_is_shown(world, conduct):
@@ -316,7 +308,7 @@ def test_without_trouble_there_is_time_for_all_rounds_even_if_trials_take_a_litt
 def test_it_stops_early_and_says_so_once_the_interval_is_narrow(world, conduct, monkeypatch):
     asked = []
     monkeypatch.setattr(compare, "is_precise", lambda found, share: asked.append(share) or True)
-    _, output, _ = conduct("--rounds", 25)
+    _, output, _ = conduct("--rounds", 25, "--seconds", 120)
     assert len(world.measured) == 2 * compare.ENOUGH_ROUNDS and set(asked) == {0.025}
     [line] = [line for line in output.splitlines() if "enough after" in line]
     assert line.strip() == "image: enough after round 20 of 25: latency's ratio is known to within 2.5 %"
@@ -368,6 +360,51 @@ def test_what_cannot_be_continued_so_is_one_line_and_leaves_the_run_as_it_is(wor
     assert kept(conduct.reports) == before
 
 
+def test_json_is_one_document_and_progress_goes_elsewhere(world, conduct):
+    code, output, errors = conduct("--json")
+    document = json.loads(output)
+    assert document["exit_code"] == code == 0 and document["complete"]
+    assert document["directory"] == str(only(conduct.reports))
+    assert document["result"] == json.loads((only(conduct.reports) / "summary.json").read_text())
+    assert document["verdict"] == [document["result"]["workloads"]["image"]["sentence"]]
+    assert "round 6/6" in errors
+
+
+def test_an_interrupted_run_is_a_document_too(world, conduct):
+    world.troubles = [None] * 6 + [KeyboardInterrupt()]
+    code, output, errors = conduct("--json")
+    document = json.loads(output)
+    assert (code, document["exit_code"], document["complete"]) == (130, 130, False)
+    assert f"go on with --continue {document['directory']}" in errors
+
+
+def test_quiet_prints_the_verdict_and_nothing_else(world, conduct):
+    code, output, errors = conduct("--quiet")
+    summary = json.loads((only(conduct.reports) / "summary.json").read_text())
+    assert (code, output, errors) == (0, f"{summary['workloads']['image']['sentence']}\n", "")
+
+
+def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world, conduct):
+    code, output, errors = conduct("--fail-if", "p50>1", "--fail-if", "p50>1e6")
+    assert code == 4 and "samples, summary.json and report.html: " in output
+    assert [line.partition(" p")[0] for line in errors.splitlines()] == [
+        f"image {placement} async:1:" for placement in ("client", "server")
+    ]
+    assert kept(conduct.reports)["complete"]
+    assert conduct("--continue", only(conduct.reports))[0] == 0
+
+
+def test_what_was_asked_for_is_kept_as_data_and_taken_over(world, conduct):
+    conduct("--slo", 90, "--reports", conduct.reports)
+    options = kept(conduct.reports)["options"]
+    assert options["workloads"] == ["image"] and options["payloads"] == [str(conduct.photographs)]
+    assert (options["slo"], options["rounds"], options["seconds"]) == (90, 6, 80)
+    assert not options.keys() & {"continued", "reports", "as_json", "quiet", "fail_if"}
+    assert conduct("--continue", only(conduct.reports), "--slo", 90)[0] == 0
+    code, _, errors = conduct("--continue", only(conduct.reports), "--slo", 91)
+    assert code == 2 and "cannot be continued: slo_ms: 90.0 against 91.0" in errors
+
+
 def test_prices_decide_what_is_cheaper_and_are_kept(world, conduct):
     _, output, _ = conduct("--prices", "client=0,server=1,gb=0")
     assert kept(conduct.reports)["prices"] == {"client": 0.0, "server": 1.0, "gb": 0.0}
@@ -393,15 +430,15 @@ def test_a_bench_like_another_can_be_compared_with_it_whatever_the_clock_says(wo
     before = only(conduct.reports)
     monkeypatch.setitem(trials_on_disk.NETWORK, "image", ("resnet50", 60.0))
     after = conduct.reports.with_name("after")
-    made = "--image", conduct.photographs, "--reports", after, "--rounds", 3, "--seconds", 33
+    made = "--payloads", conduct.photographs, "--reports", after, "--rounds", 3, "--seconds", 33
     code, _, errors = conduct("--like", before, given=["image", *made])
     assert (code, errors) == (0, "")
     code, output, errors = again(monkeypatch, capsys, before, only(after))
     assert (code, errors) == (0, "") and "image client: " in output
     slo = json.loads((before / "run.json").read_text())["workloads"]["image"]["slo_ms"]
     assert f"within {slo:g} ms" in output
-    code, _, errors = conduct("--like", before, given=["audio", *made])
-    assert code == 2 and errors == f"{before} has not measured audio, but image\n"
+    code, _, errors = conduct("--like", before, given=["audio", *made[2:]])
+    assert code == 2 and errors == f"crossover compare: {before} has not measured audio, but image\n"
     code, _, errors = conduct("--like", before, "--slo", 3, given=["image", *made])
     assert code == 2 and "leave out --arrivals and --slo" in errors
     (conduct.photographs / "image-a.jpg").write_bytes(b"another")
@@ -434,7 +471,7 @@ def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys
     assert "before has image client" in errors
 
 
-NAMES = ["asked.payloads", "asked.arms", "asked.files", "workloads.*.placements"]
+NAMES = ["options", "asked.payloads", "asked.arms", "asked.files", "workloads.*.placements"]
 NAMES += ["looks", "machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
 NAMES += ["server.models", "server.models.*.parameters", "server.models.*.provenance"]
 NAMES += [f"workloads.*.arms[].{each}" for each in ("books", "reasons", "stages", "steps", "steps.*.ms", *SPANS)]
@@ -489,4 +526,4 @@ def test_a_run_whose_run_json_is_damaged_is_not_continued(world, conduct, key):
     del part[last]
     path.write_text(json.dumps(described))
     code, _, errors = conduct("--continue", path.parent)
-    assert (code, errors) == (2, f"{path} is damaged: it has no '{key}'\n")
+    assert (code, errors) == (2, f"crossover compare: {path} is damaged: it has no '{key}'\n")

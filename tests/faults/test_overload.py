@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crossover.experiments.overload import CALM, FACTORS, Overload, make_overloads, summarise
+from crossover.experiments.overload.shapes import CALM, FACTORS, Overload, make_overloads, summarise
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

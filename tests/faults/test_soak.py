@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from crossover.experiments import soak
+from crossover.experiments.soak import files, run, vitals
 from loadgen.samples.sample import COMPLETED, FAILED, REJECTED, TIMED_OUT, Sample
 from serving import local, smoke_test, state
 from tests.conftest import ROOT
@@ -20,7 +20,7 @@ GUARD = 240  # seconds: against a hang
 
 def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
     whole = smoke_test.JPEG.read_bytes()
-    first, again = ([soak.damage(whole, dice) for _ in range(50)] for dice in (random.Random(7), random.Random(7)))
+    first, again = ([files.damage(whole, dice) for _ in range(50)] for dice in (random.Random(7), random.Random(7)))
     assert first == again
     assert {len(each) < len(whole) for each in first} == {True, False}
     assert all(
@@ -30,8 +30,8 @@ def test_damaged_files_are_cut_or_changed_and_the_same_for_the_same_seed():
 
 
 def test_a_fifth_of_what_is_sent_is_damaged():
-    sent, order = soak.mix_files([Payload("good", smoke_test.JPEG.read_bytes())], 10000, seed=1)
-    assert np.mean([sent[i].name != "good" for i in order]) == pytest.approx(soak.BAD, abs=0.02)
+    sent, order = files.mix_files([Payload("good", smoke_test.JPEG.read_bytes())], 10000, seed=1)
+    assert np.mean([sent[i].name != "good" for i in order]) == pytest.approx(files.BAD, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,19 @@ def test_a_fifth_of_what_is_sent_is_damaged():
     ],
 )
 def test_requests_are_counted_by_what_became_of_them(status, reason, fate):
-    assert soak.classify(Sample(0, 0, 0, status=status, reason=reason)) == fate
+    assert run.classify(Sample(0, 0, 0, status=status, reason=reason)) == fate
 
 
 def test_the_drift_is_the_slope_from_the_second_minute_on():
-    sentence = soak.describe_drift("memory, MB", [100, 200, 203, 206, 209])
+    sentence = vitals.describe_drift("memory, MB", [100, 200, 203, 206, 209])
     assert sentence == "memory, MB: 100 in the first minute, 209 in the last; +3 per minute from the second on"
-    assert soak.describe_drift("memory, MB", [100]).endswith("too short for a slope")
+    assert vitals.describe_drift("memory, MB", [100]).endswith("too short for a slope")
 
 
 @pytest.mark.long
 def test_a_soak_that_is_interrupted_reports_what_there_is_and_leaves_no_server(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.soak", "--minutes=60", "--weights=tiny"],
+        [sys.executable, "-m", "crossover", "soak", "--seconds=3600", "--weights=tiny"],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,

@@ -28,8 +28,8 @@ def test_a_payloads_name_is_text_in_the_report_and_the_report_has_no_key(server,
     name = "<img src=x onerror=alert(1)>.jpg"
     (tmp_path / "sent").mkdir()
     shutil.copy(smoke_test.JPEG, tmp_path / "sent" / name)
-    command = [sys.executable, "-m", "loadgen.bench", "image", f"--url={server.url}", f"--state={server.state}"]
-    command += ["--seconds=4", "--rounds=1", f"--image={tmp_path}/sent", f"--reports={tmp_path}/reports"]
+    command = [sys.executable, "-m", "crossover", "compare", "image", f"--url={server.url}", f"--state={server.state}"]
+    command += ["--seconds=5", "--rounds=1", f"--payloads={tmp_path}/sent", f"--reports={tmp_path}/reports"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode in (0, 3), done.stderr
     [report] = tmp_path.glob("reports/*/report.html")

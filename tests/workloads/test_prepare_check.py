@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from crossover.experiments.compare import run as compare
+from tests.commands import conduct
 from workloads import prepare_check
 from workloads.payloads import Payload
 from workloads.prepare_check import check_workload, prepare_once
@@ -113,8 +113,8 @@ def test_an_experiment_leaves_no_directory_of_it(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setattr(prepare_check, "read", lambda *_: WANTED)
     monkeypatch.setattr("crossover.experiments.experiment.Server.at", lambda *_: Here)
-    monkeypatch.setattr(sys, "argv", ["bench", str(path), "--reports", str(tmp_path / "reports")])
-    assert compare.main() == 2
-    [line] = capsys.readouterr().err.splitlines()
+    code, output, errors = conduct(capsys, "compare", path, "--reports", tmp_path / "reports")
+    assert (code, output) == (2, "")
+    [line] = errors.splitlines()
     assert line.startswith("prepare of placement 'a' of mine raised ZeroDivisionError")
     assert not (tmp_path / "reports").exists()

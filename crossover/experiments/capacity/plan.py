@@ -1,7 +1,8 @@
 """What there is time for: the percentile, the turns, and the loads of the bursts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from crossover.analysis.capacity_pairs import LEAST_TURNS, TURNS
 from crossover.experiments.burst_shapes import bursts
@@ -12,6 +13,7 @@ LOADS = (0.5, 0.7, 0.9)  # for the bursts; with the lowest percentile, too, as m
 FEWEST_TURNS = LEAST_TURNS + 1
 TYPICAL = 0.75  # for the estimate: the capacity, in requests per back-to-back time
 RUN_IN = 1.4  # likewise: the probes before the turns take as long as so many at the first rate
+QUICKEST = 1e-3  # seconds of a request to a model that hardly computes
 OVERHEAD = 0.3  # seconds of a trial, beside its requests and two that wait until the server is idle
 
 
@@ -55,6 +57,15 @@ def list_plans(percentile: float, loads: Sequence[float] | None) -> list[Plan]:
         return [*(Plan(each, TURNS, loads) for each in percentiles), Plan(last, FEWEST_TURNS, loads)]
     fewer = [Plan(last, TURNS, LOADS[1:2]), Plan(last, TURNS, ()), Plan(last, FEWEST_TURNS, ())]
     return [*(Plan(each, TURNS, LOADS) for each in percentiles), *fewer]
+
+
+def least_seconds(arms: Mapping[str, Sequence[str]], percentile: float, loads: Sequence[float] | None) -> float:
+    """Return the seconds without which no search can be: those of the quickest plan, if requests took QUICKEST alone.
+
+    `arms` are the placements of each workload; 0 and None stand for what the user leaves open.
+    """
+    plan = list_plans(percentile, loads)[-1]
+    return max(len(each) for each in arms.values()) * len(arms) * 10 * ceil(plan.estimate(QUICKEST, 0) / 10)
 
 
 def choose_plan(plans: Sequence[Plan], seconds: float, services: Sequence[float], slo: float) -> tuple[Plan, float]:

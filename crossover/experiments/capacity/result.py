@@ -106,6 +106,7 @@ KIND = Kind(
     leaves="samples, capacity.json and report.html",
     fold=fold,
     text=text,
+    verdicts=lambda result: [each for found in sentences(result).values() for each in found],
     sections=sections,
     exit_code=exit_code,
     banners=lambda result, trials: [],

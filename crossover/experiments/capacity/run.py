@@ -1,6 +1,6 @@
 """How much can an arm carry, and how does it take bursts?
 
-    python -m loadgen.capacity image audio --slo 100 --percentile 99
+    crossover capacity image audio --slo 100 --percentile 99
 
 The capacity is the Poisson rate at which the percentile of latency reaches the SLO. All arms are probed in turns: each
 probe's rate is higher than the arm's one before if that kept the SLO, lower if not, so that no lucky probe is final and
@@ -9,8 +9,8 @@ are offered shares of their capacity, from evenly spaced to very bursty. Everyth
 report.html, capacity.json, and each probe as a trial.
 """
 
-import argparse
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -20,11 +20,11 @@ from common import atomic_write
 from crossover.analysis.capacity_pairs import choose_rate
 from crossover.experiments.capacity import search
 from crossover.experiments.capacity.estimates import estimate_capacities
-from crossover.experiments.capacity.plan import FEWEST_TURNS, PERCENTILES, Plan, choose_plan, list_plans
+from crossover.experiments.capacity.plan import FEWEST_TURNS, Plan, choose_plan, least_seconds, list_plans
 from crossover.experiments.capacity.probe import Prober
 from crossover.experiments.capacity.result import KIND
-from crossover.experiments.experiment import ServerExperiment, run_command
-from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
+from crossover.experiments.experiment import ServerExperiment
+from crossover.experiments.options import check_run_options, check_server_options
 from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode
@@ -165,13 +165,16 @@ def parse_loads(text: str | None) -> list[float] | None:
     """Parse --loads, shares of the capacity with commas; None if it is left out. Raises ValueError."""
     if text is None:
         return None
-    loads = [float(each) for each in text.split(",") if each]
+    try:
+        loads = [float(each) for each in text.split(",") if each]
+    except ValueError:
+        loads = [0.0]
     if not all(0 < load <= 1 for load in loads):
         raise ValueError(f"--loads are shares of the capacity, above 0 and at most 1, not {text!r}")
     return loads
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
     options.loads = parse_loads(options.loads)
     if options.slo < 0 or not np.isfinite(options.slo):
@@ -179,16 +182,4 @@ def check(options: argparse.Namespace) -> None:
     if options.percentile and not 50 <= options.percentile <= 99.9:
         raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
     check_server_options(options)
-    check_run_options(options)
-
-
-def main() -> int:
-    """Run `python -m loadgen.capacity`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m loadgen.capacity", description=__doc__.partition("\n")[0])
-    highest = "the highest of " + ", ".join(map(str, PERCENTILES)) + " that there is time for"
-    add_run_options(parser, 1800, "for everything; decides about percentile, turns and loads")
-    parser.add_argument("--slo", type=float, default=0, help=f"ms; default: {SLO_FACTOR} unloaded latencies")
-    parser.add_argument("--percentile", type=float, default=0, help=f"held to the SLO; default: {highest}")
-    parser.add_argument("--loads", help="shares of the capacity for the bursts; default: 0.5,0.7,0.9 or fewer")
-    add_server_options(parser)
-    return run_command(parser, check, Capacity)
+    check_run_options(options, least_seconds(options.arms, options.percentile, options.loads))

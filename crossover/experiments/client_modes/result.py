@@ -186,6 +186,7 @@ KIND = Kind(
     leaves="samples, study.json, study.png and report.html",
     fold=fold,
     text=text,
+    verdicts=lambda result: list(result["conclusion"]),
     sections=sections,
     exit_code=exit_code,
     banners=lambda result, trials: warn_of_invalid(trials, lambda invalid: COUNTED_IN),

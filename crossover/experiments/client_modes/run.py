@@ -1,6 +1,6 @@
 """The experiment of the original project: does it matter how the client works, and how the requests arrive?
 
-    python -m loadgen.study image audio --seconds 1800
+    crossover clients image audio --seconds 1800
 
 Naive sequential, threaded and asynchronous clients, with 1, 2, 4, ... workers, are offered uniform and Poisson arrivals
 of the same mean rate; and, the video question, the same rate as 16 cameras of random phase and as 16 synchronised ones.
@@ -8,8 +8,9 @@ In rounds: each holds every condition once, in an order drawn anew, and every cl
 lies in reports/<time>-study/: report.html, study.json, study.png, and the trials they are made from.
 """
 
-import argparse
 import random
+from argparse import Namespace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,8 @@ import numpy as np
 from crossover.experiments.burst_shapes import CAMERAS, exactly
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, reference
 from crossover.experiments.client_modes.result import KIND, summarise_interim
-from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.experiments.experiment import ServerExperiment
 from crossover.experiments.options import (
-    add_run_options,
-    add_server_options,
     check_rounds,
     check_run_options,
     check_server_options,
@@ -46,6 +45,16 @@ class ClientModes(ServerExperiment):
 
     kind = KIND
     identity = ("workloads", "seconds", "arms", "library", "rounds", "rate")
+
+    def __init__(self, options: Namespace):
+        super().__init__(options)
+        workloads = options.workloads.values()
+        total, rounds = sum(each.share for each in workloads), options.rounds
+        conditions = {each.name: len(self.list_conditions(each)) for each in workloads}
+        least = ceil(max(rounds * conditions[each.name] * OVERHEAD * total / each.share for each in workloads))
+        if options.seconds < least:
+            what = f"{rounds} rounds of {max(conditions.values())} conditions"
+            raise ValueError(f"--seconds must be at least {least} for {what}, not {options.seconds:g}")
 
     def measure(self) -> None:
         """Measure every condition of each workload, round by round."""
@@ -132,20 +141,10 @@ class ClientModes(ServerExperiment):
         return plan
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
     check_server_options(options)
     check_run_options(options)
     check_rounds(options)
     if options.rate < 0 or not np.isfinite(options.rate):
         raise ValueError(f"--rate must be a positive number, not {options.rate:g}")
-
-
-def main() -> int:
-    """Run `python -m loadgen.study`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m loadgen.study", description=__doc__.partition("\n")[0])
-    add_run_options(parser, 1800, "of measurement, altogether")
-    parser.add_argument("--rounds", type=int, default=6, help="at least 6 for intervals (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=0, help="requests per second; default: found by measurement")
-    add_server_options(parser)
-    return run_command(parser, check, ClientModes)

@@ -1,9 +1,10 @@
 """What a comparison offers: how its time is shared out, how long a trial is, and how many rounds there are."""
 
-import argparse
 import math
+from argparse import Namespace
 from dataclasses import dataclass
 
+from crossover.analysis.bootstrap import minimum_rounds
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from loadgen import arrivals
 from loadgen.arrivals.schedule import Schedule
@@ -30,7 +31,7 @@ class Rounds:
     count: int
 
 
-def plan_load(means: dict[str, float], budget: float, arms: int, options: argparse.Namespace) -> dict:
+def plan_load(means: dict[str, float], budget: float, arms: int, options: Namespace) -> dict:
     """Plan a workload's load: arrivals, rounds, seconds of a trial and SLO, as run.json has them.
 
     `means` are the unloaded latencies in seconds, by placement, `budget` the seconds for rounds of so many `arms`.
@@ -83,6 +84,27 @@ def count_rounds(budget: float, arms: int, seconds: float) -> int:
     return int(budget / arms / (seconds + OVERHEAD) + 1e-9)
 
 
+def least_seconds(options: Namespace) -> float:
+    """Return the seconds without which a comparison says nothing: as many rounds as an interval needs, or --rounds.
+
+    `plan_rounds` makes trials shorter if need be, unless --rounds says how many there are.
+    """
+    rounds, trial = minimum_rounds(), SHORTEST * FEWEST / EXPECTED
+    if options.rounds > 0:
+        rounds, trial = options.rounds, SHORTEST
+    total = sum(workload.share for workload in options.workloads.values())
+    least = 0.0
+    for name, workload in options.workloads.items():
+        seconds = rounds * count_arms(options, name) * (trial + OVERHEAD) / (1 - UNLOADED)
+        least = max(least, seconds * total / workload.share)
+    return math.ceil(least)
+
+
+def count_arms(options: Namespace, name: str) -> int:
+    """Return how many arms a workload has: each placement in each mode, or the two of --control."""
+    return 2 if options.control else len(options.arms[name]) * len(options.modes)
+
+
 def estimate_rate(spec: str, budget: float, seed: int) -> float:
     """Return the arrivals per second of a process, over a schedule as long as the budget; 0 without any."""
     return len(arrivals.parse(spec).schedule(budget, seed)) / budget
@@ -105,14 +127,13 @@ def empty_round(spec: str, seconds: float, seed: int, count: int) -> Schedule | 
     return next((schedule for schedule in schedules if not len(schedule)), None)
 
 
-def check_arrivals(options: argparse.Namespace) -> None:
+def check_arrivals(options: Namespace) -> None:
     """Check the arrivals. Raises ValueError if a round's trial would have none of the arrivals that the user chose."""
     total = sum(workload.share for workload in options.workloads.values())
     for name, workload in options.workloads.items() if options.arrivals else ():
-        arms = 2 if options.control else len(options.arms[name]) * len(options.modes)
         budget = options.seconds * workload.share / total * (1 - UNLOADED)
         rate = max(estimate_rate(options.arrivals, budget, options.seed), 1 / budget)
-        planned = plan_rounds(budget, arms, rate, options.rounds)
+        planned = plan_rounds(budget, count_arms(options, name), rate, options.rounds)
         if (empty := empty_round(options.arrivals, planned.seconds, options.seed, planned.count)) is not None:
             why = empty.note or "give more --seconds or a higher rate"
             shown = f"a trial of {planned.seconds:.3g} s ({name})"

@@ -145,7 +145,7 @@ def advise(result: dict, directory: Path) -> list[str]:
         return []
     seconds = max(undecided.values())
     about = f"{seconds / 60:.2g} more minutes decide about half of such cases ({', '.join(undecided)})"
-    return [f"{about}: python -m loadgen.bench --continue {directory} --seconds {seconds:g}"]
+    return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
@@ -208,6 +208,7 @@ KIND = Kind(
     leaves="samples, summary.json and report.html",
     fold=fold,
     text=tables.text,
+    verdicts=lambda result: [workload["sentence"] for workload in result["workloads"].values()],
     sections=page.sections,
     exit_code=exit_code,
     banners=list_banners,

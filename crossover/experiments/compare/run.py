@@ -1,7 +1,7 @@
 """The main question: which placement of the preprocessing is better, and by how much?
 
-    python -m loadgen.bench image audio --seconds 270
-    python -m loadgen.bench --continue reports/<time> --seconds 600
+    crossover compare image audio --seconds 270
+    crossover compare --continue reports/<time> --seconds 600
 
 For each workload it measures unloaded pairs, one request at a time, and derives a load from them that the slowest arm
 can carry. Then it offers every arm the same Poisson schedules: in rounds, in which every arm has one short trial, in an
@@ -16,10 +16,9 @@ from collections.abc import Sequence
 
 from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
 from crossover.analysis.costs import Prices, parse_prices
-from crossover.experiments.compare import options
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
 from crossover.experiments.compare.result import KIND, list_looks
-from crossover.experiments.experiment import ServerExperiment, run_command
+from crossover.experiments.experiment import ServerExperiment
 from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
 from loadgen import arrivals
@@ -49,7 +48,8 @@ class Comparison(ServerExperiment):
         for name, offered in options.offered.items():
             # The same load means nothing with other payloads.
             if offered["digest"] != payloads.digest(self.inputs[name]):
-                raise ValueError(f"{options.like} sent other payloads for {name}: give the same as --{name} DIR")
+                same = f"give the same as --payloads {name}=DIR"
+                raise ValueError(f"{options.like} sent other payloads for {name}: {same}")
 
     def measure(self) -> None:
         """Measure each workload; workloads share the time, and what --continue adds, by their `share`."""
@@ -239,8 +239,3 @@ class Comparison(ServerExperiment):
             delay = self.described["workloads"].get(workload.name, {}).get("delay", self.delay)
             return [one, dataclasses.replace(one, control="slower", delay=delay)]
         return [Arm(workload, placement, mode, library) for placement in placements for mode in modes]
-
-
-def main() -> int:
-    """Run `python -m loadgen.bench`. Returns the exit code."""
-    return run_command(options.parse, options.check, Comparison)

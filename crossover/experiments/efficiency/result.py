@@ -224,6 +224,7 @@ KIND = Kind(
     leaves="efficiency.json and report.html",
     fold=fold,
     text=text,
+    verdicts=lambda result: [sentence(found) for found in result.values()],
     sections=sections,
     has_trials=False,
 )

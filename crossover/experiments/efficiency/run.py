@@ -1,6 +1,6 @@
 """Does an ensemble answer as many requests as its steps allow, or does putting them together cost something?
 
-    python -m loadgen.efficiency image audio --seconds 60
+    crossover efficiency image audio --seconds 60
 
 The bound is min(slowest step alone, cores / sum of the steps' CPU seconds per request). A step alone is asked over
 HTTP for what it does in the ensemble: with its true inputs, for all its outputs. So the CPU bound charges the steps
@@ -8,9 +8,9 @@ for carrying over HTTP what the ensemble hands on within the server, and an ense
 Everything lies in reports/<time>-efficiency/: report.html and efficiency.json.
 """
 
-import argparse
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +21,8 @@ from tritonclient.utils import np_to_triton_dtype
 
 from common import atomic_write
 from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
-from crossover.experiments.experiment import ServerExperiment, run_command
-from crossover.experiments.options import add_run_options, add_server_options, check_run_options, check_server_options
+from crossover.experiments.experiment import ServerExperiment
+from crossover.experiments.options import check_run_options, check_server_options
 from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc
@@ -36,6 +36,7 @@ from workloads.workload import Workload
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
+LEAST = 3  # seconds of a workload: a few requests of each step in every repetition
 TIMEOUT = 60.0  # seconds for one answer
 
 
@@ -58,7 +59,7 @@ class Efficiency(ServerExperiment):
         """Measure the ensemble of each workload and each of its steps alone."""
         self.begin()
         for name, workload in self.options.workloads.items():
-            sent, seconds = self.inputs[name], self.options.seconds
+            sent, seconds = self.inputs[name], self.options.seconds / len(self.options.workloads)
             [placement] = self.arms(workload)
             arm = Arm(workload, placement, Mode("sequential"), self.library(workload))
             print(f"\n{name}: the ensemble, then each step alone, {REPETITIONS} times; about {seconds:g} s", flush=True)
@@ -227,18 +228,10 @@ def choose_count(server: Server, stage: Stage, kinds: int, seconds: float) -> in
     return n
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
     given = options.arms
     check_server_options(options)
-    check_run_options(options)
+    check_run_options(options, LEAST * len(options.workloads))
     ensembles = {name: [workload.encoded] for name, workload in options.workloads.items()}
     options.arms = choose_arms(given, options.workloads, 1) if given else ensembles
-
-
-def main() -> int:
-    """Run `python -m loadgen.efficiency`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m loadgen.efficiency", description=__doc__.partition("\n")[0])
-    add_run_options(parser, 60, "for each workload", resumable=False)
-    add_server_options(parser)
-    return run_command(parser, check, Efficiency)

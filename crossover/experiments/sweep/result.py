@@ -160,6 +160,7 @@ KIND = Kind(
     leaves="samples, crossover.json, a plot of every sweep and report.html",
     fold=fold,
     text=text,
+    verdicts=lambda result: [entry["says"] for entry in result],
     sections=sections,
     banners=lambda result, trials: warn_of_invalid(trials, lambda invalid: COUNTED_IN),
     wants_stand_ins=True,

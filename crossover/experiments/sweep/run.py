@@ -1,6 +1,6 @@
 """Where does the answer change? The arms' ratio over the input's size, the network, the workers, the cores.
 
-    python -m loadgen.crossover --weights tiny --sweeps size,network --seconds 300
+    crossover sweep --weights tiny --sweeps size,network --seconds 300
 
 It starts servers of its own, with the real networks and with the tiny stand-in: an accelerator that is never the
 bottleneck. At every point of a sweep both placements are offered the same schedules, in rounds of short trials, at 0.6
@@ -8,17 +8,17 @@ of what the slower one does back to back. Everything shown, report.html too, is 
 reports/<time>-crossover/.
 """
 
-import argparse
 import os
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from crossover.experiments.experiment import Experiment, run_command
-from crossover.experiments.options import add_run_options, check_rounds, check_run_options
+from crossover.experiments.experiment import Experiment
+from crossover.experiments.options import check_rounds, check_run_options
 from crossover.experiments.sweep import figures, grid, network_link
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
@@ -30,8 +30,7 @@ from crossover.measurement.retry import Retries
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
-from workloads import catalogue
-from workloads.flags import choose_arms
+from workloads import catalogue, flags
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 from workloads.workload import Workload
@@ -278,36 +277,14 @@ def list_server_differences(known: dict, about: dict) -> list[str]:
     return differing + ([f"engine: {engines[0]} against {engines[1]}"] if engines[0] != engines[1] else [])
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line of the sweeps."""
-    parser = argparse.ArgumentParser(prog="python -m loadgen.crossover", description="Sweep what decides.")
-    add_run_options(parser, 1800, "altogether, about")
-    parser.add_argument("--sweeps", default=",".join(grid.NAMES), help="default: %(default)s")
-    names = ",".join(catalogue.BUILT_IN)
-    parser.add_argument("--workloads", default=names, help="names, or Python files (default: %(default)s)")
-    arms = "two placements with a comma, the baseline first; default: the workload's first two"
-    parser.add_argument("--arms", metavar="A,B", help=arms)
-    parser.add_argument("--weights", default="real,tiny", help="of the servers it starts (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=6, help="at each point; fewer than 6 give no interval")
-    parser.add_argument("--url", default="", help="a running server, instead of own ones for size and workers")
-    parser.add_argument("--state", default=".run", help="the launcher's; own servers live in a part of it")
-    parser.add_argument("--engine", choices=["auto", "local", "docker"], default="auto", help="of own servers")
-    return parser
-
-
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Turn the lists with commas into lists, names into workloads. Raises ValueError that names the good values."""
     for flag, good in (("sweeps", grid.NAMES), ("weights", PHRASES)):
         values = list(dict.fromkeys(getattr(options, flag).split(",")))
         if unknown := [value for value in values if value not in good]:
             raise ValueError(f"unknown --{flag} {unknown[0]!r}; try some of {', '.join(good)}, with commas")
         setattr(options, flag, values)
-    options.workloads = catalogue.find_all(options.workloads.split(","))
-    options.arms = choose_arms(options.arms, options.workloads, 2)
+    options.workloads = catalogue.find_all(options.workloads)
+    options.arms = flags.choose_arms(options.arms, options.workloads, 2)
     check_run_options(options)
     check_rounds(options)
-
-
-def main() -> int:
-    """Run `python -m loadgen.crossover`. Returns the exit code."""
-    return run_command(make_parser(), check, SweepExperiment)

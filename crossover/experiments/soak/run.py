@@ -1,13 +1,12 @@
 """Does it stay well? Good and damaged files at half capacity for as long as you like, with a stub killed now and then.
 
-    python -m benchmarks.soak --minutes 10                 # on a server of its own
-    python -m benchmarks.soak --minutes 10 --url http://localhost:8000   # on yours, whose stubs it leaves alone
+    crossover soak --seconds 600                                  # on a server of its own
+    crossover soak --seconds 600 --url http://localhost:8000      # on yours, whose stubs it leaves alone
 
 Prints a row per minute: what became of the requests, latency from the due time, and the server's memory, descriptors
 and shared memory; at the end how each drifted. Ctrl-C ends it early, with what there is.
 """
 
-import argparse
 import collections
 import contextlib
 import os
@@ -16,15 +15,18 @@ import re
 import signal
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent
 import numpy as np
-import psutil
 
-from crossover.experiments.experiment import Run, run_command
+from crossover.experiments.experiment import Run
+from crossover.experiments.options import check_run_options
+from crossover.experiments.soak.files import BAD, mix_files
+from crossover.experiments.soak.vitals import describe_drift, read_vitals
 from crossover.measurement import host
 from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
@@ -33,7 +35,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, Sample
-from serving import ROOT, local
+from serving import local
 from serving.server import Server
 from serving.supervisor import stubs
 from serving.temporary_server import temporary_server
@@ -42,33 +44,11 @@ from workloads.catalogue import BUILT_IN
 from workloads.workload import Workload
 
 gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # Run.conduct handles Ctrl-C, no traceback
-BAD = 0.2  # of the requests carry a damaged file
 KILL = 60.0  # seconds between two killed stubs, the first after half of that
 TIMEOUT = 10.0  # seconds of a request
 MINUTE = 60.0
 SEARCH = 5.0  # seconds to find the capacity of each workload in
 BACK = 20.0  # seconds for a server that died at the end to be back
-
-
-def damage(encoded: bytes, dice: random.Random) -> bytes:
-    """Cut a file somewhere, or change up to 20 of its bytes; some of these can still be decoded."""
-    if dice.random() < 0.5:
-        return encoded[: dice.randrange(1, len(encoded))]
-    changed = bytearray(encoded)
-    for _ in range(dice.randint(1, 20)):
-        changed[dice.randrange(len(changed))] = dice.randrange(256)
-    return bytes(changed)
-
-
-def mix_files(good: list[payloads.Payload], n: int, seed: int) -> tuple[list[payloads.Payload], np.ndarray]:
-    """Return the good files and 100 damaged ones, and the index of the one that each of n requests sends, shape (n,).
-
-    A share BAD of the requests has a damaged one; the same seed gives the same.
-    """
-    dice, rng = random.Random(seed), np.random.default_rng(seed)
-    bad = [payloads.Payload(f"bad-{i}", damage(dice.choice(good).encoded, dice)) for i in range(100)]
-    order = np.where(rng.random(n) < BAD, len(good) + rng.integers(len(bad), size=n), rng.integers(len(good), size=n))
-    return [*good, *bad], order
 
 
 def measure_capacity(server: Server, workloads: Mapping[str, list[payloads.Payload]]) -> float:
@@ -120,59 +100,15 @@ class Minute:
         return figures
 
 
-def read_vitals(record: dict) -> dict[str, float]:
-    """Read the memory of each process of a server on this machine, their descriptors, and its shared memory, in MB.
-
-    `record` is the launcher's of the server; empty for one on another machine: then nothing is known.
-    """
-    if not record:
-        return {}
-    rss: dict[str, float] = collections.defaultdict(float)
-    descriptors = 0
-    for process in list_processes(record):
-        with contextlib.suppress(psutil.Error):
-            rss[label(process)] += process.memory_info().rss / 1e6
-            descriptors += process.num_fds()
-    segments = [path.stat().st_blocks * 512 for path in local.SHM.glob(f"{record['name']}.*")]
-    shared = {} if record["engine"] == "docker" else {"shared memory, MB": sum(segments) / 1e6}
-    return {**{f"{name}, MB": rss[name] for name in sorted(rss)}, "descriptors": descriptors, **shared}
-
-
-def label(process: psutil.Process) -> str:
-    """Label of a process: a stub's model, "supervisor", or the program's name."""
-    arguments = process.cmdline()
-    model = next((match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each))), "")
-    return f"stub of {model}" if model else "supervisor" if "supervise" in arguments else process.name()
-
-
-def list_processes(record: dict) -> list[psutil.Process]:
-    """List the processes of a server on this machine, from the launcher's record of it."""
-    if record["engine"] == "docker":
-        root = psutil.Process(record["container_pid"])
-        return [root, *root.children(recursive=True)]
-    return [psutil.Process(pid) for pid in local.processes(record["name"]) if psutil.pid_exists(pid)]
-
-
-def describe_drift(name: str, values: list[float]) -> str:
-    """Write a sentence: the first and last of the minutes' values, and the least-squares slope of all but the first."""
-    span = f"{name}: {values[0]:.4g} in the first minute, {values[-1]:.4g} in the last"
-    settled = [(minute, value) for minute, value in enumerate(values) if minute and np.isfinite(value)]
-    if len(settled) < 2:
-        return f"{span}; too short for a slope"
-    minutes, figures = zip(*settled, strict=True)
-    slope = np.polyfit(minutes, figures, 1)[0]
-    return f"{span}; {slope:+.3g} per minute from the second on"
-
-
 class Soak(Run):
     """Good and damaged files at half capacity, on a server of its own, whose stubs it kills, or on one that is up.
 
     Prints a row per minute, and at the end, however it ends, how each figure drifted.
     """
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: Namespace):
         super().__init__(options)
-        self.up = Server.at(options.url, ROOT / ".run") if options.url else None
+        self.up = Server.at(options.url, Path(options.state)) if options.url else None
         self.dice = random.Random(options.seed)
         self.minute = Minute()
         self.rows: list[dict[str, float]] = []
@@ -195,7 +131,7 @@ class Soak(Run):
         print(f"half capacity: {rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True)
         loops = []
         for number, (name, workload) in enumerate(BUILT_IN.items(), self.options.seed):
-            dues = arrivals.parse(f"poisson:rate={rate}").schedule(self.options.minutes * MINUTE, number).times
+            dues = arrivals.parse(f"poisson:rate={rate}").schedule(self.options.seconds, number).times
             sent, order = mix_files(good[name], len(dues), number)
             arm, record = ask_files(workload), self.recorder(name)
             loop = OpenLoop(arm, self.server.url, record, TIMEOUT, sleep=gevent.sleep)
@@ -248,9 +184,20 @@ class Soak(Run):
     def print_summary(self) -> None:
         """Print how all requests ended, and how each figure drifted."""
         self.total.update(self.minute.outcomes)
-        print(f"\nin all: {format_counts(self.total)}")
-        for name in dict.fromkeys(name for row in self.rows for name in row):
-            print(f"  {describe_drift(name, [row.get(name, np.nan) for row in self.rows])}")
+        print(f"\n{self.verdict()}")
+
+    def document(self) -> dict:
+        """Return how all requests ended, and each minute's figures."""
+        rows = [{name: value if np.isfinite(value) else None for name, value in row.items()} for row in self.rows]
+        return {"verdict": self.verdict().splitlines(), "result": {"outcomes": dict(self.total), "minutes": rows}}
+
+    def verdict(self) -> str:
+        """Return how all requests ended, and how each figure drifted, a line each."""
+        drifts = (
+            describe_drift(name, [row.get(name, np.nan) for row in self.rows])
+            for name in dict.fromkeys(name for row in self.rows for name in row)
+        )
+        return "\n".join([f"in all: {format_counts(self.total)}", *(f"  {each}" for each in drifts)])
 
 
 def format_counts(outcomes: collections.Counter) -> str:
@@ -271,17 +218,6 @@ def start_server(weights: str) -> Iterator[Server]:
                 print(line)
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
-    if not 0 < options.minutes <= 10000:
-        raise ValueError("--minutes must be above 0, and 10000 at most")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run `python -m benchmarks.soak`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=10, help="default: %(default)s")
-    parser.add_argument("--url", help="a running server; default: one of its own, of which it kills stubs")
-    parser.add_argument("--weights", choices=("real", "tiny"), default="real", help="of its own server")
-    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
-    return run_command(parser, check, Soak, arguments)
+    check_run_options(options, MINUTE)

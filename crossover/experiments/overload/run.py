@@ -1,33 +1,32 @@
 """What does the server do with more than it can carry? Poisson arrivals at multiples of its capacity, and a spike.
 
-    python -m benchmarks.overload image audio --seconds 60 --slo 2000 --start real   # with its bounds, then without
-    python -m benchmarks.overload image --url localhost:8000 --slo 2000              # a server that is up, as it is
+    crossover overload image audio --slo 2000 --start real           # with its bounds, then without
+    crossover overload image --url localhost:8000 --slo 2000         # a server that is up, as it is
 
 --start brings up a server of its own on the launcher's cores, once with `up --slo` and once with `--slo 0`. Around each
 overload the arm is offered 0.3 of its capacity for a while: that says what is normal, and how long it takes to be back.
 """
 
-import argparse
 import contextlib
 import os
 import tempfile
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from crossover.experiments.experiment import Run, run_command
+from crossover.experiments.experiment import Run
+from crossover.experiments.options import check_run_options
+from crossover.experiments.overload.shapes import AROUND, FACTORS, make_overloads, summarise
 from crossover.measurement import host
 from crossover.measurement.offer import offer, wait_until_idle
 from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
-from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT, count_outcomes, format_counts
-from loadgen.samples.summary import milliseconds
+from loadgen.samples.sample import count_outcomes, format_counts
 from serving.server import Server
 from serving.temporary_server import temporary_server
 from workloads import catalogue
@@ -35,12 +34,9 @@ from workloads.flags import choose_arms
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 
-FACTORS = (1, 2, 5)
-CALM, AROUND = 0.3, 10.0  # of the capacity, for so many seconds before and after
-NORMAL = 1.5  # times the worst latency before: what counts as back
-SPELL = 2.0  # seconds without a slower one: then it is
 FLIGHT = 2000  # requests in flight, each with a thread of the client; more are dropped, and counted
 SEARCH = 8.0  # seconds to find out what a request takes alone, and as many for the capacity
+USUAL, LEAST = 60.0, 2.0  # seconds of an overload itself: where --seconds is left open, and at least
 WORK_OFF = 600.0  # seconds for a server to work off an overload
 
 HEAD = (
@@ -56,75 +52,6 @@ refused   per second, with 503; refusal: p99 of the ms from sending to the 503
 timeout   requests that got no answer in 3 SLOs, or that the client no longer sent: it had 2000 in flight
 p99       ms from the due time, of those answered; RSS: the most that the server and its stubs held, MB
 recovery  seconds after the overload until, for 2 s, those that come take at most 1.5 times the worst before it"""
-
-
-@dataclass(frozen=True)
-class Overload:
-    """Arrivals of an overload, with calm before and after it."""
-
-    name: str
-    times: np.ndarray
-    """Due times of all arrivals, in seconds."""
-    begin: float
-    """When the overload itself begins, in seconds."""
-    end: float
-
-
-def make_overloads(capacity: float, seconds: float, seed: int) -> list[Overload]:
-    """Return an overload of so many seconds for each factor of the capacity (per second), and a spike.
-
-    Calm arrivals, CALM of the capacity, come for AROUND seconds before and after each.
-    """
-    middle = seconds / 2
-    lasts = min(2.0, middle)
-    spike = f"spike:rate={0.5 * capacity},peak={10 * capacity},at={middle},lasts={lasts}"
-    specs = {f"{factor}x": f"poisson:rate={factor * capacity}" for factor in FACTORS} | {"spike": spike}
-    calm = arrivals.parse(f"poisson:rate={CALM * capacity}")
-    made = []
-    for name, spec in specs.items():
-        before, during = calm.schedule(AROUND, seed + 1).times, arrivals.parse(spec).schedule(seconds, seed).times
-        after = calm.schedule(AROUND, seed + 2).times
-        times = np.concatenate([before, AROUND + during, AROUND + seconds + after])
-        begin, end = (middle, middle + lasts) if name == "spike" else (0, seconds)
-        made.append(Overload(name, times, AROUND + begin, AROUND + end))
-    return made
-
-
-def summarise(records: np.ndarray, overload: Overload, slo: float) -> dict:
-    """Return the figures of one overload from its records; `slo` in ms.
-
-    Rates are per second of the overload, whose arrivals alone count; `answered` is charged with the time until their
-    last answer, where that is longer. `recovery`: seconds after the overload's end until, for SPELL seconds, all that
-    come, one at least, are answered as fast as before; None if that never was.
-    """
-    due = records["due"] / 1e9
-    during = records[(due >= overload.begin) & (due < overload.end)]
-    status = {name: during[during["status"] == STATUSES.index(name)] for name in STATUSES}
-    latency, refusal = milliseconds(status[COMPLETED], "due", "done"), milliseconds(status[REJECTED], "sent", "done")
-    seconds = overload.end - overload.begin
-    before = records[(due < overload.begin) & (records["status"] == STATUSES.index(COMPLETED))]
-    normal = NORMAL * milliseconds(before, "due", "done").max(initial=0)
-    after = np.sort(records[due >= overload.end], order="due")
-    slow = (after["status"] != STATUSES.index(COMPLETED)) | (milliseconds(after, "due", "done") > normal)
-    dues = after["due"] / 1e9 - overload.end
-    # Move the end of the recovery to each slow request, until SPELL seconds with an answer in time lie before the next.
-    recovery = 0.0
-    for late in dues[slow]:
-        if late > recovery + SPELL and len(dues[~slow & (dues > recovery) & (dues < late)]):
-            break
-        recovery = late
-    return {
-        "offered": len(during) / seconds,
-        "answered": len(latency) / max(seconds, status[COMPLETED]["done"].max(initial=0) / 1e9 - overload.begin),
-        "goodput": float((latency <= slo).sum()) / seconds,
-        "refused": len(refusal) / seconds,
-        "refusal": float(np.percentile(refusal, 99)) if len(refusal) else None,
-        "lost": len(status[TIMED_OUT]) + len(status["dropped"]),
-        "p99": float(np.percentile(latency, 99)) if len(latency) else None,
-        "recovery": recovery
-        if dues.max(initial=0) > recovery + SPELL and dues[~slow].max(initial=0) > recovery
-        else None,
-    }
 
 
 @contextlib.contextmanager
@@ -151,15 +78,15 @@ def watch_memory(server: Server) -> Iterator[list[float]]:
         thread.join()
 
 
-def measure_overloads(server: Server, arm: Arm, capacity: float, options: argparse.Namespace) -> None:
-    """Offer one arm every overload, and print a line for each.
+def measure_overloads(server: Server, arm: Arm, capacity: float, options: Namespace) -> dict[str, dict]:
+    """Offer one arm every overload, print a line for each, and return load -> its figures.
 
     `capacity` is the arm's, per second. When it is interrupted, or the server dies, what was measured is printed first.
     Raises Unavailable if no request of an overload was answered.
     """
     rows, accounts, sent = {}, [], arm.workload.load()
     try:
-        for overload in make_overloads(capacity, options.seconds, options.seed):
+        for overload in make_overloads(capacity, options.overload, options.seed):
             with watch_memory(server) as megabytes:
                 records = offer(server, arm, overload.times, sent, timeout=3 * options.slo / 1e3)
             rows[overload.name] = summarise(records, overload, options.slo) | {"rss": max(megabytes, default=None)}
@@ -168,6 +95,7 @@ def measure_overloads(server: Server, arm: Arm, capacity: float, options: argpar
     finally:
         if rows:
             print_table(arm, rows, accounts)
+    return rows
 
 
 def print_table(arm: Arm, rows: dict[str, dict], accounts: list[str]) -> None:
@@ -182,6 +110,14 @@ def print_table(arm: Arm, rows: dict[str, dict], accounts: list[str]) -> None:
             f" {cell(row['p99']):>8} {cell(row['rss']):>7} {cell(row['recovery'], '.1f', f'>{AROUND:g}'):>9}"
         )
     print("\n".join(accounts), flush=True)
+
+
+def write_verdict(row: dict) -> str:
+    """Write how an arm took an overload, in one sentence."""
+    back = f"back to normal after {row['recovery']:.1f} s" if row["recovery"] is not None else "not back in time"
+    at = f"{row['load'].removesuffix('x')} times its capacity of {row['capacity']:.3g}/s"
+    of = f"{row['workload']} {row['placement']} ({row['server']})"
+    return f"{of}: at {at} {row['goodput']:.3g}/s answered within the SLO; {back}."
 
 
 def cell(value: float | None, form: str = ".0f", none: str = "-") -> str:
@@ -205,11 +141,13 @@ class Overloads(Run):
     Between two overloads it waits until the server has worked off what it holds.
     """
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: Namespace):
         super().__init__(options)
         self.up = Server.at(options.url, Path(options.state))
         self.capacities: dict[str, float] = {}
         """Arm -> requests per second, found on the first server and offered to both."""
+        self.rows: list[dict] = []
+        """The figures of every overload so far, with its arm and server."""
 
     def measure(self) -> None:
         """Measure every overload with the bounds of --slo, and then without; print a table for each."""
@@ -229,11 +167,20 @@ class Overloads(Run):
                 print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
                 for name, workload in workloads.items():
                     for placement in options.arms[name]:
-                        self.measure_arm(server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
+                        self.measure_arm(title, server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
         print(f"\n{LEGEND}")
 
-    def measure_arm(self, server: Server, arm: Arm) -> None:
-        """Measure one arm: its unloaded latency, its capacity unless it is known, and every overload."""
+    def document(self) -> dict:
+        """Return the figures of every overload, in the order of the tables."""
+        return {"verdict": self.verdict().splitlines(), "result": self.rows}
+
+    def verdict(self) -> str:
+        """Return a line for each arm and server: the goodput at the greatest overload, and the recovery from it."""
+        worst = [row for row in self.rows if row["load"] == f"{max(FACTORS)}x"]
+        return "\n".join(write_verdict(row) for row in worst)
+
+    def measure_arm(self, title: str, server: Server, arm: Arm) -> None:
+        """Measure one arm on the server of that title: unloaded latency, capacity unless known, every overload."""
         name, sent = f"{arm.workload.name} {arm.placement}", arm.workload.load()
         unloaded = float(np.median(measure_unloaded(server, arm, sent, SEARCH)))
         if name not in self.capacities:
@@ -241,28 +188,30 @@ class Overloads(Run):
             self.capacities[name] = found
         capacity = self.capacities[name]
         print(f"{name}: alone {unloaded * 1e3:.3g} ms, capacity {capacity:.3g}/s", flush=True)
-        measure_overloads(server, arm, capacity, self.options)
+        about = {"server": title, "workload": arm.workload.name, "placement": arm.placement, "capacity": capacity}
+        for load, row in measure_overloads(server, arm, capacity, self.options).items():
+            self.rows.append({**about, "load": load, **row})
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Namespace) -> None:
     """Complete the options. Raises ValueError."""
     options.workloads = catalogue.find_all(options.workloads)
     options.arms = choose_arms(options.arms, options.workloads)
-    if min(options.seconds, options.slo) <= 0 or options.capacity < 0 or options.seed < 0:
-        raise ValueError("--seconds and --slo must be positive, --capacity and --seed not negative")
+    if not (0 < options.slo < np.inf and 0 <= options.capacity < np.inf):
+        raise ValueError("--slo must be a positive number, --capacity one that is not negative")
+    options.seconds = options.seconds or total_seconds(options, USUAL)
+    check_run_options(options, np.ceil(total_seconds(options, LEAST)))
+    # What is left of all seconds for each overload itself.
+    options.overload = (options.seconds - total_seconds(options, 0)) / count_overloads(options)
 
 
-def main() -> int:
-    """Run `python -m benchmarks.overload`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__.partition("\n")[0])
-    names = "|".join((*catalogue.BUILT_IN, "FILE.py"))
-    parser.add_argument("workloads", nargs="*", metavar=names, help="default: the built-in ones")
-    parser.add_argument("--url", default="http://localhost:8000")
-    parser.add_argument("--state", default=".run", help="the launcher's state directory")
-    parser.add_argument("--start", choices=("real", "tiny"), help="servers of its own, with bounds and without")
-    parser.add_argument("--seconds", type=float, default=60, help="of each overload (default: %(default)s)")
-    parser.add_argument("--slo", type=float, default=2000, help="ms (default: %(default)s)")
-    parser.add_argument("--capacity", type=float, default=0, help="requests per second; default: found, per arm")
-    parser.add_argument("--arms", help="placements, with commas; default: the workload's first two")
-    parser.add_argument("--seed", type=int, default=1)
-    return run_command(parser, check, Overloads)
+def count_overloads(options: Namespace) -> int:
+    """Return how many overloads there are: every arm has each, and the spike, on every server."""
+    return (len(FACTORS) + 1) * (1 + bool(options.start)) * sum(map(len, options.arms.values()))
+
+
+def total_seconds(options: Namespace, overload: float) -> float:
+    """Return the seconds of everything that is measured if an overload itself takes so many."""
+    arms, servers = sum(map(len, options.arms.values())), 1 + bool(options.start)
+    search = SEARCH * arms * (servers + (not options.capacity))
+    return search + count_overloads(options) * (2 * AROUND + overload)

@@ -1,0 +1,83 @@
+"""How a command conducts an experiment: its options, those of a run that goes on, and what is printed of the result."""
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from crossover.cli import options
+from crossover.experiments.experiment import Experiment, Run
+from crossover.measurement import resume
+from crossover.report.kind import GOOD, MEASUREMENT, USAGE
+
+OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "fail_if"}
+"""Options that say nothing about what is measured: a run that goes on does not take them over."""
+
+
+def conduct(
+    values: dict[str, Any],
+    check: Callable[[Namespace], None],
+    make: type[Run],
+    own_server: bool = False,
+    judge: Callable[[Mapping], int] | None = None,
+) -> int:
+    """Conduct an experiment of a command. Returns the exit code.
+
+    Args:
+        values: The command's options and arguments, by name.
+        check: Completes the options; raises ValueError for a bad one, in one line that says what is good.
+        make: Makes the run of the completed options.
+        own_server: Whether the experiment starts servers of its own unless --url names one.
+        judge: Called with the document of a run that ended with 0 or 3; returns the exit code in its place, or 0.
+    """
+    with options.result_only(values["as_json"], values["quiet"]) as show:
+        with options.usage_errors():
+            completed = complete(values, make)
+            if not own_server:
+                completed.url = options.find_url(completed.url, completed.state)
+            check(completed)
+            run = make(completed)
+        # From here on the run itself reports what ends it.
+        code = run.conduct()
+        document = run.document()
+        if judge and code in (GOOD, MEASUREMENT):
+            code = judge(document) or code
+        if code != USAGE:
+            show({**document, "exit_code": code}, run.verdict())
+    return code
+
+
+def complete(values: dict[str, Any], make: type[Run]) -> Namespace:
+    """Return the options of a run as a namespace; with --continue, what is not given is the interrupted run's.
+
+    Beside the command's options it holds `argv` and `given`, which go into run.json, and of --continue `explicit`, the
+    names of the options that were given now, and `earlier`, the options that the run was begun with.
+
+    Raises ValueError if --continue names no run of this experiment.
+    """
+    context = click.get_current_context()
+    explicit = {name for name in values if is_given(context, name) and values[name] != ()}
+    earlier: dict[str, Any] = {}
+    if directory := values.get("continued"):
+        assert issubclass(make, Experiment)
+        earlier = resume.read_options(Path(directory), make.kind.name)
+        # Directories of payloads mean nothing to other workloads.
+        kept = values.keys() - explicit - ({"payloads"} if "workloads" in explicit else set())
+        values = values | {name: value for name, value in earlier.items() if name in kept}
+    given = {name: listed(value) for name, value in values.items() if name not in OF_THIS_CALL}
+    command = ["crossover", *(context.obj or [context.info_name])]
+    both = {"continued": "", **values, "argv": command, "given": given, "explicit": explicit, "earlier": earlier}
+    return Namespace(**both)
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Return whether the command line says this option itself."""
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def listed(value: Any) -> Any:
+    """Return an option's value as JSON knows it."""
+    return list(value) if isinstance(value, tuple) else value

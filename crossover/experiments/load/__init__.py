@@ -1,0 +1,1 @@
+"""The quick table: load against throughput, latency and CPU."""

@@ -1,0 +1,157 @@
+"""The table of load against throughput, latency and CPU, from the trials on the disk; as text, JSON and HTML."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from common import atomic_write
+from crossover.measurement.trial import Trial
+from crossover.report.format import ms
+from crossover.report.html import Section, render
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind
+from loadgen.samples.early_stopping import required_requests
+
+PERCENTILES = ("p50", "p95", "p99")
+NEEDS = {name: required_requests(float(name[1:])) for name in PERCENTILES}
+"""Percentile -> the answers below which it is shown in brackets: too few to bound it with 99 % confidence."""
+OVERLOAD = {"backlog", "latency rises", "in-flight cap", "too few samples", "offered rate"}
+"""Rules of the verdict that a load beyond an arm's capacity breaks, or a short trial: a result, and no fault."""
+CARRIED = 0.95  # of the offered rate that must be answered for an arm to keep up
+LEGEND = f"""\
+rate    requests per second that were offered; answered: those with a good answer, per second, until the last one
+p50 ..  ms from the due time; (p99): of fewer than {NEEDS["p99"]} answers, too few to vouch for it (p95: {NEEDS["p95"]})
+errors  arrivals without a good answer: failed, refused, timed out, dropped or unfinished
+CPU     ms per request, of the client's process, and of the server with its backends
+!       the trial is INVALID: load.json says why"""
+
+
+def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
+    """Write load.json from run.json and the trials, and return its content."""
+    workloads = {
+        name: {**described, "rows": [make_row(trial) for trial in trials if trial.workload == name]}
+        for name, described in run["workloads"].items()
+    }
+    result = {"workloads": workloads}
+    atomic_write.write_json(directory / KIND.file, result)
+    return result
+
+
+def make_row(trial: Trial) -> dict:
+    """Return the figures of one load."""
+    latency, scheduled = trial.summary["latency"], max(1, trial.scheduled)
+    return {
+        "arm": trial.arm,
+        "placement": trial.placement,
+        "offered": trial.summary["offered"],
+        "answered": trial.summary["achieved"],
+        **{name: latency[name] for name in PERCENTILES},
+        "answers": trial.completed,
+        "errors": trial.summary["errors"],
+        "client_cpu_ms": trial.client_cpu / scheduled * 1e3,
+        "server_cpu_ms": None if trial.server_cpu is None else trial.server_cpu / scheduled * 1e3,
+        "complete": trial.facts["complete"],
+        "findings": [finding for finding in trial.findings if finding["rule"] not in OVERLOAD],
+    }
+
+
+def text(result: Mapping) -> str:
+    """Write a table for each workload, and what its columns mean."""
+    return "\n\n".join([*(workload_table(name, each) for name, each in result["workloads"].items()), LEGEND])
+
+
+def workload_table(name: str, found: Mapping) -> str:
+    """Write a line for each arm and rate."""
+    wide = max(9, *(len(row["placement"]) for row in found["rows"])) if found["rows"] else 9
+    names = ("rate/s", "answered", *PERCENTILES, "errors", "client CPU", "server CPU")
+    head = f"{name:<{wide}}" + "".join(f"{each:>{width}}" for each, width in zip(names, WIDTHS, strict=True))
+    return "\n".join([head, *(row_of_table(row, wide) for row in found["rows"])])
+
+
+WIDTHS = (8, 10, 9, 9, 9, 8, 12, 12)
+"""Characters of each column after the first: with it the table fits 80 columns or a few more."""
+
+
+def row_of_table(row: Mapping, wide: int) -> str:
+    """Write the line of one arm and rate."""
+    cells = [
+        f"{row['offered']:.3g}",
+        f"{row['answered']:.3g}",
+        *(bracket(row, name) for name in PERCENTILES),
+        str(row["errors"]),
+        ms(row["client_cpu_ms"]),
+        ms(row["server_cpu_ms"]),
+    ]
+    line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
+    return f"{row['placement']:<{wide}}{line}" + "!" * bool(row["findings"])
+
+
+def bracket(row: Mapping, name: str) -> str:
+    """Write a percentile in ms, in brackets if it is of too few answers to be vouched for."""
+    return ms(row[name]) if row["answers"] >= NEEDS[name] else f"({ms(row[name])})"
+
+
+def list_sentences(result: Mapping) -> dict[str, list[str]]:
+    """Return workload -> a sentence for each arm: the highest rate that it kept up with, and the latency there."""
+    found: dict[str, list[str]] = {}
+    for name, each in result["workloads"].items():
+        for placement in dict.fromkeys(row["placement"] for row in each["rows"]):
+            rows = [row for row in each["rows"] if row["placement"] == placement and row["complete"]]
+            found.setdefault(name, []).append(describe_arm(f"{name} {placement}", rows))
+    return found
+
+
+def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
+    """Return a sentence about one arm's rows, in which rates ascend. It promises nothing of other rates."""
+    kept = [row for row in rows if not row["errors"] and row["answered"] >= CARRIED * row["offered"]]
+    lost = [row for row in rows if row not in kept]
+    if not kept:
+        return f"{arm} kept up with none of these rates."
+    best = kept[-1]
+    figures = ", ".join(f"{name} {bracket(best, name)}" for name in PERCENTILES)
+    says = f"{arm} kept up with {best['offered']:.3g}/s: {figures} ms of {best['answers']} requests"
+    return f"{says}; not with {lost[0]['offered']:.3g}/s." if lost else f"{says}."
+
+
+def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
+    """Return one section with a table for each workload."""
+    template = Path(__file__).with_name("section.html.j2")
+    body = render(template, workloads=result["workloads"], needs=NEEDS, percentiles=PERCENTILES)
+    return [Section(body, KIND.title, list_sentences(result))]
+
+
+def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
+    """Return BROKEN if an arm kept up with no rate, MEASUREMENT if the client broke a rule by its own doing."""
+    rows = [row for each in result["workloads"].values() for row in each["rows"]]
+    if any("none of these rates" in each for says in list_sentences(result).values() for each in says):
+        return BROKEN
+    faults = {finding["rule"] for row in rows for finding in row["findings"] if not row["errors"]}
+    return MEASUREMENT if faults else GOOD
+
+
+def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
+    """Return one banner for trials in which something else than the load was wrong."""
+    rows = [
+        row for each in result["workloads"].values() for row in each["rows"] if row["findings"] and not row["errors"]
+    ]
+    rules = ", ".join(dict.fromkeys(finding["rule"] for row in rows for finding in row["findings"]))
+    what = f"{len(rows)} of {len(trials)} trials broke a rule of the measurement ({rules})."
+    return [(what, "Their figures stand in the table and are not to be relied on.")] if rows else []
+
+
+KIND = Kind(
+    name="load",
+    title="Load against latency",
+    question="How fast is it at which load?",
+    file="load.json",
+    leaves="samples, load.json and report.html",
+    fold=fold,
+    text=text,
+    verdicts=lambda result: [each for says in list_sentences(result).values() for each in says],
+    sections=sections,
+    exit_code=exit_code,
+    banners=list_banners,
+    note=lambda trials: Markup(
+        "Each trial is one rate; a rate beyond what an arm can carry makes it INVALID by design."
+    ),
+)

@@ -1,0 +1,1 @@
+"""What grows or drifts over hours of good and damaged files."""

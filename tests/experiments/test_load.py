@@ -1,0 +1,96 @@
+"""The quick table of load against latency, on the real server, and what it says of few requests or high rates."""
+
+import json
+import re
+
+import pytest
+
+from crossover.experiments.load import result
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT
+from tests.commands import again, goes_on, interrupted, only, run, says_that_no_server_answers, start
+
+
+@pytest.fixture(scope="module")
+def table(server, tmp_path_factory):
+    """(exit code, output, directory) of one arm at three rates."""
+    reports = tmp_path_factory.mktemp("reports")
+    at = ["--url", server.url, "--state", server.state, "--reports", reports]
+    code, output = run("load", "image", "--rate", "8,4,16", "--seconds", 12, *at)
+    return code, output, only(reports)
+
+
+def test_a_row_for_each_rate_has_throughput_latency_and_cpu(table):
+    code, output, directory = table
+    assert code in (GOOD, MEASUREMENT), output  # a machine that was too busy to measure on
+    rows = json.loads((directory / "load.json").read_text())["workloads"]["image"]["rows"]
+    assert [row["offered"] for row in rows] == pytest.approx([4, 8, 16], rel=0.15)
+    for row in rows:
+        assert row["placement"] == "server" and row["errors"] == 0
+        assert row["p50"] <= row["p95"] <= row["p99"] and row["server_cpu_ms"] > 0 and row["client_cpu_ms"] > 0
+    assert "samples, load.json and report.html: " in output and "Traceback" not in output
+    assert re.search(r"image +rate/s +answered +p50 +p95 +p99 +errors +client CPU +server CPU", output)
+    assert "(p99): of fewer than 459 answers" in output
+
+
+def test_no_percentile_is_vouched_for_that_has_too_few_requests(table):
+    _, output, directory = table
+    rows = json.loads((directory / "load.json").read_text())["workloads"]["image"]["rows"]
+    assert all(row["answers"] < 459 for row in rows)
+    lines = [line for line in output.splitlines() if line.startswith("server   ")]
+    assert len(lines) == 3 and all(re.search(r"\(\d+(\.\d+)?\) +0 ", line) for line in lines)
+
+
+def test_its_page_and_figures_can_be_made_again(table, monkeypatch, capsys):
+    *_, directory = table
+    before = (directory / "load.json").read_text()
+    code, printed, errors = again(monkeypatch, capsys, directory)
+    assert code == 0 and "rate/s" in printed, errors
+    assert (directory / "load.json").read_text() == before
+    assert "How fast is it at which load?" in (directory / "report.html").read_text()
+
+
+def test_an_interrupted_table_goes_on_with_its_own_rates(server, tmp_path):
+    at = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
+    process = start("load", "image", "--rate", "4,8", "--seconds", 10, *at)
+    interrupted(process, lambda: list(tmp_path.glob("*/*/*/round-01.json")), after=0.5)
+    directory = only(tmp_path)
+    goes_on("load", directory)
+    rows = json.loads((directory / "load.json").read_text())["workloads"]["image"]["rows"]
+    assert len(rows) == 2
+
+
+def test_without_a_server_it_says_so_in_one_line(tmp_path):
+    says_that_no_server_answers("load", "image", "--reports", tmp_path)
+
+
+def row(offered: float, answered: float, answers: int = 1000, errors: int = 0, **more) -> dict:
+    figures = {"arm": "image server async:1", "placement": "server", "offered": offered, "answered": answered}
+    figures |= {"p50": 10.0, "p95": 20.0, "p99": 30.0, "answers": answers, "errors": errors}
+    return {**figures, "client_cpu_ms": 1.0, "server_cpu_ms": None, "complete": True, "findings": [], **more}
+
+
+def table_of(*rows: dict) -> dict:
+    return {"workloads": {"image": {"rows": list(rows)}}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ((row(4, 4), row(8, 7.9)), "image server kept up with 8/s: p50 10.0, p95 20.0, p99 30.0 ms of 1000 requests."),
+        ((row(4, 4, 60),), "image server kept up with 4/s: p50 10.0, p95 (20.0), p99 (30.0) ms of 60 requests."),
+        ((row(4, 4), row(8, 5)), "kept up with 4/s: p50 10.0, p95 20.0, p99 30.0 ms of 1000 requests; not with 8/s."),
+        ((row(4, 4), row(8, 7.9, errors=3)), "requests; not with 8/s."),
+        ((row(4, 2),), "image server kept up with none of these rates."),
+    ],
+)
+def test_the_verdict_is_the_highest_rate_that_it_kept_up_with(rows, says):
+    [sentence] = result.KIND.verdicts(table_of(*rows))
+    assert sentence.endswith(says)
+
+
+def test_a_load_beyond_the_capacity_is_a_result_and_one_that_nothing_carries_is_none():
+    assert result.exit_code(table_of(row(4, 4), row(8, 5, errors=9)), ()) == GOOD
+    assert result.exit_code(table_of(row(4, 2)), ()) == BROKEN
+    slow = [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
+    assert result.exit_code(table_of(row(4, 4, findings=slow)), ()) == MEASUREMENT
+    assert result.text(table_of(row(4, 4, findings=slow))).splitlines()[1].endswith("!")
