@@ -26,6 +26,7 @@ HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that ther
 @options.resume
 @options.server
 @options.output
+@options.explain
 def capacity(**values: Any) -> int:
     """Find the Poisson rate at which each placement reaches a limit of latency, then offer it bursts.
 

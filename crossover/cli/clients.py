@@ -19,6 +19,7 @@ from crossover.experiments.client_modes.run import ClientModes, check
 @options.resume
 @options.server
 @options.output
+@options.explain
 def clients(**values: Any) -> int:
     """Compare sequential, threaded and asynchronous clients under uniform, Poisson and video arrivals."""
     return conduct(values, check, ClientModes)

@@ -42,6 +42,7 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
 @options.resume
 @options.server
 @options.output
+@options.explain
 def compare(fail_if: tuple[str, ...], **values: Any) -> int:
     r"""Compare the placements of each workload at one load, in rounds on identical arrivals.
 

@@ -16,6 +16,7 @@ from crossover.experiments.efficiency.run import Efficiency, check
 @options.reports
 @options.server
 @options.output
+@options.explain
 def efficiency(**values: Any) -> int:
     """Compare the rate of an ensemble with what its steps would allow, each asked alone."""
     return conduct(values, check, Efficiency)

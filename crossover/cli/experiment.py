@@ -13,7 +13,7 @@ from crossover.experiments.experiment import Experiment, Run
 from crossover.measurement import resume
 from crossover.report.kind import GOOD, MEASUREMENT, USAGE
 
-OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "fail_if"}
+OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "explain", "fail_if"}
 """Options that say nothing about what is measured: a run that goes on does not take them over."""
 
 

@@ -24,6 +24,7 @@ SUGGESTED = ", ".join(f"{share:g}" for share in SHARES)
 @options.resume
 @options.server
 @options.output
+@options.explain
 def load(**values: Any) -> int:
     """Print a quick table: load against throughput, latency and CPU.
 

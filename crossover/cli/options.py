@@ -79,6 +79,8 @@ output = declare(
 )
 """--json as `as_json`, and --quiet; `result_only` keeps everything else from standard output."""
 
+explain = click.option("--explain", is_flag=True, help="Explain every column of the tables.")
+
 
 def find_url(url: str, state: str | Path) -> str:
     """Return the URL of the server to ask: `url` if it is given, else where `up` started one, else DEFAULT_URL."""

@@ -26,6 +26,7 @@ from crossover.experiments.sweep.run import SweepExperiment, check
 @options.reports
 @options.resume
 @options.output
+@options.explain
 def sweep(**values: Any) -> int:
     """Sweep input size, link, workers and cores: where does the other placement become the better one?
 

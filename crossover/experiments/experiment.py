@@ -197,7 +197,8 @@ class Experiment(Run):
                     return code or BROKEN
                 self.verdicts = self.kind.verdicts(result)
                 advice = self.kind.advise(result, self.directory)
-                print("\n" + "\n".join([self.kind.text(result), *advice, *self.remarks()]))
+                text = self.kind.text(result, explain=self.options.explain)
+                print("\n" + "\n".join([text, *advice, *self.remarks()]))
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
         except KeyboardInterrupt:
             print(f"\ninterrupted; its report can be made (again) by: crossover report {self.directory}")

@@ -28,8 +28,8 @@ def test_a_row_for_each_rate_has_throughput_latency_and_cpu(table):
         assert row["placement"] == "server" and row["errors"] == 0
         assert row["p50"] <= row["p95"] <= row["p99"] and row["server_cpu_ms"] > 0 and row["client_cpu_ms"] > 0
     assert "samples, load.json and report.html: " in output and "Traceback" not in output
-    assert re.search(r"image +rate/s +answered +p50 +p95 +p99 +errors +client CPU +server CPU", output)
-    assert "(p99): of fewer than 459 answers" in output
+    assert re.search(r"arm +rate/s +answered +p50 +p95 +p99 +errors +client CPU +server CPU", output)
+    assert "--explain says more" in output
 
 
 def test_no_percentile_is_vouched_for_that_has_too_few_requests(table):
@@ -93,4 +93,9 @@ def test_a_load_beyond_the_capacity_is_a_result_and_one_that_nothing_carries_is_
     assert result.exit_code(table_of(row(4, 2)), ()) == BROKEN
     slow = [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
     assert result.exit_code(table_of(row(4, 4, findings=slow)), ()) == MEASUREMENT
-    assert result.text(table_of(row(4, 4, findings=slow))).splitlines()[1].endswith("!")
+    assert " 4! " in result.text(table_of(row(4, 4, findings=slow)))
+
+
+def test_what_the_columns_mean_is_explained_where_it_is_asked_for():
+    assert "(p99): of fewer than 459 answers" in result.text(table_of(row(4, 4)), explain=True)
+    assert len(result.text(table_of(row(4, 4))).splitlines()) < 10

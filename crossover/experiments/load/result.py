@@ -10,6 +10,7 @@ from crossover.measurement.trial import Trial
 from crossover.report.format import ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind
+from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples.early_stopping import required_requests
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -18,12 +19,22 @@ NEEDS = {name: required_requests(float(name[1:])) for name in PERCENTILES}
 OVERLOAD = {"backlog", "latency rises", "in-flight cap", "too few samples", "offered rate"}
 """Rules of the verdict that a load beyond an arm's capacity breaks, or a short trial: a result, and no fault."""
 CARRIED = 0.95  # of the offered rate that must be answered for an arm to keep up
-LEGEND = f"""\
-rate    requests per second that were offered; answered: those with a good answer, per second, until the last one
-p50 ..  ms from the due time; (p99): of fewer than {NEEDS["p99"]} answers, too few to vouch for it (p95: {NEEDS["p95"]})
-errors  arrivals without a good answer: failed, refused, timed out, dropped or unfinished
-CPU     ms per request, of the client's process, and of the server with its backends
-!       the trial is INVALID: load.json says why"""
+LEGEND = "Times are ms from the due time, ( ): of too few answers to vouch for; --explain says more."
+EXPLANATION = f"""\
+rate/s    requests per second that were offered; answered: those with a good answer, per second, until the last one
+p50, ...  ms from the due time; (p99): of fewer than {NEEDS["p99"]} answers (p95: {NEEDS["p95"]}), too few to vouch for
+errors    arrivals without a good answer: failed, refused, timed out, dropped or unfinished
+CPU       ms per request, of the client's process, and of the server with its backends
+!         the trial broke a rule of the measurement: load.json says which"""
+COLUMNS = (
+    Column("arm", left=True),
+    Column("rate/s"),
+    Column("answered"),
+    *map(Column, PERCENTILES),
+    Column("errors"),
+    Column("client CPU"),
+    Column("server CPU"),
+)
 
 
 def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
@@ -55,35 +66,29 @@ def make_row(trial: Trial) -> dict:
     }
 
 
-def text(result: Mapping) -> str:
-    """Write a table for each workload, and what its columns mean."""
-    return "\n\n".join([*(workload_table(name, each) for name, each in result["workloads"].items()), LEGEND])
+def text(result: Mapping, explain: bool = False) -> str:
+    """Write a table for each workload, a sentence for each arm, and what the columns mean if `explain`."""
+    tables = [f"{name}\n{workload_table(each)}" for name, each in result["workloads"].items()]
+    sentences = "\n".join(KIND.verdicts(result))
+    return colour("\n\n".join([*tables, sentences, EXPLANATION if explain else LEGEND]))
 
 
-def workload_table(name: str, found: Mapping) -> str:
+def workload_table(found: Mapping) -> str:
     """Write a line for each arm and rate."""
-    wide = max(9, *(len(row["placement"]) for row in found["rows"])) if found["rows"] else 9
-    names = ("rate/s", "answered", *PERCENTILES, "errors", "client CPU", "server CPU")
-    head = f"{name:<{wide}}" + "".join(f"{each:>{width}}" for each, width in zip(names, WIDTHS, strict=True))
-    return "\n".join([head, *(row_of_table(row, wide) for row in found["rows"])])
+    return draw_table(COLUMNS, [list_cells(row) for row in found["rows"]])
 
 
-WIDTHS = (8, 10, 9, 9, 9, 8, 12, 12)
-"""Characters of each column after the first: with it the table fits 80 columns or a few more."""
-
-
-def row_of_table(row: Mapping, wide: int) -> str:
-    """Write the line of one arm and rate."""
-    cells = [
-        f"{row['offered']:.3g}",
+def list_cells(row: Mapping) -> tuple[str, ...]:
+    """Return the cells of one arm and rate, in the order of COLUMNS."""
+    return (
+        row["placement"],
+        f"{row['offered']:.3g}" + "!" * bool(row["findings"]),
         f"{row['answered']:.3g}",
         *(bracket(row, name) for name in PERCENTILES),
         str(row["errors"]),
         ms(row["client_cpu_ms"]),
         ms(row["server_cpu_ms"]),
-    ]
-    line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
-    return f"{row['placement']:<{wide}}{line}" + "!" * bool(row["findings"])
+    )
 
 
 def bracket(row: Mapping, name: str) -> str:
