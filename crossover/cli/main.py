@@ -93,7 +93,11 @@ class Group(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in section.items()])
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='Completion: eval "$(_CROSSOVER_COMPLETE=bash_source crossover)", or zsh_source, fish_source.',
+)
 def crossover() -> None:
     """Measure whether the client or the server should preprocess, on a real Triton server.
 

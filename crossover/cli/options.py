@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from common.messages import one_line
 from serving import state as records
@@ -43,7 +44,16 @@ url = click.option(
 server = declare(url, state)
 """--url and --state; `find_url` makes of both the server to ask."""
 
-workload_names = click.argument("workloads", nargs=-1, metavar="[image|audio|FILE.py]...")
+
+def complete_workload(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what a shell offers for a workload: the built-in ones' names, and files."""
+    names = [CompletionItem(name) for name in ("image", "audio") if name.startswith(incomplete)]
+    return [*names, CompletionItem(incomplete, type="file")]
+
+
+workload_names = click.argument(
+    "workloads", nargs=-1, metavar="[image|audio|FILE.py]...", shell_complete=complete_workload
+)
 """The workloads; the built-in ones if none is given."""
 
 arms = click.option(

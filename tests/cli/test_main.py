@@ -1,11 +1,13 @@
 """The group of commands: what its help costs, and how wrong usage ends."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from crossover.cli import main
+from tests.cli.test_wrong_settings import EXPERIMENTS
 from tests.conftest import ROOT
 
 
@@ -43,3 +45,25 @@ def test_wrong_usage_is_one_line_with_the_nearest_name_and_exit_code_2(arguments
     assert done.returncode == 2 and not done.stdout
     [line] = done.stderr.splitlines()
     assert line.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        ("crossover co", ["plain,compare"]),
+        ("crossover compare --se", ["plain,--seconds", "plain,--seed"]),
+        ("crossover compare im", ["plain,image", "file,im"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_workloads(words, offers):
+    asked = {"_CROSSOVER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command, environment = [sys.executable, "-m", "crossover"], {**os.environ, **asked}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines() == offers
+
+
+@pytest.mark.parametrize("command", [*EXPERIMENTS, "soak"])
+def test_the_help_of_an_experiment_fits_a_screen(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main.main([command, "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 40

@@ -25,6 +25,7 @@ from crossover.measurement import host
 from crossover.measurement.offer import offer, wait_until_idle
 from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
+from crossover.report.terminal import Column, draw_table
 from loadgen.arm import Arm, Mode
 from loadgen.samples.sample import count_outcomes, format_counts
 from serving.server import Server
@@ -39,9 +40,11 @@ SEARCH = 8.0  # seconds to find out what a request takes alone, and as many for 
 USUAL, LEAST = 60.0, 2.0  # seconds of an overload itself: where --seconds is left open, and at least
 WORK_OFF = 600.0  # seconds for a server to work off an overload
 
-HEAD = (
-    f"{'arm':<14} {'load':<6} {'offered':>8} {'answered':>9} {'goodput':>8} {'of best':>8} {'refused':>8}"
-    f" {'refusal':>8} {'timeout':>8} {'p99':>8} {'RSS':>7} {'recovery':>9}"
+COLUMNS = (
+    Column("arm", left=True),
+    Column("load", left=True),
+    *map(Column, ("offered", "answered", "goodput", "of best", "refused", "refusal", "timeout")),
+    *map(Column, ("p99", "RSS", "recovery")),
 )
 LEGEND = """\
 load      times the capacity; spike: 10 times for 2 s, 0.5 before and after
@@ -101,15 +104,25 @@ def measure_overloads(server: Server, arm: Arm, capacity: float, options: Namesp
 def print_table(arm: Arm, rows: dict[str, dict], accounts: list[str]) -> None:
     """Print a line for each overload of an arm, then how its arrivals ended."""
     best = max(row["goodput"] for name, row in rows.items() if name != "spike")
-    for name, row in rows.items():
-        possible = min(best, row["offered"])
-        share = f"{row['goodput'] / possible:.0%}" if possible and name != "spike" else "-"
-        print(
-            f"{arm.workload.name + ' ' + arm.placement:<14} {name:<6} {row['offered']:>8.3g} {row['answered']:>9.3g}"
-            f" {row['goodput']:>8.3g} {share:>8} {row['refused']:>8.3g} {cell(row['refusal']):>8} {row['lost']:>8}"
-            f" {cell(row['p99']):>8} {cell(row['rss']):>7} {cell(row['recovery'], '.1f', f'>{AROUND:g}'):>9}"
-        )
+    print(draw_table(COLUMNS, [list_cells(arm, name, row, best) for name, row in rows.items()]))
     print("\n".join(accounts), flush=True)
+
+
+def list_cells(arm: Arm, name: str, row: dict, best: float) -> tuple[str, ...]:
+    """Return the cells of one overload, in the order of COLUMNS; `best` is the arm's best goodput."""
+    possible = min(best, row["offered"])
+    return (
+        f"{arm.workload.name} {arm.placement}",
+        name,
+        *(f"{row[key]:.3g}" for key in ("offered", "answered", "goodput")),
+        f"{row['goodput'] / possible:.0%}" if possible and name != "spike" else "-",
+        f"{row['refused']:.3g}",
+        cell(row["refusal"]),
+        str(row["lost"]),
+        cell(row["p99"]),
+        cell(row["rss"]),
+        cell(row["recovery"], ".1f", f">{AROUND:g}"),
+    )
 
 
 def write_verdict(row: dict) -> str:
@@ -164,7 +177,7 @@ class Overloads(Run):
                 for name, each in workloads.items():
                     check_workload(each, options.arms[name], each.load()[:1], url=server.url)
                 host.pin(host.free_cores(server.cores))
-                print(f"\n{title}: SLO {options.slo:g} ms\n{HEAD}", flush=True)
+                print(f"\n{title}: SLO {options.slo:g} ms", flush=True)
                 for name, workload in workloads.items():
                     for placement in options.arms[name]:
                         self.measure_arm(title, server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
