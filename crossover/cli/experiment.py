@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from crossover.cli import options
 from crossover.experiments.experiment import Experiment, Run
 from crossover.measurement import resume
-from crossover.report.kind import GOOD, MEASUREMENT, USAGE
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
 
 OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "explain", "fail_if"}
 """Options that say nothing about what is measured: a run that goes on does not take them over."""
@@ -31,7 +31,8 @@ def conduct(
         check: Completes the options; raises ValueError for a bad one, in one line that says what is good.
         make: Makes the run of the completed options.
         own_server: Whether the experiment starts servers of its own unless --url names one.
-        judge: Called with the document of a run that ended with 0 or 3; returns the exit code in its place, or 0.
+        judge: Called with the document of a run that came to its end; returns an exit code that goes before GOOD and
+            MEASUREMENT, or 0.
     """
     with options.result_only(values["as_json"], values["quiet"]) as show:
         with options.usage_errors():
@@ -43,8 +44,10 @@ def conduct(
         # From here on the run itself reports what ends it.
         code = run.conduct()
         document = run.document()
-        if judge and code in (GOOD, MEASUREMENT):
-            code = judge(document) or code
+        if judge and code in (GOOD, BROKEN, MEASUREMENT):
+            missed = judge(document)
+            # What has no good answer stays the worse news.
+            code = code if code == BROKEN else missed or code
         if code != USAGE:
             show({**document, "exit_code": code}, run.verdict())
     return code

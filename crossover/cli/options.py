@@ -119,7 +119,7 @@ def result_only(as_json: bool, quiet: bool) -> Iterator[Callable[[Any, str], Non
     def show(document: Any, verdict: str) -> None:
         if as_json:
             print(json.dumps(document, indent=1), file=wanted, flush=True)
-        elif quiet:
+        elif quiet and verdict:
             print(verdict, file=wanted, flush=True)
 
     if not as_json and not quiet:
