@@ -47,7 +47,9 @@ server = declare(url, state)
 
 def complete_workload(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return what a shell offers for a workload: the built-in ones' names, and files."""
-    names = [CompletionItem(name) for name in ("image", "audio") if name.startswith(incomplete)]
+    from workloads.catalogue import BUILT_IN  # here, as it takes numpy along
+
+    names = [CompletionItem(name) for name in BUILT_IN if name.startswith(incomplete)]
     return [*names, CompletionItem(incomplete, type="file")]
 
 

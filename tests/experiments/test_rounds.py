@@ -447,8 +447,8 @@ def test_a_bench_like_another_can_be_compared_with_it_whatever_the_clock_says(wo
     assert (code, errors) == (0, "")
     code, output, errors = again(monkeypatch, capsys, before, only(after))
     assert (code, errors) == (0, "") and "image client: " in output
-    slos = [json.loads((each / "run.json").read_text())["workloads"]["image"]["slo_ms"] for each in (before, only(after))]
-    assert slos[0] == slos[1]
+    own, other = (json.loads((each / "run.json").read_text())["workloads"]["image"] for each in (before, only(after)))
+    assert own["slo_ms"] == other["slo_ms"]
     code, _, errors = conduct("--like", before, given=["audio", *made[2:]])
     assert code == 2 and errors == f"crossover compare: {before} has not measured audio, but image\n"
     code, _, errors = conduct("--like", before, "--slo", 3, given=["image", *made])

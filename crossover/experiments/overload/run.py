@@ -129,7 +129,7 @@ def write_verdict(row: dict) -> str:
     """Write how an arm took an overload, in one sentence."""
     back = f"back to normal after {row['recovery']:.1f} s" if row["recovery"] is not None else "not back in time"
     at = f"{row['load'].removesuffix('x')} times its capacity of {row['capacity']:.3g}/s"
-    of = f"{row['workload']} {row['placement']} ({row['server']})"
+    of = f"{row['workload']} {row['placement']} ({row['bounds']})"
     return f"{of}: at {at} {row['goodput']:.3g}/s answered within the SLO; {back}."
 
 
@@ -201,7 +201,7 @@ class Overloads(Run):
             self.capacities[name] = found
         capacity = self.capacities[name]
         print(f"{name}: alone {unloaded * 1e3:.3g} ms, capacity {capacity:.3g}/s", flush=True)
-        about = {"server": title, "workload": arm.workload.name, "placement": arm.placement, "capacity": capacity}
+        about = {"bounds": title, "workload": arm.workload.name, "placement": arm.placement, "capacity": capacity}
         for load, row in measure_overloads(server, arm, capacity, self.options).items():
             self.rows.append({**about, "load": load, **row})
 
