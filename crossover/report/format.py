@@ -14,11 +14,6 @@ P99_NEEDS = required_requests(99)
 """Requests below which a p99 is shown in brackets: too few to bound it with 99 % confidence."""
 
 
-def is_known(value: float | None) -> bool:
-    """Return whether it is a number that can be shown: None, infinity and not-a-number are none."""
-    return value is not None and isfinite(value)
-
-
 def ms(value: float | None) -> str:
     """Write milliseconds for a column of the terminal: two decimals below 10, one below 100, none above."""
     if value is None or not isfinite(value):

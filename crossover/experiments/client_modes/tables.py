@@ -57,8 +57,8 @@ def workload_table(name: str, found: Mapping) -> str:
         (
             Column("ratio, Poisson unless said", left=True, wraps=True),
             Column("placement", left=True),
-            Column("p50", left=True),
-            Column(tail, left=True),
+            Column("p50", left=True, wraps=True),
+            Column(tail, left=True, wraps=True),
         ),
         [
             (each["question"], each["placement"], *(f"{times(each[k])} {verdict(each[k])}" for k in ("p50", "tail")))

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from common import atomic_write
+from common.figures import significant
 from crossover.analysis import answer, comparison, wording
 from crossover.analysis.costs import Prices
 from crossover.analysis.verdict import Comparison
@@ -144,7 +145,7 @@ def advise(result: dict, directory: Path) -> list[str]:
     if not undecided:
         return []
     seconds = max(undecided.values())
-    about = f"{seconds / 60:.2g} more minutes decide about half of such cases ({', '.join(undecided)})"
+    about = f"{significant(seconds / 60, 2)} more minutes decide about half of such cases ({', '.join(undecided)})"
     return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
 
 

@@ -23,7 +23,7 @@ at this load: ratio of each arrival to its twin (same due time, same payload), m
 verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
             by at most so much; else either, if they differ by at most so much; else undecided
 rate        answered requests per second, of those offered
-p50 .. p99  latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
+p50,p95,p99 latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
             {P99_NEEDS} requests, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
 goodput     answers per second within the latency objective: --slo, or 5 times what the slower placement takes for one
