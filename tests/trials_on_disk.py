@@ -126,6 +126,9 @@ def pairs(directory: Path, workload: str, count: int = 60, seconds: float = 20.0
     kept.close()
     path = parquet.to_parquet(kept.path, [f"{workload}-a", f"{workload}-b"]).with_suffix(".json")
     made = Pairs([f"{workload} {each} sequential" for each in PLACEMENTS], 1e9 + 1e4 * number, seconds, path)
+    network, compute = NETWORK[workload]
+    spent = compute / 1e3 * rng.lognormal(0, 0.02, (count, 2))
+    made.step_cpu = {network: [[pair, *map(float, each)] for pair, each in enumerate(spent)]}
     made.write()
     return made
 

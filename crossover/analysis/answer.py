@@ -12,11 +12,12 @@ import numpy as np
 
 from crossover.analysis import looks
 from crossover.analysis.costs import Costs, Prices, Spent, compare_costs
+from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import LoadedPairs, LoadedRound, compare_loaded
 from crossover.analysis.metrics import count_bytes
 from crossover.analysis.recommendation import Recommendation, recommend
 from crossover.analysis.shared_step import StageRound, WithoutSharedStep, compare_without_shared_step
-from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded
+from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded, mean_over_time
 from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
 
@@ -75,7 +76,7 @@ def find_answer(
         prices: Of CPU and bytes; None: the default ones.
         shared_cores: Whether client and server may run on the same core.
     """
-    loaded = compare_rounds(rounds, steps)
+    loaded = compare_rounds(rounds, steps, measured)
     whole = keep_sound(rounds)
     costs = find_costs(whole, prices or Prices())
     seconds = count_seconds(whole)
@@ -133,8 +134,13 @@ def find_shared_steps(rounds: Sequence[TrialPair], steps: Sequence[str]) -> tupl
     return tuple(step for step in steps if all(step in each for each in passed))
 
 
-def compare_rounds(rounds: Sequence[TrialPair], steps: Sequence[str]) -> LoadedPairs | None:
-    """Compare the latencies of both arms under load, arrival by arrival; None without rounds that have arrivals."""
+def compare_rounds(
+    rounds: Sequence[TrialPair], steps: Sequence[str], measured: Sequence[Pairs] = ()
+) -> LoadedPairs | None:
+    """Compare the latencies of both arms under load, arrival by arrival; None without rounds that have arrivals.
+
+    Unloaded pairs of the same arms, `measured`, show what the placements do to the network itself.
+    """
     shared = find_shared_steps(rounds, steps)
 
     def cpu(trial: Trial) -> float | None:
@@ -150,10 +156,21 @@ def compare_rounds(rounds: Sequence[TrialPair], steps: Sequence[str]) -> LoadedP
             cpu(baseline),
             cpu(candidate),
             max(others) if others else None,
+            (baseline.earlier, candidate.earlier),
         )
 
     made = [make_round(*pair) for pair in rounds if pair[0].scheduled]
-    return compare_loaded(made) if made else None
+    return compare_loaded(made, compare_network(measured, shared)) if made else None
+
+
+def compare_network(measured: Sequence[Pairs], shared: Sequence[str]) -> Estimate | None:
+    """Return the logarithm of the ratio of the shared steps' CPU seconds in unloaded pairs; None where not recorded."""
+    parts = [each.sum_cpu(shared) for each in measured] if shared else []
+    spent = np.concatenate([np.empty((0, 2)), *parts])
+    if not len(spent):
+        return None
+    # Both requests use the same cores, so that no slow noise is in their ratio.
+    return mean_over_time(np.log(spent[:, 1] / spent[:, 0]), sum(each.seconds for each in measured), slow=0.0)[0]
 
 
 def is_precise(found: Sequence[LoadedPairs | None], share: float) -> bool:

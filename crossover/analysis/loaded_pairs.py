@@ -2,24 +2,30 @@
 
 Both trials of a round have the same due times and payloads, so that arrivals are compared one by one. Nearly all of
 what is left is the machine's speed, which differs between two trials some seconds apart: a longer trial does not help,
-a further round does. And the speed shows: in the CPU seconds that the network's process spends on an inference, which
-is the same work in both arms. The regression of a round's mean log ratio on the log ratio of these CPU seconds, read
-off at 0, where both trials had the same speed, is the adjusted estimate (analysis of covariance: Cochran 1957,
-Biometrics 13:261). On a real server it was worth 2.5 times the measuring time.
+a further round does. And the speed shows: in the CPU seconds that the network's process spends on an inference. The
+regression of a round's mean log ratio on the log ratio of these CPU seconds, read off where both trials had the same
+speed, is the adjusted estimate (analysis of covariance: Cochran 1957, Biometrics 13:261). On a real server it was worth
+2.5 times the measuring time.
 
-Read off at 0, and not at the covariate's mean: centring would leave the estimate as the speeds made it and take their
-noise out of the interval only, which then holds the truth in 55 to 75 of 100 comparisons and finds a winner in four of
-ten comparisons of an arm with itself (docs/statistics.md).
+With the same speed the ratio of CPU seconds is 1 only if the placements leave the network the same work. Decoding on
+its core may cost it its caches, and then what the placement does to the network must stay in the estimate. The unloaded
+pairs show it: both of a pair meet nearly the same speed, and their CPU seconds differ by what the placements do. The
+regression is read off there, and the pairs' error is part of its own; without such pairs there is no adjustment. A
+difference between two runs (before and after a change) has none either: the change may be in the network.
 
-A covariate must be one that the placement cannot move. CPU seconds are, wall-clock compute is not: decoding on the same
-core stretches it, and it turned 1.113 into 1.033. Whether the CPU seconds moved is tested in every comparison, and if
-they did the plain estimate is reported.
+Not at the covariate's mean: centring would leave the estimate as the speeds made it and take their noise out of the
+interval only, which then holds the truth in 55 to 75 of 100 comparisons and finds a winner in four of ten comparisons
+of an arm with itself (docs/statistics.md). And not wall-clock compute as the covariate: decoding on the same core
+stretches it under load, and it turned 1.113 into 1.033. Where the CPU seconds under load differ from those of the pairs
+for certain, the plain estimate is reported.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
+from scipy.stats import beta
 
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.unloaded_pairs import CORRELATION
@@ -33,10 +39,14 @@ USEFUL = 0.5
 (-0.2), where preemption slows the network and CPU seconds do not show it."""
 WIDENING = 1.05
 MOVED = 0.999
-"""Confidence beyond which the covariate differs between the arms. So high because the plain estimate, to which the
-comparison then turns, is off in just those comparisons in which the speeds differ by chance."""
+"""Confidence beyond which the covariate differs from the unloaded pairs'. So high because the plain estimate, to which
+the comparison then turns, is off in just those comparisons in which the speeds differ by chance."""
 UNANSWERED = 0.01
-"""Share of an arm's arrivals: above it, the arm does not carry the load, whatever the latency of the rest."""
+"""Share of an arm's arrivals: above it, for certain, the arm does not carry the load, whatever the rest's latency."""
+CERTAIN = 0.95
+"""Confidence of the one-sided bound of that share: 1 of 96 is more than 1 %, and may be chance."""
+ACCIDENTS = 3
+"""Trials, repeated ones included, in which an arm must lose some: a backend that died once does so in one or two."""
 BUSY = 0.1
 """Others' share of the server's cores: above it, CPU seconds do not show what slows the network."""
 ARMS = ("baseline", "candidate")
@@ -56,6 +66,35 @@ class LoadedRound:
     candidate_cpu: float | None = None
     others: float | None = None
     """Share of the server's cores that other programs used during the round, 0 to 1; the larger of both trials."""
+    earlier: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]] = ((), ())
+    """Of each arm: (arrivals, how many had no good answer) of its attempts at the trial before this one."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """An arm's arrivals without a good answer."""
+
+    arrivals: int
+    lost: int
+    trials: int
+    """How many trials had any."""
+    repeated: int
+    """How many of the lost ones were in trials that were then measured again."""
+
+    @property
+    def share(self) -> float:
+        """Of the arrivals, 0 to 1."""
+        return self.lost / self.arrivals if self.arrivals else 0.0
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the arm loses more than UNANSWERED of its arrivals, beyond chance and not in one accident.
+
+        By the lower bound of Clopper & Pearson (1934, Biometrika 26:404).
+        """
+        if self.trials < ACCIDENTS:
+            return False
+        return float(beta.ppf(1 - CERTAIN, self.lost, self.arrivals - self.lost + 1)) > UNANSWERED
 
 
 @dataclass(frozen=True)
@@ -69,21 +108,23 @@ class LoadedPairs:
     why_plain: str
     """One line that says why there is no adjustment; empty with one."""
     covariate: Estimate | None
-    """The logarithm of the CPU seconds' ratio, expected to be 0."""
+    """The logarithm of the ratio of the network's CPU seconds under load, expected to be `network`."""
+    network: Estimate | None
+    """The same of unloaded pairs: what the placements do to the network itself; None where it is not known."""
     correlation: float | None
     """Between the rounds' log ratios and the covariate: how much of the noise is the machine's speed."""
     rounds: int
     left_out: int
     """Rounds in which an arrival of either arm had no good answer."""
-    unanswered: tuple[float, float]
-    """Share of arrivals without a good answer, of each arm, over all rounds."""
+    losses: tuple[Losses, Losses]
+    """Of each arm, over all rounds and every attempt at them."""
     others: float | None
     """Mean over rounds; None where it was not recorded."""
 
     @property
     def overloaded(self) -> tuple[str, ...]:
         """The arms that do not carry this load: 'baseline', 'candidate'. With one, `ratio` is a survivor's figure."""
-        return tuple(arm for arm, share in zip(ARMS, self.unanswered, strict=True) if share > UNANSWERED)
+        return tuple(arm for arm, losses in zip(ARMS, self.losses, strict=True) if losses.is_certain)
 
     @property
     def quiet(self) -> bool:
@@ -92,16 +133,20 @@ class LoadedPairs:
 
     def as_dict(self) -> dict:
         """Return the fields, `overloaded` and `quiet` as JSON holds them, each estimate as a dict or None."""
-        estimates = {name: getattr(self, name) for name in ("ratio", "plain", "covariate")}
+        estimates = {name: getattr(self, name) for name in ("ratio", "plain", "covariate", "network")}
         found = {name: each and each.as_dict() for name, each in estimates.items()}
         return {**asdict(self), **found, "overloaded": self.overloaded, "quiet": self.quiet}
 
 
-def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATION) -> LoadedPairs:
-    """Compare two arms by rounds, in any order; `correlation` is that of the machine's speed, in seconds.
+def compare_loaded(
+    rounds: Sequence[LoadedRound], network: Estimate | None = None, correlation: float = CORRELATION
+) -> LoadedPairs:
+    """Compare two arms by rounds, in any order.
 
-    A round in which an arrival is unanswered is left out: the answered ones would be a survivor's. With fewer than
-    LEAST_ROUNDS others the estimates have an infinite error.
+    `network` is the logarithm of the ratio of the network's CPU seconds in unloaded pairs, None where that is not
+    known; `correlation` is that of the machine's speed, in seconds. A round in which an arrival is unanswered is left
+    out: the answered ones would be a survivor's. With fewer than LEAST_ROUNDS others the estimates have an infinite
+    error.
     Raises ValueError where the arms of a round differ in arrivals, a round has none, or there are no rounds.
     """
     for each in rounds:
@@ -109,8 +154,7 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
             raise ValueError(f"a round needs arrivals and their twins: {len(each.baseline_ms), len(each.candidate_ms)}")
     if not rounds:
         raise ValueError("there are no rounds to compare")
-    arms = [[each.baseline_ms for each in rounds], [each.candidate_ms for each in rounds]]
-    lost, lost_candidate = (float(np.isnan(np.concatenate(arm)).mean()) for arm in arms)
+    losses = count_losses(rounds, 0), count_losses(rounds, 1)
     whole = [each for each in rounds if not (np.isnan(each.baseline_ms).any() or np.isnan(each.candidate_ms).any())]
     whole.sort(key=lambda each: each.instant)
     others = [each.others for each in whole if each.others is not None]
@@ -124,10 +168,11 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
             adjusted=not why_plain,
             why_plain=why_plain,
             covariate=moved,
+            network=network,
             correlation=related,
             rounds=len(whole),
             left_out=len(rounds) - len(whole),
-            unanswered=(lost, lost_candidate),
+            losses=losses,
             others=float(np.mean(others)) if others else None,
         )
 
@@ -144,16 +189,44 @@ def compare_loaded(rounds: Sequence[LoadedRound], correlation: float = CORRELATI
         return conclude(plain, plain, "the network's CPU seconds are not known")
     speeds = np.array([np.log(second / first) for first, second in known])
     moved, related = jackknife(np.mean, speeds, instants, correlation=correlation), correlate(ratios, speeds)
-    if len(whole) < LEAST_ADJUSTED or related is None:
-        why = f"{len(whole)} rounds are too few" if related is not None else "the network's CPU seconds do not vary"
-    elif abs(moved.value) > moved.half_width(MOVED):
-        why = "the placement moved the network's CPU seconds"
+    if len(whole) < LEAST_ADJUSTED:
+        why = f"{len(whole)} rounds are too few" if len(whole) > 1 else "1 round is too few"
+    elif related is None:
+        why = "the network's CPU seconds do not vary"
+    elif network is None or not np.isfinite(network.error):
+        why = "unloaded pairs do not show what the placements do to the network's CPU seconds"
+    elif differ(moved, network):
+        why = "the network's CPU seconds differ otherwise than in unloaded pairs"
     elif related < USEFUL:
         why = "the network's CPU seconds explain too little of the noise"
     else:
-        adjusted = jackknife(intercept, ratios, instants, speeds, correlation)
+        slope = find_slope(ratios, speeds)
+        at = jackknife(partial(predict, at=network.value), ratios, instants, speeds, correlation)
+        adjusted = Estimate(at.value, float(np.hypot(at.error, slope * network.error)), at.freedom)
         return conclude(adjusted, plain, "", moved, related)
     return conclude(plain, plain, why, moved, related)
+
+
+def count_losses(rounds: Sequence[LoadedRound], arm: int) -> Losses:
+    """Count what arm 0, the baseline, or 1, the candidate, left unanswered, in every attempt at a trial."""
+    times = [(each.baseline_ms, each.candidate_ms)[arm] for each in rounds]
+    last = [(len(ms), int(np.isnan(ms).sum())) for ms in times]
+    before = [(int(arrivals), int(lost)) for each in rounds for arrivals, lost in each.earlier[arm]]
+    every = [*last, *before]
+    return Losses(
+        arrivals=sum(arrivals for arrivals, _ in every),
+        lost=sum(lost for _, lost in every),
+        trials=sum(lost > 0 for _, lost in every),
+        repeated=sum(lost for _, lost in before),
+    )
+
+
+def differ(first: Estimate, second: Estimate) -> bool:
+    """Return whether two independent estimates differ beyond MOVED."""
+    both = Estimate(
+        first.value - second.value, float(np.hypot(first.error, second.error)), min(first.freedom, second.freedom)
+    )
+    return abs(both.value) > both.half_width(MOVED)
 
 
 def jackknife(
@@ -189,10 +262,15 @@ def jackknife(
     return Estimate(estimate, float(WIDENING * np.sqrt(variance * inflation / n)), n - len(data))
 
 
-def intercept(values: np.ndarray, covariate: np.ndarray) -> float:
-    """Return where the least-squares line through (covariate, value) of each round passes covariate 0."""
+def predict(values: np.ndarray, covariate: np.ndarray, at: float) -> float:
+    """Return where the least-squares line through (covariate, value) of each round passes the covariate `at`."""
+    return float(values.mean() + find_slope(values, covariate) * (at - covariate.mean()))
+
+
+def find_slope(values: np.ndarray, covariate: np.ndarray) -> float:
+    """Return the slope of the least-squares line through (covariate, value) of each round; 0 where nothing varies."""
     apart = covariate - covariate.mean()
-    return float(values.mean() - apart @ values / max(apart @ apart, np.finfo(float).tiny) * covariate.mean())
+    return float(apart @ values / max(apart @ apart, np.finfo(float).tiny))
 
 
 def correlate(first: np.ndarray, second: np.ndarray) -> float | None:

@@ -91,7 +91,8 @@ def recommend(
     sure, bounded = looks.confidence(measured), looks.confidence(measured, ONE_SIDED)
     low, high = latency.interval(sure)
     cheaper, limit = find_cheaper(costs, sure, margin), log1p(margin)
-    kind, choice = (str(each[0]) for each in decide(*map(np.atleast_1d, latency.interval(bounded)), cheaper, limit))
+    bounds = [np.array([each]) for each in latency.interval(bounded)]
+    kind, choice = (str(each[0]) for each in decide(bounds[0], bounds[1], cheaper, limit))
     return Recommendation(
         kind,
         choice,

@@ -78,9 +78,10 @@ def describe_bound(found: Recommendation) -> str:
 
 def describe_overload(loaded: LoadedPairs, called: Mapping[str, str]) -> str:
     """Write which arms do not carry the load: their latency would be the survivors'."""
-    lost = dict(zip((BASELINE, CANDIDATE), loaded.unanswered, strict=True))
+    lost = dict(zip((BASELINE, CANDIDATE), loaded.losses, strict=True))
     parts = [
-        f"{called[arm]} ({lost[arm] * 100:.2g} % of the requests have no good answer)" for arm in loaded.overloaded
+        f"{called[arm]} ({lost[arm].share * 100:.3g} % of the requests have no good answer)"
+        for arm in loaded.overloaded
     ]
     verb = "does" if len(parts) == 1 else "do"
     better = [called[arm] for arm in called if arm not in loaded.overloaded]
@@ -119,6 +120,7 @@ def write_remarks(
             describe_shared_step(answer, words[names[1]]),
             describe_costs(answer.costs, {each.metric: each for each in comparisons}, words[names[1]]),
             describe_load_limit(use),
+            describe_repeated(answer.loaded, [words[name] for name in names]),
             describe_trust(answer),
         )
         if line
@@ -168,6 +170,16 @@ def describe_load_limit(use: float | None) -> str:
     if use > BUSY:
         text += "; trials begin with an empty queue, so that a steady load like this makes the difference larger"
     return f"{text}."
+
+
+def describe_repeated(loaded: LoadedPairs | None, called: Sequence[str]) -> str:
+    """Write which arms lost requests in trials that were measured again; empty without any."""
+    parts = [
+        f"{each.repeated} of {each.arrivals} requests of {arm}"
+        for arm, each in zip(called, loaded.losses if loaded else (), strict=False)
+        if each.repeated
+    ]
+    return f"No good answer came to {join(parts)}, in trials that were then measured again." if parts else ""
 
 
 def describe_trust(answer: Answer) -> str:

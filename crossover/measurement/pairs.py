@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from common import atomic_write
+from crossover.measurement import step_cpu
 from loadgen import interrupts
 from loadgen.arm import Arm
 from loadgen.client.loop import pause_gc
@@ -34,6 +35,8 @@ from workloads.workload import Preprocessor
 FOLDER = "unloaded"
 TIMEOUT = 30.0
 """Seconds for one answer."""
+EVERY = 0.1
+"""Seconds from one pair whose CPU seconds are read to the next: short requests have pairs enough."""
 LOST = 10
 """Unanswered requests in a row after which the server is taken to be gone."""
 
@@ -49,6 +52,9 @@ class Pairs:
     seconds: float
     """That were spent on them."""
     path: Path = field(default=Path(), compare=False)
+    step_cpu: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Model -> [pair, CPU seconds of its stubs for the baseline's request, for the candidate's] of some pairs; older
+    runs have none, and neither has a server whose stubs cannot be looked into."""
 
     @cached_property
     def records(self) -> np.ndarray:
@@ -67,6 +73,13 @@ class Pairs:
     def instants(self) -> np.ndarray:
         """(pairs,) seconds from the beginning at which each pair began."""
         return self.records["due"].min(axis=1) / 1e9
+
+    def sum_cpu(self, models: Sequence[str]) -> np.ndarray:
+        """Return the CPU seconds of these models together: (pairs, 2 arms), of the pairs that have those of each."""
+        each = [{pair: spent for pair, *spent in self.step_cpu.get(model, [])} for model in models]
+        common = [pair for pair in each[0] if all(pair in other for other in each)] if each else []
+        every = np.array([np.sum([model[pair] for model in each], axis=0) for pair in common]).reshape(-1, 2)
+        return every[(every > 0).all(axis=1)]
 
     def write(self) -> None:
         """Write the JSON file, whole or not at all. Raises OSError."""
@@ -124,14 +137,18 @@ def measure_pairs(
     lone = LoneRequests(server, arms)  # takes seconds: what ends it leaves no file
     samples = journal.Journal(directory / f"pairs-{number:02}.journal")
     rng, began, start = random.Random(f"pairs {seed} {number}"), time.time(), 0.0
+    cpu = PairCpu(server)
     try:
         lone.warm_up(payloads)
         began, start = time.time(), time.monotonic()
         lone.restart_clock()
         with pause_gc():
             for pair, chosen in enumerate(draw(len(payloads), rng)):
+                cpu.begin()
                 for arm in rng.sample((0, 1), 2):
                     samples.write(lone.send(arm, payloads[chosen], 2 * pair + arm, chosen))
+                    cpu.note(arm)
+                cpu.end(pair)
                 elapsed = time.monotonic() - start
                 show(min(1.0, elapsed / seconds) if seconds else 1.0)
                 if elapsed >= seconds:
@@ -144,9 +161,43 @@ def measure_pairs(
             written = parquet.to_parquet(
                 samples.path, [payload.name for payload in payloads], {"arms": [str(arm) for arm in arms], "seed": seed}
             )
-            pairs = Pairs([str(arm) for arm in arms], began, spent, written.with_suffix(".json"))
+            pairs = Pairs([str(arm) for arm in arms], began, spent, written.with_suffix(".json"), cpu.spent)
             pairs.write()
     return pairs
+
+
+class PairCpu:
+    """Reads the CPU seconds of each model's stubs for both requests of a pair, EVERY seconds at most.
+
+    It takes about a millisecond between two requests, which then have nothing to do with it.
+    """
+
+    def __init__(self, server: Server):
+        self.stubs = step_cpu.find_stubs(server)
+        self.spent: dict[str, list[list[float]]] = {}
+        """As `Pairs.step_cpu`."""
+        self._last = float("-inf")
+        self._before: dict[str, float] = {}
+        self._arms: dict[int, dict[str, float]] = {}
+
+    def begin(self) -> None:
+        """Read before a pair, if it is time."""
+        self._arms, self._before = {}, {}
+        if time.monotonic() - self._last >= EVERY:
+            self._last, self._before = time.monotonic(), step_cpu.read_stubs(self.stubs)
+
+    def note(self, arm: int) -> None:
+        """Read after the request of an arm, 0 or 1."""
+        if self._before:
+            now = step_cpu.read_stubs(self.stubs)
+            self._arms[arm] = {model: now[model] - before for model, before in self._before.items() if model in now}
+            self._before = now
+
+    def end(self, pair: int) -> None:
+        """Keep what both requests of the pair of this number took."""
+        for model, baseline in self._arms.get(0, {}).items():
+            if model in self._arms.get(1, {}):
+                self.spent.setdefault(model, []).append([pair, baseline, self._arms[1][model]])
 
 
 def warm_up(server: Server, arms: Sequence[Arm], payloads: Sequence[Payload]) -> None:

@@ -64,6 +64,7 @@ class Retries:
 
         Stops after ATTEMPTS or at the deadline, with the last trial. Raises Unavailable if the server is gone.
         """
+        earlier: list[list[int]] = []
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 trial = measure_once(attempt)
@@ -72,6 +73,9 @@ class Retries:
                     raise Unavailable(f"given up after {ATTEMPTS} attempts: {error}") from None
                 self.prepare_retry(str(error))
                 continue
+            if earlier:
+                trial.earlier = earlier
+                trial.write()
             curable = [rule for rule in find_faults(trial) if rule not in INCURABLE]
             if not curable:
                 break
@@ -80,6 +84,7 @@ class Retries:
                 self.print_line(f"still invalid after {attempt} attempt{'s' * (attempt > 1)}: {reason}")
                 break
             set_aside(trial, attempt)
+            earlier = [*earlier, [trial.scheduled, trial.scheduled - trial.completed]]
             self.prepare_retry(reason)
         return trial
 

@@ -8,7 +8,8 @@ Native backends and GPUs compute within the server's one process, and a server e
 is no such figure of them.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 import psutil
@@ -24,15 +25,35 @@ def read(server: Server) -> dict[str, dict[int, float]]:
     Models without a stub that may be looked into are left out: all, if the server is not on this machine.
     """
     found: dict[str, dict[int, float]] = {}
+    for model, processes in find_stubs(server).items():
+        for process in processes:
+            # It may have ended meanwhile.
+            with contextlib.suppress(OSError, ValueError):
+                found.setdefault(model, {})[process] = read_cpu_seconds(process)
+    return found
+
+
+def find_stubs(server: Server) -> dict[str, list[int]]:
+    """Return model -> process ids of its stubs that may be looked into."""
+    found: dict[str, list[int]] = {}
     for process in server.processes():
         try:
-            model, seconds = name_model(process.cmdline()), read_cpu_seconds(process.pid)
+            model, _ = name_model(process.cmdline()), read_cpu_seconds(process.pid)
         # It ended meanwhile, or belongs to a container that this user may not look into.
         except (psutil.Error, OSError, ValueError):
             continue
         if model:
-            found.setdefault(model, {})[process.pid] = seconds
+            found.setdefault(model, []).append(process.pid)
     return found
+
+
+def read_stubs(stubs: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return model -> CPU seconds so far of its stubs. Left out are models of which one has ended."""
+    result = {}
+    for model, processes in stubs.items():
+        with contextlib.suppress(OSError, ValueError):
+            result[model] = sum(map(read_cpu_seconds, processes))
+    return result
 
 
 def name_model(command: list[str]) -> str:

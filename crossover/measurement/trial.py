@@ -51,6 +51,8 @@ class Trial:
     """The rules that it breaks, with what was measured, what is allowed and what to change."""
     attempt: int = 1
     """Above 1: those before were INVALID and lie beside it."""
+    earlier: list = field(default_factory=list)
+    """Of each attempt before: [arrivals, how many of them had no good answer]."""
     control: str = ""
     """What the second of two equal arms is called, where that is what is compared."""
     gpu: dict | None = None

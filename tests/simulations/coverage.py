@@ -10,7 +10,7 @@ import numpy as np
 
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import LoadedPairs, LoadedRound, compare_loaded
-from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded
+from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded, mean_over_time
 from tests.simulations import worlds
 from tests.simulations.worlds import WORLDS, Rounds, World
 
@@ -61,9 +61,17 @@ def as_rounds(drawn: Rounds, comparison: int) -> list[LoadedRound]:
     ]
 
 
-def loaded(world: World, rounds: int, comparisons: int, seed: int, **load) -> list[LoadedPairs]:
+def loaded(
+    world: World, rounds: int, comparisons: int, seed: int, unloaded: float = 20.0, **load
+) -> list[LoadedPairs]:
+    """With so many seconds of unloaded pairs, which show what the placements do to the network."""
     drawn = worlds.loaded(world, comparisons, rounds, seed, **load)
-    return [compare_loaded(as_rounds(drawn, i)) for i in range(comparisons)]
+    network = find_network(world, comparisons, seed, unloaded)
+    return [compare_loaded(as_rounds(drawn, i), network[i]) for i in range(comparisons)]
+
+
+def find_network(world: World, comparisons: int, seed: int, seconds: float = 20.0) -> list[Estimate]:
+    return [mean_over_time(each, seconds, slow=0.0)[0] for each in worlds.network(world, comparisons, seconds, seed)]
 
 
 def centred(world: World, rounds: int, comparisons: int, seed: int) -> list[Estimate]:
@@ -108,11 +116,11 @@ def print_loaded(comparisons: int) -> None:
     print(f"{'loaded pairs':<32}{heads}", flush=True)
     loads = {name: (world, {}) for name, world in WORLDS.items()}
     loads["photographs, 65 % load"] = WORLDS["photographs"], {"rate": 7.5}
-    loads["speech"] = World(network=0.5, decoding=0.02), {"rate": 1.0, "seconds": 8.0}
+    loads["speech"] = World(network=0.3, decoding=0.012), {"rate": 1.6, "seconds": 3.1}
     for seed, (name, (world, load)) in enumerate(loads.items()):
         truth, cells = worlds.loaded_truth(world, **load), []
         for rounds in lengths:
-            found = loaded(world, rounds, comparisons, seed, **load)
+            found = loaded(world, rounds, comparisons, seed, 40.0 if name == "speech" else 20.0, **load)
             cells += [cover([x.ratio for x in found], truth), cover([x.plain for x in found], truth)]
         print(f"{name:<32}" + "".join(f"{each!s:>22}" for each in cells), flush=True)
 

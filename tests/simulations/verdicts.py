@@ -23,7 +23,7 @@ from crossover.analysis.recommendation import (
     recommend,
 )
 from tests.simulations import worlds
-from tests.simulations.coverage import as_rounds
+from tests.simulations.coverage import as_rounds, find_network
 from tests.simulations.worlds import World
 
 ROUND = 5.0
@@ -106,8 +106,11 @@ def student(values: np.ndarray, n: int) -> Estimate:
 def simulate_machine(world: World, comparisons: int, seed: int, most: int = 100, **how) -> list[Followed]:
     """Comparisons on a simulated machine, with loaded pairs."""
     drawn, truth = worlds.loaded(world, comparisons, most, seed), worlds.loaded_truth(world) if not world.same else 0.0
-    every = [as_rounds(drawn, i) for i in range(comparisons)]
-    return [follow(lambda n, own=own: compare_loaded(own[:n]).ratio, most, truth, **how) for own in every]
+    every = zip((as_rounds(drawn, i) for i in range(comparisons)), find_network(world, comparisons, seed), strict=True)
+    return [
+        follow(lambda n, own=own, network=network: compare_loaded(own[:n], network).ratio, most, truth, **how)
+        for own, network in every
+    ]
 
 
 def advised(found: Sequence[Followed]) -> tuple[int, int]:

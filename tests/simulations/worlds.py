@@ -20,7 +20,10 @@ class World:
     network: float = 0.08
     decoding: float = 0.007
     slower: float = 1.0
-    """Factor by which the candidate's network is slower: a true difference that no decoding explains."""
+    """Factor by which the candidate's network is slower, without more CPU seconds: it waits for something."""
+    dearer: float = 1.0
+    """Factor by which the candidate's placement makes the network dearer, in CPU seconds and so in time: it loses its
+    caches."""
     same: bool = False
     """Both arms decode on the client: A/A."""
     speed: float = 0.15
@@ -66,7 +69,7 @@ def unloaded(world: World, comparisons: int, seconds: float, seed: int) -> tuple
             candidate = first ^ bool(turn)
             own, there = np.exp(speeds).T
             decode = world.decoding * size * np.where(world.on_server(candidate), there, own)
-            network = world.network * there * np.where(candidate, world.slower, 1)
+            network = world.network * there * np.where(candidate, world.slower * world.dearer, 1)
             took = (decode + network) * world.noise(rng, comparisons)
             ms[rows, candidate.astype(int)] = took * 1e3
             speeds, now = world.wander(rng, speeds, took + 0.002), now + took + 0.002
@@ -118,7 +121,9 @@ def loaded(
                 seen = np.where(on, at, seen)
                 mine, server = np.exp(speeds).T
                 decode = world.decoding * size[:, i]
-                network = world.network * server * world.noise(rng, comparisons) * np.where(candidate, world.slower, 1)
+                dearer = np.where(candidate, world.dearer, 1)
+                network = world.network * server * world.noise(rng, comparisons) * dearer
+                network *= np.where(candidate, world.slower, 1)
                 ready = due[:, i] + np.where(decodes, 0, decode * mine)
                 here = np.where(decodes, decode * server, 0)
                 start = np.maximum(ready, free) + here
@@ -128,7 +133,7 @@ def loaded(
                     (logs, np.log(done - due[:, i])),
                     (whole, (done - due[:, i]) * 1e3),
                     (shared, (done - ready - here) * 1e3),
-                    (cpu, world.network * server * np.exp(rng.normal(0, 0.02, comparisons))),
+                    (cpu, world.network * server * dearer * np.exp(rng.normal(0, 0.02, comparisons))),
                 ):
                     kept[rows, arm] += np.where(on, value, 0) / count
             length = np.maximum(seconds, free)
@@ -136,6 +141,15 @@ def loaded(
         cpu *= np.exp(rng.normal(0, 0.012, cpu.shape))
         drawn.append((logs[:, 1] - logs[:, 0], cpu, whole, shared, began))
     return Rounds(*(np.stack(each, 1) for each in zip(*drawn, strict=True)))
+
+
+def network(world: World, comparisons: int, seconds: float, seed: int, scatter: float = 0.02) -> list[np.ndarray]:
+    """Log ratios of the network's CPU seconds in unloaded pairs, for each comparison: both requests of a pair meet
+    nearly the same speed."""
+    rng = np.random.default_rng([seed, 3])
+    apart = np.sqrt(2 * scatter**2 + 2 * world.speed**2 * (1 - np.exp(-world.network / world.memory)))
+    pairs = int(seconds / 2 / (world.network + world.decoding))
+    return list(np.log(world.dearer) + rng.normal(0, apart, (comparisons, pairs)))
 
 
 @cache
@@ -149,7 +163,7 @@ def unloaded_truth(world: World, seconds: float = 300.0) -> float:
 def loaded_truth(world: World, rate: float = 5.5, seconds: float = 2.2) -> float:
     """The mean log ratio of 40,000 rounds, adjusted for the difference in speed that is left in them."""
     drawn = loaded(world, 400, 100, 20_000, rate, seconds)
-    speeds, ratios = np.log(drawn.cpu[..., 1] / drawn.cpu[..., 0]).ravel(), drawn.ratios.ravel()
+    speeds, ratios = np.log(drawn.cpu[..., 1] / drawn.cpu[..., 0] / world.dearer).ravel(), drawn.ratios.ravel()
     return float(ratios.mean() - np.cov(ratios, speeds)[0, 1] / speeds.var() * speeds.mean())
 
 
@@ -159,6 +173,8 @@ WORLDS = {
     "photographs, decoding a sixth": World(decoding=0.012, network=0.075),
     "A/A": AA,
     "server 10 % slower": replace(AA, slower=1.1),
+    "network 6 % dearer": replace(AA, dearer=1.06),
+    "network 2 % dearer": World(dearer=1.02),
     "one speed for both cores": World(together=True),
     "quiet, sd 5 %": World(speed=0.05),
 }

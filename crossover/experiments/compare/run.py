@@ -165,7 +165,8 @@ class Comparison(ServerExperiment):
         described = self.described["workloads"][name]
         modes = dict.fromkeys(trial.mode for trial in trials)
         baseline, steps = next(iter(described["placements"])), described["steps"]
-        found = [compare_rounds(pair_trials(trials, mode, baseline), steps) for mode in modes]
+        pairs = unloaded.read_pairs(self.directory, name)
+        found = [compare_rounds(pair_trials(trials, mode, baseline), steps, pairs) for mode in modes]
         ratios = [each.ratio for each in found if each and each.rounds]
         if ENOUGH_ROUNDS <= number < rounds and found and is_precise(found, self.options.precision):
             within = f"latency's ratio is known to within {self.options.precision * 100:g} %"
