@@ -43,7 +43,8 @@ def throwaway():
         torch(python)
         yield python
     finally:
-        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         shutil.rmtree(directory, ignore_errors=True)
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -10,7 +10,8 @@ def phase(what):
 
     The block gets a function that sets the text of the result.
     """
-    began, result = time.monotonic(), []
+    began = time.monotonic()
+    result: list[str] = []
     print(f"{what:<52}", end="", flush=True)
     try:
         yield result.append

@@ -11,7 +11,7 @@ def problem(url, seconds=5):
     One HEAD request, no retries, in a thread of its own: the resolver of a machine without a
     network takes far longer to give up than a socket's timeout.
     """
-    reason = [f"no answer within {seconds} s"]
+    reason: list[str | None] = [f"no answer within {seconds} s"]
 
     def ask():
         try:

@@ -1,4 +1,4 @@
-"""Start and stop the server: `python -m serving up | down | status | logs`, and `run` in a container.
+"""Start, fill, check, supervise and stop the server, for `crossover up`, `down`, `status`, `logs`, and in a container.
 
 One launcher, two engines. Both run a real tritonserver on the same `model_repository/` and `ensembles/`; they differ
 in where it comes from: a container (`docker.py`), or the binaries of a PyPI wheel (`wheel.py`, `local.py`). Both load

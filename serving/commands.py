@@ -1,11 +1,11 @@
 """The launcher's commands, one function each, with the parsed options; they return an exit code, or None for 0.
 
-The docstring of a command is its help text. Failure is raised where a command cannot do what was asked for.
+`crossover` has the first three, and that of `status.py`; `python -m serving` the others, whose docstrings are their
+help texts. Failure is raised where a command cannot do what was asked for.
 """
 
 import contextlib
 import datetime
-import json
 import os
 import secrets
 import subprocess
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from serving import ROOT, Failure, docker, local, smoke_test, state
 from serving.state import ASKED
+from serving.status import alive, say, summary
 from serving.supervisor import Supervisor
-from serving.thread_plan import describe, format_cores, plan_threads
+from serving.thread_plan import format_cores, plan_threads
 from serving.triton_api import TritonAPI
 
+STOP = "stop it first with `make down`"
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
@@ -59,32 +61,6 @@ def down(options):
         say("stopped" if clear(record, options.state) else "nothing was running")
 
 
-def status(options):
-    """Say what runs and whether it answers; exit 1 if it does not."""
-    record = state.read(options.state)
-    if not record or not alive(record, options.state):
-        left = record or local.processes(state.name(options.state))
-        say("nothing is running" + ("; `down` clears what it left" if left else ""))
-        return 1
-    if not state.complete(record):
-        at_work = state.is_locked(options.state)
-        say("`up` is at work" if at_work else "an `up` was killed before its end; `up` or `down` clears what it left")
-        return 1
-    started = datetime.datetime.fromisoformat(record["started"])
-    running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
-    say(f"engine   {record['engine']}, running for {running}")
-    summary(record)
-    api = TritonAPI(record["address"])
-    models = [*record["plan"], "image", "audio"]
-    unready = [model for model in models if not api.is_ready(model)]
-    say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models)}")
-    if record["engine"] == "local" and not local.supervisors(record["name"]):
-        say("supervisor: none, so a stub that dies stays dead; `up` starts one")
-    smoke_test.run(api)
-    say("infers   image and audio both answer")
-    return 1 if unready else 0
-
-
 def logs(options):
     """Print the server's log."""
     record = state.read(options.state) or {}
@@ -95,7 +71,7 @@ def logs(options):
         ).returncode
     log = options.state / "server.log"
     if not log.is_file():
-        raise Failure(f"no log in {options.state}; is a server running? start one with `up`")
+        raise Failure(f"no log in {options.state}; is a server running? start it with `make up`")
     follow = ["--follow"] if options.follow else []
     return subprocess.run(["tail", f"--lines={options.lines}", *follow, log], check=False).returncode
 
@@ -106,7 +82,7 @@ def run(options):
     with contextlib.ExitStack() as cleanup:
         with state.locked(options.state):
             if local.alive(record["name"]):
-                raise Failure("a server runs from this state directory; run `python -m serving down` first")
+                raise Failure("a server runs from this state directory; stop it with `crossover down`")
             cleanup.callback(state.forget, options.state)
             cleanup.callback(local.stop, record["name"])
             local.stop(record["name"])  # what is left of a server that crashed
@@ -126,10 +102,10 @@ def supervise(options):
     """Reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)."""
     record = state.read(options.state)
     if not record or "pid" not in record:
-        raise Failure(f"no local server was started from {options.state}; start one with `up`")
+        raise Failure(f"no local server was started from {options.state}; start it with `make up`")
     supervisor = Supervisor(record, say)
     supervisor.watch(record["pid"])
-    supervisor.report(f"tritonserver ({record['pid']}) is gone; `up` clears what it left and starts it again")
+    supervisor.report(f"tritonserver ({record['pid']}) is gone; `crossover up` clears what it left and starts it again")
     return 1
 
 
@@ -147,18 +123,14 @@ def compose(options):
     """Run docker compose on the project that `up` started."""
     record = state.read(options.state)
     if not record or record["engine"] != "docker":
-        raise Failure("no container is running from this state directory; start one with `up --engine docker`")
+        raise Failure(
+            "no container is running from this state directory; start one with `crossover up --engine docker`"
+        )
     reports = ROOT / "reports"  # where the load generator's containers write
     reports.mkdir(exist_ok=True)
     if os.getuid() == 0:  # the containers do not run as root
         os.chown(reports, *docker.user())
     return docker.compose(record, options.rest).returncode
-
-
-COMMANDS = {
-    "up": up, "down": down, "status": status, "logs": logs, "run": run, "supervise": supervise, "canary": probe,
-    "compose": compose,
-}  # fmt: skip
 
 
 def clear(record: dict | None, directory: Path) -> bool:
@@ -211,13 +183,6 @@ def choose(engine: str) -> tuple[str, str]:
     return "docker", "a Docker engine answers (force a local process with --engine local)"
 
 
-def alive(record: dict, directory: Path) -> bool:
-    """Return whether the server of this record runs, as a container or as a process."""
-    if record["engine"] == "docker":
-        return bool(docker.container(record["name"]))
-    return local.alive(state.name(directory))
-
-
 def keep_running(record: dict, options) -> None:
     """Check that the server that runs is the one asked for and answers, and start its supervisor if that has ended.
 
@@ -228,9 +193,9 @@ def keep_running(record: dict, options) -> None:
             values = (getattr(options, key), record[key])
             wanted, current = map(format_cores, values) if key == "cores" else values
             flag = key.replace("_", "-")
-            raise Failure(f"already up with --{flag} {current}, not {wanted}; run `python -m serving down` first")
+            raise Failure(f"already up with --{flag} {current}, not {wanted}; {STOP}")
     if options.engine not in ("auto", record["engine"]):
-        raise Failure(f"already up with --engine {record['engine']}; run `python -m serving down` first")
+        raise Failure(f"already up with --engine {record['engine']}; {STOP}")
     unsupervised = record["engine"] == "local" and not local.supervisors(record["name"])
     if unsupervised:
         local.supervise(record, options.state)
@@ -241,42 +206,8 @@ def keep_running(record: dict, options) -> None:
             break
         except Failure as failure:
             if time.monotonic() > deadline:
-                raise Failure(f"already up, but {failure}; run `python -m serving down`, then up again") from None
+                raise Failure(f"already up, but {failure}; {STOP}, then start it again") from None
             time.sleep(0.5)
     change = "its supervisor had ended and runs again" if unsupervised else "nothing was changed"
     say(f"already up and answering; {change}")
     summary(record)
-
-
-def summary(record: dict) -> None:
-    """Print the server's addresses, cores and thread plan, and where its networks' weights come from.
-
-    The weights are in the record of a local server; a container is asked for them.
-    """
-    near = record["address"].rpartition(":")[0]
-    say(f"http     http://{record['address']}")
-    say(f"grpc     {near}:{record['grpc_port']}")
-    say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
-    say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(record['plan'])}")
-    api = TritonAPI(record["address"])
-    for model in record["plan"]:
-        config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)
-        provenance = config.get("parameters", {}).get("provenance")
-        if provenance:
-            say(f"weights  {weights(model, json.loads(provenance['string_value']))}")
-
-
-def weights(model: str, provenance: dict) -> str:
-    """Return one line on where a network's weights come from, in capitals unless they are pretrained.
-
-    `provenance` is the content of the model's provenance.json, from its configuration.
-    """
-    if provenance["weights"] == "pretrained":
-        return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
-    note = provenance["note"] or "its predictions mean nothing"
-    return f"{model}: {provenance['weights'].upper()} WEIGHTS (seed {provenance['seed']}): {note}"
-
-
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)

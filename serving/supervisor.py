@@ -166,7 +166,7 @@ class Supervisor:
                     raise
                 model_loader.await_load(self.api, self.name, model, bool(self.instances(model)))
         except model_loader.Stuck as stuck:
-            self.report(f"{stuck}; `down`, then `up` brings it back")
+            self.report(f"{stuck}; `make down`, then `make up` brings it back")
             self.restart()
             return False
         except Failure as refusal:

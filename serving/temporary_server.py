@@ -22,11 +22,11 @@ def temporary_server(
 ) -> Iterator[Server]:
     """Start the launcher's server with all models, and run `down` when the block ends, however it ends.
 
-    `directory` is its state directory, in which the log stays; the other arguments are flags of `python -m serving up`.
+    `directory` is its state directory, in which the log stays; the other arguments are flags of `crossover up`.
     What a killed run left there is cleared first. SIGTERM and SIGHUP end the block, as Ctrl-C does; a second one does
     not keep the server from being stopped. Raises Unavailable with the launcher's last line if it does not come up.
     """
-    launcher, state_flag = [sys.executable, "-m", "serving"], ["--state", str(directory)]
+    launcher, state_flag = [sys.executable, "-m", "crossover"], ["--state", str(directory)]
     with heed_sigterm():
         stop([*launcher, "down", *state_flag])
         try:

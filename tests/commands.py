@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,12 +80,13 @@ def only(reports: Path) -> Path:
 
 
 def again(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    """(exit code, output, errors) of `python -m loadgen.report ...`."""
-    from crossover import report_command as report
+    """(exit code, output, errors) of `crossover report ...` in a new folder, where it leaves reports/<name>-report.
 
-    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
-    code = report.main()
-    return code, *capsys.readouterr()
+    The output ends before the line that names the page.
+    """
+    monkeypatch.chdir(tempfile.mkdtemp())
+    code, output, errors = conduct(capsys, "report", *arguments)
+    return code, output.partition("\n\nthe page: ")[0], errors
 
 
 def refuses(experiment: str, arguments: list[str], says: str, capsys) -> None:

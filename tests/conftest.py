@@ -21,10 +21,12 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-def launch(*arguments, python=sys.executable, timeout=800, **environment) -> subprocess.CompletedProcess:
-    """`python -m serving ...` from the repository's root, to its end."""
+def launch(
+    *arguments, python=sys.executable, module="crossover", timeout=800, **environment
+) -> subprocess.CompletedProcess:
+    """`crossover ...` from the repository's root, to its end; or another module, `python -m serving ...`."""
     return subprocess.run(
-        [python, "-m", "serving", *map(str, arguments)],
+        [python, "-m", module, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,

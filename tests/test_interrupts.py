@@ -212,7 +212,7 @@ SLOW_REPORT = (
 )
 
 
-COMMANDS = ["crossover compare", "crossover soak", "loadgen.journal"]
+COMMANDS = ["crossover compare", "crossover soak", "crossover report"]
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -16,8 +16,9 @@ MAY_IMPORT = {
     "preprocess": ("common",),
     "workloads": ("common", "preprocess"),
     "loadgen": ("common", "preprocess", "workloads"),
-    "serving": ("common", "preprocess"),
-    "crossover": ("common", "preprocess", "workloads", "loadgen", "serving"),
+    "models": ("common",),
+    "serving": ("common", "preprocess", "models"),
+    "crossover": ("common", "preprocess", "workloads", "loadgen", "models", "serving"),
     "benchmarks": ("common", "preprocess", "workloads", "loadgen", "serving", "crossover"),
 }
 """Package -> the others that it may import."""
@@ -30,7 +31,7 @@ LAYERS = (
     ("crossover.experiments.experiment",),
     ("crossover.experiments.*",),
     ("crossover.experiments.catalogue",),
-    ("crossover.report_command", "crossover.infer"),
+    ("crossover.infer",),
     ("crossover.cli",),
     ("crossover.__main__",),
 )
@@ -38,17 +39,6 @@ LAYERS = (
 
 `*` stands for the experiments side by side: each is a room of its own, so none imports another.
 """
-
-DOORS = {
-    "loadgen.ask": "crossover.infer",
-    "loadgen.journal": "loadgen.samples.parquet",
-    "loadgen.report": "crossover.report_command",
-}
-"""The one exception: files that keep `python -m loadgen.bench` and its like until there is one command line.
-
-They only run the `main` of the module named here: they import loadgen.command, and nobody imports them.
-"""
-
 
 def upward(graph, may_import, layers):
     """(module, what it imports although that is not below it), sorted."""
@@ -204,7 +194,7 @@ def test_no_import_goes_upwards():
     ],
 )
 def test_an_import_upwards_or_from_one_experiment_to_another_would_be_found(tmp_path, module, line, target):
-    for each in (module, f"{target.replace('.', '/')}.py", "loadgen/bench.py"):
+    for each in (module, f"{target.replace('.', '/')}.py", "loadgen/clock.py"):
         path = tmp_path / each
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -214,23 +204,11 @@ def test_an_import_upwards_or_from_one_experiment_to_another_would_be_found(tmp_
     assert upward(imports(tmp_path, MAY_IMPORT), MAY_IMPORT, LAYERS) == [(name, target)]
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_a_door_only_calls_main_and_nobody_imports_it(door):
-    graph = imports(ROOT, MAY_IMPORT)
-    assert graph[door] == {"loadgen.command"}
-    assert not [module for module, targets in graph.items() if door in targets]
-    tree = ast.parse((ROOT / f"{door.replace('.', '/')}.py").read_text())
-    docstring, start = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    assert isinstance(docstring, ast.Expr)
-    assert ast.unparse(start) == f"if __name__ == '__main__':\n    sys.exit(command.run_module('{DOORS[door]}'))"
-
-
-def test_only_doors_name_what_they_run():
+def test_only_the_command_line_is_imported_by_its_name():
     """Such a name is no import, and may point upwards."""
     files = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
     callers = {str(path.relative_to(ROOT)) for path in files if "run_module(" in path.read_text()}
-    doors = {f"{door.replace(chr(46), chr(47))}.py" for door in DOORS}
-    assert callers == {"loadgen/command.py", "crossover/__main__.py", *doors}
+    assert callers == {"loadgen/command.py", "crossover/__main__.py"}
 
 
 GREENLETS = {"gevent", "geventhttpclient", "locust"}

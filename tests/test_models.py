@@ -18,8 +18,8 @@ import onnxruntime
 import pytest
 from safetensors.numpy import save_file
 
-import models.__main__ as cli
-from models import artefacts, checkpoint, reach, standin
+from crossover.cli.main import main
+from models import artefacts, checkpoint, make, reach, standin
 from models.environment import throwaway
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,8 +214,9 @@ def test_an_address_that_is_silent_or_refuses_is_a_problem_in_words():
 # The command line.
 
 def models_command(*arguments, **environment):
-    return subprocess.run([sys.executable, "-m", "models", *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          text=True, env={**os.environ, "HF_ENDPOINT": NOWHERE, **environment})
+    command = [sys.executable, "-m", "crossover", "models", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "HF_ENDPOINT": NOWHERE, **environment})
 
 
 @pytest.mark.parametrize(("arguments", "code", "word"), [
@@ -246,18 +247,19 @@ def test_what_is_there_stays_unless_other_weights_are_asked_for(tmp_path):
 
 
 def test_a_stand_in_does_not_pass_for_the_network(tree):
-    assert [cli.present(tree, network) for network in artefacts.FILES] == [None, None]
+    assert [make.present(tree, network) for network in artefacts.FILES] == [None, None]
 
 
 def test_a_stopped_export_leaves_no_environment_and_no_model(tmp_path):
     (tmp_path / "tmp").mkdir()
-    export = subprocess.Popen([sys.executable, "-m", "models", "--weights", "random", "--output", tmp_path / "out"],
-                              cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "crossover", "models", "--weights", "random", "--output", tmp_path / "out"]
+    export = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+                              stderr=subprocess.PIPE)
     while export.poll() is None and not list(tmp_path.glob("tmp/*/pyvenv.cfg")):
         time.sleep(0.02)
     export.send_signal(signal.SIGTERM)
     _, said = export.communicate()
-    assert (export.returncode, said) == (130, b"interrupted; no incomplete file is left\n")
+    assert (export.returncode, said.split()) == (130, b"no incomplete file is left interrupted".split())
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (tmp_path / "out").exists()
 
@@ -272,11 +274,12 @@ def environment():
 
 @pytest.fixture
 def export(environment, monkeypatch, tmp_path):
-    """The command, but for its environment being there already; gives its artefact tree."""
-    monkeypatch.setattr(cli, "throwaway", lambda: contextlib.nullcontext(environment))
+    """The command, but for its environment being there already; gives its artefact tree, or exits as the command."""
+    monkeypatch.setattr(make, "throwaway", lambda: contextlib.nullcontext(environment))
 
     def run(*arguments):
-        cli.main([*map(str, arguments), "--output", str(tmp_path / "out")])
+        if code := main(["models", *map(str, arguments), "--output", str(tmp_path / "out")]):
+            sys.exit(code)
         return tmp_path / "out"
 
     return run

@@ -20,7 +20,7 @@ COMMANDS = {
     "sweep": ["-m", "crossover", "sweep", "image", "--sweeps=size", "--reports", "{out}", "--url", "{url}"],
     "efficiency": ["-m", "crossover", "efficiency", "image", "--reports", "{out}", "--url", "{url}"],
     "clients": ["-m", "crossover", "clients", "image", "--reports", "{out}", "--url", "{url}"],
-    "ask": ["-m", "loadgen.ask", "serving/smoke_test.jpg", "--url", "{url}"],
+    "infer": ["-m", "crossover", "infer", "serving/smoke_test.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
     "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
     "overload": ["-m", "crossover", "overload", "image", "--url", "{url}"],
@@ -129,7 +129,7 @@ def banner():
         listening.shutdown(socket.SHUT_RDWR)
 
 
-MAIN = ("compare", "ask", "locust")
+MAIN = ("compare", "infer", "locust")
 OTHERS = {"html": lambda: served(Website), "json": lambda: served(OtherJson), "ssh": banner}
 
 

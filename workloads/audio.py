@@ -101,6 +101,7 @@ AUDIO = Workload(
         for rate in RATES
     ),
     answer=Answer("transcript", quote_transcript),
+    example=CLIPS / "light-16k-mono.wav",
     share=0.65,
     sweep_shares={"tiny": 1, "real": 10},
 )

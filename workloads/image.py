@@ -120,6 +120,7 @@ IMAGE = Workload(
         Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),
     ),
     answer=Answer("logits", name_classes, classes=True),
+    example=Path(__file__).parent / "photographs" / "cat.jpg",
     share=0.35,  # a clip takes several times as long as a photograph
     sweep_shares={"tiny": 1, "real": 3},
 )

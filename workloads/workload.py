@@ -8,6 +8,7 @@ name. `docs/workloads.md` shows how to write one.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,8 @@ class Workload:
     """What a sweep over sizes varies."""
     answer: Answer | None = None
     """None: an answer is shown as the shapes and first values of its outputs."""
+    example: Path | None = None
+    """A file of this repository that `crossover infer` sends where none is given; None: the first of the payloads."""
     share: float = 0.5
     """Of an experiment's time, in proportion to the other workloads' shares."""
     sweep_shares: Mapping[str, float] = field(default_factory=dict)

@@ -85,8 +85,11 @@ resume = click.option(
     "--continue", "continued", metavar="DIR", default="", help="Resume an interrupted run, with its own options."
 )
 
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
+)
 output = declare(
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."),
+    as_json,
     click.option("--quiet", "-q", is_flag=True, help="Print the verdict only."),
 )
 """--json as `as_json`, and --quiet; `result_only` keeps everything else from standard output."""

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from crossover.measurement import run_shape
 from crossover.measurement.trial import Trial, read_trials
@@ -26,18 +27,9 @@ def read_run(directory: Path) -> dict:
 
     Raises ValueError if it has none, a damaged one, or one of another format: that names the version's format.
     """
-    path = directory / "run.json"
-    try:
-        run = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{directory} is no report: it has no run.json") from None
-    except NotADirectoryError:
-        raise ValueError(f"{directory} is no report: give the directory that has its run.json") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    # A run of Locust's has one arm and no kind.
-    if isinstance(run, dict) and "arm" in run and not {"kind", "created"} & set(run):
-        raise ValueError(f"{directory} is a run of Locust's; report makes those of experiments again")
+    path, run = directory / "run.json", read_file(directory)
+    if is_of_locust(run):
+        raise ValueError(f"{directory} is a run of Locust's: `crossover report {directory}` shows it, by itself")
     try:
         run_shape.check(run, {"created": str, "machine?": dict})
         if (written := run.get("format", 1)) != FORMAT:
@@ -53,6 +45,41 @@ def read_run(directory: Path) -> dict:
     if other:
         raise ValueError(other)
     return run
+
+
+def read_locust_run(directory: Path) -> dict | None:
+    """Read the content of run.json of a run of Locust's; None if the directory is another kind's.
+
+    Raises ValueError if there is no run.json, or one that is damaged or of another format.
+    """
+    run = read_file(directory)
+    if not is_of_locust(run):
+        return None
+    if (written := run.get("format", 1)) != FORMAT:
+        raise ValueError(f"{directory} is of format {written}; this version reads format {FORMAT}")
+    try:
+        run_shape.check(run, run_shape.LOCUST)
+    except ValueError as error:
+        raise ValueError(f"{directory / 'run.json'} is damaged: {error}") from None
+    return run
+
+
+def is_of_locust(run: Any) -> bool:
+    """Tell whether the content of run.json is that of a run of Locust's: it has one arm, and no kind."""
+    return isinstance(run, dict) and "arm" in run and not {"kind", "created"} & set(run)
+
+
+def read_file(directory: Path) -> Any:
+    """Read the content of a directory's run.json, whatever it is. Raises ValueError if there is none."""
+    path = directory / "run.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{directory} is no run: it has no run.json") from None
+    except NotADirectoryError:
+        raise ValueError(f"{directory} is no run: give the directory that has its run.json") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def read_run_trials(directory: Path, run: dict) -> list[Trial]:

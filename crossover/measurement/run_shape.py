@@ -30,6 +30,18 @@ EVERY = {
 }
 """The keys of all kinds."""
 
+LOCUST = {
+    "arm": str,
+    "arrivals": str,
+    "seconds": NUMBER,
+    "seed": int,
+    "schedule": TEXT_OR_NULL,
+    "percentile": NUMBER,
+    "payloads": [str],
+    "trace?": str,
+}
+"""The keys of a run of Locust's, which has no kind."""
+
 SERVER = {"url": str, "version": str, "models": {"*": {"instances": object, "parameters": dict, "provenance?": dict}}}
 CORES = ([int], type(None))
 SENT = {

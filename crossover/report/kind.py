@@ -3,7 +3,6 @@
 A report is a fold over what lies in a run's directory, so it can be made again from there at any time.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from common import atomic_write
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
 from crossover.report import html, provenance
@@ -74,7 +74,7 @@ class Kind:
     leaves: str
     """What a run leaves in its directory, in words."""
     fold: Callable[[Path, dict, Trials], Any]
-    """(directory, run.json, its trials) -> result, also written as JSON and plots."""
+    """(directory, run.json, its trials) -> result; it writes nothing."""
     text: Callable[..., str]
     """(result, explain=False) -> the result as it is printed, with the long legend if it is to be explained."""
     verdicts: Callable[[Any], list[str]]
@@ -94,44 +94,73 @@ class Kind:
     """Whether its figures come from trials: then there is no page without one."""
     wants_stand_ins: bool = False
     """Whether stand-in weights are part of the experiment; else a banner warns of them."""
+    draw: Callable[[Any, Path], None] = lambda result, into: None
+    """(result, directory) -> nothing: saves its plots as files of their own in that directory."""
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
         """Return whether anything was measured."""
         return bool(trials or (result and not self.has_trials))
 
 
-def write_report(kind: Kind, directory: Path, others: Sequence[tuple[Kind, Path]] = ()) -> tuple[Any, Trials]:
-    """Make the figures and report.html anew from what lies in the directory; returns the result and the trials.
+def write_report(
+    kind: Kind, directory: Path, others: Sequence[tuple[Kind, Path]] = (), into: Path | None = None
+) -> tuple[Any, Trials]:
+    """Make figures, plots and report.html of the run in a directory; returns the result and the trials.
 
-    `others` are runs of other experiments that the page shows, too; their JSON files have been written before.
-    Without anything measured there is no page, and the result is None where it comes from trials. Raises ValueError if
-    a directory is no report, OSError.
+    `others` are runs of other experiments that the page shows, too. All is written into `into`, by default into the
+    run's own directory: another one is made as soon as there is something to write. Without anything measured nothing
+    is written, and the result is None where it comes from trials. Raises ValueError if a directory is no report,
+    OSError.
     """
     run = read_run(directory)
-    trials = read_run_trials(directory, run)
-    if kind.has_trials and not (trials and run.get("workloads", True)):
-        return None, ()
-    result = kind.fold(directory, run, trials)
+    result, trials = fold(kind, directory, run)
     # A page without figures would only look like a result.
     if not kind.has_figures(result, trials):
         return result, trials
-    shown = {other.name: read_sections(other, place, run) for other, place in others}
-    write_page(kind, directory, run, result, trials, shown)
+    into = into or directory
+    into.mkdir(parents=True, exist_ok=True)
+    write_result(kind, result, into)
+    shown = {other.name: list_sections(other, place, run, into) for other, place in others}
+    write_page(kind, directory, run, result, trials, shown, into)
     return result, trials
 
 
+def fold(kind: Kind, directory: Path, run: dict) -> tuple[Any, Trials]:
+    """Return the result of a run and its trials; None and none where it comes from trials and there are none.
+
+    `run` is the content of run.json. Raises ValueError if the directory is no report, OSError.
+    """
+    trials = read_run_trials(directory, run)
+    if kind.has_trials and not (trials and run.get("workloads", True)):
+        return None, ()
+    return kind.fold(directory, run, trials), trials
+
+
+def write_result(kind: Kind, result: Any, into: Path) -> None:
+    """Write a result as JSON, and its plots, into a directory. Raises OSError."""
+    atomic_write.write_json(into / kind.file, result)
+    kind.draw(result, into)
+
+
 def write_page(
-    kind: Kind, directory: Path, run: dict, result: Any, trials: Trials, shown: Mapping[str, Sequence[Section]]
+    kind: Kind,
+    directory: Path,
+    run: dict,
+    result: Any,
+    trials: Trials,
+    shown: Mapping[str, Sequence[Section]],
+    into: Path | None = None,
 ) -> None:
     """Write report.html of a run. Raises OSError.
 
     Args:
         kind: What kind of experiment it is.
-        directory: Where the run lies, and the page is written.
+        directory: Where the run lies.
         run: The content of run.json.
         result: The content of its JSON file; without any the page has only trials and provenance.
         trials: Those that its table lists.
         shown: The sections of other runs, by experiment, to stand after its first section.
+        into: The directory of the page, by default the run's own.
     """
     first, *further = kind.sections(run, result, trials) if result else [Section(Markup())]
     labels = label_arms((trial.arm for trial in trials), workload=True)
@@ -151,17 +180,21 @@ def write_page(
         note=kind.note(trials),
         schedules={} if kind.by_folder else list_schedules(trials),
     )
-    html.write(directory, page)
+    html.write(into or directory, page)
 
 
-def read_sections(kind: Kind, directory: Path, shown_in: dict) -> list[Section]:
-    """Make the sections of a run that is shown on the page of another; `shown_in` is the other's run.json.
+def list_sections(kind: Kind, directory: Path, shown_in: dict, into: Path) -> list[Section]:
+    """Return the sections of a run that is shown on the page of another, and write its result into `into`.
 
-    Empty if nothing was measured. Raises ValueError if it is no report, OSError if its result was not written.
+    `shown_in` is the other's run.json. Empty if nothing was measured. Raises ValueError if it is no report, OSError.
     """
-    run, result = read_run(directory), json.loads((directory / kind.file).read_text())
+    run = read_run(directory)
+    result, trials = fold(kind, directory, run)
+    if not result or not kind.has_figures(result, trials):
+        return []
+    write_result(kind, result, into)
     source = provenance.source(directory, shown_in, run)
-    return [replace(section, source=source) for section in kind.sections(run, result, ())] if result else []
+    return [replace(section, source=source) for section in kind.sections(run, result, ())]
 
 
 def folder(trial: Trial, directory: Path) -> str:

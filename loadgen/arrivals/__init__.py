@@ -4,7 +4,7 @@ A process knows gaps, or due times, and nothing else. `parse("poisson:rate=20").
 gives the due times; the same specification, length and seed give the same schedule on every machine, and a
 longer run begins like a shorter one. Times are in seconds, rates in arrivals per second.
 
-    python -m loadgen.arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
+    crossover arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
 """
 
 from loadgen.arrivals.catalogue import EXAMPLES, Closed, parse

@@ -1,6 +1,6 @@
 """Describe a schedule in numbers and as a picture, before anything is sent.
 
-    python -m loadgen.arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
+    crossover arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
 
 It prints the number of arrivals and their mean rate; the coefficient of variation (cv) of the gaps: 0 for
 constant spacing, 1 for Poisson, more for bursts; the lag-1 autocorrelation of the gaps: 0 where a gap does not
@@ -48,28 +48,51 @@ def dispersion(times: np.ndarray, seconds: float, window: float) -> float:
     return counts.var(ddof=1) / counts.mean() if n >= 10 and counts.any() else math.nan
 
 
+def compute_figures(schedule: Schedule) -> dict:
+    """Return the schedule's figures as JSON can hold them; None stands for too few arrivals, or gaps all equal.
+
+    `dispersion` maps the length of a window, in seconds, to the index of dispersion of counts.
+    """
+    gaps, rate = np.diff(schedule.times), schedule.rate
+    windows = [length / rate for length in WINDOWS] if rate else []
+    return {
+        "arrivals": schedule.spec,
+        "seed": schedule.seed,
+        "schedule": schedule.digest,
+        "count": len(schedule),
+        "seconds": schedule.seconds,
+        "rate": rate,
+        "cv": or_none(cv(gaps)),
+        "lag1": or_none(lag1(gaps)),
+        "dispersion": {f"{w:.3g}": or_none(dispersion(schedule.times, schedule.seconds, w)) for w in windows},
+        "note": schedule.note,
+    }
+
+
+def or_none(value: float) -> float | None:
+    """Return the value, as JSON can hold it; None for nan."""
+    return None if math.isnan(value) else float(value)
+
+
 def describe(schedule: Schedule) -> str:
     """Return the schedule's figures as lines for the terminal."""
-    gaps, rate = np.diff(schedule.times), schedule.rate
+    figures = compute_figures(schedule)
     lines = [
         f"{schedule.spec}  seed {schedule.seed}  schedule {schedule.digest}",
-        f"{len(schedule)} arrivals in {schedule.seconds:g} s: {rate:.4g}/s",
-        f"gaps: cv {format_figure(cv(gaps))}, lag-1 autocorrelation {format_figure(lag1(gaps))}",
+        f"{len(schedule)} arrivals in {schedule.seconds:g} s: {schedule.rate:.4g}/s",
+        f"gaps: cv {format_figure(figures['cv'])}, lag-1 autocorrelation {format_figure(figures['lag1'])}",
     ]
-    if rate:
-        windows = [length / rate for length in WINDOWS]
-        values = (
-            f"{format_figure(dispersion(schedule.times, schedule.seconds, w))} in windows of {w:.3g} s" for w in windows
-        )
+    if figures["dispersion"]:
+        values = (f"{format_figure(value)} in windows of {w} s" for w, value in figures["dispersion"].items())
         lines.append(f"index of dispersion: {', '.join(values)}")
     if schedule.note:
         lines.append(schedule.note)
     return "\n".join(lines)
 
 
-def format_figure(value: float) -> str:
-    """Return three digits, at most three decimals; "-" for nan."""
-    return "-" if math.isnan(value) else f"{round(value, 3) + 0:.3g}"
+def format_figure(value: float | None) -> str:
+    """Return three digits, at most three decimals; "-" for None."""
+    return "-" if value is None else f"{round(value, 3) + 0:.3g}"
 
 
 def draw(schedule: Schedule, path: Path) -> None:

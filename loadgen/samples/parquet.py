@@ -1,11 +1,9 @@
 """A run's samples as a Parquet file, which any tool of data analysis reads: made from the journal when the run ends.
 
-    python -m loadgen.journal reports/*/samples.journal      # Parquet from what an ended process left behind
+`crossover report DIR` makes it from a journal that an ended process left behind.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,9 +52,19 @@ def make_schema(description: dict) -> pyarrow.Schema:
 def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | None = None) -> Path:
     """Rewrite the journal at `path` as `<name>.parquet` beside it, and remove it when that is whole.
 
+    Return the file's path. Raises OSError if the disk is full; the journal then stays.
+    """
+    target = convert(path, path.with_suffix(".parquet"), payloads, description)
+    journal.remove(path)
+    return target
+
+
+def convert(path: Path, target: Path, payloads: Sequence[str] = (), description: dict | None = None) -> Path:
+    """Write the samples of the journal at `path` as the file `target`, and return that.
+
     `payloads` are the names that the records count in; the file's metadata hold `description` as JSON under
-    `crossover`. Not more than ROWS samples are in memory at once, and 16 bytes for each of the others. Return the
-    file's path. Raises OSError if the disk is full; the journal then stays.
+    `crossover`. Not more than ROWS samples are in memory at once, and 16 bytes for each of the others. Raises OSError
+    if the disk is full.
     """
     records, reasons = journal.read(path)
     # Without run.json the payloads have no names; their numbers then stand for them.
@@ -64,14 +72,13 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | Non
     dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": reasons}
     # The journal has its samples in the order in which they finished.
     order = np.argsort(records["index"], kind="stable")
-    target, schema = path.with_suffix(".parquet"), make_schema(description or {})
+    schema = make_schema(description or {})
     with (
         atomic_write.replace_file(target) as unfinished,
         pyarrow.parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer,
     ):
         for start in range(0, len(records), ROWS):
             writer.write_table(make_table(records[order[start : start + ROWS]], dictionaries, schema))
-    journal.remove(path)
     return target
 
 
@@ -115,32 +122,3 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     codes = np.array([STATUSES.index(word) for word in words["status"]] or [0], "u1")
     records["status"] = codes[records["status"]]
     return records, words["reason"], words["payload"]
-
-
-def main() -> int:
-    """Convert the journals that the command line names.
-
-    Returns 2 if one of them is no journal, 1 if one cannot be read or converted, else 0.
-    """
-    parser = argparse.ArgumentParser(prog="python -m loadgen.journal", description="Journals to Parquet files.")
-    parser.add_argument("journals", nargs="+", type=Path)
-    code = 0
-    for path in parser.parse_args().journals:
-        try:
-            journal.check(path)
-        except ValueError as error:
-            print(error, file=sys.stderr)
-            code = 2
-            continue
-        except OSError as error:
-            print(f"{path}: {error.strerror or error}", file=sys.stderr)
-            code = max(code, 1)
-            continue
-        try:
-            run = path.with_name("run.json")
-            description = json.loads(run.read_text()) if run.exists() else {}
-            print(to_parquet(path, description.get("payloads", ()), description))
-        except (OSError, ValueError) as error:
-            print(f"{path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
-            code = max(code, 1)
-    return code

@@ -1,5 +1,6 @@
 """Laws of the schedules: what was promised is what is offered. test_arrivals_fit.py tests whole distributions."""
 
+import json
 import os
 import subprocess
 import sys
@@ -290,7 +291,7 @@ def test_numbers_that_describe_a_schedule():
 
 
 def look(*arguments, cwd) -> tuple[int, str]:
-    command = [sys.executable, "-m", "loadgen.arrivals", *map(str, arguments)]
+    command = [sys.executable, "-m", "crossover", "arrivals", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
@@ -303,14 +304,14 @@ def test_a_schedule_can_be_looked_at_saved_and_replayed(tmp_path):
     digest = parse("gamma:20,3").schedule(60, 2).digest
     for part in (f"schedule {digest}", "arrivals in 60 s", "gaps: cv", "lag-1 autocorrelation", "index of dispersion"):
         assert part in output
-    code, output = look("trace:file=saved.csv", "--plot", "", cwd=tmp_path)
+    code, output = look("trace:file=saved.csv", "--no-plot", cwd=tmp_path)
     assert (code, f"schedule {digest}" in output, "drawn" in output) == (0, True, False), output
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-u", "-m", "loadgen.arrivals", "poisson:20", "--plot", "", "--save", "saved.csv"]
+    command = [sys.executable, "-u", "-m", "crossover", "arrivals", "poisson:20", "--no-plot", "--save", "saved.csv"]
     env = {"PYTHONPATH": str(ROOT)}
     with os.fdopen(writer, "wb") as out:
         done = subprocess.run(command, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
@@ -327,14 +328,28 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path):
         (["poisson:20", "--save", "taken/saved.csv"], "cannot write taken: File exists"),
         (["poisson:20", "--plot", "taken/drawn.png"], "cannot write taken: File exists"),
         (["poisson:20", "--plot", "drawn.xyz"], "xyz"),
+        (["poisson:20", "--plot", "drawn.png", "--no-plot"], "leave one out"),
+        (["poisson:20", "--seed", "-1"], "seed"),
+        ([], "missing argument 'SPEC'"),
     ],
 )
 def test_what_cannot_be_looked_at_is_one_line_and_exit_code_2(arguments, says, tmp_path):
     (tmp_path / "taken").touch()
     code, output = look(*arguments, cwd=tmp_path)
     assert code == 2
-    assert says in output.splitlines()[-1]
-    assert "Traceback" not in output
+    [line] = output.splitlines()
+    assert line.startswith("crossover arrivals: ") and says in line
+
+
+def test_the_figures_of_a_schedule_can_be_had_as_json_and_then_nothing_is_drawn(tmp_path):
+    code, output = look("poisson:20", "--seconds", 60, "--json", cwd=tmp_path)
+    figures = json.loads(output)
+    assert (code, figures["arrivals"]) == (0, "poisson:rate=20")
+    assert figures["count"] == len(parse("poisson:20").schedule(60, 1))
+    assert 0.5 < figures["cv"] < 1.5 and len(figures["dispersion"]) == 3
+    assert not list(tmp_path.iterdir())
+    code, output = look("constant:rate=0.5", "--seconds", 4, "--json", cwd=tmp_path)
+    assert code == 0 and set(json.loads(output)["dispersion"].values()) == {None}
 
 
 @pytest.mark.parametrize("spec", [*OPEN, "constant:rate=0.01", "video:cameras=9,fps=1,phase=synchronised"])

@@ -460,7 +460,7 @@ def test_more_rows_than_a_schedule_may_hold_are_refused(trace, monkeypatch):
 
 
 def look(*arguments, cwd) -> tuple[int, str]:
-    command = [sys.executable, "-m", "loadgen.arrivals", *map(str, arguments), "--plot", ""]
+    command = [sys.executable, "-m", "crossover", "arrivals", *map(str, arguments), "--no-plot"]
     done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
@@ -489,9 +489,10 @@ def test_every_command_of_the_document_prints_what_stands_below_it(tmp_path):
     assert len(examples) == DOCUMENT.count("```sh") >= 8
     for command, output in examples:
         program, *arguments = command.split()
-        assert program == "python"
+        assert program == "crossover"
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+            [sys.executable, "-m", program, *arguments],
+            cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
         )
         assert output in done.stdout + done.stderr, command
         assert done.returncode == (2 if done.stderr else 0), command

@@ -47,7 +47,7 @@ CHOSEN = [
     ("compare", ["--prices", "disk=1"], "unknown price 'disk'"),
     ("compare", ["--arrivals", "gama:rate=3"], "unknown arrivals 'gama:rate=3'; try one of"),
     ("compare", ["--arrivals", "poisson:rate=-3"], "rate must be"),
-    ("compare", ["--like", "no/such"], "no/such is no report: it has no run.json"),
+    ("compare", ["--like", "no/such"], "no/such is no run: it has no run.json"),
     ("compare", ["--like", "no/such", "--slo", "3"], "leave out --arrivals and --slo"),
     ("compare", ["--control", "bb"], "invalid value for '--control': 'bb' is not one of 'aa', 'slow'"),
     ("compare", ["--fail-if", "p95"], "--fail-if 'p95' is no limit; e.g. 'p95>300'"),

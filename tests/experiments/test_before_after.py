@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_the_same_code_is_no_change_and_the_exit_code_says_so(tmp_path, monkeypa
     code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--fail-if-worse", "10%")
     assert (code, errors) == (0, "")
     assert output.count("No change of more than 5 %: latency after/before is 1 [1, 1]") == 2
-    page = (tmp_path / "after" / "before-after.html").read_text()
+    page = Path("reports/before-after-report/before-after.html").read_text()
     assert "No change of more than 5" in page and f"What changed from {before} to {tmp_path / 'after'}?" in page
 
 
@@ -64,7 +65,8 @@ def test_a_change_for_the_worse_is_found_and_fails_only_beyond_what_is_allowed(t
     assert (code, errors) == (0, "") and output.count("Slower after the change") == 2
     assert "latency alone, ms" in output
     code, _, errors = again(monkeypatch, capsys, before, after, "--fail-if-worse", "10%")
-    assert code == 4 and errors == "worse by 10 % or more: image client async:1, image server async:1\n"
+    worse = "crossover report: worse by 10 % or more: image client async:1, image server async:1\n"
+    assert (code, errors) == (4, worse)
     assert again(monkeypatch, capsys, before, after, "--fail-if-worse", "3")[0] == 0
     # The other way round it is no worse.
     assert again(monkeypatch, capsys, after, before, "--fail-if-worse", "0.1")[0] == 0
@@ -95,7 +97,7 @@ def test_other_conditions_are_named_and_nothing_is_compared(tmp_path, monkeypatc
     assert (code, output) == (1, "") and "not comparable" in errors and named in errors and errors.count("\n") == 1
     code, output, errors = again(monkeypatch, capsys, before, tmp_path / "after", "--anyway")
     assert code == 0 and named in errors and "after/before" in output
-    page = (tmp_path / "after" / "before-after.html").read_text()
+    page = Path("reports/before-after-report/before-after.html").read_text()
     assert "The runs are not of one setting." in page
 
 
@@ -116,7 +118,7 @@ def test_the_loop_is_timed_on_the_core_that_is_asked_for_and_the_thread_returns(
 def test_a_share_that_is_none_is_one_line(tmp_path, monkeypatch, capsys, share):
     code, output, errors = again(monkeypatch, capsys, tmp_path, tmp_path, f"--fail-if-worse={share}")
     assert (code, output) == (2, "")
-    assert errors == f"--fail-if-worse takes a share above 0, as 10% or 0.1, not {share!r}\n"
+    assert errors == f"crossover report: --fail-if-worse takes a share above 0, as 10% or 0.1, not {share!r}\n"
 
 
 def test_one_run_alone_cannot_be_worse(tmp_path, monkeypatch, capsys):

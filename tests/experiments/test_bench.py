@@ -113,8 +113,9 @@ def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, 
         (copy / name).unlink()
     code, output, _ = again(monkeypatch, capsys, copy)
     assert code == 0 and "the same schedules for every arm" in output
-    assert json.loads((copy / "summary.json").read_text()) == summary
-    assert (copy / "report.html").stat().st_size > 10_000
+    made = Path("reports/copy-report")
+    assert json.loads((made / "summary.json").read_text()) == summary
+    assert (made / "report.html").stat().st_size > 10_000
     code, output, errors = again(monkeypatch, capsys, directory, copy)
     assert code == 0, errors
     described = json.loads((copy / "run.json").read_text())
@@ -135,13 +136,15 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
         (directory / "run.json").write_text(json.dumps({**described, "kind": "capacity"}))
     code, _, errors = again(monkeypatch, capsys, capacity, own)
     assert code == 0, errors
-    shown = (own / "report.html").read_text()
+    shown = Path("reports/capacity-own-report/report.html").read_text()
     assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
-    assert "Further left is faster" not in (capacity / "report.html").read_text()
+    assert {path.name for path in Path("reports/capacity-own-report").glob("*.json")} == {"capacity.json", "summary.json"}
+    assert again(monkeypatch, capsys, capacity)[0] == 0
+    assert "Further left is faster" not in Path("reports/capacity-report/report.html").read_text()
     code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
     assert code == 2 and "one of each kind; not bench, capacity, capacity" in errors
     code, _, errors = again(monkeypatch, capsys, own, own.with_name("nothing"))
-    assert code == 2 and "nothing is no report: it has no run.json" in errors
+    assert code == 2 and "nothing is no run: it has no run.json" in errors
 
 
 def test_an_interrupted_run_is_continued_where_it_stopped_and_then_extended(server, tmp_path):

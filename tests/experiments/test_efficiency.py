@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from crossover import report_command as report
 from crossover.experiments.efficiency.result import StageFigures, sentence, summarise, workload_table
 from crossover.experiments.efficiency.run import make_stage, measure_efficiency, measure_stage
 from loadgen.arm import Arm, Mode
@@ -128,18 +128,20 @@ def test_the_result_has_a_page_and_is_shown_in_the_report_of_bench(kept, tmp_pat
     sentence += "11.5 that its steps would allow"
     assert code == 0 and "4.00 -> 1.60" in printed and "efficiency 97 % (96 to 98 %)" in printed
     trials_on_disk.write(tmp_path / "bench", ("image",), 1)
+    page = Path("reports/a-efficiency-report/report.html").read_text()
     assert again(monkeypatch, capsys, tmp_path / "bench", kept)[0] == 0
-    for page in (kept / "report.html", tmp_path / "bench" / "report.html"):
-        text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
+    for each in (page, Path("reports/bench-a-efficiency-report/report.html").read_text()):
+        text = each.replace("\N{NO-BREAK SPACE}", " ")
         assert sentence in text and "<td>4.00</td><td>1.60</td>" in text
-    assert "Every trial" not in (kept / "report.html").read_text()
+    assert "Every trial" not in page
+    assert json.loads(Path("reports/bench-a-efficiency-report/efficiency.json").read_text())["image"]["efficiency"]
 
 
-def test_of_nothing_measured_there_is_no_page(kept):
+def test_of_nothing_measured_there_is_no_page(kept, monkeypatch, capsys):
     (kept / "efficiency.json").write_text("{}")
-    with pytest.raises(report.NothingMeasured, match="nothing was measured"):
-        report.write(kept)
-    assert not (kept / "report.html").exists()
+    code, output, errors = again(monkeypatch, capsys, kept)
+    assert (code, output, errors.count("\n")) == (1, "", 1) and "nothing was measured" in errors
+    assert not Path("reports").exists()
 
 
 def ensemble(workload) -> Arm:

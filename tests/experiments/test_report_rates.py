@@ -1,6 +1,7 @@
 """An overload in the short trials of a comparison: its report neither hides it nor calls it VALID."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -68,8 +69,9 @@ def test_an_overload_that_no_trial_tells_reaches_table_page_summary_and_exit_cod
     lines = [line for line in output.splitlines() if line.startswith("INVALID")]
     assert [line.partition(":")[0] for line in lines] == ["INVALID client", "INVALID server"]
     assert all("backlog: over 6 rounds latency grew by" in line and "; lower the rate" in line for line in lines)
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    made = Path("reports") / f"{tmp_path.name}-report"
+    summary = json.loads((made / "summary.json").read_text())
     assert [arm["valid"] for arm in summary["workloads"]["image"]["arms"]] == [False, False]
     assert result.KIND.exit_code(summary, ()) == 3
-    page = (tmp_path / "report.html").read_text()
+    page = (made / "report.html").read_text()
     assert "image client is INVALID." in page and "Backlog: over 6 rounds latency grew by" in page

@@ -41,7 +41,7 @@ def left_of(directory) -> list:
 def begin(*arguments, **options) -> subprocess.Popen:
     """The launcher, which heeds Ctrl-C whatever this process does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "serving", *map(str, arguments)],
+        [sys.executable, "-m", "crossover", *map(str, arguments)],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
@@ -93,9 +93,9 @@ def test_a_supervisor_whose_server_has_gone_before_it_begins_says_so(mortal):
     mortal = unsupervised(mortal)
     os.kill(mortal.pid, signal.SIGKILL)
     until(lambda: not local.alive(mortal.name))
-    done = launch("supervise", f"--state={mortal.state}")
+    done = launch("supervise", f"--state={mortal.state}", module="serving")
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"supervisor: tritonserver ({mortal.pid}) is gone; `up` clears what it left" in done.stdout
+    assert f"supervisor: tritonserver ({mortal.pid}) is gone; `crossover up` clears what it left" in done.stdout
 
 
 def test_a_supervisor_whose_server_dies_while_it_begins_says_so(mortal):
@@ -109,7 +109,7 @@ def test_a_supervisor_whose_server_dies_while_it_begins_says_so(mortal):
         os.kill(mortal.pid, signal.SIGKILL)
         told, errors = supervisor.communicate(timeout=GUARD)
         assert (supervisor.returncode, errors) == (1, "")
-        assert f"supervisor: tritonserver ({mortal.pid}) is gone; `up` clears what it left" in told
+        assert f"supervisor: tritonserver ({mortal.pid}) is gone; `crossover up` clears what it left" in told
     finally:
         supervisor.kill()
         supervisor.communicate()
@@ -206,7 +206,7 @@ def test_an_up_that_is_interrupted_again_and_again_still_leaves_nothing(starting
         for number in (signal.SIGTERM, signal.SIGINT):
             starting.send_signal(number)
             time.sleep(0.01)
-    assert (starting.returncode, starting.stderr.read()) == (130, "serving: interrupted\n")
+    assert (starting.returncode, starting.stderr.read()) == (130, "\ninterrupted\n")
     assert left_of(tmp_path) == []
 
 
@@ -214,7 +214,7 @@ def test_down_during_up_waits_its_turn_and_status_says_what_is_going_on(starting
     done = launch("down", f"--state={tmp_path}")
     assert done.returncode == 1 and "another `up` or `down` is at work" in done.stderr
     done = launch("status", f"--state={tmp_path}")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "`up` is at work\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "`crossover up` is at work\n", "")
 
 
 def test_what_a_killed_up_left_is_named_and_the_next_up_clears_it(starting, tmp_path):
@@ -312,6 +312,7 @@ def test_a_state_file_that_was_cut_short_is_no_record(tmp_path, content):
 def test_a_server_whose_state_file_was_cut_short_is_found_all_the_same(mortal):
     mortal = mortal.up()
     (mortal.state / "server.json").write_text("{")
-    assert launch("status", f"--state={mortal.state}").stdout == "nothing is running; `down` clears what it left\n"
+    done = launch("status", f"--state={mortal.state}")
+    assert done.stdout == "nothing is running; `crossover down` clears what it left\n"
     assert launch("down", f"--state={mortal.state}").stdout == "stopped\n"
     assert left_of(mortal.state) == []

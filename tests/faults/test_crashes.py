@@ -81,7 +81,7 @@ def offer(url: str, seconds: float = 2, rate: float = 10, meanwhile=None) -> dic
 
 
 def launching(*arguments) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "serving", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", "crossover", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def statuses(samples: list) -> set[str]:
@@ -190,9 +190,9 @@ def test_a_tritonserver_that_is_killed_is_reported_and_up_clears_what_is_left(mo
     told = offer(mortal.url, seconds=4, meanwhile=lambda: os.kill(mortal.pid, signal.SIGKILL))
     for record in told.values():
         assert {COMPLETED, FAILED} <= statuses(record)
-    supervisor_says(mortal.state, mortal.pid, "is gone", "`up`")
+    supervisor_says(mortal.state, mortal.pid, "is gone", "`crossover up`")
     done = launch("status", f"--state={mortal.state}")
-    assert (done.returncode, done.stdout) == (1, "nothing is running; `down` clears what it left\n")
+    assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
     new = mortal.up()
     assert not set(old) & set(local.processes(new.name))
     assert {path.name for path in local.SHM.glob(f"{new.name}.*")} == {stub.segment for stub in stubs(new.name)}

@@ -1,13 +1,12 @@
 """run.json as it is read: whole, or one line that says what is wrong with it."""
 
 import json
-import sys
 
 import pytest
 
-from crossover import report_command
 from crossover.measurement.run_directory import read_run
 from tests import trials_on_disk
+from tests.commands import again
 
 BENCH = trials_on_disk.run(("image",))
 SWEEP = {
@@ -63,35 +62,22 @@ def test_a_key_that_is_missing_or_of_another_type_is_named(tmp_path, run, keys):
     assert f"'{keys}" in str(raised.value)
 
 
-def report(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["report", *map(str, arguments)])
-    code = report_command.main()
-    return code, capsys.readouterr().err
-
-
 @pytest.mark.parametrize("value", [{}, 5])
 def test_workloads_that_are_empty_or_none_are_one_line(tmp_path, monkeypatch, capsys, value):
     trials_on_disk.write(tmp_path, ("image",), 1)
     keep(tmp_path, change(BENCH, "workloads", value))
-    code, errors = report(monkeypatch, capsys, tmp_path)
+    code, _, errors = again(monkeypatch, capsys, tmp_path)
     says = "'workloads' is not an object" if value else "nothing was measured"
     assert (code, says in errors, errors.count("\n")) == (2 if value else 1, True, 1)
     assert not list(tmp_path.glob("summary.json")) and not list(tmp_path.glob("*.html"))
 
 
 def test_without_its_trials_nothing_was_measured_and_nothing_is_written(tmp_path, monkeypatch, capsys):
-    code, errors = report(monkeypatch, capsys, keep(tmp_path, BENCH))
-    assert (code, errors) == (1, f"{tmp_path}: nothing was measured, so there is no report of it\n")
+    code, _, errors = again(monkeypatch, capsys, keep(tmp_path, BENCH))
+    assert (code, errors) == (1, f"crossover report: {tmp_path}: nothing was measured, so there is no report of it\n")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_file_instead_of_its_directory_is_wrong_usage(tmp_path, monkeypatch, capsys):
-    code, errors = report(monkeypatch, capsys, keep(tmp_path, BENCH) / "run.json")
-    assert (code, errors.count("\n"), "is no report: give the directory" in errors) == (2, 1, True)
-
-
-def test_a_run_of_locusts_is_called_one(tmp_path, monkeypatch, capsys):
-    keep(tmp_path, {"format": BENCH["format"], "arm": "image client async:1", "seconds": 5, "seed": 1})
-    code, errors = report(monkeypatch, capsys, tmp_path)
-    says = f"{tmp_path} is a run of Locust's; report makes those of experiments again\n"
-    assert (code, errors) == (2, says)
+    code, _, errors = again(monkeypatch, capsys, keep(tmp_path, BENCH) / "run.json")
+    assert (code, errors.count("\n"), "is no run: give the directory" in errors) == (2, 1, True)

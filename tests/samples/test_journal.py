@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.parquet
@@ -146,14 +144,14 @@ def test_a_disk_that_takes_no_more_is_an_error_and_no_record_is_torn(tmp_path):
     assert same(journal.read(tmp_path / "samples.journal"), several(3))
 
 
-def test_the_command_recovers_what_a_killed_process_left(tmp_path):
+def test_a_journal_is_converted_elsewhere_and_stays(tmp_path):
     path = tmp_path / "samples.journal"
     written(path, several())  # never closed
-    command = [sys.executable, "-m", "loadgen.journal", path, tmp_path / "none.journal"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == [str(tmp_path / "samples.parquet")]
-    assert done.returncode == 1
-    assert done.stderr == f"{tmp_path / 'none.journal'}: No such file or directory\n"
+    before = path.read_bytes()
+    stored = parquet.convert(path, tmp_path / "elsewhere.parquet", ["a", "b", "c"])
+    *read, payloads = parquet.load(stored)
+    assert same(read, several()) and payloads == ["a", "b", "c"]
+    assert path.read_bytes() == before and journal.reasons_path(path).exists()
 
 
 @pytest.mark.parametrize("beside", [False, True])
@@ -165,7 +163,6 @@ def test_a_file_that_is_no_journal_is_called_so(tmp_path, content, beside):
     path.write_bytes(content)
     if beside:
         journal.reasons_path(path).write_text("")
-    command = [sys.executable, "-m", "loadgen.journal", path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith(f"{path} is no journal: ") and path.read_bytes() == content
+    with pytest.raises(ValueError, match=r"^[^\n]+ is no journal: [^\n]+$"):
+        journal.check(path)
+    assert path.read_bytes() == content

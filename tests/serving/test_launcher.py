@@ -1,6 +1,7 @@
 """Laws of the launcher: up, down, status, logs, and the one line that each failure gets."""
 
 import io
+import json
 import os
 import signal
 import socket
@@ -9,11 +10,12 @@ import sys
 import time
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from serving import Failure, commands, local, smoke_test, state, wheel
+from serving import Failure, commands, local, settings, smoke_test, state, wheel
 from tests.conftest import ROOT, launch, ports
 
 UP = ("up", "--engine=local", "--weights=tiny")
@@ -26,9 +28,9 @@ def left_of(directory: Path) -> list:
 
 
 def refused(done, *words) -> None:
-    """The launcher exited 1 with one line that says all of this."""
+    """The command exited 1 with one line that says all of this."""
     assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stderr.startswith("serving: ") and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("crossover") and done.stderr.count("\n") == 1, done.stderr
     for word in words:
         assert str(word) in done.stderr
 
@@ -79,7 +81,7 @@ def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
     servers[0].kill()
     psutil.wait_procs(servers, timeout=30)
     done = launch("status", f"--state={tmp_path}")
-    assert (done.returncode, done.stdout) == (1, "nothing is running; `down` clears what it left\n")
+    assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
     before = left_of(tmp_path)
 
     assert launch(*up).returncode == 0
@@ -91,7 +93,7 @@ def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
 @pytest.fixture
 def starting(tmp_path):
     """A launcher in the middle of `up`: its tritonserver runs, its models are not loaded yet."""
-    command = [sys.executable, "-m", "serving", *UP, f"--state={tmp_path}", *ports()]
+    command = [sys.executable, "-m", "crossover", *UP, f"--state={tmp_path}", *ports()]
     launcher = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -121,7 +123,7 @@ def test_a_server_that_dies_during_the_start_is_reported_with_its_log(starting, 
 def test_an_interrupted_start_leaves_nothing(starting, tmp_path, number):
     starting.send_signal(number)
     _, errors = starting.communicate(timeout=120)
-    assert (starting.returncode, errors) == (130, "serving: interrupted\n")
+    assert (starting.returncode, errors) == (130, "\ninterrupted\n")
     assert left_of(tmp_path) == []
 
 
@@ -134,7 +136,7 @@ def test_the_wheels_own_stub_keeps_its_mode(tmp_path):
     stub, state_directory = wheel.stub(wheel.installed() / "pytriton/tritonserver"), f"--state={tmp_path}"
     before, handler = stub.stat().st_mode, signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        subprocess.run([sys.executable, "-m", "serving", *UP, state_directory, *ports()], cwd=ROOT, check=False)
+        subprocess.run([sys.executable, "-m", "crossover", *UP, state_directory, *ports()], cwd=ROOT, check=False)
     finally:
         signal.signal(signal.SIGCHLD, handler)
         after = stub.stat().st_mode
@@ -197,7 +199,45 @@ def test_numpy_2_is_refused_because_the_stubs_would_read_garbage(tmp_path):
 def test_an_interpreter_of_another_environment_is_refused_with_what_it_lacks(tmp_path):
     bare = Path(sys.base_prefix) / "bin" / f"python{wheel.MINOR}"
     path = os.pathsep.join(["/usr/bin", "/bin"])
-    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "psutil is missing", "make env")
+    refused(launch(*UP, f"--state={tmp_path}", python=bare, PATH=path), "is missing from this environment", "make env")
+
+
+def test_what_runs_in_a_container_needs_no_more_than_the_gpu_servers_image_has():
+    program = "import sys, serving.__main__; print(sorted({'click', 'rich', 'gevent', 'locust'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs"])
+def test_what_people_type_is_no_command_of_the_containers_program(command):
+    done = launch(command, module="serving")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "invalid choice" in done.stderr and "run" in done.stderr
+
+
+def test_the_launcher_imports_nothing_that_takes_long(tmp_path):
+    program = "import sys; from crossover.cli.main import main; main(['down', '--state', sys.argv[1]]); "
+    program += "print(sorted({'numpy', 'scipy', 'matplotlib', 'tritonclient', 'gevent'} & set(sys.modules)))"
+    command = [sys.executable, "-c", program, tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_status_as_json_is_one_document(server, tmp_path):
+    done = launch("status", "--json", f"--state={server.state}")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, facts["url"], facts["weights"], facts["not_ready"]) == (0, server.url, "tiny", [])
+    assert facts["running"] and facts["answers"] and not facts["problem"] and facts["supervised"]
+    done = launch("status", "--json", f"--state={tmp_path}")
+    nothing = {"running": False, "answers": False, "problem": "nothing is running"}
+    assert (done.returncode, json.loads(done.stdout)) == (1, nothing)
+
+
+def test_the_grpc_and_metrics_ports_follow_the_http_port():
+    options = SimpleNamespace(cores="0", host="localhost", http_port="9000", grpc_port=None, metrics_port=None)
+    settings.complete(options)
+    assert (options.host, options.cores) == ("127.0.0.1", [0])
+    assert (options.http_port, options.grpc_port, options.metrics_port) == (9000, 9001, 9002)
 
 
 def test_an_environment_without_the_wheel_is_refused_with_how_to_get_it(tmp_path, monkeypatch):
@@ -222,12 +262,14 @@ def test_a_missing_libpython_is_named_with_its_package(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "up"),
-        (["start"], "up"),
+        (["start"], "status"),
         (["up", "--engine=podman"], "docker"),
         (["up", "--cores=many"], "0-3,6"),
-        (["up", "--http-port=x"], "65535"),
-        (["up", "--http-port=8001"], "must differ"),
+        (["up", "--slo=-1"], "x>=0"),
+        (["up", "--slo=soon"], "soon"),
+        (["up", "--http-port=x"], "--http-port: 'x' is no port; expected a number from 1 to 65535"),
+        (["up", "--http-port=65535"], "--grpc-port: '65536' is no port"),
+        (["up", "--grpc-port=8000"], "must differ"),
         (["up", "--host=no.such.host.invalid"], "127.0.0.1"),
         (["up", "--weights=tiny", "--nonsense"], "nonsense"),
     ],

@@ -138,15 +138,15 @@ def test_overload_takes_it(own, at):
     assert "detector thumbnail: alone" in done.stdout and "Traceback" not in done.stderr
 
 
-def ask(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "loadgen.ask", *map(str, arguments)]
+def infer(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "crossover", "infer", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_ask_prints_outputs_whose_meaning_it_does_not_know(own, server):
+def test_infer_prints_outputs_whose_meaning_it_does_not_know(own, server):
     for placement in ("", *PLACEMENTS):
         chosen = ["--placement", placement] if placement else []
-        done = ask("--workload", own, "--url", server.url, *chosen, smoke_test.JPEG)
+        done = infer(own, "--url", server.url, *chosen, smoke_test.JPEG)
         assert done.returncode == 0, done.stderr
         assert re.search(r"smoke_test\.jpg: logits FP32 \[1, 1000\]: [-\d.e]+, .*, \.\.\.\n$", done.stdout)
 
@@ -264,10 +264,11 @@ def test_locust_refuses_it_in_one_line(arguments, says, tmp_path):
     assert code == 2 and [line for line in output.splitlines() if line] == [output.strip()] and says in output
 
 
-def test_ask_refuses_it_in_one_line():
-    done = ask("--workload", "no/such.py", "x.jpg")
-    assert done.returncode == 2 and done.stderr.startswith(NOWHERE) and len(done.stderr.splitlines()) == 1
-    done = ask("--placement", "moon", "x.jpg")
+def test_infer_refuses_it_in_one_line():
+    done = infer("no/such.py", "x.jpg")
+    assert done.returncode == 2 and done.stderr.startswith(f"crossover infer: {NOWHERE}")
+    assert done.stderr.count("\n") == 1
+    done = infer("--placement", "moon", "x.jpg")
     assert done.returncode == 2 and "unknown placement 'moon' of image; try one of client, server" in done.stderr
 
 

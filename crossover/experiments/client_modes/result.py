@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from common import atomic_write
 from crossover.analysis import bootstrap
 from crossover.analysis.wording import join
 from crossover.experiments.client_modes import plots
@@ -133,12 +132,14 @@ def summarise_interim(run: dict, trials: Sequence[Trial]) -> str:
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
-    """Write study.json and study.png from the trials; returns the content of study.json."""
-    result = evaluate(run, measured)
-    atomic_write.write_json(directory / "study.json", result)
+    """Return the content of study.json, from run.json and the trials."""
+    return evaluate(run, measured)
+
+
+def draw(result: dict, into: Path) -> None:
+    """Save the plot of all conditions as study.png."""
     if result["workloads"]:
-        plots.save_conditions(result, directory / "study.png")
-    return result
+        plots.save_conditions(result, into / "study.png")
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
@@ -185,6 +186,7 @@ KIND = Kind(
     file="study.json",
     leaves="samples, study.json, study.png and report.html",
     fold=fold,
+    draw=draw,
     text=text,
     verdicts=lambda result: list(result["conclusion"]),
     sections=sections,

@@ -57,8 +57,18 @@ def write_sentence(change: Change) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def write_page(before: Path, after: Path, changes: Sequence[Change], differing: Sequence[str]) -> Path:
-    """Write NAME into the directory of the run after the change, and return its path. Raises OSError."""
+def document(before: Path, after: Path, changes: Sequence[Change], differing: Sequence[str]) -> dict:
+    """Return what is printed as JSON can hold it: the two runs, what differs, and each arm's rows and sentence."""
+    arms = {
+        change.arm: {"sentence": change.sentence, "comparisons": [row.as_dict() for row in change.comparisons]}
+        for change in changes
+    }
+    return {"before": str(before), "after": str(after), "differences": list(differing), "arms": arms}
+
+
+def write_page(before: Path, after: Path, changes: Sequence[Change], differing: Sequence[str], into: Path) -> Path:
+    """Write NAME into a directory, which is made where it is missing, and return its path. Raises OSError."""
+    into.mkdir(parents=True, exist_ok=True)
     run, trials = read_run(after), read_trials(after)
     named = label_arms((trial.arm for trial in trials), workload=True)
     labels = label(changes)
@@ -71,7 +81,7 @@ def write_page(before: Path, after: Path, changes: Sequence[Change], differing: 
     }
     banners = [("The runs are not of one setting.", f"{each}.") for each in differing]
     return html.write(
-        after,
+        into,
         html.Page(
             run=run,
             question=f"What changed from {before} to {after}?",

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from common import atomic_write
 from common.figures import significant
 from crossover.analysis import answer, comparison, wording
 from crossover.analysis.costs import Prices
@@ -150,10 +149,8 @@ def advise(result: dict, directory: Path) -> list[str]:
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
-    """Write summary.json from run.json, trials and unloaded pairs, and return its content."""
-    result = evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
-    atomic_write.write_json(directory / KIND.file, result)
-    return result
+    """Return the content of summary.json, from run.json, trials and unloaded pairs."""
+    return evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
 
 
 def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str]]:

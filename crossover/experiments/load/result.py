@@ -5,7 +5,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from common import atomic_write
 from crossover.measurement.trial import Trial
 from crossover.report.format import ms
 from crossover.report.html import Section, render
@@ -38,14 +37,12 @@ COLUMNS = (
 
 
 def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
-    """Write load.json from run.json and the trials, and return its content."""
+    """Return the content of load.json, from run.json and the trials."""
     workloads = {
         name: {**described, "rows": [make_row(trial) for trial in trials if trial.workload == name]}
         for name, described in run["workloads"].items()
     }
-    result = {"workloads": workloads}
-    atomic_write.write_json(directory / KIND.file, result)
-    return result
+    return {"workloads": workloads}
 
 
 def make_row(trial: Trial) -> dict:

@@ -17,7 +17,6 @@ crossover.json is a list with an entry per sweep, and per form that its baseline
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import atomic_write
 from common.figures import ratio, significant
 from crossover.experiments.sweep import plots
 from crossover.experiments.sweep.figures import evaluate
@@ -85,15 +84,18 @@ def interval(of: dict) -> str:
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> list[dict]:
-    """Write crossover.json and a plot of each sweep, from run.json and the trials; returns the entries."""
-    found = [entry for path, described in run["sweeps"].items() for entry in evaluate(directory, path, described)]
-    atomic_write.write_json(directory / "crossover.json", found)
-    for entry in found:
-        if has_ratio(entry):
-            # "link rate, UINT8 tensor" is drawn as ratio-UINT8.png, beside those of the other forms.
-            form = entry["sweep"].partition(", ")[2].partition(" ")[0]
-            plots.save_ratios(entry, directory / entry["path"] / f"{'-'.join(filter(None, ('ratio', form)))}.png")
-    return found
+    """Return the entries of crossover.json, from run.json and the trials."""
+    return [entry for path, described in run["sweeps"].items() for entry in evaluate(directory, path, described)]
+
+
+def draw(result: Sequence[dict], into: Path) -> None:
+    """Save a plot of each entry that has a ratio, in the folder of its sweep."""
+    for entry in filter(has_ratio, result):
+        # "link rate, UINT8 tensor" is drawn as ratio-UINT8.png, beside those of the other forms.
+        form = entry["sweep"].partition(", ")[2].partition(" ")[0]
+        path = into / entry["path"] / f"{'-'.join(filter(None, ('ratio', form)))}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plots.save_ratios(entry, path)
 
 
 def text(result: Sequence[dict], explain: bool = False) -> str:
@@ -159,6 +161,7 @@ KIND = Kind(
     file="crossover.json",
     leaves="samples, crossover.json, a plot of every sweep and report.html",
     fold=fold,
+    draw=draw,
     text=text,
     verdicts=lambda result: [entry["says"] for entry in result],
     sections=sections,

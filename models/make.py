@@ -5,12 +5,9 @@ architectures get seeded random weights: latency is valid then, predictions are 
 are there already, with the weights asked for, are kept.
 """
 
-import argparse
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,31 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FLAGS = {"resnet50": "--image-checkpoint", "wav2vec2": "--audio-checkpoint"}
 
 
-def arguments(argv=None):
-    """Return the options of a command line; `checkpoints`: network -> Path, id of the hub, or None.
+def check(weights, checkpoints):
+    """Return the checkpoints, network -> Path, id of the hub, or None, from what was given: network -> text or None.
 
-    Exits with code 2, in one line, for options that contradict each other or name no checkpoint.
+    Raises Refused, in one line, where they contradict `weights` or name no checkpoint.
     """
-    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__.splitlines()[0])
-    parser.error = lambda message: parser.exit(2, f"{parser.prog}: {message}\n")
-    parser.add_argument("--weights", choices=["auto", "pretrained", "random"], default="auto",
-                        help="auto: pretrained, or random where the hub cannot be reached (default)")
-    for network, flag in FLAGS.items():
-        parser.add_argument(flag, dest=network, metavar="DIR_OR_HUB_ID", help=f"default: {DEFAULT[network]}")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
-    parser.add_argument("--output", type=Path, default=Path("model_repository"),
-                        help="the folder of the artefacts (default: model_repository)")
-    parser.add_argument("--force", action="store_true", help="export networks again that are there already")
-    options = parser.parse_args(argv)
-    options.checkpoints = {network: getattr(options, network) for network in FLAGS}
-    if options.weights == "random" and any(options.checkpoints.values()):
-        parser.error("--weights random takes no checkpoint; leave one of the two out")
-    try:
-        options.checkpoints = {network: given and checkpoint.locate(given)
-                               for network, given in options.checkpoints.items()}
-    except Refused as refusal:
-        parser.error(str(refusal))
-    return options
+    if weights == "random" and any(checkpoints.values()):
+        raise Refused("--weights random takes no checkpoint; leave one of the two out")
+    return {network: given and checkpoint.locate(given) for network, given in checkpoints.items()}
 
 
 def present(output, network):
@@ -101,7 +81,7 @@ def warn(networks, seed, why):
     lines = [
         f"RANDOM WEIGHTS, seed {seed}: {', '.join(networks)}", why,
         "Latency is valid: same architecture, same cost. Predictions are not.",
-        "Later, where the hub can be reached: python -m models --weights pretrained",
+        "Later, where the hub can be reached: crossover models --weights pretrained",
     ]
     width = max(map(len, lines))
     frame = "#" * (width + 4)
@@ -127,8 +107,11 @@ def export(python, network, source, seed, output):
             artefacts.write(output / file, (Path(stage) / file).read_bytes())
 
 
-def run(options):
+def make(options):
     """Export the networks that are not there already, with the weights that the options ask for.
+
+    `options` has `weights` ("auto", "pretrained" or "random"), `checkpoints` (of `check`), `seed`, `output` (a Path)
+    and `force`: whether networks that are there are exported again.
 
     Raises Refused before any export if one of them cannot be had.
     """
@@ -148,20 +131,3 @@ def run(options):
         with throwaway() as python:
             for network, (source, _) in zip(asked, chosen, strict=True):
                 export(python, network, source, options.seed, options.output)
-
-
-def main(argv=None):
-    """Run the command line; exits with code 1 and one line for Refused, 130 after Ctrl-C."""
-    options = arguments(argv)
-    try:
-        run(options)
-    except Refused as refusal:
-        sys.exit(str(refusal))
-    except KeyboardInterrupt:
-        print("interrupted; no incomplete file is left", file=sys.stderr)
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    main()

@@ -1,0 +1,96 @@
+"""`crossover infer`: files through a pipeline, and its answers in words."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from tritonclient.http import InferenceServerClient, InferenceServerException
+
+from common import address
+from common.messages import one_line
+from crossover.cli import options
+from crossover.infer import ask, choose, find_example
+from serving.server import Server, Unavailable
+from workloads import catalogue
+from workloads.model_config import complete
+from workloads.payloads import Payload
+from workloads.workload import Workload
+
+BROKEN = 1  # the exit code where a file has no good answer
+
+Question = tuple[str, Workload | None, Payload | str]
+"""A file's name, the workload that reads it and its content; or its name, None, and why it is not sent."""
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[WORKLOAD|FILE.py]... [FILE]...")
+@click.option("--placement", default="", help="Default: the first that sends files as they are.")
+@click.option("--classes", type=int, default=3, show_default=True, help="How many classes of a photograph are named.")
+@options.server
+@options.as_json
+def infer(files: tuple[str, ...], placement: str, classes: int, url: str, state: str, as_json: bool) -> int:
+    """Send files to a pipeline and print its answers: a photograph's classes, a recording's words.
+
+    A file goes to the first workload that reads such files: image, audio, or the pipeline of your own whose FILE.py is
+    given. Without a file a photograph and a clip of this repository are sent.
+    """
+    with options.usage_errors():
+        if classes < 1:
+            raise ValueError(f"--classes must be at least 1, not {classes}")
+        named = [each for each in files if each in catalogue.BUILT_IN or each.endswith(".py")]
+        known = catalogue.find_all(named)
+        for name, workload in known.items():
+            if placement and placement not in workload.placements:
+                good = ", ".join(workload.placements)
+                raise ValueError(f"unknown placement {placement!r} of {name}; try one of {good}")
+        server = Server.at(options.find_url(url, state), Path(state))
+        questions = list_questions([each for each in files if each not in named], list(known.values()))
+    try:
+        server.field("/v2", "version")
+    except Unavailable as error:
+        print(f"crossover infer: {error}", file=sys.stderr)
+        return BROKEN
+    answers = [answer(server.url, each, placement, classes, quiet=as_json) for each in questions]
+    if as_json:
+        print(json.dumps(answers, indent=1))
+    return BROKEN if any("error" in each for each in answers) else 0
+
+
+def list_questions(names: list[str], workloads: list[Workload]) -> list[Question]:
+    """Return what is to be sent: the files of these names, or without any an example for each workload.
+
+    A file that cannot be sent comes with the reason: the others are sent nevertheless. Raises ValueError where a
+    workload has no example.
+    """
+    if not names:
+        return [(example.name, each, example) for each in workloads for example in [find_example(each)]]
+    return [read_question(name, workloads) for name in names]
+
+
+def read_question(name: str, workloads: list[Workload]) -> Question:
+    """Return what is to be sent for a file's name."""
+    try:
+        return name, choose(workloads, Path(name)), Payload(Path(name).name, Path(name).read_bytes())
+    except (OSError, ValueError) as error:
+        return name, None, str(getattr(error, "strerror", None) or error)
+
+
+def answer(url: str, question: Question, placement: str, classes: int, quiet: bool) -> dict:
+    """Send a file, print its answer unless `quiet`, and return both: `file`, and `answer` or `error`."""
+    name, workload, content = question
+    result = {"file": name}
+    try:
+        if workload is None or isinstance(content, str):
+            raise ValueError(content)
+        workload = complete(workload, url)
+        client = InferenceServerClient(address.parse(url).authority)
+        placement = placement or workload.encoded
+        result |= {"workload": workload.name, "placement": placement}
+        result["answer"] = ask(client, workload, placement, content, classes)
+    except (OSError, ValueError, InferenceServerException) as error:
+        result["error"] = one_line(error)
+    if not quiet:
+        wrong = "error" in result
+        print(f"{name}: {result['error'] if wrong else result['answer']}", file=sys.stderr if wrong else sys.stdout)
+    return result

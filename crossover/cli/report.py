@@ -1,0 +1,195 @@
+"""`crossover report`: a run's report from what it has left, two runs beside each other, or a run of Locust's.
+
+Nothing is written into what is read: the pages, and the figures as JSON, go into a directory of their own.
+"""
+
+import errno
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crossover.cli import options
+from crossover.experiments.catalogue import EXPERIMENTS, find_kind
+from crossover.experiments.compare import before_after
+from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
+from crossover.measurement.trial import read_trials
+from crossover.report import locust_run
+from crossover.report.html import NAME
+from crossover.report.kind import BROKEN, GOOD, USAGE, WORSE, write_report
+from loadgen.samples import journal, parquet
+
+JOURNAL = ".journal"
+WRONG_PATH = {errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EPERM}
+
+
+class NothingMeasured(Exception):
+    """A run has no figures, or two have none in common."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What there is to print of the runs."""
+
+    text: str
+    result: Any
+    """The same as JSON can hold it."""
+    verdict: list[str]
+    """Its sentences alone."""
+    code: int = GOOD
+    warning: str = ""
+    """For standard error."""
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=Path, metavar="RUN...")
+@click.option("--output", "-o", metavar="DIR", type=Path, help="For page and figures; default: reports/RUN-report.")
+@click.option("--anyway", is_flag=True, help="Compare two runs of different machines, weights or loads, too.")
+@click.option(
+    "--fail-if-worse",
+    metavar="10%",
+    default="",
+    help="With two runs: exit code 4 if an arm is that much slower.",
+)
+@options.explain
+@options.output
+def report(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    anyway: bool,
+    fail_if_worse: str,
+    explain: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    r"""Make a run's report again, or compare two runs. A RUN is the directory that a command left.
+
+    \b
+    report A          figures and page of a run: an experiment's, or Locust's
+    report A B        two comparisons: each arm before and after a change
+    report A C ...    a comparison, with other experiments in its page
+
+    Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
+    instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN.
+    """
+    context = click.get_current_context().command_path
+    with options.usage_errors(), options.result_only(as_json, quiet) as show:
+        try:
+            share = before_after.parse_share(fail_if_worse) if fail_if_worse else None
+            into = choose_output(runs, output)
+            answer = answer_for(runs, into, anyway, share, explain)
+        except NothingMeasured as error:
+            print(f"{context}: {error}", file=sys.stderr)
+            return BROKEN
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"{context}: {where}{error.strerror or error}", file=sys.stderr)
+            return USAGE if error.errno in WRONG_PATH else BROKEN
+        # A file of a trial or of a result that lacks what this version looks for; run.json is checked when it is read.
+        except (KeyError, TypeError) as error:
+            places = " or ".join(map(str, runs))
+            print(f"{context}: a file of {places} is damaged: it lacks or has wrong: {error}", file=sys.stderr)
+            return BROKEN
+        print(answer.text)
+        if answer.warning:
+            print(f"{context}: {answer.warning}", file=sys.stderr)
+        written = {"directory": str(into), "verdict": answer.verdict, "result": answer.result}
+        show({**written, "exit_code": answer.code}, "\n".join(answer.verdict))
+        return answer.code
+
+
+def choose_output(runs: Sequence[Path], output: Path | None) -> Path:
+    """Return where page and figures go. Raises ValueError if that is a run, or lies in one that is read."""
+    read = [each.resolve() for each in runs]
+    into = output or Path("reports") / f"{'-'.join(each.name.removesuffix(JOURNAL) for each in read)}-report"
+    inside = into.resolve()
+    if (inside / "run.json").exists() or any(each == inside or each in inside.parents for each in read):
+        raise ValueError(f"-o {into} is a run, or lies in one that is read; give another directory")
+    return into
+
+
+def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | None, explain: bool) -> Answer:
+    """Write the page of these runs into a directory, and return what there is to print, with the long legend if asked.
+
+    `share` is that of --fail-if-worse. Raises ValueError for runs that do not fit together, NothingMeasured, OSError.
+    """
+    if len(runs) == 1 and share is None:
+        if runs[0].suffix == JOURNAL:
+            return recover(runs[0], into)
+        if read_locust_run(runs[0]) is not None:
+            return show_locust_run(runs[0], into)
+    kinds = {each: read_run(each)["kind"] for each in runs}
+    comparisons = [each for each, kind in kinds.items() if kind == BENCH]
+    others = [each for each, kind in kinds.items() if kind != BENCH]
+    too_many = len(comparisons) > 2 or (len(comparisons) == 2 and others)
+    if too_many or len({kinds[each] for each in others}) < len(others):
+        wanted = "one run, two comparisons, or one run with other experiments that its page is to show"
+        raise ValueError(f"give {wanted}, one of each kind; not {', '.join(sorted(kinds.values()))}")
+    if len(comparisons) == 2:
+        return compare_runs(comparisons[0], comparisons[1], into, anyway, share)
+    if share is not None:
+        raise ValueError("--fail-if-worse compares two runs of `crossover compare`: give both directories")
+    return show_run([*comparisons, *others], into, explain)
+
+
+def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
+    """Write figures and page of the first run; its page shows the others, too. Raises NothingMeasured."""
+    directory, *others = runs
+    kind = find_kind(read_run(directory)["kind"])
+    found = [(find_kind(read_run(each)["kind"]), each) for each in others]
+    found.sort(key=lambda pair: list(EXPERIMENTS).index(pair[0].name))
+    result, trials = write_report(kind, directory, found, into)
+    if not kind.has_figures(result, trials):
+        raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
+    parts = [kind.text(result, explain=explain), *kind.advise(result, directory), f"the page: {into / NAME}"]
+    return Answer("\n\n".join(parts), result, kind.verdicts(result))
+
+
+def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: float | None) -> Answer:
+    """Compare each arm of two comparisons with itself, and write a page of it.
+
+    The code is BROKEN if the two may not be compared and `anyway` is not set, and WORSE if an arm's latency is worse by
+    the share `worse`, if that is given. Raises NothingMeasured if they have no arm in common.
+    """
+    differing = before_after.list_differences(before, after)
+    if differing and not anyway:
+        raise NothingMeasured(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}")
+    if not (changes := before_after.find_changes(before, after)):
+        have = "; ".join(f"{each} has {before_after.list_arms(read_trials(each))}" for each in (before, after))
+        raise NothingMeasured(f"nothing to compare: no arm has a round of one schedule in both: {have}")
+    page = before_after.write_page(before, after, changes, differing, into)
+    warnings = [f"compared nevertheless, but not of one setting: {'; '.join(differing)}"] if differing else []
+    failed = [change.arm for change in changes if worse is not None and change.is_worse(worse)]
+    if worse is not None and failed:
+        warnings.append(f"worse by {worse * 100:g} % or more: {', '.join(failed)}")
+    return Answer(
+        f"{before_after.text(before, after, changes)}\n\nthe page: {page}",
+        before_after.document(before, after, changes, differing),
+        [change.sentence for change in changes],
+        WORSE if failed else GOOD,
+        "; ".join(warnings),
+    )
+
+
+def show_locust_run(directory: Path, into: Path) -> Answer:
+    """Write the page of a run of Locust's. Raises ValueError if it has no samples."""
+    run = locust_run.read(directory, into)
+    assert run is not None
+    page = locust_run.write_page(run, into)
+    return Answer(f"{locust_run.text(run)}\n\nthe page: {page}", run.summary, run.verdict)
+
+
+def recover(path: Path, into: Path) -> Answer:
+    """Write the samples of a journal, which an ended process left behind, as a Parquet file.
+
+    Raises ValueError if it is no journal.
+    """
+    journal.check(path)
+    beside = path.with_name("run.json")
+    described = (read_locust_run(path.parent) if beside.exists() else None) or {}
+    into.mkdir(parents=True, exist_ok=True)
+    samples = parquet.convert(path, into / f"{path.stem}.parquet", described.get("payloads", ()), described)
+    return Answer(f"the samples: {samples}", {"samples": str(samples)}, [str(samples)])

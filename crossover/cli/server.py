@@ -1,0 +1,91 @@
+"""`crossover up`, `down`, `status` and `logs`: the server of this machine, by the launcher of `serving`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+
+from crossover.cli import options
+from serving import Failure, commands, settings, signals, thread_plan
+from serving.status import status as show_status
+
+
+@click.command()
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "docker", "local"]),
+    default="auto",
+    show_default=True,
+    help="A container, or a process of this machine; auto: a container where a Docker engine answers.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["real", "tiny"]),
+    default="real",
+    show_default=True,
+    help="tiny: small stand-in networks, for a first try and for tests.",
+)
+@click.option("--cores", metavar="LIST", help="all, or a list like 0-3,6; default: the upper half of them.")
+@click.option(
+    "--slo",
+    type=click.IntRange(min=0),
+    metavar="MS",
+    default=thread_plan.SLO,
+    show_default=True,
+    help="Refuse (503) what would take longer; 0 lets queues grow without bound.",
+)
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--http-port", metavar="PORT", default=str(settings.HTTP_PORT), show_default=True, help="Of inference.")
+@click.option("--grpc-port", metavar="PORT", help="Of gRPC; default: the HTTP port + 1.")
+@click.option("--metrics-port", metavar="PORT", help="Of Prometheus metrics; default: the HTTP port + 2.")
+@options.state
+def up(**values: Any) -> int:
+    """Start the server and wait until it answers.
+
+    It is Triton with both pipelines, photographs and speech. Every other command finds it by itself. A server that runs
+    already, with the same settings, is left as it is.
+    """
+    with options.usage_errors():
+        settings.complete(given := SimpleNamespace(**values))
+    return launch(commands.up, given)
+
+
+@click.command()
+@options.state
+def down(**values: Any) -> int:
+    """Stop the server and leave nothing behind, also of one that crashed."""
+    return launch(commands.down, SimpleNamespace(**values))
+
+
+@click.command()
+@options.state
+@options.as_json
+def status(**values: Any) -> int:
+    """Say what runs where, and whether both pipelines answer; exit code 1 if they do not."""
+    return launch(show_status, SimpleNamespace(**values))
+
+
+@click.command()
+@click.option("--follow", "-f", is_flag=True, help="Go on printing what is added.")
+@click.option("--lines", "-n", type=click.IntRange(min=0), default=40, show_default=True, help="Of the log's end.")
+@options.state
+def logs(**values: Any) -> int:
+    """Print the server's log."""
+    return launch(commands.logs, SimpleNamespace(**values))
+
+
+def launch(do: Callable[[Any], int | None], given: SimpleNamespace) -> int:
+    """Run one of the launcher's commands with its settings, and return its exit code: 1 and one line for a Failure.
+
+    It is interrupted once at most, so that what it clears up is cleared to the end.
+    """
+    given.state = Path(given.state).resolve()
+    signals.install()
+    try:
+        return do(given) or 0
+    except Failure as failure:
+        print(f"{click.get_current_context().command_path}: {failure}", file=sys.stderr)
+        return 1

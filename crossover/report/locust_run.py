@@ -1,0 +1,154 @@
+"""A run of Locust's as a report: its verdict, the outcomes, latency by stage, and plots over time.
+
+It has one arm, and knows nothing of the server: so it is no trial of an experiment, and its page is its own.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import atomic_write
+from crossover.measurement.run_directory import read_locust_run
+from crossover.report import html, locust_plots
+from crossover.report.format import ms
+from crossover.report.html import TEMPLATES, render
+from crossover.report.terminal import Column, colour, draw_table
+from loadgen.samples import journal, parquet
+from loadgen.samples.sample import COMPLETED, STATUSES
+from loadgen.samples.summary import summarise
+from loadgen.samples.validity import Facts, judge
+
+STAGES = {
+    "latency": "latency from the due time",
+    "wait": "… waiting for a worker",
+    "prepare": "… preparing the input",
+    "wire": "… from sending to the answer",
+    "service": "service: prepare, send, answer",
+    "dispatch_lag": "dispatch lag of the client",
+}
+"""Key of summary.json -> what it is called; the three after the first are parts of it."""
+COLUMNS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+NO_VERDICT = "its process ended before it had written a verdict"
+
+
+@dataclass(frozen=True)
+class LocustRun:
+    """A run of Locust's, as it was read."""
+
+    directory: Path
+    summary: dict[str, Any]
+    """The content of summary.json: the settings of run.json, the figures, `valid` and `findings`."""
+    records: np.ndarray
+    """One record per arrival, of dtype `loadgen.samples.sample.RECORD`."""
+
+    @property
+    def title(self) -> str:
+        """What was offered, in a line: arm, arrivals, length, seed."""
+        told = self.summary
+        return f"{told['arm']}: {told['arrivals']} for {told['seconds']:g} s, seed {told['seed']}"
+
+    @property
+    def verdict(self) -> list[str]:
+        """The verdict: VALID, or a line for each rule that is broken."""
+        lines = [
+            f"INVALID: {found['rule']}: {found['measured']} ({found['limit']}); {found['change']}"
+            for found in self.summary["findings"]
+        ]
+        return lines or ["VALID"]
+
+
+def read(directory: Path, into: Path) -> LocustRun | None:
+    """Read a run of Locust's; None if the directory is another kind's.
+
+    A journal that a crash left is converted into `into`, and a summary that is missing is made: both are written there,
+    nothing is written into the run. Raises ValueError if the directory is no run or has no samples, OSError.
+    """
+    described = read_locust_run(directory)
+    if described is None:
+        return None
+    records, reasons, _ = parquet.load(find_samples(directory, described, into))
+    try:
+        summary = json.loads((directory / "summary.json").read_text())
+    except FileNotFoundError:
+        summary = summarise_unfinished(described, records, reasons)
+        write(into, "summary.json", summary)
+    except ValueError as error:
+        raise ValueError(f"{directory / 'summary.json'} is damaged: {error}") from None
+    return LocustRun(directory, summary, records)
+
+
+def find_samples(directory: Path, described: dict, into: Path) -> Path:
+    """Return the file of a run's samples, made from the journal in `into` where the run has only that.
+
+    `described` is run.json. Raises ValueError if there is neither.
+    """
+    finished, unfinished = directory / "samples.parquet", directory / "samples.journal"
+    if finished.exists():
+        return finished
+    if not unfinished.exists():
+        raise ValueError(f"{directory} has no samples: neither {finished.name} nor {unfinished.name}")
+    journal.check(unfinished)
+    into.mkdir(parents=True, exist_ok=True)
+    return parquet.convert(unfinished, into / finished.name, described["payloads"], described)
+
+
+def summarise_unfinished(described: dict, records: np.ndarray, reasons: Sequence[str]) -> dict:
+    """Return summary.json of a run that has left none, from run.json and its samples: INVALID, as it was cut short."""
+    result = summarise(records, described["seconds"], reasons)
+    verdict = judge(result, Facts(None, 0.0, complete=False, cause=NO_VERDICT), described["percentile"])
+    return {**described, **result, **verdict.as_dict()}
+
+
+def list_latencies(summary: dict) -> list[tuple[str, list[str]]]:
+    """Return (what it is, mean, percentiles and maximum in ms) of latency and its stages, for a table."""
+    return [(words, [ms(summary[key][column]) for column in COLUMNS]) for key, words in STAGES.items()]
+
+
+def describe_rates(summary: dict) -> str:
+    """Return offered, sent and completed requests per second, in a line."""
+    return (
+        f"offered {summary['offered']:.4g}/s, sent {summary['sent_rate']:.4g}/s, completed {summary['achieved']:.4g}/s"
+    )
+
+
+def write_page(run: LocustRun, into: Path) -> Path:
+    """Write report.html of a run into a directory, and return its path. Raises OSError."""
+    done = run.records["status"] == STATUSES.index(COMPLETED)
+    return write(
+        into,
+        html.NAME,
+        render(
+            TEMPLATES / "locust_run.html.j2",
+            run=run,
+            summary=run.summary,
+            rows=list_latencies(run.summary),
+            columns=COLUMNS,
+            rates=describe_rates(run.summary),
+            over_time=locust_plots.over_time(run.records, "latency over time") if done.any() else "",
+            histogram=locust_plots.histogram(run.records, "histogram of latency") if done.any() else "",
+            load=locust_plots.load(run.records, run.summary["seconds"], "arrivals and answers per second"),
+        ),
+    )
+
+
+def write(into: Path, name: str, content: Any) -> Path:
+    """Write a file, a dict as JSON, into a directory that is made where it is missing; return its path."""
+    into.mkdir(parents=True, exist_ok=True)
+    path = into / name
+    if isinstance(content, dict):
+        atomic_write.write_json(path, content)
+    else:
+        atomic_write.write(path, content)
+    return path
+
+
+def text(run: LocustRun) -> str:
+    """Return what is printed of a run: what was offered, the verdict, the outcomes, and a table of latencies."""
+    columns = [Column("ms", left=True), *map(Column, COLUMNS)]
+    table = draw_table(columns, [[words, *values] for words, values in list_latencies(run.summary)])
+    outcomes = f"outcomes: {html.outcomes(run.summary['books'])}; {describe_rates(run.summary)}"
+    return colour("\n".join([run.title, *run.verdict, outcomes, "", table]))

@@ -1,0 +1,41 @@
+"""The settings of a server, from any command line: they are checked and completed before anything is started."""
+
+import socket
+
+from serving import thread_plan
+from serving.ports import PORTS
+
+HTTP_PORT = 8000
+
+
+def complete(options) -> None:
+    """Replace the texts of cores, host and ports by core numbers, an IPv4 address and numbers, in place.
+
+    A gRPC or metrics port that is None becomes the HTTP port plus 1 or 2. Raises ValueError, in one line that names the
+    flag, for what makes no sense.
+    """
+    options.cores = thread_plan.server_cores(options.cores)
+    options.host = resolve_host(options.host)
+    options.http_port = parse_port("--http-port", options.http_port)
+    for number, kind in enumerate(PORTS):
+        given = getattr(options, f"{kind}_port")
+        port = parse_port(f"--{kind}-port", options.http_port + number if given is None else given)
+        setattr(options, f"{kind}_port", port)
+    if len({getattr(options, f"{kind}_port") for kind in PORTS}) < len(PORTS):
+        raise ValueError("--http-port, --grpc-port and --metrics-port must differ")
+
+
+def parse_port(flag: str, value: str | int) -> int:
+    """Return the number of a TCP port, from 1 to 65535. Raises ValueError for anything else."""
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 65536:
+        raise ValueError(f"{flag}: {text!r} is no port; expected a number from 1 to 65535")
+    return int(text)
+
+
+def resolve_host(text: str) -> str:
+    """Return the IPv4 address of a host name or address; Triton's servers take nothing else. Raises ValueError."""
+    try:
+        return socket.gethostbyname(text)
+    except (OSError, UnicodeError):
+        raise ValueError(f"--host: {text!r} is no address of this machine; try 127.0.0.1 or 0.0.0.0") from None

@@ -1,0 +1,113 @@
+"""What runs from a state directory, and whether it answers: `crossover status`, and what `up` says of its server."""
+
+import datetime
+import json
+from pathlib import Path
+
+from serving import Failure, docker, local, smoke_test, state
+from serving.thread_plan import describe, format_cores
+from serving.triton_api import TritonAPI
+
+
+def status(options):
+    """Say what runs and whether it answers, or print it as JSON; exit 1 if nothing does."""
+    facts = examine(options.state)
+    if options.as_json:
+        say(json.dumps(facts, indent=1))
+        return 0 if facts["answers"] else 1
+    record = state.read(options.state)
+    if not facts["running"] or not record:
+        say(facts["problem"])
+        return 1
+    started = datetime.datetime.fromisoformat(record["started"])
+    running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
+    say(f"engine   {record['engine']}, running for {running}")
+    summary(record)
+    unready = facts["not_ready"]
+    say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models_of(record))}")
+    if not facts["supervised"]:
+        say("supervisor: none, so a stub that dies stays dead; `crossover up` starts one")
+    if facts["problem"]:
+        raise Failure(facts["problem"])
+    say("infers   image and audio both answer")
+    return 0 if facts["answers"] else 1
+
+
+def examine(directory: Path) -> dict:
+    """Return what runs from a state directory, as JSON can hold it.
+
+    `running`, `answers` (each model is ready, and both ensembles have just answered) and `problem` (in words, or empty)
+    are always there; of a server that runs also `engine`, `url`, `weights`, `cores`, `started`, `not_ready` (models)
+    and `supervised`.
+    """
+    record = state.read(directory)
+    if not record or not alive(record, directory):
+        left = record or local.processes(state.name(directory))
+        problem = "nothing is running" + ("; `crossover down` clears what it left" if left else "")
+        return {"running": False, "answers": False, "problem": problem}
+    if not state.complete(record):
+        killed = "an `up` was killed before its end; `crossover up` or `crossover down` clears what it left"
+        problem = "`crossover up` is at work" if state.is_locked(directory) else killed
+        return {"running": False, "answers": False, "problem": problem}
+    api = TritonAPI(record["address"])
+    unready = [model for model in models_of(record) if not api.is_ready(model)]
+    try:
+        smoke_test.run(api)
+        problem = ""
+    except Failure as failure:
+        problem = str(failure)
+    return {
+        "running": True,
+        "answers": not problem and not unready,
+        "problem": problem,
+        "url": f"http://{record['address']}",
+        **{key: record[key] for key in ("engine", "weights", "cores", "started")},
+        "not_ready": unready,
+        "supervised": record["engine"] != "local" or bool(local.supervisors(record["name"])),
+    }
+
+
+def models_of(record: dict) -> list[str]:
+    """Return the models of the server of this record: those that compute, and the ensembles."""
+    return [*record["plan"], *smoke_test.ENSEMBLES]
+
+
+def alive(record: dict, directory: Path) -> bool:
+    """Return whether the server of this record runs, as a container or as a process."""
+    if record["engine"] == "docker":
+        return bool(docker.container(record["name"]))
+    return local.alive(state.name(directory))
+
+
+def summary(record: dict) -> None:
+    """Print the server's addresses, cores and thread plan, and where its networks' weights come from.
+
+    The weights are in the record of a local server; a container is asked for them.
+    """
+    near = record["address"].rpartition(":")[0]
+    say(f"http     http://{record['address']}")
+    say(f"grpc     {near}:{record['grpc_port']}")
+    say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
+    say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(record['plan'])}")
+    api = TritonAPI(record["address"])
+    for model in record["plan"]:
+        config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)
+        provenance = config.get("parameters", {}).get("provenance")
+        if provenance:
+            say(f"weights  {weights(model, json.loads(provenance['string_value']))}")
+
+
+def weights(model: str, provenance: dict) -> str:
+    """Return one line on where a network's weights come from, in capitals unless they are pretrained.
+
+    `provenance` is the content of the model's provenance.json, from its configuration.
+    """
+    if provenance["weights"] == "pretrained":
+        return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
+    note = provenance["note"] or "its predictions mean nothing"
+    return f"{model}: {provenance['weights'].upper()} WEIGHTS (seed {provenance['seed']}): {note}"
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)

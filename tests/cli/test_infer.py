@@ -1,0 +1,79 @@
+"""`crossover infer`: files through a pipeline, and its answers in words."""
+
+import json
+
+import pytest
+
+from tests.conftest import ROOT, launch
+from workloads.audio import AUDIO
+from workloads.image import IMAGE
+
+PHOTOGRAPH, SOUND = IMAGE.example, AUDIO.example
+
+
+def infer(*arguments):
+    return launch("infer", *arguments, timeout=120)
+
+
+def test_it_names_classes_and_prints_a_transcript(server):
+    done = infer(PHOTOGRAPH, SOUND, "--url", server.url, "--classes", 2)
+    assert done.returncode == 0, done.stderr
+    photograph, sound = done.stdout.splitlines()
+    assert photograph.count("stand-in ") == 2
+    assert sound.startswith(f"{SOUND}: ")
+    assert len(sound) > len(f"{SOUND}: ''")
+
+
+def test_without_a_file_it_sends_a_photograph_and_a_clip_of_the_repository_to_the_server_that_up_started(server):
+    done = infer("--state", server.state)
+    assert done.returncode == 0, done.stderr
+    photograph, sound = done.stdout.splitlines()
+    assert photograph.startswith(f"{PHOTOGRAPH.relative_to(ROOT)}: ") and "stand-in " in photograph
+    assert sound.startswith(f"{SOUND.relative_to(ROOT)}: ")
+    done = infer("audio", "--state", server.state)
+    assert (done.returncode, done.stdout) == (0, sound + "\n")
+
+
+def test_as_json_it_is_one_document_with_what_went_wrong(server):
+    done = infer(PHOTOGRAPH, "none.jpg", "--json", "--url", server.url)
+    good, bad = json.loads(done.stdout)
+    assert done.returncode == 1 and not done.stderr
+    assert (good["workload"], good["placement"]) == ("image", "server") and "stand-in " in good["answer"]
+    assert bad == {"file": "none.jpg", "error": "No such file or directory"}
+
+
+def test_one_bad_file_is_one_line_and_the_others_are_answered(server, tmp_path):
+    (tmp_path / "text.jpg").write_text("no photograph")
+    done = infer(tmp_path / "text.jpg", tmp_path / "none.wav", ROOT / "README.md", PHOTOGRAPH, "--url", server.url)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    text, none, readme = done.stderr.splitlines()
+    assert "input 'encoded'" in text
+    assert "No such file" in none
+    assert "its name ends in none of" in readme
+
+
+def test_without_a_server_it_says_so_once_with_its_url_and_what_to_do(tmp_path):
+    done = infer(PHOTOGRAPH, SOUND, "--url", "localhost:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("crossover infer: no Triton server answers at http://localhost:9 (")
+    assert "refused" in line and line.endswith("; start it with `make up`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--classes", 0], "--classes must be at least 1, not 0"),
+        (["--classes", "few"], "'few' is not a valid integer"),
+        (["--placement", "phone"], "unknown placement 'phone' of image; try one of client, server"),
+        (["--url", "https://triton"], "https"),
+        (["none.py"], "workload none.py does not exist"),
+        (["--workload", "image"], "no such option '--workload'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says):
+    done = infer(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("crossover infer: ") and says in line

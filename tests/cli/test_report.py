@@ -1,0 +1,182 @@
+"""`crossover report`: it reads runs of every kind, writes nothing into them, and says in one line what is none."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from crossover.cli.main import main
+from loadgen.samples import journal, parquet
+from loadgen.samples.sample import COMPLETED, FAILED, FORMAT, Sample
+from loadgen.samples.summary import summarise
+from tests import trials_on_disk
+from tests.conftest import ROOT
+from tests.report.test_page import Structure
+
+MS = 1_000_000
+SETTINGS = {
+    "format": FORMAT, "arm": "image server async:1", "arrivals": "constant:rate=50", "seconds": 4.0, "seed": 3,
+    "schedule": "0123456789ab", "timeout": 30.0, "percentile": 90.0, "payloads": ["a.jpg", "b.jpg"], "trace": "",
+}  # fmt: skip
+FINDING = {"rule": "errors", "measured": "1 failed of 200", "limit": "none allowed", "change": "mend the cause"}
+
+
+def locust_run(directory: Path, finished: bool = True) -> Path:
+    """A run of Locust's of 200 arrivals, one of which failed; unfinished, it has a journal and no summary."""
+    directory.mkdir(parents=True)
+    (directory / "run.json").write_text(json.dumps(SETTINGS))
+    book = journal.Journal(directory / "samples.journal")
+    for number in range(200):
+        due = 20 * MS * number
+        instants = (due, due + MS, due + 2 * MS, due + 5 * MS, due + 6 * MS, due + (20 + number % 7) * MS)
+        outcome = (FAILED, 0, 0, "connection reset") if number == 66 else (COMPLETED, 900, 40)
+        book.write(Sample(number, number % 2, *instants, *outcome))
+    book.close()
+    if finished:
+        records, reasons = journal.read(book.path)
+        summary = {**SETTINGS, **summarise(records, 4.0, reasons), "valid": False, "findings": [FINDING]}
+        (directory / "summary.json").write_text(json.dumps(summary))
+        parquet.to_parquet(book.path, SETTINGS["payloads"], SETTINGS)
+    return directory
+
+
+def contents(directory: Path) -> dict[str, tuple]:
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in [directory, *directory.rglob("*")]
+    }
+
+
+@pytest.fixture
+def report(monkeypatch, tmp_path, capsys):
+    """`crossover report ...` in an empty folder: (exit code, output, errors)."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*arguments) -> tuple[int, str, str]:
+        return main(["report", *map(str, arguments)]), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def archive(tmp_path):
+    trials_on_disk.write(tmp_path / "archive" / "before", ("image",), 6)
+    trials_on_disk.write(tmp_path / "archive" / "after", ("image",), 6)
+    return tmp_path / "archive"
+
+
+def test_a_run_is_reported_in_a_directory_of_its_own_and_nothing_is_written_into_it(report, archive):
+    before = contents(archive)
+    code, output, errors = report(archive / "before")
+    assert (code, errors) == (0, "")
+    assert output.endswith("\n\nthe page: reports/before-report/report.html\n")
+    assert {path.name for path in Path("reports/before-report").iterdir()} == {"report.html", "summary.json"}
+    code, output, errors = report(archive / "before", archive / "after", "-o", "deep/both")
+    assert (code, errors) == (0, "") and output.endswith("the page: deep/both/before-after.html\n")
+    assert [path.name for path in Path("deep/both").iterdir()] == ["before-after.html"]
+    assert contents(archive) == before
+
+
+def test_json_is_the_content_of_its_file_and_quiet_prints_the_sentences_alone(report, archive):
+    code, output, errors = report(archive / "before", "--json")
+    told = json.loads(output)
+    assert (code, told["directory"], told["exit_code"]) == (0, "reports/before-report", 0)
+    assert told["result"] == json.loads(Path("reports/before-report/summary.json").read_text())
+    assert "the page: reports/before-report/report.html" in errors
+    [sentence] = told["verdict"]
+    assert sentence == told["result"]["workloads"]["image"]["sentence"]
+    code, output, errors = report(archive / "before", "--quiet")
+    assert (code, errors) == (0, "") and output == sentence + "\n"
+    both = archive / "before", archive / "after"
+    arms = json.loads(report(*both, "--json")[1])["result"]["arms"]
+    assert set(arms) == {"image client async:1", "image server async:1"}
+    code, output, _ = report(*both, "--quiet")
+    assert output.splitlines() == [each["sentence"] for each in arms.values()]
+
+
+def test_a_run_of_locusts_has_a_page_and_its_figures_are_printed(report, tmp_path):
+    run = locust_run(tmp_path / "20261126-101112.131-image-server-async1")
+    before = contents(run)
+    code, output, errors = report(run)
+    assert (code, errors) == (0, "")
+    title, verdict, outcomes, *_ = output.splitlines()
+    assert title == "image server async:1: constant:rate=50 for 4 s, seed 3"
+    assert verdict == "INVALID: errors: 1 failed of 200 (none allowed); mend the cause"
+    assert outcomes.startswith("outcomes: 200 = 199 completed + 1 failed; offered 50/s, sent 50/s, completed 49.")
+    rows = {line.rsplit(None, 7)[0]: line.split()[-7:] for line in output.splitlines() if line.endswith("26.0")}
+    assert rows["latency from the due time"][1] == "23.0"
+    assert re.search(r"waiting for a worker +2\.00 +2\.00", output)
+    page = (tmp_path / "here/reports" / f"{run.name}-report" / "report.html").read_text()
+    seen = Structure(page)
+    assert seen.open == [] and len(seen.ids) == len(set(seen.ids)) and "None" not in seen.text
+    assert all(target.startswith("#") for target in seen.fetched) and page.count("<svg") == 3
+    text = " ".join(seen.text.split())
+    assert "INVALID: 200 = 199 completed + 1 failed" in text and "connection reset (1)" in text
+    assert json.loads(report(run, "--json")[1])["result"]["books"]["failed"] == 1
+    assert report(run, "--quiet")[1] == verdict + "\n"
+    assert contents(run) == before
+
+
+def test_of_a_run_whose_process_was_killed_the_samples_are_recovered_beside_it(report, tmp_path):
+    run = locust_run(tmp_path / "killed", finished=False)
+    before = contents(run)
+    code, output, errors = report(run, "-o", "out")
+    assert (code, errors) == (0, "")
+    assert "INVALID: interrupted: its process ended before it had written a verdict" in output or "INVALID" in output
+    assert {path.name for path in Path("out").iterdir()} == {"report.html", "samples.parquet", "summary.json"}
+    assert len(parquet.load(Path("out/samples.parquet"))[0]) == 200
+    code, output, errors = report(run / "samples.journal", "-o", "alone")
+    assert (code, output, errors) == (0, "the samples: alone/samples.parquet\n", "")
+    assert parquet.load(Path("alone/samples.parquet"))[2] == ["a.jpg", "b.jpg"]
+    assert contents(run) == before
+
+
+def test_a_run_of_locusts_in_which_nothing_was_answered_is_no_error(report, tmp_path):
+    run = locust_run(tmp_path / "run", finished=False)
+    book = journal.Journal(run / "samples.journal")
+    book.write(Sample(0, 0, 0))
+    book.close()
+    code, output, errors = report(run)
+    assert (code, errors) == (0, "") and "1 = 1 unfinished" in output
+    assert "No request was completed." in Path("reports/run-report/report.html").read_text()
+
+
+def damaged(directory: Path, **changes) -> Path:
+    run = locust_run(directory)
+    (run / "run.json").write_text(json.dumps({**SETTINGS, **changes}))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda at: [at / "none"], "none is no run: it has no run.json"),
+        (lambda at: [ROOT / "README.md"], "README.md is no run: give the directory that has its run.json"),
+        (lambda at: [damaged(at / "a", format=2)], "is of format 2; this version reads format"),
+        (lambda at: [damaged(at / "a", seconds="long")], "run.json is damaged: 'seconds'"),
+        (lambda at: [locust_run(at / "a"), locust_run(at / "b")], "a is a run of Locust's: `crossover report"),
+        (lambda at: [locust_run(at / "a"), "-o", at / "a"], "is a run, or lies in one that is read"),
+        (lambda at: [locust_run(at / "a"), "-o", at / "a" / "pages"], "is a run, or lies in one that is read"),
+        (lambda at: [locust_run(at / "a"), "-o", locust_run(at / "b")], "is a run, or lies in one that is read"),
+        (lambda at: [locust_run(at / "a"), "-o", ROOT / "README.md"], "README.md"),
+        (lambda at: [locust_run(at / "a"), "--fail-if-worse", "much"], "--fail-if-worse takes a share above 0"),
+        (lambda at: [ROOT / "tests" / "laws.journal"], "laws.journal"),
+        (lambda at: [], "missing argument 'RUN...'"),
+    ],
+)
+def test_what_is_no_run_or_no_place_for_a_page_is_one_line_and_exit_code_2(report, tmp_path, make, says):
+    code, output, errors = report(*make(tmp_path))
+    assert (code, output) == (2, "")
+    [line] = errors.splitlines()
+    assert line.startswith("crossover report: ") and says in line
+    assert not Path("reports").exists()
+
+
+def test_a_run_without_samples_is_one_line(report, tmp_path):
+    run = locust_run(tmp_path / "run")
+    (run / "samples.parquet").unlink()
+    code, output, errors = report(run)
+    assert (code, output) == (2, "") and errors.count("\n") == 1
+    assert "run has no samples: neither samples.parquet nor samples.journal" in errors

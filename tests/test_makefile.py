@@ -1,0 +1,108 @@
+"""The Makefile's aliases, in a folder of their own: what each runs, what none installs, which codes it passes on."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+READERS = ("status", "down", "logs")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make ...` in a folder with the Makefile and the requirements, as a fresh clone: (exit code, output, errors)."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    # MAKE* would be those of a make that runs this test.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = ["make", "--no-print-directory", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def installed(make, tmp_path):
+    """The same where everything is installed: a stand-in for Python ends with the code that stands in `code`."""
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$*" in *compare*|*status*|*logs*) exit $(cat code);; esac\n')
+    python.chmod(0o755)
+    (tmp_path / "code").write_text("0")
+    for done in ("run.done", "test.done"):
+        (tmp_path / ".venv" / done).touch()
+    return make
+
+
+@pytest.mark.parametrize("target", [*READERS, "clean"])
+def test_in_a_fresh_clone_nothing_is_installed_by_what_only_looks_or_stops(make, tmp_path, target):
+    code, output, errors = make(target)
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[0] == "nothing is installed, nothing runs"
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_help_shows_first_what_a_newcomer_needs_and_is_what_make_alone_prints(make):
+    code, output, _ = make()
+    names = [line.split()[0] for line in output.splitlines()]
+    assert (code, names[:5]) == (0, ["bench", "up", "down", "image", "audio"])
+    assert output == make("help")[1] and all(len(line) <= 130 for line in output.splitlines())
+
+
+def test_tiny_networks_need_no_export(installed):
+    assert "crossover models" not in installed("-n", "bench", "WEIGHTS=tiny")[1]
+    assert "crossover models && " in installed("-n", "bench")[1]
+
+
+def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command(installed):
+    given = ("WEIGHTS=tiny", "PORT=9000", "CORES=0-1", "ENGINE=local", "SLO=500", "HOST=0.0.0.0")
+    _, up, _ = installed("-n", "up", *given)
+    for flag in ("--weights tiny", "--http-port=9000", "--cores=0-1", "--engine=local", "--slo=500", "--host=0.0.0.0"):
+        assert flag in up
+    _, up, _ = installed("-n", "up")
+    assert "--weights real" in up and "=" not in up
+    assert "compare --seconds=80" in installed("-n", "bench", "QUICK=1")[1]
+    assert "--seconds" not in installed("-n", "bench", "ARGS=--continue DIR")[1]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (3, 0), (1, 2), (2, 2), (4, 2), (130, 2)])
+def test_only_a_measurement_that_decides_nothing_is_no_error_of_make(installed, tmp_path, code, ends):
+    (tmp_path / "code").write_text(str(code))
+    assert installed("bench")[0] == ends
+
+
+def test_a_sweep_starts_its_own_servers_and_no_other(installed):
+    _, sweep, _ = installed("-n", "sweep", "WEIGHTS=tiny", "ENGINE=local")
+    assert "crossover sweep --engine=local" in sweep and "crossover up" not in sweep
+
+
+def test_status_is_an_error_of_make_only_where_a_server_was_started(installed, tmp_path):
+    (tmp_path / "code").write_text("1")
+    assert installed("status")[::2] == (0, "")
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "server.json").touch()
+    assert installed("status")[0] == 2
+
+
+def test_setting_up_counts_packages_and_shows_what_goes_wrong(make, tmp_path):
+    python = tmp_path / "python"
+    lines = ["Collecting numpy<2 (from -r requirements/run.txt (line 1))", "  Using cached numpy.whl", "Collecting av"]
+    lines += ["WARNING: Location 'file:///wheels' is ignored", "ERROR: no room left", "Collecting click"]
+    lines += ["Installing collected packages: av, click, numpy"]
+    says = "\n".join(f"echo '{line}'" for line in lines)
+    venv, pip = 'mkdir -p .venv/bin; cp "$0" .venv/bin/python', f"{says}\nexit 1"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"-m venv"*) {venv};; *"-m pip"*) {pip};; esac\n')
+    python.chmod(0o755)
+    code, output, _ = make("env", f"PYTHON={python}")
+    assert code == 2 and not (tmp_path / ".venv" / "run.done").exists()
+    assert output.replace("\r", "\n").splitlines() == [
+        "installing the environment into .venv: 2 GB, a minute or two",
+        "", "  1 packages", "  2 packages", "ERROR: no room left", "", "  3 packages, unpacking them",
+    ]  # fmt: skip
