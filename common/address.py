@@ -5,12 +5,16 @@ and without credentials, and Triton's protocol has its paths at the root; an add
 """
 
 import ipaddress
+import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 PORT = 8000  # Triton's default
+DEFAULT = f"http://localhost:{PORT}"
+STATE = Path(".run")  # the state directory of `up` where none is given
 EXAMPLE = "expected http://HOST:PORT, e.g. http://localhost:8000"
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -61,6 +65,14 @@ def parse(text: str) -> Address:
     if parts.netloc.count(":") > 1 and "[" not in parts.netloc:
         raise ValueError("an IPv6 address goes into brackets, e.g. http://[::1]:8000")
     return Address(normalise_host(parts.hostname), read_port(parts))
+
+
+def find_started(state: Path = STATE) -> str:
+    """Return the URL of the server that `up` started with this state directory; DEFAULT where there is no record."""
+    try:
+        return parse(json.loads((state / "server.json").read_text())["address"]).url
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return DEFAULT
 
 
 def explain_refusal(scheme: str) -> str:

@@ -3,7 +3,7 @@
 Run it with Locust:
 
     locust -f loadgen/audio.py                                    # web UI on http://localhost:8089
-    locust -f loadgen/audio.py --headless --placement client --mode threads --workers 2 --arrivals poisson:rate=5
+    locust -f loadgen/audio.py --headless --placement client --mode threads --workers 2 --arrivals poisson:rate=1
 """
 
 import sys
@@ -11,6 +11,10 @@ from pathlib import Path
 
 # Locust loads this file by its path, so the repository must be importable first.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from loadgen.locust_plugin import signals
+
+signals.install()  # before the imports that take a second or two
 
 from loadgen.locust_plugin import user
 from workloads.audio import AUDIO

@@ -9,6 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from loadgen.locust_plugin import signals
+
+signals.install()  # before the imports that take a second or two
+
 from loadgen.locust_plugin import own, user
 
 WORKLOAD = own.find_workload(sys.argv[1:])

@@ -102,6 +102,7 @@ AUDIO = Workload(
     ),
     answer=Answer("transcript", quote_transcript),
     example=CLIPS / "light-16k-mono.wav",
+    rate=1,
     share=0.65,
     sweep_shares={"tiny": 1, "real": 10},
 )

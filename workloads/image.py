@@ -121,6 +121,7 @@ IMAGE = Workload(
     ),
     answer=Answer("logits", name_classes, classes=True),
     example=Path(__file__).parent / "photographs" / "cat.jpg",
+    rate=4,
     share=0.35,  # a clip takes several times as long as a photograph
     sweep_shares={"tiny": 1, "real": 3},
 )

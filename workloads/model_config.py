@@ -69,8 +69,25 @@ def read(url: str, model: str, asked_by: str) -> dict:
         words = first_line(refusal.read(4096).decode("utf-8", "replace"))
         raise ConnectionError(f"{server.url} has no model {model}, which {asked_by} asks: {words}") from None
     except (OSError, ValueError, HTTPException) as error:
-        reason = first_line(getattr(error, "reason", None) or error) or type(error).__name__
-        raise ConnectionError(f"no Triton server answers at {server.url} ({reason}); is `make up` done?") from None
+        raise ConnectionError(explain_silence(server.url, error)) from None
     if not isinstance(config, dict):
         raise ConnectionError(f"no Triton server answers at {server.url}: its JSON is no object")
     return config
+
+
+def check_answers(url: str) -> None:
+    """Ask whether anything answers in HTTP at `url`, whatever it says. Raises ConnectionError with one line if not."""
+    server = address.parse(url)
+    try:
+        direct.open(f"{server.url}/v2/health/live", timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError, HTTPException) as error:
+        raise ConnectionError(explain_silence(server.url, error)) from None
+
+
+def explain_silence(url: str, error: Exception) -> str:
+    """Say in one line that no server answers at `url`, and why."""
+    cause = getattr(error, "reason", None) or error
+    reason = first_line(getattr(cause, "strerror", None) or cause) or type(error).__name__
+    return f"no Triton server answers at {url} ({reason}); start it with `make up`"

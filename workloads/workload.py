@@ -201,6 +201,8 @@ class Workload:
     """None: an answer is shown as the shapes and first values of its outputs."""
     example: Path | None = None
     """A file of this repository that `crossover infer` sends where none is given; None: the first of the payloads."""
+    rate: float = 5.0
+    """Requests per second of a load for which no arrivals are asked: well below what one core of a laptop answers."""
     share: float = 0.5
     """Of an experiment's time, in proportion to the other workloads' shares."""
     sweep_shares: Mapping[str, float] = field(default_factory=dict)
@@ -225,6 +227,8 @@ class Workload:
                 raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {placement!r}")
         if not callable(self.payloads):
             raise UnsoundWorkload(f"payloads of {self.name} must be files('...') or a function, not {self.payloads!r}")
+        if not self.rate > 0:
+            raise UnsoundWorkload(f"rate of {self.name} must be positive, not {self.rate!r}")
         if not self.share > 0:
             raise UnsoundWorkload(f"share of {self.name} must be positive, not {self.share!r}")
 

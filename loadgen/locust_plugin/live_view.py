@@ -33,13 +33,17 @@ class LiveRun:
     """The session's runs, oldest first: the last RUNS_PER_ARM of each arm."""
     _begun: ClassVar[int] = 0
 
-    def __init__(self, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int = 0, number: int = 1):
+    def __init__(self, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int = 0, number: int = 1, **asked):
         """Begin an empty run that is `seconds` long.
 
         `dues` are its due times in seconds from `start_ns` (monotonic clock, ns); None for a closed loop, whose row
-        then lacks the offered rate and what is in flight. `number` counts the session's runs.
+        then lacks the offered rate and what is in flight. `number` counts the session's runs. `asked` are columns of
+        the row that do not change, as its arrivals and its seed.
         """
         self.arm, self.seconds, self.start_ns, self.number = arm, seconds, start_ns, number
+        self.asked = asked
+        self.verdict = "running"
+        """In the words of the run's row."""
         self.counts = dict.fromkeys(STATUSES, 0)
         self._dues = None if dues is None else np.sort(np.asarray(dues, float) * SECOND)
         self._recent: dict[int, array] = {}  # second -> per sample: when it finished, and the five stages
@@ -47,14 +51,14 @@ class LiveRun:
         self._final: dict | None = None
 
     @classmethod
-    def begin(cls, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int) -> "LiveRun":
-        """Add a new run to the session's list; end one that is still running."""
+    def begin(cls, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int, **asked) -> "LiveRun":
+        """Add a new run to the session's list; end one that is still running. For the arguments see `__init__`."""
         for run in cls.runs:
             run.end()
         for run in [run for run in cls.runs if run.arm == arm][: 1 - RUNS_PER_ARM]:
             cls.runs.remove(run)
         cls._begun += 1
-        cls.runs.append(cls(arm, dues, seconds, start_ns, cls._begun))
+        cls.runs.append(cls(arm, dues, seconds, start_ns, cls._begun, **asked))
         return cls.runs[-1]
 
     def add(self, sample: Sample) -> None:
@@ -84,7 +88,7 @@ class LiveRun:
         is that of all.
         """
         if self._final:
-            return self._final
+            return {**self._final, "verdict": self.verdict}
         now = self._at(now_ns) - LATE
         table = self._table(self._recent)
         window = table[(table[:, 0] > now - WINDOW) & (table[:, 0] <= now)]
@@ -142,7 +146,8 @@ class LiveRun:
             for percent in ((50, 99) if stage in ("lag", "latency") else (50,))
         }
         ended_badly = {s.replace(" ", "_"): self.counts[s] for s in (FAILED, REJECTED, TIMED_OUT, DROPPED)}
-        return {"number": self.number, "arm": self.arm, **row, **ended_badly, **ms}
+        known = {"number": self.number, "arm": self.arm, "verdict": self.verdict, **self.asked}
+        return {**known, **row, **ended_badly, **ms}
 
 
 BINS = round(np.log10(LONGEST) * PER_DECADE) + 1

@@ -3,7 +3,7 @@
 The flags keep their names whatever the workload: it only decides which files are sent and which libraries there are.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,34 +11,16 @@ import numpy as np
 
 from common import address
 from loadgen import arrivals
-from loadgen.arm import MODES, Arm, Mode
+from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import FORMAT
 from workloads import payloads
+from workloads.model_config import check_answers, complete
+from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 Number = TypeVar("Number", int, float)
-
-
-def declare_options(parser: ArgumentParser, workload: Workload) -> None:
-    """Add the run's options to Locust's command line and, but for --reports, to its web form."""
-    add, libraries = parser.add_argument, list(workload.libraries)
-    examples = ", ".join(arrivals.EXAMPLES.values())
-    placements = list(workload.placements)
-    add("--placement", choices=placements, default=workload.encoded, help="where the input is decoded and preprocessed")
-    add("--mode", choices=MODES, default="async", help="how the client handles its arrivals")
-    add("--workers", type=int, default=1, help="client threads; in mode async they only preprocess")
-    add("--arrivals", default="poisson:rate=5", help=f"e.g. {examples}")
-    add("--seconds", type=float, default=30.0, help="length of the schedule")
-    add("--seed", type=int, default=1, help="seed of the schedule and of the order of the payloads")
-    add("--payloads", default="", help="a directory of files to send; empty: the built-in ones")
-    if libraries:
-        add("--library", choices=libraries, default=libraries[0], help="library that preprocesses when the client does")
-    add("--in-flight-cap", type=int, default=512, help="mode async: arrivals above it are dropped and counted")
-    add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
-    add("--percentile", type=float, default=99.0, help="latency percentile that needs enough samples")
-    add("--reports", default="reports", include_in_web_ui=False, help="where samples are written")
 
 
 @dataclass(frozen=True)
@@ -60,8 +42,8 @@ class Settings:
     """The files to send, one or more."""
     timeout: float
     """The deadline of one request, in seconds."""
-    percentile: float
-    """The latency percentile (0 to 100) for which the verdict demands enough samples."""
+    percentile: float | None
+    """The latency percentile (0 to 100) that the verdict must vouch for; None: the highest that arrivals allow."""
 
     @classmethod
     def from_options(cls, workload: Workload, options: Namespace) -> "Settings":
@@ -76,9 +58,10 @@ class Settings:
         seconds = parse_number("seconds", options.seconds, float)
         timeout = parse_number("timeout", options.timeout, float)
         seed = parse_number("seed", options.seed, int)
-        percentile = parse_number("percentile", options.percentile, float)
+        asked = options.percentile not in ("", None)
+        percentile = parse_number("percentile", options.percentile, float) if asked else None
         check_positive(seconds=seconds, timeout=timeout)
-        if not 0 < percentile < 100:
+        if percentile is not None and not 0 < percentile < 100:
             raise ValueError(f"percentile must lie between 0 and 100, not {percentile:g}")
         process = arrivals.parse(options.arrivals)
         schedule = None if isinstance(process, arrivals.Closed) else process.schedule(seconds, seed)
@@ -124,6 +107,26 @@ class Settings:
             "payloads": [payload.name for payload in self.payloads],
             "trace": self.schedule.note if self.schedule else "",
         }
+
+
+def check_options(workload: Workload, default: str, options: Namespace, answers: bool = True) -> None:
+    """Check the options, and prepare a payload once, if the workload is a user's own.
+
+    The server is the one that the options name, or `default`; with `answers`, one must answer there. Raises ValueError
+    with one line for bad options or a bad workload, ConnectionError if no server answers.
+    """
+    settings, url = Settings.from_options(workload, options), getattr(options, "host", "") or default
+    arm, first = settings.arm, settings.payloads[:1]
+    check_workload(workload, [arm.placement], first, arm.library)
+    if answers:
+        check_answers(url)
+    if not workload.file:
+        return
+    try:
+        check_workload(complete(workload, url), [arm.placement], first, arm.library, url)
+    except ConnectionError:  # the server may come up later, and another may be asked by the web form
+        if answers:
+            raise
 
 
 def parse_number(name: str, text: str | float, kind: type[Number]) -> Number:

@@ -16,7 +16,7 @@ def bucket(ms: float) -> float:
     The key is off by less than 0.5 %; there are at most 900 keys per decade.
     """
     if ms < 0.01:
-        return round(ms, 4)
+        return round(ms, 4) + 0.0  # no -0.0
     exact = float(f"{ms:.3g}")
     return exact if exact < 100 else int(exact)
 
@@ -52,16 +52,10 @@ def to_string(entry: stats.StatsEntry, current: bool = True) -> str:
     )
 
 
-def percentile(entry: stats.StatsEntry) -> str:
-    """Return a line of the console's table of percentiles. Raises ValueError where there are no requests."""
-    if not entry.num_requests:
-        raise ValueError("no requests, no percentiles")
-    shares = stats.PERCENTILES_TO_REPORT
-    first, *rest = ("-" if has_no_times(entry) else format_ms(entry.get_response_time_percentile(p)) for p in shares)
-    return (
-        f"{entry.method or '':<{stats.STATS_TYPE_WIDTH}} {entry.name:<{stats.STATS_NAME_WIDTH}} "
-        f"{first:>8} {' '.join(f'{each:>6}' for each in rest)} {entry.num_requests:>6}"
-    )
+def print_progress(entries: stats.RequestStats, current: bool = True, write=stats.print_stats) -> None:
+    """Print Locust's table of requests while a run goes on; after it, `run_recorder` has said how it ended."""
+    if current:
+        write(entries)
 
 
 def percentile_fields(self: stats.StatsCSV, entry: stats.StatsEntry, use_current: bool = False) -> list:
@@ -91,7 +85,8 @@ REPLACEMENTS = (
     (stats, "bucket_response_time", bucket),  # Locust documents that it may be replaced
     (stats, "proper_round", fine_round),
     (stats.StatsEntry, "to_string", to_string),
-    (stats.StatsEntry, "percentile", percentile),
+    (stats, "print_stats", print_progress),
+    (stats, "print_percentile_stats", lambda entries: None),  # for the same reason
     (stats.StatsCSV, "_percentile_fields", percentile_fields),
     (html, "render_template_from", render_report),
 )

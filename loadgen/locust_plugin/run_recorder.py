@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,12 +14,23 @@ from loadgen import interrupts
 from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import LiveRun
 from loadgen.locust_plugin.options import Settings
+from loadgen.locust_plugin.precise_stats import format_ms
 from loadgen.samples import journal, parquet
-from loadgen.samples.sample import Sample, format_counts
+from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
+from loadgen.samples.sample import COMPLETED, Sample, format_counts
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, Validity, judge
 
-log = logging.getLogger("crossover")
+log = logging.getLogger("crossover.run")
+"""Of what a run comes to: its lines have no time and no name before them."""
+
+
+def write_plainly() -> None:
+    """Let `log` write as Locust writes its tables: also into the page's tab of logs, and a log file if there is one."""
+    tables, root = logging.getLogger("locust.stats_logger"), logging.getLogger()
+    log.handlers = [*tables.handlers, *(each for each in root.handlers if each.name == "file")]
+    log.propagate = not log.handlers
+    log.setLevel(logging.INFO)
 
 
 @dataclass
@@ -56,8 +68,11 @@ class RunRecorder:
         start = time.monotonic_ns() + round(lead * 1e9)
         # run.json is there from the start, so that a run that crashes can be read with its journal.
         atomic_write.write_json(self.directory / "run.json", self._description)
-        self._live = LiveRun.begin(str(settings.arm), settings.dues, settings.seconds, start)
-        log.info("%s  %s  schedule %s", settings.arm, settings.process, self._description["schedule"])
+        shown = {"arrivals": str(settings.process), "seed": settings.seed}
+        self._live = LiveRun.begin(str(settings.arm), settings.dues, settings.seconds, start, **shown)
+        lasts = f"for {settings.seconds:g} s, seed {settings.seed}"
+        schedule = f", schedule {settings.schedule.digest}" if settings.schedule else ""
+        log.info("%s: %s %s%s", settings.arm, settings.process, lasts, schedule)
         if self._description["trace"]:
             log.info("%s", self._description["trace"])
 
@@ -81,18 +96,43 @@ class RunRecorder:
         due = None if self.settings.schedule is None else len(self.settings.schedule)
         cause = facts.cause or f"stopped after {facts.ended:.0f} of {seconds:g} s"
         facts = replace(facts, cause=cause, due=due, steady=self.settings.process.steady)
-        verdict = judge(result, facts, self.settings.percentile)
-        log.info("books: %s", format_counts(result["books"]))
-        if result["latency"]["p50"] is not None:
-            figures = ", ".join(f"{name} {result['latency'][name]:.2f}" for name in ("p50", "p95", "p99"))
-            lag = result["dispatch_lag"]["p99"]
-            log.info("latency from the due time, ms: %s; dispatch lag p99 %.2f ms", figures, lag)
-        for line in str(verdict).splitlines():
-            log.log(logging.INFO if verdict.valid else logging.WARNING, line)
-        description = self._description
+        arrivals = result["books"][COMPLETED] if due is None else due
+        percentile = self.settings.percentile or highest_percentile(arrivals)
+        verdict = judge(result, facts, percentile)
+        words = f"VALID up to p{percentile:g}" if verdict.valid else f"INVALID: {verdict.findings[0].rule}"
+        self._live.verdict = words
+        for line in describe_result(result, percentile, facts.closed):
+            log.info("%s", line)
+        why = ", as was asked for" if self.settings.percentile else explain_percentile(percentile, arrivals)
+        log.info("%s", f"{words}{why}" if verdict.valid else verdict)
+        description = {**self._description, "percentile": percentile}
         atomic_write.write_json(self.directory / "summary.json", {**description, **result, **verdict.as_dict()})
         log.info("samples: %s", parquet.to_parquet(self.journal.path, description["payloads"], description))
         return verdict
+
+
+def describe_result(result: Mapping, percentile: float, closed: bool) -> list[str]:
+    """Return lines that say what became of the arrivals, and how long the answers took up to a percentile, in ms.
+
+    `result` is a summary of `summary.summarise`; a closed loop has no due times, so that it cannot be late.
+    """
+    lines = [f"books: {format_counts(result['books'])}"]
+    latency, lag = result["latency"], result["dispatch_lag"]["p99"]
+    if latency["p50"] is not None:
+        names = [*(f"p{q:g}" for q in PERCENTILES if q <= max(50, percentile)), "max"]
+        figures = ", ".join(f"{name} {format_ms(latency[name])}" for name in names)
+        lines.append(f"latency{'' if closed else ' from the due time'}, ms: {figures}")
+    if not closed and lag is not None:
+        rates = f"{result['offered']:.4g} arrivals/s, {result['achieved']:.4g} answers/s"
+        lines.append(f"{rates}; 99 % of the requests were sent at most {format_ms(lag)} ms late")
+    return lines
+
+
+def explain_percentile(percentile: float, arrivals: int) -> str:
+    """Say why the verdict vouches for no higher percentile: it would take more arrivals."""
+    higher = next((q for q in PERCENTILES if q > percentile), None)
+    takes = f" (p{higher:g} takes {required_requests(higher)})" if higher else ""
+    return f", the highest percentile that {arrivals} arrivals allow{takes}"
 
 
 def make_timestamp() -> str:

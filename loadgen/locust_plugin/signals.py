@@ -10,12 +10,13 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import gevent
 import psutil
 from locust import events
 from locust.env import Environment
-from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
 
 from loadgen import command, interrupts
 
@@ -28,9 +29,10 @@ GRACE = 5.0
 class SignalHandler:
     """Ends this process in the way that fits how far Locust has come."""
 
-    def __init__(self, stop_run: Callable[[], None]):
-        """Take `stop_run`, which asks the run's shape to end it."""
-        self.stop_run = stop_run
+    def __init__(self):
+        """Begin where Locust has only begun to read the locustfile."""
+        self.stop_run: Callable[[], None] = lambda: None
+        """Asks the run's shape to end it."""
         self.environment: Environment | None = None
         """Locust's environment; None until Locust has made it."""
         self.has_run = False
@@ -83,17 +85,29 @@ class SignalHandler:
             raise KeyboardInterrupt
 
 
+def leave(runner: Runner, code: int) -> NoReturn:
+    """End this process and its workers, which have nothing to tell yet: Locust would let them wait for a minute."""
+    for worker in psutil.Process().children():
+        worker.kill()
+    if isinstance(runner, MasterRunner):
+        runner.quit()  # for workers on other machines
+    sys.exit(code)
+
+
 def is_headless(environment: Environment) -> bool:
     """Return True if Locust runs without a web page."""
     return bool(environment.parsed_options and environment.parsed_options.headless)
 
 
-def install(stop_run: Callable[[], None]) -> None:
+handler = SignalHandler()
+
+
+def install() -> None:
     """Handle signals in the process that imports the locustfile; the processes that it forks inherit the handler.
 
-    `stop_run` asks the run's shape to end it.
+    Call it in a locustfile before all imports that take long.
     """
-    handler, install_handler = SignalHandler(stop_run), gevent.signal_handler
+    install_handler = gevent.signal_handler
     interrupts.install(handler)
 
     def install_others(number: int, *arguments, **options):

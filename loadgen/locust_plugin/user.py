@@ -7,9 +7,9 @@ run when every arrival has its sample.
 
 import logging
 import sys
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,19 +17,19 @@ import gevent
 from locust import LoadTestShape, User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
+from common import address
 from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop
-from loadgen.locust_plugin import distributed, master_port, precise_stats, signals
-from loadgen.locust_plugin.options import Settings, declare_options
+from loadgen.locust_plugin import distributed, flags, precise_stats, run_recorder, signals
+from loadgen.locust_plugin.options import Settings, check_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
 from workloads.model_config import complete
-from workloads.prepare_check import check_workload
 from workloads.workload import Workload
 
 log = logging.getLogger("crossover")
@@ -71,7 +71,7 @@ class OpenLoopUser(User):
     workload: Workload
     worker: ClassVar[distributed.Worker | None] = None
     """The connection to the master; None in a process that is no worker."""
-    host = "http://localhost:8000"
+    host = address.find_started()
 
     @task
     def offer(self) -> None:
@@ -193,52 +193,42 @@ def name_fault(error: OSError) -> str:
     return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
-def check_prepare(settings: Settings, url: str) -> None:
-    """Prepare a payload once, if the workload is a user's own; for the model of the server at `url`, if one answers.
-
-    Raises ValueError with one line if it cannot be prepared.
-    """
-    arm = settings.arm
-    if not arm.workload.file:
-        return
-    check_workload(arm.workload, [arm.placement], settings.payloads[:1], arm.library)
-    try:
-        check_workload(complete(arm.workload, url), [arm.placement], settings.payloads[:1], arm.library, url)
-    except ConnectionError:
-        return  # the server may come up later, and another may be asked by the web form
+_installed: list[str] = []  # the workload of the run, once its locustfile has been read
 
 
 def install(workload: Workload) -> None:
     """Register the workload's options, their checks and the messages between processes with Locust.
 
-    Call it once in a locustfile, at import. Locust exits with 2, and one line, if the options are wrong.
+    Call it once in a locustfile, at import. Locust exits with 2, and one line, if the options are wrong, or if it reads
+    a second locustfile.
     """
-    signals.install(Shape.interrupt)
-    events.init_command_line_parser.add_listener(master_port.listen_on_loopback)
+    if _installed:
+        both = f"{_installed[0]} and {workload.name}"
+        print(f"two locustfiles ({both}): a run sends one workload, so give -f one file", file=sys.stderr)
+        sys.exit(2)
+    _installed.append(workload.name)
+    signals.handler.stop_run = Shape.interrupt
+    events.init_command_line_parser.add_listener(partial(flags.extend, workload=workload))
 
-    @events.init_command_line_parser.add_listener
-    def add_options(parser: ArgumentParser) -> None:
-        declare_options(parser, workload)
-
-    def check_options(options: Namespace) -> None:
-        """Check the options and try the workload once. Raises ValueError in one line."""
-        check_prepare(Settings.from_options(workload, options), getattr(options, "host", "") or OpenLoopUser.host)
+    check = partial(check_options, workload, OpenLoopUser.host)
 
     @events.init.add_listener
     def prepare(environment, runner, web_ui, **_) -> None:
         precise_stats.install()
+        run_recorder.write_plainly()
         if isinstance(runner, WorkerRunner):
             OpenLoopUser.worker = distributed.Worker(runner)
             return
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
         if web_ui:
-            extend(web_ui, environment, check_options)
+            extend(web_ui, environment, check, workload.subject or workload.name)
+        options = environment.parsed_options
         try:
-            check_options(environment.parsed_options)
-        except ValueError as error:
+            check(options, answers=options.headless or options.autostart)
+        except (ValueError, ConnectionError) as error:
             print(error, file=sys.stderr)
-            sys.exit(2)
+            signals.leave(runner, 2 if isinstance(error, ValueError) else 1)
 
     @events.test_start.add_listener
     def start_run(environment, **_) -> None:

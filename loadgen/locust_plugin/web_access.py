@@ -11,20 +11,12 @@ import os
 import secrets
 import socket
 import sys
-from argparse import ArgumentParser
 from urllib.parse import urlsplit
 
 import gevent
 from flask import redirect, request, session, url_for
 from flask_login import UserMixin, login_user
-from locust import events
 from werkzeug.datastructures import Headers
-
-
-@events.init_command_line_parser.add_listener
-def listen_on_loopback(parser: ArgumentParser) -> None:
-    """Make loopback the page's default."""
-    parser.set_defaults(web_host="127.0.0.1")
 
 
 def is_local_name(host: str) -> bool:

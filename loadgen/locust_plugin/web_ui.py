@@ -6,38 +6,31 @@ Locust offers templates for tabs and tables of one's own; form and scripts are c
 import re
 from argparse import Namespace
 from collections.abc import Callable
+from html import escape
+from pathlib import Path
 
 from flask import json, jsonify, request
 from flask_login import current_user
 from locust.env import Environment
 
-from loadgen.locust_plugin import web_access
+from loadgen.locust_plugin import flags, web_access
 from loadgen.locust_plugin.live_view import LiveRun
 from loadgen.locust_plugin.precise_stats import show_four_digits
 
-OPEN_FORM = """
-<script>
-// Locust folds an application's own arguments away and shows its closed-loop ones, disabled. Here it is the reverse.
-new MutationObserver(() => {
-  const form = document.querySelector('form');
-  if (!form || form.dataset.crossover) return;
-  form.dataset.crossover = 'opened';
-  for (const field of form.querySelectorAll('input:disabled'))
-    field.closest('.MuiFormControl-root').style.display = 'none';
-  for (const summary of form.querySelectorAll('.MuiAccordionSummary-root'))
-    if (summary.textContent.includes('Custom')) summary.click();
-    else summary.closest('.MuiAccordion-root').style.display = 'none';
-}).observe(document.documentElement, {childList: true, subtree: true});
-</script>
-"""
-"""Opens the form's section with the load generator's options, and hides those that have no effect."""
+PAGE = Path(__file__).with_name("page.html").read_text()
+"""What is added to the page's head."""
 
 LIVE_COLUMNS = {
     "number": "Run",
     "arm": "Arm",
-    "state": "Time (s)",
+    "verdict": "Verdict",
+    "latency_p50": "Latency p50 (ms)",
+    "latency_p99": "Latency p99 (ms)",
     "offered": "Offered /s",
     "completed": "Completed /s",
+    "arrivals": "Arrivals",
+    "seed": "Seed",
+    "state": "Time (s)",
     "in_flight": "In flight",
     "dropped": "Dropped",
     "rejected": "Rejected",
@@ -48,10 +41,8 @@ LIVE_COLUMNS = {
     "wait_p50": "Wait p50 (ms)",
     "prepare_p50": "Prepare p50 (ms)",
     "server_p50": "Server p50 (ms)",
-    "latency_p50": "Latency p50 (ms)",
-    "latency_p99": "Latency p99 (ms)",
 }
-"""The live tab's columns: a key of `LiveRun.row` and its title."""
+"""The live tab's columns: a key of `LiveRun.row` and its title. What decides comes first, where a screen shows it."""
 
 
 def make_live_rows() -> list[dict]:
@@ -59,11 +50,11 @@ def make_live_rows() -> list[dict]:
     return [{"name": -run.number, **run.row()} for run in LiveRun.runs]
 
 
-def extend(web_ui, environment: Environment, check: Callable[[Namespace], object]) -> None:
-    """Protect and extend the page; `web_ui` is Locust's WebUI.
+def extend(web_ui, environment: Environment, check: Callable[[Namespace], object], subject: str = "") -> None:
+    """Protect and extend the page; `web_ui` is Locust's WebUI, and `subject` is what is sent, for its title.
 
-    `check` takes the options of a form and raises ValueError if they cannot be run; the form then shows the message
-    and nothing starts.
+    `check` takes the options of a form and raises ValueError if they cannot be run, ConnectionError if no server
+    answers; the form then shows the message and nothing starts.
     """
     web_access.protect(web_ui)
     # The form keeps the order in which the options were declared.
@@ -78,8 +69,9 @@ def extend(web_ui, environment: Environment, check: Callable[[Namespace], object
             return None  # Locust redirects to the login page
         try:
             check(Namespace(**{**vars(environment.parsed_options), **request.form}))
-        except ValueError as error:
+        except (ValueError, ConnectionError) as error:
             return jsonify({"success": False, "message": str(error), "host": environment.host})
+        flags.last_form.update(request.form)
         return None
 
     columns = [{"key": key, "title": title} for key, title in LIVE_COLUMNS.items()]
@@ -88,7 +80,7 @@ def extend(web_ui, environment: Environment, check: Callable[[Namespace], object
 
     @web_ui.app.after_request
     def extend_response(response):
-        """Add the live tab's rows to the statistics, precision to the scripts, and OPEN_FORM to the page."""
+        """Add the live tab's rows to the statistics, precision to the scripts, PAGE and a title to the page."""
         if request.endpoint == "locust.request_stats" and response.is_json:
             stats = {**response.get_json(), "extended_stats": [{"key": "live", "data": make_live_rows()}]}
             response.set_data(json.dumps(stats))
@@ -97,7 +89,9 @@ def extend(web_ui, environment: Environment, check: Callable[[Namespace], object
             response.set_data(show_four_digits(response.get_data(as_text=True)))
             response.cache_control.no_store = True
         elif response.mimetype == "text/html" and not response.direct_passthrough:
-            page = response.get_data(as_text=True).replace("</head>", OPEN_FORM + "</head>", 1)
+            title = f"<title>Crossover: {escape(subject)}</title>"
+            page = response.get_data(as_text=True).replace("</head>", PAGE + "</head>", 1)
+            page = page.replace("<title>Locust</title>", title, 1)
             # Another address than Locust's, so that the browser takes no cached copy of its script.
             response.set_data(re.sub(r"(assets/[\w-]+\.js)", r"\1?precise", page))
         return response

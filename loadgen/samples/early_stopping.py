@@ -7,6 +7,8 @@ import numpy as np
 from scipy.stats import binom, nbinom
 
 CONFIDENCE = 0.99  # LoadGen's, in results.cc
+PERCENTILES = (50, 90, 95, 99, 99.9)
+"""The percentiles that summaries report, lowest first."""
 
 
 def required_requests(percentile: float, over: int = 0) -> int:
@@ -17,6 +19,11 @@ def required_requests(percentile: float, over: int = 0) -> int:
     `over` if and only if the next one above takes more than n.
     """
     return over + 1 + int(nbinom.ppf(CONFIDENCE, over + 1, 1 - percentile / 100))
+
+
+def highest_percentile(requests: int) -> float:
+    """Return the highest of PERCENTILES that so many requests can vouch for; the lowest of all if there is none."""
+    return max((q for q in PERCENTILES if required_requests(q) <= requests), default=PERCENTILES[0])
 
 
 def lowest_passing_limit(ascending: np.ndarray, percentile: float) -> float | None:

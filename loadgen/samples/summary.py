@@ -5,11 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen.samples.early_stopping import lowest_passing_limit
+from loadgen.samples.early_stopping import PERCENTILES, lowest_passing_limit
 from loadgen.samples.sample import COMPLETED, STATUSES, count_outcomes
 from loadgen.samples.steady_state import estimate_backlog, find_trend
-
-PERCENTILES = (50, 90, 95, 99, 99.9)
 
 SPANS = {
     "latency": ("due", "done"),

@@ -70,3 +70,22 @@ def test_no_refusal_repeats_what_may_be_a_secret(text):
 def test_an_ipv6_address_has_brackets_in_a_url_and_none_where_it_is_connected_to():
     found = address.parse("[::1]:8010")
     assert (found.host, found.port, found.authority) == ("::1", 8010, "[::1]:8010")
+
+
+@pytest.mark.parametrize(
+    ("record", "url"),
+    [
+        ('{"address": "127.0.0.1:8010"}', "http://127.0.0.1:8010"),
+        ('{"address": "[::1]:8010"}', "http://[::1]:8010"),
+        (None, "http://localhost:8000"),
+        ("", "http://localhost:8000"),
+        ("[]", "http://localhost:8000"),
+        ("{}", "http://localhost:8000"),
+        ('{"address": 8010}', "http://localhost:8000"),
+        ('{"address": "a b"}', "http://localhost:8000"),
+    ],
+)
+def test_the_default_is_the_server_that_up_started_or_else_triton_s_own(tmp_path, record, url):
+    if record is not None:
+        (tmp_path / "server.json").write_text(record)
+    assert address.find_started(tmp_path) == url

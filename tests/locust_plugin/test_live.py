@@ -134,6 +134,13 @@ def test_a_run_stopped_early_offered_what_was_due_until_then():
     assert row["in_flight"] == 1  # due at 20 s sharp, and never finished
 
 
+def test_the_row_of_an_ended_run_has_the_verdict_that_comes_after_its_end():
+    live = live_at(61)
+    live.end(61 * SECOND)
+    live.verdict = "VALID up to p99"
+    assert live.row()["verdict"] == "VALID up to p99"
+
+
 def test_memory_is_bounded_by_the_window():
     live = LiveRun("arm", None, 3600)
     for second in range(3600):
@@ -166,7 +173,8 @@ class Feed(User):
     @task
     def two_runs(self):
         for arm in ("image client", "image server"):
-            live = LiveRun.begin(arm, np.array([0.0, 0.5]), 1.0, start_ns=time.monotonic_ns() - 3 * 10**9)
+            start = time.monotonic_ns() - 3 * 10**9
+            live = LiveRun.begin(arm, np.array([0.0, 0.5]), 1.0, start, arrivals="constant:rate=2", seed=7)
             live.add(Sample(0, 0, 0, 1 * MS, 2 * MS, 5 * MS, 6 * MS, 18 * MS, COMPLETED))
         gevent.sleep(3600)
 """
@@ -189,4 +197,7 @@ def test_the_tab_shows_the_latest_run_first_and_has_figures_in_every_column(tmp_
     assert (latest["arm"], latest["state"]) == ("image server", "2 / 1")
     assert (latest["wait_p50"], latest["prepare_p50"], latest["server_p50"]) == (2, 3, 12)
     assert latest["in_flight"] == 1
+    keys = [column["key"] for column in table["structure"]]
+    assert keys.index("latency_p99") < 5  # on screen, where 20 columns are not
+    assert [latest[key] for key in ("arrivals", "seed", "verdict")] == ["constant:rate=2", 7, "running"]
     assert "loadgen/" not in run.output  # no traceback of ours

@@ -22,6 +22,7 @@ import pytest
 from loadgen.samples import journal
 from loadgen.samples.sample import FORMAT, STATUSES
 from tests.conftest import ROOT, launch, ports
+from tests.test_unreachable import Website, served
 
 LOCUST = ROOT / ".venv" / "bin" / "locust"
 BOTH = pytest.mark.parametrize("workload", ["image", "audio"])
@@ -61,7 +62,8 @@ def test_every_arm_answers_every_due_time_and_exits_with_zero(server, tmp_path, 
 
 
 def test_too_few_samples_for_the_percentile_are_a_result_that_is_not_valid_and_exit_code_three(server, tmp_path):
-    code, output = headless("audio", server.url, tmp_path, "--arrivals", "constant:rate=10", "--seconds", 1)
+    once = ["--arrivals", "constant:rate=10", "--seconds", 1, "--percentile", 99]
+    code, output = headless("audio", server.url, tmp_path, *once)
     assert code == 3
     assert "INVALID: too few samples: p99 of 10 completed requests (at least 459)" in output
     [summary] = tmp_path.glob("*/summary.json")
@@ -69,12 +71,92 @@ def test_too_few_samples_for_the_percentile_are_a_result_that_is_not_valid_and_e
     assert (content["valid"], content["format"]) == (False, FORMAT)
 
 
-def test_without_a_server_every_due_time_is_an_error_sample_and_the_exit_code_is_one(tmp_path):
-    code, output = headless("image", "http://127.0.0.1:9", tmp_path, "--arrivals", "constant:rate=20", "--seconds", 1)
+def test_where_no_percentile_is_asked_for_the_verdict_vouches_for_what_the_arrivals_allow(server, tmp_path):
+    code, output = headless("audio", server.url, tmp_path, "--arrivals", "constant:rate=10", "--seconds", 5)
+    [summary] = tmp_path.glob("*/summary.json")
+    content = json.loads(summary.read_text())
+    assert content["percentile"] == 90
+    assert "too few samples" not in [finding["rule"] for finding in content["findings"]]
+    assert "p90 " in output and "p95 " not in output.partition("latency from")[2].splitlines()[0]
+    if content["valid"]:  # a busy machine may not keep the schedule
+        assert code == 0
+        assert "VALID up to p90, the highest percentile that 50 arrivals allow (p95 takes 90)" in output.splitlines()
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", 2]], ids=["one", "two"])
+def test_where_nothing_answers_nothing_is_sent_and_one_line_says_so(tmp_path, processes):
+    code, output = headless("image", "http://127.0.0.1:9", tmp_path, *processes)
     assert code == 1
-    assert [row["status"] for row in rows(tmp_path)] == ["failed"] * 20
-    assert "Connection refused" in output
-    assert "Traceback" not in output
+    [line] = [line for line in output.splitlines() if not line.startswith("[")]  # Locust's own begin with the time
+    assert line == "no Triton server answers at http://127.0.0.1:9 (Connection refused); start it with `make up`"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_default_host_is_the_server_that_up_started(server, tmp_path):
+    """Its record is read in the folder in which Locust is started."""
+    (tmp_path / ".run").symlink_to(server.state)
+    command = [LOCUST, "-f", ROOT / "loadgen" / "image.py", "--headless", "--arrivals", "constant:rate=10"]
+    done = subprocess.run([*command, "--seconds", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "completed 10" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("workload", ["image", "audio", "own"])
+def test_flags_lists_what_locust_s_help_cannot(workload):
+    given = ["--workload", "audio"] if workload == "own" else []
+    output, _ = (process := locust(workload, *given, "--flags")).communicate(timeout=60)
+    assert process.returncode == 0
+    assert "--in-flight-cap" in output and f"(default: poisson:rate={4 if workload == 'image' else 1})" in flat(output)
+    assert "docs/load-generator.md" in output and "Starting Locust" not in output
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-t", "20s"], "-t: a run lasts as long as its schedule: say --seconds 20"),
+        (["-u", "5"], "-u: arrivals make the load, not users: say .*closed:users=5"),
+        (["-r", "2"], "-r: arrivals make the load, not users"),
+        (["--web-port", "99999"], "cannot listen on 127.0.0.1:99999: a port is a number from 0 to 65535; choose ano"),
+        (["--web-host", "nosuch.invalid"], "Locust's page cannot listen on nosuch.invalid:8089"),
+        (["--secondz", "3"], "Did you mean '--seconds'.* --flags, or docs/load-generator.md"),
+        (["--placement", "moon"], "choose from 'client', 'server'.* --flags, or docs/load-generator.md"),
+    ],
+)
+def test_what_locust_would_ignore_or_answer_with_a_traceback_is_one_line_and_exit_code_two(arguments, says):
+    output, _ = (process := locust("image", *arguments)).communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(f".*{says}.*\n", output), output
+
+
+def test_two_locustfiles_are_one_line_and_exit_code_two():
+    output, _ = (process := locust("image.py,loadgen/audio")).communicate(timeout=60)
+    assert process.returncode == 2
+    assert output == "two locustfiles (image and audio): a run sends one workload, so give -f one file\n"
+
+
+def test_a_web_port_that_is_taken_is_one_line_and_exit_code_two():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        output, _ = (process := locust("image", "--web-port", port)).communicate(timeout=60)
+    assert process.returncode == 2
+    says = f"Locust's page cannot listen on 127.0.0.1:{port}: address already in use"
+    assert output == f"{says}; choose another with --web-port\n"
+
+
+@BOTH
+def test_ctrl_c_while_the_locustfile_imports_its_libraries_is_one_line(tmp_path, workload):
+    """numpy is waited for: it is the first of many, and nothing of ours could be asked before Locust is there."""
+    process = locust(workload, "--headless", "--reports", tmp_path)
+    while "numpy" not in (maps := Path(f"/proc/{process.pid}/maps").read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "interrupted before anything was sent\n"), maps.count("\n")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +175,6 @@ def test_without_a_server_every_due_time_is_an_error_sample_and_the_exit_code_is
         (["--host", "https://triton"], "https is not supported yet"),
         (["--host", "ftp://triton"], "ftp is not supported"),
         (["--host", "http://triton/v1"], "the address has a path"),
-        (["--secondz", "3"], "Did you mean '--seconds'?"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(tmp_path, arguments, says):
@@ -176,12 +257,14 @@ def test_a_master_that_cannot_listen_says_so_in_one_line(tmp_path, given):
     assert output.strip() == f"Locust's master cannot listen on 127.0.0.1:{port}: address already in use"
 
 
-def test_where_nothing_was_answered_locust_shows_no_response_times(tmp_path):
-    _, output = headless(
-        "image", "http://127.0.0.1:9", tmp_path, "--arrivals", "constant:rate=20", "--seconds", 1,
-        "--csv", tmp_path / "run",
-    )  # fmt: skip
-    assert re.search(r"image server async:1 +20 +20\(100\.00%\) \| +- +- +- +- \|", output)
+def test_where_nothing_good_was_answered_every_arrival_failed_and_locust_shows_no_response_times(tmp_path):
+    with served(Website) as url:
+        code, output = headless(
+            "image", url, tmp_path, "--arrivals", "constant:rate=20", "--seconds", 3, "--csv", tmp_path / "run",
+        )  # fmt: skip
+    assert code == 1
+    assert [row["status"] for row in rows(tmp_path)] == ["failed"] * 60
+    assert re.search(r"image server async:1 +\d+ +\d+\(100\.00%\) \| +- +- +- +- \|", output)
     [row, _] = csv.DictReader((tmp_path / "run_stats.csv").open())
     assert (row["50%"], row["99%"]) == ("N/A", "N/A")
 
@@ -305,6 +388,7 @@ def test_closed_loop_users_wait_think_and_are_counted(server, tmp_path):
         "audio", server.url, tmp_path, "--arrivals", "closed:users=3,think=0.2", "--seconds", 2, "--percentile", 50,
     )  # fmt: skip
     assert code in (0, 3), output
+    assert "None" not in output and " ms late" not in output
     told = sorted(rows(tmp_path), key=lambda row: row["index"])
     assert [row["index"] for row in told] == list(range(len(told)))
     assert 3 <= len(told) <= 3 * 10 + 3  # nobody comes back sooner than after 0.2 s
@@ -338,6 +422,9 @@ def test_the_web_form_starts_a_run_and_refuses_a_bad_one_with_the_reason(server,
         for host, says in (("https://triton", "https is not supported"), ("http://me:hunter2@triton", "before an @")):
             answer = post(f"{base}/swarm", f"arrivals=constant:rate=10&host={urllib.parse.quote(host)}")
             assert says in json.loads(answer)["message"] and "hunter2" not in answer
+        nowhere = json.loads(post(f"{base}/swarm", "arrivals=constant:rate=10&host=http://127.0.0.1:9"))
+        assert "no Triton server answers at http://127.0.0.1:9" in nowhere["message"] and not nowhere["success"]
+        assert f"<title>Crossover: {'photographs' if workload == 'image' else 'speech'}</title>" in page
         for _ in range(2):  # and again: nothing of the first run is left in the second
             assert json.loads(post(f"{base}/swarm", "arrivals=constant:rate=10&seconds=1&placement=client"))["success"]
             while json.loads(fetch(f"{base}/stats/requests", process))["state"] != "stopped":
@@ -345,9 +432,22 @@ def test_the_web_form_starts_a_run_and_refuses_a_bad_one_with_the_reason(server,
             [stats] = [s for s in json.loads(fetch(f"{base}/stats/requests", process))["stats"] if s["method"]]
             assert (stats["num_requests"], stats["num_failures"]) == (10, 0)
         assert len(list(tmp_path.iterdir())) == 2
+        form = json.loads(re.search(r"window\.templateArgs = (\{.*\})", fetch(base, process))[1])["extra_options"]
+        shown = {name: form[name]["default_value"] for name in ("arrivals", "seconds", "placement")}
+        assert shown == {"arrivals": "constant:rate=10", "seconds": "1", "placement": "client"}
+        while (latest := live_rows(base, process)[0])["verdict"] == "running":
+            time.sleep(0.2)
+        assert (latest["arrivals"], latest["seed"]) == ("constant:rate=10", 1)
+        assert latest["verdict"] == "VALID up to p50" or latest["verdict"].startswith("INVALID: ")
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def live_rows(base: str, process: subprocess.Popen) -> list[dict]:
+    """The rows of the live tab, the latest run first."""
+    tables = json.loads(fetch(f"{base}/stats/requests", process))["extended_stats"]
+    return sorted(next(each["data"] for each in tables if each["key"] == "live"), key=lambda row: row["name"])
 
 
 def fetch(url: str, process: subprocess.Popen) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from loadgen.arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
 from loadgen.locust_plugin.distributed import busiest_share, combine
+from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.steady_state import estimate_backlog, find_trend
 from loadgen.samples.summary import summarise
@@ -354,3 +355,11 @@ def test_a_run_of_several_workers_was_stopped_if_all_of_them_were():
     assert combine([done, cut], [], False).cause == "a worker ended before the others"
     assert combine([cut, full], [], False).cause == "samples: No space left on device"
     assert combine([done], [1], False).cause == "worker 1 died"
+
+
+@pytest.mark.parametrize(
+    ("requests", "percentile"),
+    [(0, 50), (6, 50), (7, 50), (43, 50), (44, 90), (89, 90), (90, 95), (458, 95), (459, 99), (4602, 99), (4603, 99.9)],
+)
+def test_the_highest_percentile_is_one_for_which_there_are_requests_enough(requests, percentile):
+    assert highest_percentile(requests) == percentile
