@@ -1,9 +1,9 @@
 """Refuses at once (503) what a Python model could not answer in time, instead of letting it queue without bound.
 
 Triton's own bound, a queue policy, costs too much: with one, the dynamic batcher is not woken when an instance becomes
-free but by the next arrival that finds the queue not full, or after 500 ms (README, "Batching"). So Triton's queue has
-no policy, and the model bounds it. As long as few requests wait, `execute` returns a batch's answers, as in any other
-model. While a batch runs, `execute` reads 20 times a second how many requests wait behind it (the gauge
+free but by the next arrival that finds the queue not full, or after 500 ms (docs/server.md, "Batching"). So Triton's
+queue has no policy, and the model bounds it. As long as few requests wait, `execute` returns a batch's answers, as in
+any other model. While a batch runs, `execute` reads 20 times a second how many requests wait behind it (the gauge
 nv_inference_pending_request_count). If these are too many, it leaves the batch to a thread and returns, so that Triton
 hands over the others: `execute` queues those that can still be answered in time, and refuses the rest. Once all are
 answered, `execute` returns answers again. How long a request will take follows from its tensor's size and from what

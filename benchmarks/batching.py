@@ -3,8 +3,8 @@
     make up && python -m benchmarks.batching        # two minutes; the server is left with its own settings
 
 Each variant of one network is loaded over the running model, so this needs the launcher's local server. The table
-begins with a sequential client, whose requests are never batched. How queue policies delay the batcher is in README,
-"Batching".
+begins with a sequential client, whose requests are never batched. How queue policies delay the batcher is in
+docs/server.md, "Batching".
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Which placement of the preprocessing is better, by how much, and from where on.
 
-What a pipeline of one's own is described with (docs/workloads.md) can be imported from here. It is imported on its
+What a pipeline of one's own is described with (docs/own-pipeline.md) can be imported from here. It is imported on its
 first use: `crossover --help` and `crossover down` need none of it, nor the numpy behind it.
 """
 

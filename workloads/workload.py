@@ -2,7 +2,7 @@
 
 A workload holds everything that is particular to one pipeline: where requests may be prepared (its placements), what
 is sent, and the words in which results are told. Nothing outside this folder decides by a workload's or a placement's
-name. `docs/workloads.md` shows how to write one.
+name. `docs/own-pipeline.md` shows how to write one.
 """
 
 import re

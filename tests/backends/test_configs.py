@@ -69,7 +69,7 @@ def every_model_batches(configs):
 
 def batches_form_from_what_waits_and_wait_for_nothing(configs):
     """A queue policy keeps Triton's batcher asleep while requests wait, and inputs of several lengths keep it spinning
-    unless every batch size is preferred: README, "Batching"."""
+    unless every batch size is preferred: docs/server.md, "Batching"."""
     for name, config in steps(configs):
         batching = config.dynamic_batching
         if not config.HasField("dynamic_batching"):

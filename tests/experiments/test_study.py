@@ -247,8 +247,8 @@ def test_the_contrasts_say_under_which_arrivals_they_are():
     assert [line for line in lines if line.startswith("ratio, Poisson unless")]
 
 
-def test_the_load_is_the_one_that_the_readme_tells():
-    assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "README.md").read_text()
+def test_the_load_is_the_one_that_the_docs_tell():
+    assert f"the same mean rate, {UTILISATION:g} of what the slower" in (ROOT / "docs" / "results.md").read_text()
 
 
 def test_what_it_looks_like_so_far_is_the_first_contrast():

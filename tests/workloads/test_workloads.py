@@ -22,7 +22,7 @@ from workloads.image import IMAGE
 from workloads.payloads import Payload
 from workloads.workload import Placement, UnsoundWorkload, Workload, per_thread
 
-DOCS = (ROOT / "docs" / "workloads.md").read_text()
+DOCS = (ROOT / "docs" / "own-pipeline.md").read_text()
 EXAMPLE, COMMANDS = (re.search(rf"```{kind}\n(.*?)```", DOCS, re.S)[1] for kind in ("python", "sh"))
 PLACEMENTS = ("phone", "cloud", "thumbnail")
 OK = (0, 3)  # 3: a machine that was too busy to measure on
@@ -30,7 +30,7 @@ OK = (0, 3)  # 3: a machine that was too busy to measure on
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """The example of docs/workloads.md, with photographs beside it."""
+    """The example of docs/own-pipeline.md, with photographs beside it."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "photos").mkdir()
     for payload in image.photographs((320, 640)):
@@ -183,7 +183,7 @@ def test_locust_takes_it_in_its_web_form(own, server, tmp_path):
 
 
 def test_what_the_docs_say_can_be_typed():
-    """Every module, flag and locustfile of docs/workloads.md exists."""
+    """Every module, flag and locustfile of docs/own-pipeline.md exists."""
     for line in COMMANDS.splitlines():
         words = line.partition("#")[0].split()
         if words[0] == "locust":
