@@ -138,7 +138,8 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
     assert code == 0, errors
     shown = Path("reports/capacity-own-report/report.html").read_text()
     assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
-    assert {path.name for path in Path("reports/capacity-own-report").glob("*.json")} == {"capacity.json", "summary.json"}
+    figures = {path.name for path in Path("reports/capacity-own-report").glob("*.json")}
+    assert figures == {"capacity.json", "summary.json"}
     assert again(monkeypatch, capsys, capacity)[0] == 0
     assert "Further left is faster" not in Path("reports/capacity-report/report.html").read_text()
     code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
