@@ -10,11 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from common import atomic_write
+from common.figures import significant
 from loadgen import interrupts
 from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import LiveRun
 from loadgen.locust_plugin.options import Settings
-from loadgen.locust_plugin.precise_stats import format_ms
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
 from loadgen.samples.sample import COMPLETED, Sample, format_counts
@@ -120,11 +120,11 @@ def describe_result(result: Mapping, percentile: float, closed: bool) -> list[st
     latency, lag = result["latency"], result["dispatch_lag"]["p99"]
     if latency["p50"] is not None:
         names = [*(f"p{q:g}" for q in PERCENTILES if q <= max(50, percentile)), "max"]
-        figures = ", ".join(f"{name} {format_ms(latency[name])}" for name in names)
+        figures = ", ".join(f"{name} {significant(latency[name])}" for name in names)
         lines.append(f"latency{'' if closed else ' from the due time'}, ms: {figures}")
     if not closed and lag is not None:
         rates = f"{result['offered']:.4g} arrivals/s, {result['achieved']:.4g} answers/s"
-        lines.append(f"{rates}; 99 % of the requests were sent at most {format_ms(lag)} ms late")
+        lines.append(f"{rates}; 99 % of the requests were sent at most {significant(lag)} ms late")
     return lines
 
 
