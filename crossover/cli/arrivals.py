@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from crossover.cli import options
+from crossover.report.schedule import compute_figures, describe, draw
 from loadgen import arrivals as processes
 from loadgen.arrivals import traces
-from loadgen.arrivals.describe import compute_figures, describe, draw
 from loadgen.arrivals.schedule import Schedule
 
 

@@ -15,7 +15,6 @@ from loadgen import interrupts
 from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import LiveRun
 from loadgen.locust_plugin.options import Settings
-from loadgen.locust_plugin.precise_stats import format_ms
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
 from loadgen.samples.sample import COMPLETED, Sample, format_counts

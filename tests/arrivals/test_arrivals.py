@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from crossover.report import schedule
 from loadgen import arrivals
 from loadgen.arrivals import (
     EXAMPLES,
@@ -20,7 +21,6 @@ from loadgen.arrivals import (
     Uniform,
     Video,
     checks,
-    describe,
     parse,
     traces,
 )
@@ -282,12 +282,12 @@ def test_a_saved_schedule_replays_bit_for_bit(spec, tmp_path):
 
 
 def test_numbers_that_describe_a_schedule():
-    assert describe.cv(np.array([1.0, 3.0])) == 0.5
-    assert describe.lag1(np.array([1.0, 2.0] * 10)) == pytest.approx(-1)
-    assert describe.dispersion(np.arange(100) / 10, 10, 0.1) == 0  # each on the edge of its window
-    assert describe.dispersion(np.repeat(np.arange(10), 7), 10, 0.5) == pytest.approx(3.5 * 20 / 19)
+    assert schedule.cv(np.array([1.0, 3.0])) == 0.5
+    assert schedule.lag1(np.array([1.0, 2.0] * 10)) == pytest.approx(-1)
+    assert schedule.dispersion(np.arange(100) / 10, 10, 0.1) == 0  # each on the edge of its window
+    assert schedule.dispersion(np.repeat(np.arange(10), 7), 10, 0.5) == pytest.approx(3.5 * 20 / 19)
     nothing = np.array([])
-    assert np.isnan([describe.cv(nothing), describe.lag1(np.ones(50)), describe.dispersion(nothing, 9, 0.1)]).all()
+    assert np.isnan([schedule.cv(nothing), schedule.lag1(np.ones(50)), schedule.dispersion(nothing, 9, 0.1)]).all()
 
 
 def look(*arguments, cwd) -> tuple[int, str]:
@@ -356,6 +356,6 @@ def test_the_figures_of_a_schedule_can_be_had_as_json_and_then_nothing_is_drawn(
 @pytest.mark.parametrize("seconds", [0.5, 60])
 def test_every_schedule_can_be_drawn_also_one_without_arrivals(spec, seconds, tmp_path):
     plan = parse(spec).schedule(seconds, 1)
-    assert f"{len(plan)} arrivals" in describe.describe(plan)
-    describe.draw(plan, tmp_path / "drawn.png")
+    assert f"{len(plan)} arrivals" in schedule.describe(plan)
+    schedule.draw(plan, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 10_000
