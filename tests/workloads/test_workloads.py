@@ -111,7 +111,7 @@ def test_sweeps_take_it(own, at, tmp_path):
     [found] = json.loads((only(tmp_path) / "crossover.json").read_text())
     assert (found["workload"], list(found["placements"])) == ("detector", ["cloud", "thumbnail"])
     assert [point["x"] for point in found["points"]] == [1, 2]
-    assert "thumbnail / cloud" in output and "thumbnail p50" in output
+    assert "thumbnail/cloud" in output and "thumbnail p50" in output
 
 
 def test_efficiency_takes_the_ensemble_that_is_asked_with_files_as_they_are(own, at, tmp_path):
