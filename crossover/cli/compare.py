@@ -44,14 +44,14 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
 @options.output
 @options.explain
 def compare(fail_if: tuple[str, ...], **values: Any) -> int:
-    r"""Compare the placements of each workload at one load, in rounds on identical arrivals.
+    """Compare the placements of each workload at one load, in rounds on identical arrivals.
 
     The workloads share the time; without any named, the built-in ones are measured.
 
     \b
     crossover compare image --seconds 60 --arrivals poisson:rate=4
     crossover compare --continue reports/<time> --seconds 600
-    """
+    """  # noqa: D301 -- click reads the control character
     values["control"] = values["control"] or ""
     with options.usage_errors():
         limits = [thresholds.parse(each) for each in fail_if]

@@ -65,7 +65,7 @@ def report(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    r"""Make a run's report again, or compare two runs. A RUN is the directory that a command left.
+    """Make a run's report again, or compare two runs. A RUN is the directory that a command left.
 
     \b
     report A          figures and page of a run: an experiment's, or Locust's
@@ -74,7 +74,7 @@ def report(
 
     Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
     instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN.
-    """
+    """  # noqa: D301 -- click reads the control character
     context = click.get_current_context().command_path
     with options.usage_errors(), options.result_only(as_json, quiet) as show:
         try:
