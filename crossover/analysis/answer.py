@@ -12,17 +12,21 @@ import numpy as np
 
 from crossover.analysis import looks
 from crossover.analysis.costs import Costs, Prices, Spent, compare_costs
-from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import LoadedPairs, LoadedRound, compare_loaded
 from crossover.analysis.metrics import count_bytes
+from crossover.analysis.passed_steps import (
+    TrialPair,
+    compare_network,
+    find_own_steps,
+    find_same_steps,
+    find_shared_steps,
+)
 from crossover.analysis.recommendation import Recommendation, recommend
 from crossover.analysis.shared_step import StageRound, WithoutSharedStep, compare_without_shared_step
-from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded, mean_over_time
+from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded
 from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
 
-TrialPair = tuple[Trial, Trial]
-"""The baseline's trial of a round and the candidate's."""
 SEAM = 1.0
 """Seconds that lie between the pairs of two runs that continue each other, whatever lay between them in truth. Pairs at
 the seam are taken for neighbours, which can only widen the interval."""
@@ -36,7 +40,9 @@ class Answer:
     loaded: LoadedPairs | None
     without_shared_step: WithoutSharedStep | None
     shared_steps: tuple[str, ...]
-    """The models that both arms' requests pass: the network."""
+    """The models that both arms' requests pass, with the same work in both: the network."""
+    own_steps: tuple[tuple[str, ...], tuple[str, ...]]
+    """The models that only the baseline's requests pass, and only the candidate's."""
     costs: Costs | None
     recommendation: Recommendation | None
     """None without a round under load, and where an arm does not carry it."""
@@ -49,8 +55,10 @@ class Answer:
         """Return it as summary.json holds it: `confidence` and the fields, each a dict or None."""
         parts = ("unloaded", "loaded", "without_shared_step", "costs", "recommendation")
         values = {name: part and part.as_dict() for name in parts for part in (getattr(self, name),)}
-        own = {"confidence": self.confidence, "looks": self.looks, "shared_steps": self.shared_steps}
-        return keep_finite({**own, "baseline_ms": self.baseline_ms, **values})
+        own = {
+            name: getattr(self, name) for name in ("confidence", "looks", "shared_steps", "own_steps", "baseline_ms")
+        }
+        return keep_finite({**own, **values})
 
     @property
     def confidence(self) -> float:
@@ -77,7 +85,7 @@ def find_answer(
         shared_cores: Whether client and server may run on the same core.
     """
     loaded = compare_rounds(rounds, steps, measured)
-    whole = keep_sound(rounds)
+    whole, same = keep_sound(rounds), find_same_steps(rounds, steps, measured)
     costs = find_costs(whole, prices or Prices())
     seconds = count_seconds(whole)
     looked = (*(each for each in earlier if each < seconds), seconds) if seconds else ()
@@ -87,8 +95,9 @@ def find_answer(
     return Answer(
         unloaded=compare_pairs(measured, shared_cores),
         loaded=loaded,
-        without_shared_step=find_difference_without_shared_step(whole, steps),
-        shared_steps=find_shared_steps(rounds, steps),
+        without_shared_step=find_difference_without_shared_step(whole, same),
+        shared_steps=same,
+        own_steps=find_own_steps(rounds, steps),
         costs=costs,
         recommendation=recommendation,
         looks=looked,
@@ -128,12 +137,6 @@ def find_instant(pair: TrialPair) -> float:
     return pair[0].round * 2 * pair[0].seconds
 
 
-def find_shared_steps(rounds: Sequence[TrialPair], steps: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the steps that requests of both arms pass, by what the server says they did."""
-    passed = [{step for pair in rounds for step in pair[arm].steps} for arm in (0, 1)]
-    return tuple(step for step in steps if all(step in each for each in passed))
-
-
 def compare_rounds(
     rounds: Sequence[TrialPair], steps: Sequence[str], measured: Sequence[Pairs] = ()
 ) -> LoadedPairs | None:
@@ -148,29 +151,23 @@ def compare_rounds(
         return sum(trial.step_cpu[step] for step in shared) if known else None
 
     def make_round(baseline: Trial, candidate: Trial) -> LoadedRound:
-        others = [trial.others for trial in (baseline, candidate) if trial.others is not None]
+        def mean(name: str) -> float | None:
+            known = [getattr(trial, name) for trial in (baseline, candidate) if getattr(trial, name) is not None]
+            return float(np.mean(known)) if known else None
+
         return LoadedRound(
             baseline.twins,
             candidate.twins,
             find_instant((baseline, candidate)),
             cpu(baseline),
             cpu(candidate),
-            max(others) if others else None,
+            mean("others"),
+            mean("client_others"),
             (baseline.earlier, candidate.earlier),
         )
 
     made = [make_round(*pair) for pair in rounds if pair[0].scheduled]
     return compare_loaded(made, compare_network(measured, shared)) if made else None
-
-
-def compare_network(measured: Sequence[Pairs], shared: Sequence[str]) -> Estimate | None:
-    """Return the logarithm of the ratio of the shared steps' CPU seconds in unloaded pairs; None where not recorded."""
-    parts = [each.sum_cpu(shared) for each in measured] if shared else []
-    spent = np.concatenate([np.empty((0, 2)), *parts])
-    if not len(spent):
-        return None
-    # Both requests use the same cores, so that no slow noise is in their ratio.
-    return mean_over_time(np.log(spent[:, 1] / spent[:, 0]), sum(each.seconds for each in measured), slow=0.0)[0]
 
 
 def is_precise(found: Sequence[LoadedPairs | None], share: float) -> bool:
@@ -206,12 +203,11 @@ def find_share_apart(measured: Sequence[Pairs]) -> float:
     return float(abs(second - first))
 
 
-def find_difference_without_shared_step(rounds: Sequence[TrialPair], steps: Sequence[str]) -> WithoutSharedStep | None:
-    """Compare what is left of both arms without the steps that both pass; None where the server does not tell of any.
+def find_difference_without_shared_step(rounds: Sequence[TrialPair], shared: Sequence[str]) -> WithoutSharedStep | None:
+    """Compare what is left of both arms without the shared steps; None where the server does not tell of any.
 
     `rounds` are those in which every arrival has an answer.
     """
-    shared = find_shared_steps(rounds, steps)
 
     def spent(trial: Trial) -> np.ndarray:
         return np.array([sum(sum(trial.steps[step]["ms"].values()) for step in shared)])

@@ -1,12 +1,12 @@
 """What a change did to each arm: the trials of two runs with the same schedules, twin by twin.
 
-The runs did not take turns. So their conditions are compared first (crossover.measurement.conditions), and the
-network's CPU seconds per inference adjust the ratio for a speed of the machine that differs between the runs, unless
-they differ so much that the change itself may have moved them.
+The runs did not take turns. So their conditions are compared first (crossover.measurement.conditions). The ratios are
+never adjusted for the network's CPU seconds per inference, as the change itself may have moved these.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from crossover.analysis.answer import Answer, TrialPair, find_answer, keep_sound
 from crossover.analysis.comparison import DECIDING, compare, compare_answers, judge, with_interval
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.recommendation import MARGIN
+from crossover.analysis.remarks import describe_trust
 from crossover.analysis.unloaded_pairs import mean_over_time
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
-from crossover.analysis.wording import count, describe_trust
+from crossover.analysis.wording import count
 from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
 
@@ -37,17 +38,28 @@ class Change:
         """The logarithm of the ratio of latency at the load; None without a round."""
         return self.answer.loaded.ratio if self.answer.loaded and self.answer.loaded.rounds else None
 
-    def is_worse(self, share: float) -> bool:
-        """Return whether latency is worse by that share or more, and its interval excludes that nothing changed.
+    @property
+    def is_judged(self) -> bool:
+        """Whether the arm is known to carry the load or not, and if it does, its ratio has an interval."""
+        loaded = self.answer.loaded
+        return bool(loaded and loaded.overloaded) or (self.ratio is not None and isfinite(self.ratio.error))
 
-        An arm that carried the load before and does not after is worse, too.
+    def is_worse(self, share: float) -> bool:
+        """Return whether latency is worse by that share or more, and certainly worse at all.
+
+        That is a one-sided question, so the one-sided bound answers it, at this look's confidence. An arm that carried
+        the load before and does not after is worse, too.
         """
         loaded = self.answer.loaded
         if loaded and loaded.overloaded == (CANDIDATE,):
             return True
-        if self.ratio is None or (loaded and loaded.overloaded):
-            return False
-        return self.ratio.ratio >= 1 + share and self.ratio.interval(self.answer.confidence)[0] > 0
+        return self.at_least > 1 and self.ratio is not None and self.ratio.ratio >= 1 + share
+
+    @property
+    def at_least(self) -> float:
+        """The one-sided lower bound of the ratio; 0 where latencies are not compared."""
+        found = self.answer.recommendation
+        return found.at_least if found and self.ratio is not None else 0.0
 
     @property
     def sentence(self) -> str:
@@ -66,8 +78,11 @@ class Change:
         ratio = f"latency after/before is {row.ratio:.3g} [{row.low:.3g}, {row.high:.3g}]"
         words = {BASELINE: "slower after the change", CANDIDATE: "quicker after the change"}
         words |= {"equivalent": f"no change of more than {MARGIN * 100:g} %"}
+        kind = row.kind
+        if row.low <= 1 < self.at_least and kind != "equivalent":
+            kind, ratio = BASELINE, f"{ratio} (at least {self.at_least:.3g} with 95 % confidence)"
         trust = describe_trust(self.answer)
-        return f"{self.arm}: {words.get(row.kind, 'undecided')}: {ratio}." + (f" {trust}" if trust else "")
+        return f"{self.arm}: {words.get(kind, 'undecided')}: {ratio}." + (f" {trust}" if trust else "")
 
 
 def compare_runs(

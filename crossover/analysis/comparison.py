@@ -74,12 +74,13 @@ def compare_answers(
     """Return what decides as rows of the table: latency at this load and alone, and what requests cost.
 
     Latencies are geometric means in ms, so that their quotient is the mean ratio of pairs; under load it is adjusted.
+    There they are of the rounds that are compared, each of which counts alike, as it does in the ratio.
     """
     blank = Comparison("", "ms", None, None, None, 0, False, margin, answer.confidence, names)
     rows, loaded, costs = [], answer.loaded, answer.costs
     if loaded:
-        twins = np.concatenate([np.column_stack([trial.twins for trial in pair]) for pair in rounds])
-        row = fill_row(replace(blank, metric=DECIDING[0], rounds=loaded.rounds), twins, loaded.ratio)
+        means = [[np.exp(np.log(trial.twins).mean()) for trial in pair] for pair in rounds if pair[0].scheduled]
+        row = fill_row(replace(blank, metric=DECIDING[0], rounds=loaded.rounds), np.array(means), loaded.ratio)
         if loaded.overloaded:
             carried = " and ".join(names[ARMS.index(arm)] for arm in loaded.overloaded)
             row = replace(row, low=None, high=None, kind="undecided", verdict=f"{carried}: does not carry this load")
@@ -97,7 +98,10 @@ def compare_answers(
 
 
 def fill_row(row: Comparison, times: np.ndarray, ratio: Estimate) -> Comparison:
-    """Return the row with its figures and verdict; `times` are (n, 2 arms) ms, nan for what has no good answer."""
+    """Return the row with its figures and verdict; `times` are (n, 2 arms) ms, nan for what has no good answer.
+
+    Rows with a nan are left out in both arms.
+    """
     answered = times[np.isfinite(times).all(axis=1)]
     if not len(answered):
         return replace(row, verdict="undecided: nothing was answered")

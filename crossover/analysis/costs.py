@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 
 import numpy as np
 
@@ -10,6 +9,8 @@ from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import jackknife
 
 NAMES = ("cpu", "client", "server", "gb")
+MOST = 1_000_000
+"""The highest price: beyond it there is a typing error, and at 1e308 there are no sums any more."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Prices:
 def parse_prices(text: str) -> Prices:
     """Read `cpu=0.04,gb=0.09`: cpu is both sides' core hour, client= and server= one side's; others stay as they are.
 
-    Raises ValueError, in one line, for an unknown name, one that comes twice, or what is no number of 0 or more.
+    Raises ValueError, in one line, for an unknown name, one that comes twice, or what is no number from 0 to MOST.
     """
     found: dict[str, float] = {}
     for part in text.split(","):
@@ -44,8 +45,8 @@ def parse_prices(text: str) -> Prices:
             found[name] = float(value)
         except ValueError:
             raise ValueError(f"the price {name}={value} is no number; e.g. cpu=0.04,gb=0.09") from None
-        if not (isfinite(found[name]) and found[name] >= 0):
-            raise ValueError(f"the price {name}={value} is no number of 0 or more")
+        if not 0 <= found[name] <= MOST:
+            raise ValueError(f"the price {name}={value} is no number from 0 to {MOST}")
     # A side's own price goes before that of both sides, in whatever order they come.
     both = {side: found["cpu"] for side in ("client", "server") if "cpu" in found}
     return Prices(**{**both, **{name: value for name, value in found.items() if name != "cpu"}})
@@ -65,7 +66,11 @@ class Spent:
     def cost(self, prices: Prices) -> float:
         """Return the cost per million requests. CPU seconds that are not known cost nothing, in either arm."""
         cpu = self.client_cpu * prices.client + (self.server_cpu or 0.0) * prices.server
-        return 1e6 * (cpu / 3600 + self.byte_count * prices.gb / 1e9)
+        return 1e6 * cpu / 3600 + self.cost_of_traffic(prices)
+
+    def cost_of_traffic(self, prices: Prices) -> float:
+        """Return the part of the bytes in the cost per million requests."""
+        return 1e6 * self.byte_count * prices.gb / 1e9
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,9 @@ class Costs:
     prices: Prices
     server_known: bool
     """False: the server's CPU seconds are not known, so that it is not known which arm is cheaper."""
+    baseline_traffic: float = 0.0
+    """Of `baseline`, what its bytes cost; the rest is CPU."""
+    candidate_traffic: float = 0.0
 
     def as_dict(self) -> dict:
         """Return the fields as JSON holds them, the ratio as a dict or None."""
@@ -101,4 +109,5 @@ def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[floa
     if (costs > 0).all():
         ratio = jackknife(np.mean, np.log(costs[:, 1] / costs[:, 0]), when)
     baseline, candidate = costs.mean(0)
-    return Costs(float(baseline), float(candidate), ratio, prices, known)
+    traffic = np.array([[each.cost_of_traffic(prices) for each in both] for both in rounds]).mean(0)
+    return Costs(float(baseline), float(candidate), ratio, prices, known, *map(float, traffic))

@@ -48,7 +48,7 @@ CERTAIN = 0.95
 ACCIDENTS = 3
 """Trials, repeated ones included, in which an arm must lose some: a backend that died once does so in one or two."""
 BUSY = 0.1
-"""Others' share of the server's cores: above it, CPU seconds do not show what slows the network."""
+"""Others' share of either side's cores: above it, a placement is slowed and nothing shows by how much."""
 ARMS = ("baseline", "candidate")
 
 
@@ -65,7 +65,9 @@ class LoadedRound:
     """CPU seconds of the network's own process per inference during the trial; None where they cannot be had."""
     candidate_cpu: float | None = None
     others: float | None = None
-    """Share of the server's cores that other programs used during the round, 0 to 1; the larger of both trials."""
+    """Share of the server's cores that other programs used during the round, 0 to 1: the mean of both trials."""
+    client_others: float | None = None
+    """The same of the client's cores."""
     earlier: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]] = ((), ())
     """Of each arm: (arrivals, how many had no good answer) of its attempts at the trial before this one."""
 
@@ -119,7 +121,9 @@ class LoadedPairs:
     losses: tuple[Losses, Losses]
     """Of each arm, over all rounds and every attempt at them."""
     others: float | None
-    """Mean over rounds; None where it was not recorded."""
+    """Of the server's cores, mean over rounds; None where it was not recorded."""
+    client_others: float | None
+    """The same of the client's cores."""
 
     @property
     def overloaded(self) -> tuple[str, ...]:
@@ -128,8 +132,8 @@ class LoadedPairs:
 
     @property
     def quiet(self) -> bool:
-        """False if other programs used so much of the server's cores that the intervals say too little."""
-        return self.others is None or self.others <= BUSY
+        """False if other programs used so much of either side's cores that the intervals say too little."""
+        return all(each is None or each <= BUSY for each in (self.others, self.client_others))
 
     def as_dict(self) -> dict:
         """Return the fields, `overloaded` and `quiet` as JSON holds them, each estimate as a dict or None."""
@@ -157,7 +161,10 @@ def compare_loaded(
     losses = count_losses(rounds, 0), count_losses(rounds, 1)
     whole = [each for each in rounds if not (np.isnan(each.baseline_ms).any() or np.isnan(each.candidate_ms).any())]
     whole.sort(key=lambda each: each.instant)
-    others = [each.others for each in whole if each.others is not None]
+
+    def mean(name: str) -> float | None:
+        values = [getattr(each, name) for each in whole if getattr(each, name) is not None]
+        return float(np.mean(values)) if values else None
 
     def conclude(
         ratio: Estimate, plain: Estimate, why_plain: str, moved: Estimate | None = None, related: float | None = None
@@ -173,7 +180,8 @@ def compare_loaded(
             rounds=len(whole),
             left_out=len(rounds) - len(whole),
             losses=losses,
-            others=float(np.mean(others)) if others else None,
+            others=mean("others"),
+            client_others=mean("client_others"),
         )
 
     if not whole:

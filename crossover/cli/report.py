@@ -19,7 +19,7 @@ from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
 from crossover.measurement.trial import read_trials
 from crossover.report import locust_run
 from crossover.report.html import NAME
-from crossover.report.kind import BROKEN, GOOD, USAGE, WORSE, write_report
+from crossover.report.kind import BROKEN, GOOD, USAGE, describe_interruption, write_report
 from loadgen.samples import journal, parquet
 
 JOURNAL = ".journal"
@@ -121,6 +121,7 @@ def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | No
             return recover(runs[0], into)
         if read_locust_run(runs[0]) is not None:
             return show_locust_run(runs[0], into)
+    before_after.check_distinct(runs)
     kinds = {each: read_run(each)["kind"] for each in runs}
     comparisons = [each for each, kind in kinds.items() if kind == BENCH]
     others = [each for each, kind in kinds.items() if kind != BENCH]
@@ -144,15 +145,15 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
     result, trials = write_report(kind, directory, found, into)
     if not kind.has_figures(result, trials):
         raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
-    parts = [kind.text(result, explain=explain), *kind.advise(result, directory), f"the page: {into / NAME}"]
+    parts = [*describe_interruption(directory), kind.text(result, explain=explain), *kind.advise(result, directory), f"the page: {into / NAME}"]
     return Answer("\n\n".join(parts), result, kind.verdicts(result))
 
 
 def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: float | None) -> Answer:
     """Compare each arm of two comparisons with itself, and write a page of it.
 
-    The code is BROKEN if the two may not be compared and `anyway` is not set, and WORSE if an arm's latency is worse by
-    the share `worse`, if that is given. Raises NothingMeasured if they have no arm in common.
+    With `worse`, the share of --fail-if-worse, the code is what `judge_changes` says. Raises NothingMeasured if the two
+    may not be compared and `anyway` is not set, or have no arm in common.
     """
     differing = before_after.list_differences(before, after)
     if differing and not anyway:
@@ -162,14 +163,13 @@ def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: flo
         raise NothingMeasured(f"nothing to compare: no arm has a round of one schedule in both: {have}")
     page = before_after.write_page(before, after, changes, differing, into)
     warnings = [f"compared nevertheless, but not of one setting: {'; '.join(differing)}"] if differing else []
-    failed = [change.arm for change in changes if worse is not None and change.is_worse(worse)]
-    if worse is not None and failed:
-        warnings.append(f"worse by {worse * 100:g} % or more: {', '.join(failed)}")
+    code, why = before_after.judge_changes(before, after, changes, worse) if worse is not None else (GOOD, "")
+    warnings += [why] if why else []
     return Answer(
         f"{before_after.text(before, after, changes)}\n\nthe page: {page}",
         before_after.document(before, after, changes, differing),
         [change.sentence for change in changes],
-        WORSE if failed else GOOD,
+        code,
         "; ".join(warnings),
     )
 

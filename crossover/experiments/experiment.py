@@ -129,6 +129,8 @@ class Experiment(Run):
         """What is printed: how to go on, or that there is nothing to go on with."""
         if not self.begun:
             return "interrupted before anything was measured"
+        if self.kind.has_trials and not any(self.directory.rglob("round-*.json")):
+            return f"interrupted before the first trial, so that there are no results yet{self.hint}"
         return f"interrupted: what follows is what was measured until here{self.hint}"
 
     def describe(self) -> dict:

@@ -21,7 +21,7 @@ REPEATS = 3
 SPEED = 0.05
 """Difference of the loop's time that matters, if it is clear of its noise."""
 OTHERS = 0.1
-"""Difference of others' share of the server's cores that matters."""
+"""Difference of others' share of a side's cores that matters."""
 
 
 def time_loop(core: int | None) -> float | None:
@@ -53,12 +53,14 @@ def list_changes(before: Sequence[Trial], after: Sequence[Trial]) -> list[str]:
         if len(first) > 1 and len(second) > 1 and differ(first, second):
             times = [f"{np.exp(np.log(each).mean()):.2f}" for each in (first, second)]
             found.append(f"ms of a calibration loop on the {side}'s core: {times[0]} against {times[1]}")
-    shares = [[trial.others for trial in trials if trial.others is not None] for trials in (before, after)]
-    if all(shares):
-        means = [float(np.mean(each)) for each in shares]
-        if abs(means[1] - means[0]) > OTHERS:
+    for side, name in (("client", "client_others"), ("server", "others")):
+        shares = [
+            [share for trial in trials if (share := getattr(trial, name)) is not None] for trials in (before, after)
+        ]
+        means = [float(np.mean(each)) for each in shares if each]
+        if len(means) == 2 and abs(means[1] - means[0]) > OTHERS:
             percent = [f"{100 * each:.0f} %" for each in means]
-            found.append(f"other programs' use of the server's cores: {percent[0]} against {percent[1]}")
+            found.append(f"other programs' use of the {side}'s cores: {percent[0]} against {percent[1]}")
     return found
 
 

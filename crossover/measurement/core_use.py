@@ -1,4 +1,4 @@
-"""Which share of the server's cores other programs use: with neighbours a comparison says less than its intervals."""
+"""Which share of each side's cores other programs use: with neighbours a comparison says less than its intervals."""
 
 import os
 import time
@@ -33,7 +33,7 @@ class CoreUse:
     def share_of_others(self, server_cpu: float | None) -> float | None:
         """Return the share, 0 to 1, that neither the server nor this process used since this reading.
 
-        `server_cpu` are the server's CPU seconds since then. None where they or the cores are not known.
+        `server_cpu` are the server's CPU seconds on these cores since then. None where they or the cores are not known.
         """
         now = CoreUse.read(self.cores)
         available = (now.instant - self.instant) * len(self.cores)

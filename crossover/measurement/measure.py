@@ -1,6 +1,7 @@
 """Measure one trial: offer a schedule to an arm once, and record what client, server and network spent on it."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -34,20 +35,26 @@ class Counters:
     cpu_seconds: float | None
     step_cpu: dict[str, dict[int, float]]
     use: CoreUse
+    """Of the server's cores."""
+    client_use: CoreUse
+    """Of the cores that this process may run on."""
 
     @classmethod
     def read(cls, server: Server) -> "Counters":
         """Read them all. Raises Unavailable if the server does not answer."""
-        statistics = server.statistics()
-        return cls(statistics, server.gpu(), server.cpu_seconds(), step_cpu.read(server), CoreUse.read(server.cores))
+        use = CoreUse.read(server.cores), CoreUse.read(sorted(os.sched_getaffinity(0)))
+        return cls(server.statistics(), server.gpu(), server.cpu_seconds(), step_cpu.read(server), *use)
 
     def spent(self, server: Server, models: tuple[str, ...]) -> dict:
-        """Return what was spent since, as a trial's fields: `server_cpu`, `steps`, `step_cpu`, `gpu` and `others`.
+        """Return what was spent since, as a trial's fields: CPU seconds, `steps`, `gpu`, and what `others` used.
 
         What a server that died or was restarted in between cannot report is None or missing.
         """
         server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
         others = self.use.share_of_others(server_cpu)
+        # The server uses none of the client's cores, unless they are its own.
+        shared = bool(set(self.use.cores) & set(self.client_use.cores))
+        client_others = self.client_use.share_of_others(server_cpu if shared else 0.0)
         steps, cpu = {}, {}
         with contextlib.suppress(Unavailable):  # it died during the trial; its requests have failed
             statistics = server.statistics()
@@ -58,7 +65,8 @@ class Counters:
         if self.gpu and (reading := server.gpu()):
             joules = increase(self.gpu["energy_joules"], reading["energy_joules"])
             gpu = None if joules is None else {**reading, "energy_joules": joules}
-        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, "others": others}
+        neighbours = {"others": others, "client_others": client_others}
+        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, **neighbours}
 
 
 def measure(

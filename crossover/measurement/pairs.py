@@ -21,6 +21,7 @@ import numpy as np
 
 from common import atomic_write
 from crossover.measurement import step_cpu
+from crossover.measurement.samples_file import load_samples
 from loadgen import interrupts
 from loadgen.arm import Arm
 from loadgen.client.loop import pause_gc
@@ -58,8 +59,11 @@ class Pairs:
 
     @cached_property
     def records(self) -> np.ndarray:
-        """Samples of shape (pairs, 2 arms), of dtype RECORD: only pairs of which both were sent. Raises OSError."""
-        records, _, _ = parquet.load(self.path.with_suffix(".parquet"))
+        """Samples of shape (pairs, 2 arms), of dtype RECORD: only pairs of which both were sent.
+
+        Raises ValueError, in one line, for a file that is missing or damaged, or has other arms' samples.
+        """
+        records, _, _ = load_samples(self.path, expected={"arms": self.arms})
         whole = len(records) // 2 * 2  # the last pair may have been cut short
         return records[:whole].reshape(-1, 2)
 

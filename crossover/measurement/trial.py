@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common import atomic_write
-from loadgen.samples import parquet
+from crossover.measurement.samples_file import load_samples
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.steady_state import Run
 from loadgen.samples.validity import UNANSWERED
@@ -63,14 +63,19 @@ class Trial:
     """Model -> CPU seconds of its own processes per inference (`step_cpu.per_inference`), as far as they are known."""
     others: float | None = None
     """Share of the server's cores, 0 to 1, that other programs used; None where it is not known."""
+    client_others: float | None = None
+    """The same of the client's cores."""
     loop_ms: dict = field(default_factory=dict)
     """Side -> ms of a fixed loop on one of its cores, before the trial (`conditions.time_loop`); null: not known."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
     def samples(self) -> tuple[np.ndarray, list[str], list[str]]:
-        """(records, texts of their reasons, names of payloads), read from the disk once. Raises OSError."""
-        return parquet.load(self.path.with_suffix(".parquet"))
+        """(records, texts of their reasons, names of payloads), read from the disk once.
+
+        Raises ValueError, in one line, for a file that is missing or damaged, or has another trial's samples.
+        """
+        return load_samples(self.path, self.scheduled, {"arm": self.arm, "seed": self.seed})
 
     @property
     def records(self) -> np.ndarray:
@@ -141,6 +146,11 @@ def read_trials(directory: Path) -> list[Trial]:
     """Read every trial under a directory, by workload, round and arm. Raises ValueError for a file that is none."""
     trials = map(read_trial, sorted(directory.glob("*/*/round-*.json")))
     return sorted(trials, key=lambda trial: (trial.workload, trial.round, trial.arm))
+
+
+def list_orphans(directory: Path) -> list[Path]:
+    """List the samples under a directory whose trial's JSON file is gone, or was never written."""
+    return [path for path in sorted(directory.glob("*/*/round-*.parquet")) if not path.with_suffix(".json").exists()]
 
 
 def read_trial(path: Path) -> Trial:

@@ -197,6 +197,13 @@ def list_sections(kind: Kind, directory: Path, shown_in: dict, into: Path) -> li
     return [replace(section, source=source) for section in kind.sections(run, result, ())]
 
 
+def describe_interruption(directory: Path) -> list[str]:
+    """Return a line for the terminal if the run was interrupted. Raises ValueError if the directory is no report."""
+    if read_run(directory)["complete"]:
+        return []
+    return [f"{directory} was interrupted: what follows is what was measured until then."]
+
+
 def folder(trial: Trial, directory: Path) -> str:
     """Return where a trial lies in its run's directory: `image/image-client-async1`."""
     return str(trial.path.parent.relative_to(directory))

@@ -291,6 +291,8 @@ def test_what_attempts_before_the_last_have_lost_counts():
 def test_a_busy_machine_is_not_called_quiet():
     assert not compare_loaded([replace(each, others=0.3) for each in rounds()], NOTHING).quiet
     assert compare_loaded([replace(each, others=None) for each in rounds()], NOTHING).others is None
+    found = compare_loaded([replace(each, client_others=0.3) for each in rounds()], NOTHING)
+    assert not found.quiet and (found.others, found.client_others) == pytest.approx((0.02, 0.3))
 
 
 def test_rounds_may_come_in_any_order_and_are_data_for_json():

@@ -122,6 +122,8 @@ def test_a_placement_that_moves_work_and_bytes_is_cheaper_with_an_interval():
     low, high = found.ratio.ratios()
     assert low < found.candidate / found.baseline < high < 0.5 and find_cheaper(found, 0.96, 0.05) == "candidate"
     json.dumps(found.as_dict(), allow_nan=False)
+    assert (found.baseline_traffic, found.candidate_traffic) == pytest.approx((30, 10))
+    assert found.candidate - found.candidate_traffic == pytest.approx(1e6 * 0.095 * 0.04 / 3600, rel=0.1)
 
 
 def test_what_costs_nothing_is_cheaper_than_what_costs_something():
@@ -143,9 +145,10 @@ def test_prices_are_read_by_name():
         ("", "unknown price ''"),
         ("cpu=cheap", "cpu=cheap is no number"),
         ("cpu", "cpu= is no number"),
-        ("gb=-1", "no number of 0 or more"),
-        ("gb=nan", "no number of 0 or more"),
-        ("gb=inf", "no number of 0 or more"),
+        ("gb=-1", "no number from 0 to 1000000"),
+        ("gb=nan", "no number from 0 to 1000000"),
+        ("gb=inf", "no number from 0 to 1000000"),
+        ("cpu=1e308,gb=1e308", "cpu=1e308 is no number from 0 to 1000000"),
         ("disk=1", "unknown price 'disk'; there are cpu, client, server, gb"),
         ("gb=1,gb=2", "given twice"),
     ],

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from crossover.analysis.costs import Costs, Prices
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.recommendation import recommend
-from crossover.analysis.wording import describe_bound, describe_load_limit, describe_subject, join
+from crossover.analysis.remarks import describe_costs, describe_load_limit
+from crossover.analysis.verdict import Comparison
+from crossover.analysis.wording import describe_bound, describe_subject, join
 from crossover.experiments.compare import result
 from crossover.measurement.pairs import Pairs
-from loadgen.samples.sample import RECORD
+from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
 from tests import trials_on_disk
 from tests.analysis.test_comparison import trial
 
@@ -19,29 +22,46 @@ NETWORK = 76.0
 """ms of the network in a request, at mean speed."""
 
 
-def world(ratio: float, seed: int, rounds: int = 20, cost: float = 1.0, known: bool = True, others: float = 0.02):
+def world(
+    ratio: float,
+    seed: int,
+    rounds: int = 20,
+    cost: float = 1.0,
+    known: bool = True,
+    others: float = 0.02,
+    preparing: tuple[float, float] = (0.0, 0.0),
+):
     """Rounds whose candidate truly takes `ratio` times as long and `cost` times the CPU seconds, on a machine whose
-    speed differs from trial to trial by 10 %: the network's CPU seconds show by how much."""
+    speed differs from trial to trial by 10 %: the network's CPU seconds show by how much. `preparing` are the ms of the
+    server's preprocessing in either arm."""
     rng, made = np.random.default_rng(seed), []
     for i in range(1, rounds + 1):
         alone = 1.2 * NETWORK * rng.lognormal(0, 0.15, 12)
-        for placement, factor, cpu in (("client", 1.0, 1.0), ("server", ratio, cost)):
+        for placement, factor, cpu, prepare in (
+            ("client", 1.0, 1.0, preparing[0]),
+            ("server", ratio, cost, preparing[1]),
+        ):
             speed = rng.lognormal(0, 0.1)
             times = alone * factor * speed * rng.lognormal(0, 0.03, 12)
-            spent = {"queue": 2.0 * speed, "compute_infer": NETWORK * speed}
+            spent = {"queue": 2.0 * speed, "compute_infer": NETWORK * speed, "compute_output": 0.0}
             step = {"resnet50": {"requests": 12, "mean_batch": 1.0, "ms": spent, "total": sum(spent.values())}}
+            if prepare:
+                took = {"queue": 0.1, "compute_infer": prepare * speed, "compute_output": 0.0}
+                step["image_preprocess"] = {**step["resnet50"], "ms": took, "total": sum(took.values())}
             figures = {"steps": step, "others": others, "began": 1e9 + 10 * i, "sizes": (20_000, 400)}
             figures |= {"cpu": (0.01 * cpu, 0.08 * cpu)} if known else {"cpu": (0.01 * cpu, None)}
-            figures |= {"step_cpu": {"resnet50": NETWORK / 1e3 * speed}} if known else {}
+            spent = {"resnet50": NETWORK / 1e3 * speed} | ({"image_preprocess": prepare / 1e3} if prepare else {})
+            figures |= {"step_cpu": spent} if known else {}
             made.append(trial(placement, times, i, **figures))
     return made
 
 
-def unloaded_cpu(seed: int = 1, pairs: int = 60, dearer: float = 1.0) -> Pairs:
-    """Unloaded pairs of which nothing is known but the network's CPU seconds: the candidate needs `dearer` times."""
-    rng = np.random.default_rng(seed)
-    spent = NETWORK / 1e3 * rng.lognormal(0, 0.01, (pairs, 2)) * (1, dearer)
-    known = {"resnet50": [[pair, *map(float, each)] for pair, each in enumerate(spent)]}
+def unloaded_cpu(seed: int = 1, pairs: int = 60, **prepare: tuple[float, float]) -> Pairs:
+    """Unloaded pairs of which nothing is known but CPU seconds: the network's, and of other steps by arm."""
+    rng, known = np.random.default_rng(seed), {}
+    for step, seconds in {"resnet50": (NETWORK / 1e3,) * 2, **prepare}.items():
+        spent = rng.lognormal(0, 0.01, (pairs, 2)) * seconds
+        known[step] = [[pair, *map(float, each)] for pair, each in enumerate(spent)]
     made = Pairs(["image client sequential", "image server sequential"], 1e9, 20.0, step_cpu=known)
     made.__dict__["records"] = np.empty((0, 2), RECORD)
     return made
@@ -67,9 +87,8 @@ def test_a_cheaper_placement_that_is_hardly_slower_is_recommended():
         "For photographs at 7.5 requests/s on this machine, take the server, which is cheaper and at most 5 % slower: "
         "latency server/client is "
     )
-    assert (
-        "The server takes 0.5 times the client CPU, 0.5 times the server CPU and 1 times the bytes" in one["remarks"][1]
-    )
+    said = "The server takes 0.5 times the client CPU, 0.5 times the server CPU and about as many bytes: a million"
+    assert one["remarks"][1].startswith(said)
 
 
 def test_a_placement_that_is_clearly_slower_is_not():
@@ -110,22 +129,124 @@ def test_an_undecided_comparison_says_how_long_to_go_on_and_by_which_command(tmp
     assert result.advise({"workloads": {"image": conclude(world(1.2, 1))}}, tmp_path) == []
 
 
+def costing(traffic: tuple[float, float], cpu: tuple[float, float], prices: Prices | None = None) -> Costs:
+    total = [sum(each) for each in zip(traffic, cpu, strict=True)]
+    return Costs(*total, None, prices or Prices(), True, *traffic)
+
+
+def row(metric: str, ratio: float, kind: str) -> Comparison:
+    return Comparison(metric, "ms", 1.0, ratio, ratio, 20, False, 0.05, 0.96, kind=kind)
+
+
+def test_what_is_not_decided_is_no_factor_of_the_costs_and_traffic_is_told_from_cpu():
+    rows = [
+        row("client CPU", 0.81, "undecided"),
+        row("server CPU", 1.02, "equivalent"),
+        row("bytes", 0.316, "candidate"),
+    ]
+    line = describe_costs(costing((30.3, 9.5), (1.11, 1.12)), {each.metric: each for each in rows}, "the server")
+    assert line == (
+        "The server takes about as much server CPU and 0.32 times the bytes: a million requests cost 10.6 instead of "
+        "31.4 (9.5 instead of 30.3 for bytes, 1.12 instead of 1.11 for CPU), at 0.04 per core-hour and 0.05 per GB "
+        "(--prices)."
+    )
+
+
+def test_what_costs_nothing_is_not_compared_with_nothing():
+    nothing = costing((0, 0), (0, 0), Prices(0, 0, 0))
+    assert describe_costs(nothing, {}, "the server") == ""
+    line = describe_costs(nothing, {"bytes": row("bytes", 0.3, "candidate")}, "the server")
+    assert line == (
+        "The server takes 0.3 times the bytes; a request costs nothing at 0 per core-hour and 0 per GB (--prices)."
+    )
+
+
 def test_neighbours_are_named_and_a_quiet_machine_is_not():
     assert "other programs used 40 % of the server's cores" in conclude(world(1.0, 1, others=0.4))["remarks"][-1]
+    busy = world(1.0, 1)
+    for each in busy:
+        # Of both trials of a round the mean counts, not the larger one.
+        each.client_others = 0.8 if each.placement == "client" else 0.0
+    found = conclude(busy)
+    assert "the machine was not quiet: other programs used 40 % of the client's cores" in found["remarks"][-1].lower()
+    [(what, _)] = result.list_banners({"workloads": {"image": found}}, busy)
+    assert what == "The machine was not quiet: other programs used 40 % of the client's cores (image)."
     assert not any("quiet" in line for line in conclude(world(1.0, 1))["remarks"])
 
 
 def test_the_difference_without_the_shared_step_is_in_ms_and_per_cent_of_a_request():
     line = conclude(world(1.1, 1))["remarks"][0]
     assert line.startswith("Without resnet50, which both share, the server takes +") and " % [" in line
+    assert line.endswith("] of a request.")
+
+
+SLOWS = "; preparing on the network's cores also slows the network, which only the whole latency shows."
+
+
+def test_that_preparing_slows_the_network_is_said_where_one_placement_prepares_on_the_server():
+    line = conclude(world(1.1, 1, preparing=(0.0, 8.0)))["remarks"][0]
+    assert line.startswith("Without resnet50, which both share,") and line.endswith(SLOWS)
+    # Both do, and the same: then it is no difference between them.
+    same = unloaded_cpu(image_preprocess=(0.008, 0.008))
+    line = conclude(world(1.1, 1, preparing=(8.0, 8.0)), same)["remarks"][0]
+    assert line.startswith("Without image_preprocess and resnet50, which both share,") and SLOWS not in line
+
+
+def test_a_step_that_has_other_work_in_each_placement_is_not_taken_for_shared():
+    """A thumbnail is decoded sooner than the whole photograph."""
+    found = conclude(world(1.1, 1, preparing=(6.0, 8.0)), unloaded_cpu(image_preprocess=(0.006, 0.008)))
+    assert found["answer"]["shared_steps"] == ["resnet50"] and found["answer"]["own_steps"] == [[], []]
+    assert found["remarks"][0].startswith("Without resnet50, which both share,") and SLOWS not in found["remarks"][0]
+
+
+def test_one_request_of_another_user_makes_no_step_shared():
+    trials = world(1.1, 1, preparing=(0.0, 8.0))
+    trials[0].steps["image_preprocess"] = trials[1].steps["image_preprocess"]
+    found = conclude(trials)
+    assert found["answer"]["shared_steps"] == ["resnet50"] and found["answer"]["loaded"]["adjusted"]
+    assert found["answer"]["own_steps"] == [[], ["image_preprocess"]]
+
+
+def test_a_placement_that_is_cheaper_and_certainly_quicker_is_not_called_slower():
+    found = conclude(world(0.97, 1, cost=0.5))
+    assert found["answer"]["recommendation"]["kind"] == "non-inferior and cheaper"
+    assert "take the server, which is cheaper and quicker: latency" in found["sentence"]
+
+
+def test_the_figures_of_the_deciding_row_are_of_the_rounds_and_weights_of_its_ratio():
+    """A round in four has eight times as many arrivals, and there the server is quicker."""
+    made = []
+    for i in range(1, 21):
+        n, ratio = (16, 0.7) if i % 4 == 0 else (2, 1.3)
+        made += [trial("client", np.full(n, 100.0), i), trial("server", np.full(n, 100 * ratio), i)]
+    # What one arm did not answer leaves the round out, of the figures, too.
+    made[-2].records["done"] += int(1e9)
+    made[-1].records["status"][0] = 1
+    row = conclude(made)["comparisons"][0]
+    assert (row["metric"], row["rounds"]) == ("latency at this load", 19)
+    assert row["candidate"] / row["baseline"] == pytest.approx(row["ratio"]) and row["ratio"] > 1.1
+
+
+def test_pairs_that_were_not_answered_are_told():
+    records = np.zeros((40, 2), RECORD)
+    records["status"], records["done"] = STATUSES.index(COMPLETED), (80_000_000, 90_000_000)
+    records["due"] = np.arange(40)[:, None] * 200_000_000
+    records["done"] += records["due"]
+    records["began"] = records["sent"] = records["due"]
+    records["status"][:3, 1] = STATUSES.index(FAILED)
+    measured = unloaded_cpu()
+    measured.__dict__["records"] = records
+    said = conclude(world(1.0, 1), measured)["remarks"][-1]
+    assert "3 of 40 pairs of single requests left out, as not both had a good answer" in said
 
 
 @pytest.mark.parametrize(("use", "warned"), [(0.5, False), (0.85, True)])
 def test_the_load_for_which_the_figures_hold_is_said(use, warned):
     line = describe_load_limit(use)
-    assert f"busy for about {use * 100:.0f} % of the time" in line
+    assert f"busy for about {use * 100:.0f} % of the time, if it answers one request at a time" in line
     assert ("a steady load like this makes the difference larger" in line) == warned
     assert describe_load_limit(None) == ""
+    assert "the slower placement is asked for 2.4 times what it answers one at a time;" in describe_load_limit(2.4)
 
 
 def test_what_was_offered_is_named():

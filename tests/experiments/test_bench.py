@@ -93,6 +93,7 @@ def test_the_network_is_what_both_placements_share_and_its_cpu_seconds_are_known
     networks = {"image": "resnet50", "audio": "wav2vec2"}
     for trial in read_trials(directory):
         assert trial.step_cpu[networks[trial.workload]] > 0 and 0 <= trial.others <= 1 and trial.began > 1e9
+        assert 0 <= trial.client_others <= 1
     for name, workload in summary["workloads"].items():
         assert workload["answer"]["shared_steps"] == [networks[name]]
         assert workload["answer"]["costs"]["server_known"]
@@ -172,8 +173,10 @@ def test_an_interruption_among_the_pairs_is_continued_there(server, tmp_path):
     arguments = ["audio", "--url", server.url, "--state", server.state, "--seconds", 30, "--reports", tmp_path]
     process = start("bench", *arguments)
     journals = "*/audio/unloaded/*.journal"
-    interrupted(process, lambda: any(each.stat().st_size for each in tmp_path.glob(journals)), after=1)
+    output = interrupted(process, lambda: any(each.stat().st_size for each in tmp_path.glob(journals)), after=1)
     directory = only(tmp_path)
+    said = "interrupted before the first trial, so that there are no results yet; go on with --continue"
+    assert said in output and "what follows" not in output
     [before] = read_pairs(directory, "audio")
     code, output = run("bench", "--continue", directory)
     assert code in (0, 3), output

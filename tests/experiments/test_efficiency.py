@@ -101,7 +101,21 @@ def test_what_was_not_the_servers_limit_is_no_efficiency(ensemble, alone, says):
 @pytest.mark.parametrize("alone", [{}, {"busy": 0.4}, {"waiting": 0.0}], ids=["both", "requests wait", "cores in use"])
 def test_a_saturated_server_has_an_efficiency_with_the_range_of_its_repetitions(alone):
     said = sentence(disturbed({}, alone))
-    assert "104 % (104 to 104 % in single repetitions) of the 50 that its steps would allow, bound by a alone" in said
+    assert "all (104 to 104 % in single repetitions) of the 50 that its steps would allow, bound by a alone." in said
+
+
+QUICKER = SAID + "it was quicker than its steps allow, so the machine's speed changed between their measurements."
+ROUGH = (
+    "80 % (60 to 90 % in single repetitions) of the 50 that its steps would allow, bound by a alone; its repetitions"
+)
+
+
+@pytest.mark.parametrize(("rates", "says"), [((58.5, 43.5, 72.5), QUICKER), ((40, 30, 45), ROUGH)])
+def test_above_its_bound_an_ensemble_has_no_efficiency_and_with_uneven_repetitions_a_rough_one(rates, says):
+    turns = {"both": [turn(rate, a=2, b=2) for rate in rates]}
+    turns |= {"a": [turn(50, 0.004, a=1)] * 3, "b": [turn(400, b=1)] * 3}
+    found = {"subject": "photographs", **summarise(turns, 1)}
+    assert says in sentence(found) and "efficiency 1.17" not in workload_table(found)
 
 
 def test_where_the_cpu_is_the_bound_a_step_need_not_be_saturated():

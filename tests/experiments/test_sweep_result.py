@@ -94,6 +94,34 @@ def test_an_arm_that_fails_its_requests_does_not_carry_the_load_and_its_survivor
     )
 
 
+def test_a_crossing_reaches_no_further_than_both_arms_carry_the_load():
+    """The client, which is quicker above the crossing, fails all of its requests at the largest."""
+    sweep = even({1: 0.7, 2: 0.8, 4: 1.3, 8: 1.3})
+    sweep[8] = fail(sweep[8], 0, 60, slice(0))
+    found = evaluate(sweep, "megapixels")
+    assert 2 <= found["crossing"]["low"] < found["crossing"]["high"] <= 4
+    said = outcome(found)
+    assert said.startswith("the client does not carry this load at 8 megapixels (100 % of its requests have no good")
+    assert "the client above, as far as both carry the load (1 to 4 megapixels)" in said
+    assert "as far as" not in outcome(evaluate(even({1: 0.7, 2: 0.8, 4: 1.3, 8: 1.3}), "megapixels"))
+
+
+def test_nothing_crosses_where_an_arm_does_not_carry_the_load():
+    sweep = even({1: 0.7, 2: 0.8, 4: 1.3, 8: 1.3})
+    sweep[2] = fail(sweep[2], 1, 30)
+    found = evaluate(sweep, "megapixels")
+    assert found["crossing"] is None
+    said = outcome(found)
+    assert "it turns between 1 and 4 megapixels, where no crossing is told, as an arm does not carry the load" in said
+    assert "the client is quicker at 4, 8 megapixels; the server is quicker at 1 megapixels" in said
+    # On one side of it there may be a crossing, and what lies on the other is told apart from it.
+    sweep = even({1: 0.8, 2: 0.8, 4: 0.8, 8: 0.8, 16: 1.3})
+    sweep[2] = fail(sweep[2], 1, 30)
+    found = evaluate(sweep, "megapixels")
+    assert 8 <= found["crossing"]["low"] < found["crossing"]["high"] <= 16
+    assert "as far as both carry the load (4 to 16 megapixels); the server is quicker at 1 megapixels;" in found["says"]
+
+
 def test_rounds_with_failed_requests_are_excluded_and_counted():
     sweep = even({1: 1.3, 2: 1.3, 4: 0.7, 8: 0.7}, rounds=9)
     # 1 of 541 requests, and the round's others so late that they would turn the ratio.

@@ -1,7 +1,10 @@
 """A trial is measured whatever happens to the server: what is not known then is left out, and nothing is made up."""
 
 import http.server
+import multiprocessing
+import os
 import threading
+import time
 from types import SimpleNamespace
 
 import gevent
@@ -89,6 +92,31 @@ def test_of_counters_that_rose_a_trial_has_the_difference(tmp_path):
     assert (found.steps["m"]["requests"], found.server_cpu) == (8, 1.0)
     assert found.gpu == {"energy_joules": 15.0, "utilisation": 0.5}
     assert (found.step_cpu, found.others) == ({}, None) and found.began > 1e9
+
+
+def burn(core: int) -> None:
+    os.sched_setaffinity(0, [core])
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        pass
+
+
+def test_a_neighbour_on_the_clients_core_is_seen(tmp_path):
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    neighbour = multiprocessing.get_context("spawn").Process(target=burn, args=(core,))
+    neighbour.start()
+    try:
+        os.sched_setaffinity(0, {core})
+        time.sleep(3)  # it starts an interpreter
+        found = trial(tmp_path, statistics=[{"m": told(10)}, {"m": told(18)}])
+    finally:
+        os.sched_setaffinity(0, allowed)
+        neighbour.kill()
+        neighbour.join()
+    # The server's cores are not known, and what it used of other cores is nothing of the client's.
+    assert found.others is None and 0.2 < found.client_others <= 1
+    assert read_trials(tmp_path) == [found]
 
 
 def test_a_gpu_that_is_not_told_of_afterwards_is_not_told_of(tmp_path):

@@ -17,6 +17,7 @@ from crossover.experiments.sweep import result as sweep_result
 from crossover.measurement.trial import read_trials
 from crossover.report import format, html, plots, provenance
 from crossover.report.kind import write_page
+from tests.commands import again
 from tests.trials_on_disk import optional, run, write
 
 HOSTILE = "</td><script>alert(1)</script> & 'quoted' \"twice\" $x^2$"
@@ -142,6 +143,16 @@ def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
     assert "The comparison leaves out 1 round whose data are wrong." in said
     said = banners(written(spotless))
     assert said.count("banner") == 1 and "INVALID" in said
+
+
+def test_the_terminal_says_that_a_run_was_interrupted(tmp_path, monkeypatch, capsys):
+    write(tmp_path, ("image",), 2, broken="")
+    line = f"{tmp_path} was interrupted: what follows is what was measured until then."
+    assert line not in again(monkeypatch, capsys, tmp_path)[1]
+    described = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**described, "complete": False}))
+    code, output, errors = again(monkeypatch, capsys, tmp_path)
+    assert (code, errors) == (0, "") and output.startswith(line)
 
 
 def test_an_invalid_trial_says_why_and_what_to_change(written):

@@ -45,6 +45,8 @@ class Queue:
     """The limit, in service times."""
     luck: float = 0.0
     """The share of probes whose percentile chance divides by three, and that of those it multiplies."""
+    kinds: tuple[str, str] = ("lognormal", "lognormal")
+    """How each arm's service times are distributed, a key of SERVICE; their mean is `service`."""
 
     @property
     def limit(self) -> float:
@@ -52,6 +54,13 @@ class Queue:
         return self.slo * self.service * 1e3
 
 
+SERVICE = {
+    "lognormal": lambda rng, scatter, n: np.exp(rng.normal(-(scatter**2) / 2, scatter, n)),
+    "constant": lambda rng, scatter, n: np.ones(n),
+    "exponential": lambda rng, scatter, n: rng.exponential(1, n),
+    "Pareto 2.2": lambda rng, scatter, n: (rng.pareto(2.2, n) + 1) * 1.2 / 2.2,
+}
+"""Factors of mean 1 for so many requests."""
 QUEUES = {
     "photographs, p90": Queue(0.09, 81, 90),
     "photographs, p95": Queue(0.09, 165, 95),
@@ -70,15 +79,21 @@ def wander(rng: np.random.Generator, queue: Queue, speeds: np.ndarray, seconds: 
 
 
 def probe(
-    rng: np.random.Generator, queue: Queue, speeds: np.ndarray, rates: np.ndarray, gaps: np.ndarray, factor: float
+    rng: np.random.Generator,
+    queue: Queue,
+    speeds: np.ndarray,
+    rates: np.ndarray,
+    gaps: np.ndarray,
+    factor: float,
+    arm: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(ms of the percentile, log speeds after it); `gaps` at a rate of 1, of shape (requests, comparisons)."""
-    due, own = np.cumsum(gaps / rates, 0), -(queue.scatter**2) / 2
+    due, draw = np.cumsum(gaps / rates, 0), SERVICE[queue.kinds[arm]]
     free, seen, latency = np.zeros(len(rates)), np.zeros(len(rates)), np.empty(gaps.shape)
     for i in range(len(gaps)):
         at = np.maximum(due[i], free)
         speeds, seen = wander(rng, queue, speeds, at - seen), at
-        free = at + queue.service / factor * np.exp(speeds + rng.normal(own, queue.scatter, len(rates)))
+        free = at + queue.service / factor * np.exp(speeds) * draw(rng, queue.scatter, len(rates))
         latency[i] = free - due[i]
     speeds = wander(rng, queue, speeds, np.maximum(free, due[-1]) - seen + GAP)
     chance = rng.random(len(rates))
@@ -95,7 +110,7 @@ def simulate(queue: Queue, factor: float, comparisons: int, turns: int, seed: in
         ms, gaps = np.empty_like(rates), rng.exponential(1, (queue.requests, comparisons))
         for arm in rng.permutation(2):
             quicker = factor if arm else 1
-            ms[:, arm], speeds = probe(rng, queue, speeds, rates[:, arm], gaps, quicker)
+            ms[:, arm], speeds = probe(rng, queue, speeds, rates[:, arm], gaps, quicker, arm)
         drawn.append((rates, ms))
         rates = np.vectorize(choose_rate)(rates, ms, queue.limit, turn)
     return [
@@ -105,12 +120,12 @@ def simulate(queue: Queue, factor: float, comparisons: int, turns: int, seed: in
 
 
 @cache
-def capacity(queue: Queue, factor: float = 1.0) -> float:
+def capacity(queue: Queue, factor: float = 1.0, arm: int = 0) -> float:
     """The logarithm of the rate at which a probe's log percentile is at the limit on average, of those near it."""
     rng, steps, n = np.random.default_rng(3), np.linspace(0.4, 1.15, 26) / queue.service * factor, 1500
     rates = np.repeat(steps, n)
     gaps = rng.exponential(1, (queue.requests, len(rates)))
-    ms, _ = probe(rng, queue, rng.normal(0, queue.speed, len(rates)), rates, gaps, factor)
+    ms, _ = probe(rng, queue, rng.normal(0, queue.speed, len(rates)), rates, gaps, factor, arm)
     logs = np.log(ms / queue.limit).reshape(-1, n)
     near = np.abs(logs) <= WINDOW
     told = near.sum(1) > n / 20  # at other rates hardly a probe is near the limit
@@ -119,11 +134,11 @@ def capacity(queue: Queue, factor: float = 1.0) -> float:
 
 
 def cover_ratio(queue: Queue, factor: float, found: list[CapacityComparison]) -> Coverage:
-    return cover([each.ratios[0] or UNKNOWN for each in found], capacity(queue, factor) - capacity(queue))
+    return cover([each.ratios[0] or UNKNOWN for each in found], capacity(queue, factor, 1) - capacity(queue))
 
 
-def cover_baseline(queue: Queue, found: list[CapacityComparison]) -> Coverage:
-    return cover([each.capacities[0] or UNKNOWN for each in found], capacity(queue))
+def cover_baseline(queue: Queue, found: list[CapacityComparison], arm: int = 0) -> Coverage:
+    return cover([each.capacities[arm] or UNKNOWN for each in found], capacity(queue, arm=arm))
 
 
 def main() -> None:

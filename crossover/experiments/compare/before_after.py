@@ -1,4 +1,8 @@
-"""Two comparisons beside each other, before and after a change: what is printed, the page and the exit code."""
+"""Two comparisons beside each other, before and after a change: what is printed, the page and the exit code.
+
+A command that compares two runs calls `check_distinct`, `list_differences`, `find_changes`, `text`, `write_page` and,
+for --fail-if-worse, `parse_share` and `judge_changes`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +18,20 @@ from crossover.measurement.trial import Trial, read_trials
 from crossover.report import html, provenance
 from crossover.report.format import label_arms
 from crossover.report.html import Section, render
+from crossover.report.kind import BROKEN, GOOD, WORSE
 from crossover.report.terminal import colour
 
 NAME = "before-after.html"
 TEMPLATE = Path(__file__).with_name("before_after.html.j2")
+
+
+def check_distinct(directories: Sequence[Path]) -> None:
+    """Raise ValueError, in one line, where two of these are the same directory."""
+    known: dict[Path, Path] = {}
+    for directory in directories:
+        if (resolved := directory.resolve()) in known:
+            raise ValueError(f"{known[resolved]} is given twice; a run is compared with another one")
+        known[resolved] = directory
 
 
 def list_differences(before: Path, after: Path) -> list[str]:
@@ -37,12 +51,49 @@ def find_changes(before: Path, after: Path) -> list[Change]:
     return compare_runs(read_trials(before), read_trials(after), run["workloads"], (pairs[0], pairs[1]))
 
 
+def list_gaps(before: Path, after: Path) -> list[str]:
+    """Return what the comparison of two runs lacks, one message each: runs that were cut short, arms of one run only.
+
+    Raises ValueError if one of them is no report.
+    """
+    found = [
+        f"{each} was interrupted, and has a part of its rounds" for each in (before, after) if not is_complete(each)
+    ]
+    arms = [{trial.arm for trial in read_trials(each) if trial.facts["complete"]} for each in (before, after)]
+    found += [f"{arm} was measured in {before}, and is missing in {after}" for arm in sorted(arms[0] - arms[1])]
+    return found + [f"{arm} is in {after} only, and is not compared" for arm in sorted(arms[1] - arms[0])]
+
+
+def judge_changes(before: Path, after: Path, changes: Sequence[Change], share: float) -> tuple[int, str]:
+    """Return the exit code of --fail-if-worse, and the line that says why; empty if nothing is worse by that share.
+
+    WORSE if an arm is. Else BROKEN where something that was measured before cannot be judged: an arm without a round or
+    an interval in common, or a run after the change that is not complete. What is not judged has not passed.
+    """
+    if failed := [change.arm for change in changes if change.is_worse(share)]:
+        return WORSE, f"worse by {share * 100:g} % or more: {', '.join(label(changes)[each] for each in failed)}"
+    missing = sorted({trial.arm for trial in read_trials(before)} - {each.arm for each in changes})
+    unknown = [f"{arm} has no round in both runs" for arm in missing]
+    unknown += [f"{each.arm} has too few rounds for an interval" for each in changes if not each.is_judged]
+    unknown += [] if is_complete(after) else [f"{after} was interrupted"]
+    if unknown:
+        return BROKEN, f"not known to be worse by less than {share * 100:g} %: {'; '.join(unknown)}"
+    return GOOD, ""
+
+
+def is_complete(directory: Path) -> bool:
+    """Return whether a run was measured to its end."""
+    return bool(read_run(directory).get("complete", True))
+
+
 def text(before: Path, after: Path, changes: Sequence[Change], explain: bool = False) -> str:
-    """Return what is printed: a table and a sentence for each arm, and with `explain` what the rows mean."""
+    """Return what is printed: a table and a sentence for each arm, what is missing, and, asked to explain, what the rows mean."""
     parts, labels = [], label(changes)
     for change in changes:
         table = tables.comparison_table(change.comparisons)
         parts.append(f"{labels[change.arm]}: {before} against {after}\n{table}\n\n{write_sentence(change)}")
+    if gaps := list_gaps(before, after):
+        parts.append("\n".join(f"{each}." for each in gaps))
     return colour("\n\n".join([*parts, tables.EXPLANATION if explain else tables.LEGEND]))
 
 
@@ -80,6 +131,7 @@ def write_page(before: Path, after: Path, changes: Sequence[Change], differing: 
         for change in changes
     }
     banners = [("The runs are not of one setting.", f"{each}.") for each in differing]
+    banners += [("The comparison is not whole.", f"{each}.") for each in list_gaps(before, after)]
     return html.write(
         into,
         html.Page(
@@ -98,13 +150,19 @@ def write_page(before: Path, after: Path, changes: Sequence[Change], differing: 
 
 
 def parse_share(value: str) -> float:
-    """Read `10%` or `0.1` as a share. Raises ValueError, in one line, for what is none above 0."""
+    """Read `10%` or `0.1` as a share.
+
+    Raises ValueError, in one line, for what is none above 0, and for a number of 1 or more without a per cent sign.
+    """
+    number, percent = value.removesuffix("%"), value.endswith("%")
     try:
-        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        share = float(number) / (100 if percent else 1)
     except ValueError:
         share = 0.0
     if not 0 < share < 100:
         raise ValueError(f"--fail-if-worse takes a share above 0, as 10% or 0.1, not {value!r}")
+    if share >= 1 and not percent:
+        raise ValueError(f"--fail-if-worse={value} would be {share * 100:g} %: write {value}% or {share / 100:g}")
     return share
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from common.figures import significant
-from crossover.analysis import answer, comparison, wording
+from crossover.analysis import answer, comparison, remarks, wording
 from crossover.analysis.costs import Prices
 from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
@@ -15,8 +15,8 @@ from crossover.experiments.compare.arms import summarise_arm
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED
 from crossover.measurement.pairs import Pairs, read_pairs
 from crossover.measurement.run_directory import BENCH
-from crossover.measurement.trial import Trial
-from crossover.report.format import label_arms, percent
+from crossover.measurement.trial import Trial, list_orphans
+from crossover.report.format import label_arms
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
 
 
@@ -46,6 +46,9 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
     """
     described = run["workloads"][name]
     placements = list(described["placements"])
+    if strange := [trial for trial in trials if trial.placement not in placements]:
+        what = f"{strange[0].path} is a trial of {strange[0].placement!r}, and run.json has {', '.join(placements)}"
+        raise ValueError(f"{what} only: one of the two is damaged; a report leaves out what is removed")
     in_order = sorted(trials, key=lambda trial: (placements.index(trial.placement), trial.mode))
     chosen, paired = pair_modes(trials, placements[0])
     arms = [
@@ -68,7 +71,7 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
         "more_seconds": extend(run, described, found),
         "comparisons": [each.as_dict() for each in comparisons],
         "sentence": wording.write_sentence(found, names, words, about),
-        "remarks": wording.write_remarks(found, comparisons, names, words, use),
+        "remarks": remarks.write_remarks(found, comparisons, names, words, use),
         "left_out": list_excluded(trials),
         "other_modes": {mode: [each.as_dict() for each in other] for mode, other in others.items()},
     }
@@ -150,7 +153,13 @@ def advise(result: dict, directory: Path) -> list[str]:
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     """Return the content of summary.json, from run.json, trials and unloaded pairs."""
-    return evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
+    result = evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
+    for path in list_orphans(directory):
+        where = path.relative_to(directory)
+        remark = f"{where} is left out, as {path.stem}.json is not beside it; --continue measures that trial again."
+        if where.parts[0] in result["workloads"]:
+            result["workloads"][where.parts[0]]["remarks"].append(remark)
+    return result
 
 
 def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str]]:
@@ -167,8 +176,8 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
     for name, workload in result["workloads"].items():
         loaded = workload["answer"]["loaded"]
         if loaded and not loaded["quiet"]:
-            share = percent(loaded["others"])
-            what = f"The machine was not quiet: other programs used {share} of the server's cores ({name})."
+            used = remarks.describe_others(loaded["others"], loaded["client_others"])
+            what = f"The machine was not quiet: {used} ({name})."
             banners.append((what, "Its intervals may be too narrow: stop the others and measure again."))
     labels = label_arms((arm["arm"] for arm in arms), workload=True)
     for arm in arms:

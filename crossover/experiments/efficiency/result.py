@@ -39,6 +39,10 @@ carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP b
 
 OTHERS = 0.1
 """The share of the server's cores that may go elsewhere."""
+ABOVE = 0.05
+"""So much of its bound may an ensemble exceed, as chance has it: beyond, the bound cannot be one."""
+WIDE = 1.25
+"""Quotient of the best and the worst repetition, from which on the efficiency is rough."""
 SATURATED, WAITING = 0.9, 1.0
 """A stage is saturated if so large a share of the cores is in use, or so many requests wait in its queues."""
 
@@ -150,13 +154,17 @@ def sentence(found: dict) -> str:
     rate, reached = significant(found["ensemble_rate"]), describe_efficiency(found)
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
     allowed = f"{significant(found['bound'])} that its steps would allow, bound by {limit}"
-    return f"For {found['subject']} the ensemble answers {rate} requests/s, {reached} of the {allowed}."
+    low, high = found["range"]
+    rough = "; its repetitions differ so much that this is a rough figure" if high > WIDE * low else ""
+    return f"For {found['subject']} the ensemble answers {rate} requests/s, {reached} of the {allowed}{rough}."
 
 
 def describe_efficiency(found: dict) -> str:
     """Write the efficiency as a share, with the range of the repetitions: `97 % (96 to 98 % in single repetitions)`."""
     low, high = found["range"]
-    return f"{percent(found['efficiency'])} ({low * 100:.0f} to {percent(high)} in single repetitions)"
+    # A little above its bound is all of it.
+    reached = "all" if found["efficiency"] > 1 else percent(found["efficiency"])
+    return f"{reached} ({low * 100:.0f} to {percent(high)} in single repetitions)"
 
 
 def find_doubts(found: dict) -> list[str]:
@@ -170,7 +178,10 @@ def find_doubts(found: dict) -> list[str]:
     doubts = [taken] if most > OTHERS else []
     limits = {"the ensemble": found} | {f"{name} alone": steps[name] for name in steps if name == found["bound_by"]}
     idle = [name for name, each in limits.items() if not is_saturated(each)]
-    return doubts + ([f"{join(idle)} could have done more than the clients asked for"] if idle else [])
+    doubts += [f"{join(idle)} could have done more than the clients asked for"] if idle else []
+    if found["efficiency"] > 1 + ABOVE:
+        doubts.append("it was quicker than its steps allow, so the machine's speed changed between their measurements")
+    return doubts
 
 
 def is_saturated(stage: dict) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from common.figures import significant
 from crossover.analysis import comparison
 from crossover.analysis.latency_crossing import find_crossing, find_turns, judge_point, resample_difference
-from crossover.experiments.sweep.wording import describe_entry, select_ratio
+from crossover.experiments.sweep.wording import describe_entry, find_stretch, select_ratio
 from crossover.measurement.trial import Trial, read_trials
 
 Pairs = list[tuple[Trial, Trial]]
@@ -50,17 +50,23 @@ def locate_crossing(points: Sequence[dict], sound: Sequence[tuple[int, Pairs]], 
     """Return the `crossing` of an entry: that of the medians, or of the means where no median tells the arms apart.
 
     `sound` has the seed and the rounds of each point. Points without an interval are left out, which makes the
-    interval of the crossing wider and nothing else.
+    interval of the crossing wider and nothing else. Where an arm does not carry the load nothing crosses: the points on
+    either side of such a one are not joined.
     """
     for by in ("p50", "mean"):
         known = [i for i, point in enumerate(points) if select_ratio(point, by)["low"] is not None]
-        ratios = [select_ratio(points[i], by) for i in known]
-        sides = [judge_point(each["ratio"], each["low"], each["high"]) for each in ratios]
-        if find_turns(sides):
-            measured = [resample_difference(sound[i][1], sound[i][0], by) for i in known]
+        sides = [
+            judge_point(**{key: select_ratio(points[i], by)[key] for key in ("ratio", "low", "high")}) for i in known
+        ]
+        if turns := find_turns(sides):
+            first, last = turns[0]
+            joined = {i: sides[n] for n, i in enumerate(known) if i in find_stretch(points, known[first])}
+            if len(turns) > 1 or known[last] not in joined:
+                return None
+            measured = [resample_difference(sound[i][1], sound[i][0], by) for i in joined]
             differences, drawn = zip(*measured, strict=True)
-            x = [points[i]["x"] for i in known]
-            crossing = find_crossing(x, differences, sides, np.transpose(drawn), unit)
+            x = [points[i]["x"] for i in joined]
+            crossing = find_crossing(x, differences, list(joined.values()), np.transpose(drawn), unit)
             return {"by": by, **crossing.as_dict()} if crossing else None
     return None
 

@@ -54,7 +54,7 @@ def describe_failures(entry: dict) -> list[str]:
     for name, about in entry["placements"].items():
         if failing := [point for point in entry["points"] if name in point["fails"]]:
             shares = [point["fails"][name] * 100 for point in failing]
-            share = " to ".join(dict.fromkeys(f"{each:.2g}" for each in (min(shares), max(shares))))
+            share = " to ".join(dict.fromkeys(significant(each, 2) for each in (min(shares), max(shares))))
             parts.append(
                 f"{about['words']} does not carry this load at {list_x(failing, entry['unit'])}"
                 f" ({share} % of its requests have no good answer)"
@@ -64,24 +64,54 @@ def describe_failures(entry: dict) -> list[str]:
 
 def describe_sides(entry: dict, found: Sequence[str], by: str) -> list[str]:
     """Return which arm is quicker where, and where none is; `found` is what `judge` says of each point."""
-    words, unit, cross = word_arms(entry), entry["unit"], entry["crossing"]
+    words, unit, cross, points = word_arms(entry), entry["unit"], entry["crossing"], entry["points"]
     sides = [each if each in words else "" for each in found]
     mean = " by mean" if by == "mean" else ""
     if cross:
-        first, then = (next(filter(None, ordered)) for ordered in (sides, sides[::-1]))
+        # Only one stretch has both sides, and it encloses the crossing.
+        joined = next(each for each in list_stretches(points) if find_turns([sides[i] for i in each]))
+        ordered = [sides[i] for i in joined if sides[i]]
         place = f"{significant(cross['x'])} {interval(cross['low'], cross['high'])}".rstrip()
-        where = f"below {place} {unit}, {words[then]} above"
-        return [f"{words[first]} is quicker{mean} {where}", *describe_open(entry, found)]
+        where = f"below {place} {unit}, {words[ordered[-1]]} above"
+        if len(joined) < len(points):
+            ends = " to ".join(significant(points[i]["x"], 4) for i in (joined[0], joined[-1]))
+            where += f", as far as both carry the load ({ends} {unit})"
+        apart = ["" if i in joined else side for i, side in enumerate(sides)]
+        begin = f"{words[ordered[0]]} is quicker{mean} {where}"
+        return [begin, *list_quicker(entry, apart), *describe_open(entry, found)]
     if holds_throughout(sides, entry["planned"]):
         return [f"{words[sides[0]]} is quicker throughout"]
-    turns = len(find_turns(sides))
-    several = [f"it turns {turns} times, so there is no one crossing"] if turns else []
-    quicker = [
-        f"{words[arm]} is quicker at {list_x(at, unit)}"
-        for arm in words
+    turns = find_turns(sides)
+    several = [f"it turns {len(turns)} times, so there is no one crossing"] if len(turns) > 1 else []
+    if len(turns) == 1:
+        ends = " and ".join(significant(points[i]["x"], 4) for i in turns[0])
+        several = [f"it turns between {ends} {unit}, where no crossing is told, as an arm does not carry the load"]
+    return [*several, *list_quicker(entry, sides), *describe_open(entry, found)]
+
+
+def list_quicker(entry: dict, sides: Sequence[str]) -> list[str]:
+    """Return at which points each arm is quicker, by `sides`."""
+    return [
+        f"{words} is quicker at {list_x(at, entry['unit'])}"
+        for arm, words in word_arms(entry).items()
         if (at := [point for point, side in zip(entry["points"], sides, strict=True) if side == arm])
     ]
-    return [*several, *quicker, *describe_open(entry, found)]
+
+
+def find_stretch(points: Sequence[dict], i: int) -> list[int]:
+    """Return the numbers of the points around i, as far as both arms carry the load; i is one at which they do."""
+    return next(each for each in list_stretches(points) if i in each)
+
+
+def list_stretches(points: Sequence[dict]) -> list[list[int]]:
+    """Return the numbers of neighbouring points at which both arms carry the load, a list for each such stretch."""
+    stretches: list[list[int]] = [[]]
+    for i, point in enumerate(points):
+        if point["fails"]:
+            stretches.append([])
+        else:
+            stretches[-1].append(i)
+    return [each for each in stretches if each]
 
 
 def describe_open(entry: dict, found: Sequence[str]) -> list[str]:
