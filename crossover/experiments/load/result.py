@@ -79,7 +79,7 @@ def list_cells(row: Mapping) -> tuple[str, ...]:
     """Return the cells of one arm and rate, in the order of COLUMNS."""
     return (
         row["placement"],
-        f"{row['offered']:.3g}" + "!" * bool(row["findings"]),
+        f"{row['offered']:.3g}" + "!" * bool(row["findings"] and not row["errors"]),
         f"{row['answered']:.3g}",
         *(bracket(row, name) for name in PERCENTILES),
         str(row["errors"]),

@@ -22,8 +22,8 @@ from loadgen.arrivals import Poisson
 from loadgen.arrivals.schedule import Schedule
 from workloads.workload import Workload
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Of the rate at which a server that takes one request at a time would always be busy."""
+SHARES = (0.25, 0.5, 1.0, 1.5)
+"""Of the rate at which a server that takes one request at a time would always be busy: the last shows the limit."""
 FEWEST = 8  # arrivals in a trial at least
 SHORTEST = 2.0  # seconds of a trial's schedule
 OVERHEAD = 0.5  # seconds that a trial takes beyond its schedule
