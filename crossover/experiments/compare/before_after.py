@@ -87,7 +87,7 @@ def is_complete(directory: Path) -> bool:
 
 
 def text(before: Path, after: Path, changes: Sequence[Change], explain: bool = False) -> str:
-    """Return what is printed: a table and a sentence for each arm, what is missing, and, asked to explain, what the rows mean."""
+    """Return what is printed: a table and a sentence for each arm, what is missing, and what the rows mean if asked."""
     parts, labels = [], label(changes)
     for change in changes:
         table = tables.comparison_table(change.comparisons)
