@@ -113,13 +113,13 @@ def test_nothing_crosses_where_an_arm_does_not_carry_the_load():
     assert found["crossing"] is None
     said = outcome(found)
     assert "it turns between 1 and 4 megapixels, where no crossing is told, as an arm does not carry the load" in said
-    assert "the client is quicker at 4, 8 megapixels; the server is quicker at 1 megapixels" in said
+    assert "the client is quicker at 4, 8 megapixels; the server is quicker at 1 megapixel" in said
     # On one side of it there may be a crossing, and what lies on the other is told apart from it.
     sweep = even({1: 0.8, 2: 0.8, 4: 0.8, 8: 0.8, 16: 1.3})
     sweep[2] = fail(sweep[2], 1, 30)
     found = evaluate(sweep, "megapixels")
     assert 8 <= found["crossing"]["low"] < found["crossing"]["high"] <= 16
-    assert "as far as both carry the load (4 to 16 megapixels); the server is quicker at 1 megapixels;" in found["says"]
+    assert "as far as both carry the load (4 to 16 megapixels); the server is quicker at 1 megapixel;" in found["says"]
 
 
 def test_rounds_with_failed_requests_are_excluded_and_counted():
