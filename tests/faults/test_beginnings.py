@@ -236,7 +236,7 @@ def test_a_signal_between_a_processs_birth_and_its_program_leaves_no_process(tmp
     script = f"""
 import os, signal, sys, time
 from serving import local
-from serving.__main__ import interrupt_once
+from serving.signals import interrupt_once
 signal.signal(signal.SIGTERM, interrupt_once)
 def hurt():
     os.kill(os.getppid(), signal.SIGTERM)
@@ -283,7 +283,7 @@ def test_a_stub_that_dies_while_its_model_is_loaded_ends_up_in_one_line(starting
     os.kill(stubs(name)[0].pid, signal.SIGKILL)
     _, errors = starting.communicate(timeout=GUARD)
     assert starting.returncode == 1
-    assert errors.startswith("serving: ") and errors.count("\n") == 1 and "stub" in errors.lower()
+    assert errors.startswith("crossover up: ") and errors.count("\n") == 1 and "stub" in errors.lower()
     assert left_of(tmp_path) == []
 
 
