@@ -5,7 +5,7 @@ never adjusted for the network's CPU seconds per inference, as the change itself
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 import numpy as np
@@ -22,6 +22,7 @@ from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
 
 NAMES = ("before", "after")
+WHY_PLAIN = "the change may be in the network's CPU seconds"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def compare_arm(
 ) -> Change:
     """Compare one arm's rounds in two runs, and its unloaded requests."""
     answer = find_answer(rounds, (), described.get("steps", ()))
+    if answer.loaded:
+        answer = replace(answer, loaded=replace(answer.loaded, why_plain=WHY_PLAIN))
     rows = compare_answers(answer, rounds, (), NAMES)
     first = rounds[0][0]
     measured = [each.get(first.workload, ()) for each in pairs]

@@ -26,7 +26,7 @@ def load_samples(
     """
     path = described.with_suffix(".parquet")
     remedy = (
-        f"remove it and {described.name} beside it: --continue then measures that again, and a report leaves it out"
+        f"remove it and {described.name} beside it: --continue then measures it again, and a report leaves it out"
     )
     try:
         samples = parquet.load(path)

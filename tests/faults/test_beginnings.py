@@ -38,10 +38,10 @@ def left_of(directory) -> list:
     return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("*server.json*")]
 
 
-def begin(*arguments, **options) -> subprocess.Popen:
+def begin(*arguments, module: str = "crossover", **options) -> subprocess.Popen:
     """The launcher, which heeds Ctrl-C whatever this process does."""
     return subprocess.Popen(
-        [sys.executable, "-m", "crossover", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_supervisor_whose_server_dies_while_it_begins_says_so(mortal):
     """The server is stopped, so that whatever the supervisor asks it first is not answered; then it is killed."""
     mortal = unsupervised(mortal)
     os.kill(mortal.pid, signal.SIGSTOP)
-    supervisor = begin("supervise", f"--state={mortal.state}")
+    supervisor = begin("supervise", f"--state={mortal.state}", module="serving")
     try:
         process = psutil.Process(supervisor.pid)
         until(lambda: any(each.raddr and each.raddr.port == mortal.http_port for each in process.net_connections()))

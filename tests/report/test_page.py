@@ -216,6 +216,13 @@ def test_the_columns_of_long_arms_do_not_run_together(evaluated):
     assert all(row[ends[0] - 1] != " " and row[ends[0]] == " " and len(row) == ends[1] for row in rows)
 
 
+def test_an_arm_and_its_control_are_told_apart_in_every_table(evaluated):
+    one = evaluated["workloads"]["image"]
+    both = [{**one["arms"][0], "arm": f"image client async:1{control}"} for control in ("", " again")]
+    for table in (tables.arms_table("image", {**one, "arms": both}), tables.breakdown_table(both)):
+        assert table.count(" again") == 1 and table.count("client") >= 2
+
+
 def test_what_was_not_measured_has_no_section(written):
     bare, full = written(), written(**optional())
     for heading in ("What bursts do", *(EXPERIMENTS[name].title for name in optional())):
