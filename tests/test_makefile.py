@@ -17,8 +17,8 @@ def make(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
-    # MAKE* would be those of a make that runs this test.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # MAKE* and ARGS would be those of a make that runs this test.
+    environment = {name: each for name, each in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
 
     def run(*arguments: str) -> tuple[int, str, str]:
         command = ["make", "--no-print-directory", *arguments]
