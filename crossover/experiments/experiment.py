@@ -5,6 +5,7 @@ A `Run` measures something and leaves nothing behind; an `Experiment` leaves a d
 """
 
 import json
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from common.messages import one_line
 from crossover.measurement import host, resume, unloaded_latency
 from crossover.measurement.progress import Progress
 from crossover.measurement.retry import Retries
-from crossover.measurement.run_directory import FORMAT, make_name, now, read_run_trials
+from crossover.measurement.run_directory import FORMAT, lock, make_name, now, read_run_trials
 from crossover.report import kind as reporting
 from crossover.report.format import listed
 from crossover.report.kind import BROKEN, GOOD, USAGE, Kind
@@ -116,8 +117,18 @@ class Experiment(Run):
         """Whether the directory is this run's."""
         self.described: dict = {}
         """The content of run.json."""
+        self._taken: int | None = None  # what keeps others from measuring in the directory
         self.verdicts: list[str] = []
         """The sentences that say what was found, once the report is written."""
+
+    def conduct(self) -> int:
+        """Do as every run, and let others measure in the directory then."""
+        try:
+            return super().conduct()
+        finally:
+            if self._taken is not None:
+                os.close(self._taken)
+                self._taken = None
 
     @property
     def hint(self) -> str:
@@ -155,6 +166,7 @@ class Experiment(Run):
         """
         self.described = self.describe()
         if self.options.continued:
+            self._taken = lock(self.directory)
             self.described = resume.resume_run(self.directory, self.kind.name, self.described)
         # A new run shares its directory with no other, not even with one that was begun in the same second.
         try:
@@ -164,6 +176,8 @@ class Experiment(Run):
                 raise
             why = f"cannot make {error.filename}: {error.strerror}"
             raise ValueError(f"--reports {self.options.reports}: {why}") from None
+        if self._taken is None:
+            self._taken = lock(self.directory)
         self.write()
         # From here on there is something to resume, and to report.
         self.begun = True

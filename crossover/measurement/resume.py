@@ -69,9 +69,22 @@ def resume_run(directory: Path, kind: str, current: dict) -> dict:
     run = load_for_resume(directory, kind)
     pairs = [pair for pair in pair_options(run, current) if pair[1] != pair[2]]
     differing = [f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in pairs]
+    differing += list_changed_models(run, current)
     differing += compatibility.list_differences(*({**NO_SERVER, **each, "workloads": {}} for each in (run, current)))
     refuse_differences(directory, differing)
     return {**run, "complete": False}
+
+
+def list_changed_models(first: dict, second: dict) -> list[str]:
+    """Return what differs between the settings of the models of two run.json: instances and parameters."""
+    models: list[dict] = [each.get("server", {}).get("models", {}) for each in (first, second)]
+    found = []
+    for model in models[0].keys() & models[1].keys():
+        for key in ("instances", "parameters"):
+            values = [each[model].get(key) for each in models]
+            if values[0] != values[1]:
+                found.append(f"{key} of {model}: {format_setting(values[0])} against {format_setting(values[1])}")
+    return sorted(found)
 
 
 def refuse_differences(directory: Path, differing: Sequence[str]) -> None:

@@ -1,6 +1,9 @@
 """The directory that a run leaves: what it is called, what its run.json says, where its trials lie."""
 
+import errno
+import fcntl
 import json
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,24 @@ def make_name(kind: str = BENCH) -> str:
 def now() -> str:
     """Return the time now, in UTC, as in run.json: `2026-11-24T09:12:44+00:00`."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def lock(directory: Path) -> int:
+    """Take a directory for this process alone. Returns a file descriptor, which keeps it taken until it is closed.
+
+    Raises ValueError if another process has it. A file system without locks lets everyone in.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{directory} is being measured by another process: wait until it ends, or end it") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def read_run(directory: Path) -> dict:

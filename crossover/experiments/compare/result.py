@@ -9,6 +9,7 @@ from markupsafe import Markup
 from common.figures import significant
 from crossover.analysis import answer, comparison, remarks, wording
 from crossover.analysis.costs import Prices
+from crossover.analysis.loaded_pairs import LEAST_ROUNDS
 from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
 from crossover.experiments.compare.arms import summarise_arm
@@ -88,13 +89,17 @@ def pair_modes(trials: Sequence[Trial], baseline: str) -> tuple[str | None, dict
 
 
 def list_looks(run: dict, measured: Sequence[Trial]) -> dict[str, list[float]]:
-    """Return workload -> seconds of trials at each look: those of run.json, and this one if there is more to see."""
+    """Return workload -> seconds of trials at each look: those of run.json, and this one if there is more to see.
+
+    Too few rounds for an interval show nothing, and are no look.
+    """
     looks = {name: list(each) for name, each in run.get("looks", {}).items()}
     for name, described in run["workloads"].items():
         own = [trial for trial in measured if trial.workload == name]
         chosen, paired = pair_modes(own, next(iter(described["placements"])))
-        seconds = answer.count_seconds(answer.keep_sound(paired[chosen])) if chosen else 0.0
-        if seconds > max(looks.get(name, ()), default=0.0):
+        sound = answer.keep_sound(paired[chosen]) if chosen else []
+        seconds = answer.count_seconds(sound)
+        if len(sound) >= LEAST_ROUNDS and seconds > max(looks.get(name, ()), default=0.0):
             looks.setdefault(name, []).append(seconds)
     return looks
 

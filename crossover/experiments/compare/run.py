@@ -92,10 +92,17 @@ class Comparison(ServerExperiment):
         if more and not fresh:
             described["unloaded_seconds"] += more * UNLOADED
             loaded = more * (1 - UNLOADED)
-            described["rounds"] += max(1, count_rounds(loaded, len(self.list_arms(workload)), described["seconds"]))
+            added = max(1, count_rounds(loaded, len(self.list_arms(workload)), described["seconds"]))
+            # What was planned and not measured, as an early end left it, is no part of what was asked for.
+            described["rounds"] = self.count_measured(name) + added
             self.write()
         warm = self.measure_pairs(workload, described["unloaded_seconds"]) or fresh
         self.measure_rounds(workload, described, warm)
+
+    def count_measured(self, name: str) -> int:
+        """Return how many rounds of a workload have a trial that was measured to its end."""
+        trials = [trial for trial in read_trials(self.directory) if trial.workload == name and trial.facts["complete"]]
+        return max((trial.round for trial in trials), default=0)
 
     def measure_pairs(self, workload: Workload, seconds: float) -> bool:
         """Measure unloaded pairs until there are so many seconds of them. Returns whether any were missing.
@@ -168,7 +175,9 @@ class Comparison(ServerExperiment):
         pairs = unloaded.read_pairs(self.directory, name)
         found = [compare_rounds(pair_trials(trials, mode, baseline), steps, pairs) for mode in modes]
         ratios = [each.ratio for each in found if each and each.rounds]
-        if ENOUGH_ROUNDS <= number < rounds and found and is_precise(found, self.options.precision):
+        # Who asks for more seconds gets them.
+        early = ENOUGH_ROUNDS <= number < rounds and not self.options.more
+        if early and found and is_precise(found, self.options.precision):
             within = f"latency's ratio is known to within {self.options.precision * 100:g} %"
             self.progress.print_line(f"{name}: enough after round {number} of {rounds}: {within}")
             return True

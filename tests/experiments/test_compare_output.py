@@ -1,0 +1,63 @@
+"""What `crossover compare` prints for scripts, and the limits and prices that it is given."""
+
+import json
+
+import pytest
+
+from serving.server import Unavailable
+from tests.commands import only
+from tests.experiments.conftest import compared, kept
+
+
+def test_json_is_one_document_and_progress_goes_elsewhere(world, conduct):
+    code, output, errors = conduct("--json")
+    document = json.loads(output)
+    assert document["exit_code"] == code == 0 and document["complete"]
+    assert document["directory"] == str(only(conduct.reports))
+    assert document["result"] == json.loads((only(conduct.reports) / "summary.json").read_text())
+    assert document["verdict"] == [document["result"]["workloads"]["image"]["sentence"]]
+    assert "round 6/6" in errors
+
+
+def test_an_interrupted_run_is_a_document_too(world, conduct):
+    world.troubles = [None] * 6 + [KeyboardInterrupt()]
+    code, output, errors = conduct("--json")
+    document = json.loads(output)
+    assert (code, document["exit_code"], document["complete"]) == (130, 130, False)
+    assert f"go on with --continue {document['directory']}" in errors
+
+
+def test_quiet_prints_the_verdict_and_nothing_else(world, conduct):
+    code, output, errors = conduct("--quiet")
+    summary = json.loads((only(conduct.reports) / "summary.json").read_text())
+    assert (code, output, errors) == (0, f"{summary['workloads']['image']['sentence']}\n", "")
+
+
+def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world, conduct):
+    code, output, errors = conduct("--fail-if", "p50>1", "--fail-if", "p50>1e6")
+    assert code == 4 and "samples, summary.json and report.html: " in output
+    assert [line.partition(" p")[0] for line in errors.splitlines()] == [
+        f"image {placement} async:1:" for placement in ("client", "server")
+    ]
+    assert kept(conduct.reports)["complete"]
+    assert conduct("--continue", only(conduct.reports))[0] == 0
+
+
+def test_a_limit_is_judged_where_arrivals_were_lost_too_but_their_code_stays(world, conduct):
+    world.troubles = ["reset"] * 4
+    code, _, errors = conduct("--fail-if", "p50>1")
+    assert code == 1 and len(errors.splitlines()) == 2
+
+
+def test_quiet_says_nothing_where_nothing_was_found(world, conduct):
+    world.troubles = [Unavailable("it is gone")] * 3
+    code, output, errors = conduct("--quiet")
+    assert (code, output) == (1, "") and "it is gone" in errors
+
+
+def test_prices_decide_what_is_cheaper_and_are_kept(world, conduct):
+    _, output, _ = conduct("--prices", "client=0,server=1,gb=0")
+    assert kept(conduct.reports)["prices"] == {"client": 0.0, "server": 1.0, "gb": 0.0}
+    cost = next(each for each in compared(conduct.reports) if each["metric"] == "cost")
+    assert cost["baseline"] == pytest.approx(0.0776e6 / 3600) and cost["kind"] == "baseline"
+    assert "at 0 (client) and 1 (server) per core-hour and 0 per GB" in output
