@@ -50,7 +50,8 @@ def test_a_samples_file_that_cannot_be_read_is_named_with_the_remedy_which_helps
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink()
     assert again(monkeypatch, capsys, run)[0] == 0
-    assert json.loads(Path(f"reports/{run.name}-report/summary.json").read_text())["workloads"]["image"]["comparisons"][0]["rounds"] == 2
+    summary = json.loads(Path(f"reports/{run.name}-report/summary.json").read_text())
+    assert summary["workloads"]["image"]["comparisons"][0]["rounds"] == 2
 
 
 def test_samples_of_another_round_are_not_taken_for_this_one(run, monkeypatch, capsys):
