@@ -14,7 +14,7 @@ SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || test $$? -eq 3# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 INSTALLED = @test -e .venv/run.done || { echo "nothing is installed, nothing runs"; exit 0; };
 PIP := $(PY) -m pip --disable-pip-version-check install --progress-bar off --no-warn-conflicts --require-hashes
-COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) printf '\r  %d packages' $$((++n));; \
+COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) printf '\r  packages: %d' $$((++n));; \
   Installing*) [ "$$n" ] && printf ', unpacking them';; ERROR*|error*) printf '\n%s\n' "$$line";; esac; done; if [ "$$n" ]; then echo; fi; }
 
 bench: .venv/run.done  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
