@@ -58,6 +58,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--slo", type=int, metavar="MS", default=thread_plan.SLO,
         help="refuse (503) what would take longer; 0 lets queues grow without bound (default: %(default)s)",
     )  # fmt: skip
+    add("--no-gpu", action="store_true", help="keep to the CPU; default: a GPU where one can be used")
+    add("--on-cpu", action="append", default=[], metavar="MODEL", help="keep this step off the GPU; may be repeated")
+    add("--models", action="append", default=[], metavar="DIR", help="serve this model repository, too")
     for number, kind in enumerate(PORTS):
         default = settings.HTTP_PORT if not number else None
         add(f"--{kind}-port", default=default, help=f"default: {default or f'the HTTP port + {number}'}")

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from serving import ROOT, Failure, model_loader, smoke_test, wheel
+from serving import ROOT, Failure, model_loader, more_models, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
 from serving.triton_api import TritonAPI, Unreachable
 
@@ -56,6 +56,7 @@ def flags(record: dict, steps: Path) -> list[str]:
         f"--id={record['name']}",
         f"--model-repository={steps}",
         f"--model-repository={model_loader.ENSEMBLES}",
+        *(f"--model-repository={folder}" for folder in record.get("models", [])),
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",  # which starts every stub twice; the configurations are complete
         f"--http-address={host}",
@@ -142,10 +143,13 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
     model_loader.load_all(api, record["name"], steps, record["configs"], say)
     smoke_test.run(api)
     say("  smoke test: image answered a photograph, and audio a sound")
+    record["more_models"] = more_models.load(api, record["name"], record["models"], say)
 
 
 def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
-    """Start the server, which writes to `log` (None: to our own output), and put `configs` into the record.
+    """Start the server, which writes to `log` (None: to our own output).
+
+    Puts `configs` and `more_models` (model -> why it is not served, or "") into the record.
 
     Returns its process once both ensembles answer. Raises Failure with the end of the log; nothing is left then.
     """
@@ -200,7 +204,8 @@ def drain(record: dict) -> None:
     api = TritonAPI(record["address"], record["admin_key"])
     deadline = time.monotonic() + max(EXIT_TIMEOUT, min(DRAIN, record["slo"] / 1e3 or DRAIN))
     with contextlib.suppress(Failure):
-        for models in (model_loader.names(model_loader.ENSEMBLES), record["plan"]):
+        theirs = reversed(record.get("more_models", {}))
+        for models in ([*theirs, *model_loader.names(model_loader.ENSEMBLES)], record["plan"]):
             for model in models:
                 api.unload(model)
             while time.monotonic() < deadline and any(api.index().get(model) in AT_WORK for model in models):

@@ -15,9 +15,9 @@ from pathlib import Path
 from models import artefacts
 from serving import ROOT, Failure, wheel
 from serving.processes import stubs
-from serving.triton_api import TritonAPI, Unreachable
+from serving.triton_api import Refused, TritonAPI, Unreachable
 
-STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
+OURS = STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
 THREADS = {"dali": "num_threads", "onnxruntime": "intra_op_thread_count"}  # as the native backends spell it
 PROMPT = 10.0  # seconds in which most models load; after that the server is asked for the model's state
 MISSING = 5.0  # seconds without a stub after which a model that is being loaded will not get one any more
@@ -88,13 +88,37 @@ def load_all(api: TritonAPI, server: str, folder: Path, configs: dict[str, str],
     compileall.compile_dir(folder, quiet=2)
     for models in (folder, ENSEMBLES):
         for name in names(models, guarded=wheel.installed() is None):
-            began = time.monotonic()
+            config = configs.get(name)
+            laid_over = json.loads(config or "{}")
             try:
-                api.load(name, configs.get(name), PROMPT)
+                load(api, server, name, config, laid_over.get("backend", ""), say)
             except Unreachable:
-                backend = json.loads(configs.get(name, "{}")).get("backend", "")
-                await_load(api, server, name, in_stubs(backend))
-            say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
+                raise
+            except Failure as failure:
+                if not on_gpu(laid_over):
+                    raise
+                remedy = f"--on-cpu {name} keeps it off the GPU, --no-gpu all steps"
+                why = failure.reason if isinstance(failure, Refused) else failure
+                raise Failure(f"{name} does not load on the GPU: {why}; {remedy}") from None
+
+
+def load(api: TritonAPI, server: str, name: str, config: str | None, backend: str, say=print) -> None:
+    """Load one model of this backend with its configuration (None: its file's), and say how long it took.
+
+    Raises Failure with the server's reason if it cannot be loaded.
+    """
+    began = time.monotonic()
+    try:
+        api.load(name, config, PROMPT)
+    except Unreachable:
+        await_load(api, server, name, in_stubs(backend))
+    say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
+
+
+def on_gpu(config: dict) -> bool:
+    """Return whether a configuration, as JSON has it, puts the model on a GPU."""
+    return any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group", []))
+
 
 
 def await_load(api: TritonAPI, server: str, model: str, stubbed: bool) -> None:
@@ -112,7 +136,7 @@ def await_load(api: TritonAPI, server: str, model: str, stubbed: bool) -> None:
             raise Stuck(f"{model}: its Python stub died as it began, and tritonserver waits for it forever")
         time.sleep(0.5)
     if state != "READY":
-        raise Failure(f"{model} could not be loaded; the server's log says why")
+        raise Failure(f"{model} could not be loaded: {api.reason(model) or 'the server log says why'}")
 
 
 def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
@@ -120,17 +144,17 @@ def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
 
     `model` is its folder; `share` its entry in the plan. Raises Failure if the file cannot be parsed.
     """
-    from google.protobuf import json_format, text_format
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
+    from google.protobuf import json_format
 
-    try:
-        config = text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
-    except text_format.ParseError as bad:
-        raise Failure(f"{model.name}/config.pbtxt: {bad}") from None
+    config = read_config(model)
     config.name = model.name
     if not config.instance_group:
         config.instance_group.add()
-    config.instance_group[0].count = share["instances"]
+    group = config.instance_group[0]
+    group.count = share["instances"]
+    group.kind = group.KIND_GPU if "gpu" in share else group.KIND_CPU  # the Python backend takes KIND_AUTO for the CPU
+    if "gpu" in share:
+        group.gpus[:] = [share["gpu"]]
     if config.backend in THREADS:
         config.parameters[THREADS[config.backend]].string_value = str(share["threads"])
     for name in ADMISSION & share.keys():
@@ -140,6 +164,17 @@ def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
     if provenance.is_file():
         config.parameters["provenance"].string_value = provenance.read_text()
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+
+
+def read_config(model: Path):
+    """Return the configuration of the model in this folder. Raises Failure if its file cannot be parsed."""
+    from google.protobuf import text_format
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    try:
+        return text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as bad:
+        raise Failure(f"{model.name}/config.pbtxt: {bad}") from None
 
 
 def in_stubs(backend: str) -> bool:

@@ -52,6 +52,6 @@ def stubs(name: str) -> list[Stub]:
             with contextlib.suppress(psutil.Error, OSError, StopIteration):
                 arguments = psutil.Process(pid).cmdline()
                 segment = next(each for each in arguments if each.startswith(f"{name}."))
-                model = next(match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each)))
+                model = next(match[1] for each in arguments if (match := re.fullmatch(r"([^/]+?)_\d+_\d+", each)))
                 living.append(Stub(pid, model, segment))
     return living

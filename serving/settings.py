@@ -1,8 +1,9 @@
 """The settings of a server, from any command line: they are checked and completed before anything is started."""
 
 import socket
+from pathlib import Path
 
-from serving import thread_plan
+from serving import more_models, thread_plan
 from serving.ports import PORTS
 
 HTTP_PORT = 8000
@@ -11,7 +12,8 @@ HTTP_PORT = 8000
 def complete(options) -> None:
     """Replace the texts of cores, host and ports by core numbers, an IPv4 address and numbers, in place.
 
-    A gRPC or metrics port that is None becomes the HTTP port plus 1 or 2. Raises ValueError, in one line that names the
+    A gRPC or metrics port that is None becomes the HTTP port plus 1 or 2; `models`, folders of more models, become
+    absolute paths, and `on_cpu` is sorted. Raises ValueError, in one line that names the
     flag, for what makes no sense.
     """
     options.cores = thread_plan.server_cores(options.cores)
@@ -23,6 +25,12 @@ def complete(options) -> None:
         setattr(options, f"{kind}_port", port)
     if len({getattr(options, f"{kind}_port") for kind in PORTS}) < len(PORTS):
         raise ValueError("--http-port, --grpc-port and --metrics-port must differ")
+    options.on_cpu = sorted(set(options.on_cpu))
+    if unknown := sorted(set(options.on_cpu) - set(thread_plan.GPU_STEPS)):
+        known = ", ".join(thread_plan.GPU_STEPS)
+        raise ValueError(f"--on-cpu: {unknown[0]!r} is none of the steps that can run on a GPU: {known}")
+    options.models = [str(Path(folder).resolve()) for folder in options.models]
+    more_models.check(options.models)
 
 
 def parse_port(flag: str, value: str | int) -> int:

@@ -10,8 +10,8 @@ from common import atomic_write
 from serving import Failure
 from serving.ports import PORTS
 
-ASKED = ("weights", "host", "cores", "slo", *(f"{kind}_port" for kind in PORTS))
-KEYS = {"name", "engine", *ASKED, "address", "plan", "gpu", "admin_key", "started"}
+ASKED = ("weights", "host", "cores", "slo", "no_gpu", "on_cpu", "models", *(f"{kind}_port" for kind in PORTS))
+KEYS = {"name", "engine", *ASKED, "address", "plan", "gpu", "no_gpu_because", "admin_key", "started"}
 
 
 def name(directory: Path) -> str:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from serving import Failure, docker, local, smoke_test, state
+from serving.nvml import Card
 from serving.thread_plan import describe, format_cores
 from serving.triton_api import TritonAPI
 
@@ -23,6 +24,9 @@ def status(options):
     running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
     say(f"engine   {record['engine']}, running for {running}")
     summary(record)
+    for model, why in record.get("more_models", {}).items():
+        if why:
+            say(f"missing  {model}: {why}")
     unready = facts["not_ready"]
     say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models_of(record))}")
     if not facts["supervised"]:
@@ -37,8 +41,8 @@ def examine(directory: Path) -> dict:
     """Return what runs from a state directory, as JSON can hold it.
 
     `running`, `answers` (each model is ready, and both ensembles have just answered) and `problem` (in words, or empty)
-    are always there; of a server that runs also `engine`, `url`, `weights`, `cores`, `started`, `not_ready` (models)
-    and `supervised`.
+    are always there; of a server that runs also `engine`, `url`, `weights`, `cores`, `started`, `not_ready` (models),
+    `not_served` (model of --models -> why), `card` (null without a GPU), `on_gpu` (steps) and `supervised`.
     """
     record = state.read(directory)
     if not record or not alive(record, directory):
@@ -63,13 +67,32 @@ def examine(directory: Path) -> dict:
         "url": f"http://{record['address']}",
         **{key: record[key] for key in ("engine", "weights", "cores", "started")},
         "not_ready": unready,
+        "not_served": {model: why for model, why in record.get("more_models", {}).items() if why},
+        "card": record.get("card"),
+        "on_gpu": steps_on_gpu(record),
         "supervised": record["engine"] != "local" or bool(local.supervisors(record["name"])),
     }
 
 
 def models_of(record: dict) -> list[str]:
-    """Return the models of the server of this record: those that compute, and the ensembles."""
-    return [*record["plan"], *smoke_test.ENSEMBLES]
+    """Return the models that the server of this record serves: those that compute, the ensembles, and --models'."""
+    more = [model for model, why in record.get("more_models", {}).items() if not why]
+    return [*record["plan"], *smoke_test.ENSEMBLES, *more]
+
+
+def steps_on_gpu(record: dict) -> list[str]:
+    """Return the steps of a local server that run on a GPU."""
+    return [model for model, share in record["plan"].items() if "gpu" in share]
+
+
+def gpu_line(record: dict) -> str:
+    """Return which card the server of this record uses for what, or why none, in one line."""
+    if record["no_gpu_because"]:
+        return f"no GPU: {record['no_gpu_because']}"
+    if record["engine"] == "docker":
+        return "GPU: the container gets one"
+    card = Card(**record["card"]) if record["card"] else "one that NVML does not describe"
+    return f"GPU: {card}; on it: {', '.join(steps_on_gpu(record))}"
 
 
 def alive(record: dict, directory: Path) -> bool:
@@ -88,6 +111,7 @@ def summary(record: dict) -> None:
     say(f"http     http://{record['address']}")
     say(f"grpc     {near}:{record['grpc_port']}")
     say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
+    say(f"gpu      {gpu_line(record).partition(': ')[2] if record['gpu'] else 'none: ' + record['no_gpu_because']}")
     say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(record['plan'])}")
     api = TritonAPI(record["address"])
     for model in record["plan"]:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serving import ROOT, Failure, local, state, wheel
@@ -18,11 +18,18 @@ from serving.server import Server, Unavailable
 
 @contextlib.contextmanager
 def temporary_server(
-    directory: Path, weights: str, engine: str = "local", cores: str = "", host: str = "127.0.0.1", slo: str = ""
+    directory: Path,
+    weights: str,
+    engine: str = "local",
+    cores: str = "",
+    host: str = "127.0.0.1",
+    slo: str = "",
+    flags: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Start the launcher's server with all models, and run `down` when the block ends, however it ends.
 
-    `directory` is its state directory, in which the log stays; the other arguments are flags of `crossover up`.
+    `directory` is its state directory, in which the log stays; the other arguments are flags of `crossover up`, and
+    `flags` more of them.
     What a killed run left there is cleared first. SIGTERM and SIGHUP end the block, as Ctrl-C does; a second one does
     not keep the server from being stopped. Raises Unavailable with the launcher's last line if it does not come up.
     """
@@ -31,10 +38,10 @@ def temporary_server(
         stop([*launcher, "down", *state_flag])
         try:
             ports = dict(zip(PORTS, free_ports(), strict=True))
-            flags = [flag for kind, port in ports.items() for flag in (f"--{kind}-port", str(port))]
             optional = {name: value for name, value in (("cores", cores), ("slo", slo)) if value}
-            flags += [flag for name, value in optional.items() for flag in (f"--{name}", value)]
-            up = [*launcher, "up", *state_flag, "--weights", weights, "--engine", engine, "--host", host, *flags]
+            given = {**{f"{kind}-port": str(port) for kind, port in ports.items()}, **optional}
+            more = [*(word for name, value in given.items() for word in (f"--{name}", value)), *flags]
+            up = [*launcher, "up", *state_flag, "--weights", weights, "--engine", engine, "--host", host, *more]
             done = subprocess.run(up, cwd=ROOT, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])

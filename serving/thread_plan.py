@@ -11,22 +11,28 @@ considers both. A step finds how many requests fit into the SLO from what they c
 """
 
 import os
+from collections.abc import Iterable
 
 AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
 SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1993), and benchmarks stay below it
+GPU_STEPS = ("image_preprocess", "resnet50", "wav2vec2")  # that run on a GPU where there is one
+NETWORKS = {"resnet50", "wav2vec2"}
 NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # step -> the one that its work is for
 
 Plan = dict[str, dict[str, int | str]]
-"""Model -> its share of the server: `instances`, `threads`, `slo_ms` and the `next` step."""
+"""Model -> its share of the server: `instances`, `threads`, `slo_ms`, the `next` step, and its `gpu`, if any."""
 
 
-def plan_threads(cores: int, slo: int = SLO) -> Plan:
-    """Return the share of each model on a server with so many cores: `instances`, `threads`, `slo_ms`, `next`.
+def plan_threads(cores: int, slo: int = SLO, on_gpu: Iterable[str] = ()) -> Plan:
+    """Return the share of each model on a server with so many cores: `instances`, `threads`, `slo_ms`, `next`, `gpu`.
 
     `slo` is in ms; with 0 no model has one, and queues grow without bound. `next` is the step whose queue counts, too.
+    Models `on_gpu` run on CUDA's device 0, their `gpu`.
 
     A network and DALI spread one batch over threads, so one instance takes all cores; resampling a clip is serial
-    Python, so it gets processes instead.
+    Python, so it gets processes instead. A network on a GPU needs one thread, which hands it the work. DALI on a GPU
+    keeps all cores: what the card's JPEG decoder cannot take (progressive files), and the Huffman codes of all files on
+    cards without one, are decoded on the CPU.
     """
     shares: Plan = {
         "image_preprocess": {"instances": 1, "threads": cores},
@@ -35,6 +41,11 @@ def plan_threads(cores: int, slo: int = SLO) -> Plan:
         "wav2vec2": {"instances": 1, "threads": cores},
         "ctc_decode": {"instances": 1, "threads": 1},  # a millisecond after hundreds: nothing ever waits for it
     }
+    for model in on_gpu:
+        shares[model]["gpu"] = 0
+    for model in NETWORKS & shares.keys():
+        if "gpu" in shares[model]:
+            shares[model]["threads"] = 1
     for model in ("image_preprocess", "resnet50", "audio_preprocess", "wav2vec2") if slo else ():
         shares[model]["slo_ms"] = slo
     for model, following in NEXT.items() if slo else ():
@@ -43,8 +54,10 @@ def plan_threads(cores: int, slo: int = SLO) -> Plan:
 
 
 def describe(plan: Plan) -> str:
-    """Return each model with its instances x threads, in one line."""
-    return ", ".join(f"{model} {p['instances']}x{p['threads']}" for model, p in plan.items())
+    """Return each model with its instances x threads, in one line; with `+GPU` where it runs on one."""
+    return ", ".join(
+        f"{model} {p['instances']}x{p['threads']}{'+GPU' if 'gpu' in p else ''}" for model, p in plan.items()
+    )
 
 
 def server_cores(spec: str | None, available: set[int] | None = None) -> list[int]:

@@ -129,6 +129,12 @@ class TritonAPI:
         content, _ = self.call("/v2/repository/index", b"", timeout=10)
         return {entry["name"]: entry["state"] for entry in json.loads(content) if "state" in entry}
 
+    def reason(self, model: str) -> str:
+        """Return why a model is in its state, in one line; "" where the server gives no reason."""
+        content, _ = self.call("/v2/repository/index", b"", timeout=10)
+        reasons = [entry.get("reason", "") for entry in json.loads(content) if entry["name"] == model]
+        return "; ".join(" ".join(reason.split("\n\nAt:")[0].split()) for reason in reasons if reason)
+
     def load(self, model: str, config: str | None, timeout: float = 600) -> None:
         """Load `model` with this configuration (JSON) in place of its config.pbtxt; None takes the file as it is.
 

@@ -235,7 +235,9 @@ def test_status_as_json_is_one_document(server, tmp_path):
 
 def test_the_grpc_and_metrics_ports_follow_the_http_port():
     options = SimpleNamespace(cores="0", host="localhost", http_port="9000", grpc_port=None, metrics_port=None)
+    options.on_cpu, options.models = ["wav2vec2", "resnet50", "resnet50"], []
     settings.complete(options)
+    assert options.on_cpu == ["resnet50", "wav2vec2"]
     assert (options.host, options.cores) == ("127.0.0.1", [0])
     assert (options.http_port, options.grpc_port, options.metrics_port) == (9000, 9001, 9002)
 
