@@ -1,11 +1,13 @@
 """Twin of Triton's native `onnxruntime` backend, in Python: the same config.pbtxt, the same `model.onnx`.
 
-It is for servers that have only the Python backend, and runs on the CPU. Unlike with the native one, a request that the
-network refuses fails alone, whatever it was merged with, and requests beyond limits are refused before (`onnx_limits`).
+It is for servers that have only the Python backend; instances of kind GPU run on CUDA (`onnx_cuda`). Unlike with the
+native one, a request that the network refuses fails alone, whatever it was merged with, and requests beyond limits are
+refused before (`onnx_limits`).
 """
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,10 @@ from onnx_signature import check, complete
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
+from cuda_errors import end_if_lost, is_out_of_memory, shorten
 from error_isolation import answer_isolated
 from messages import one_line
-
-PROVIDERS = ["CPUExecutionProvider"]
+from onnx_cuda import cuda_options, open_session, warm_up
 
 
 @admitting
@@ -31,20 +33,34 @@ class TritonPythonModel:
     def auto_complete_config(config):
         """Fill in inputs, outputs and max_batch_size, if the config leaves inputs or outputs out."""
         if not (config.as_dict()["input"] and config.as_dict()["output"]):
-            session = ort.InferenceSession(model_file(stub_model_path()), providers=PROVIDERS)
+            session = ort.InferenceSession(model_file(stub_model_path()), providers=["CPUExecutionProvider"])
             complete(config.as_dict(), session)
         return config
 
     def initialize(self, args):
-        """Load the network. Raises ValueError where the config does not fit it."""
+        """Load the network. Raises ValueError if the config does not fit it, RuntimeError if CUDA does not start."""
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"], args["model_version"])
         path = folder / (config["default_model_filename"] or "model.onnx")
         self.batched = config["max_batch_size"] > 0
-        self.session = ort.InferenceSession(model_file(path), options(config), providers=PROVIDERS)
+        device = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
+        cuda = cuda_options(config)
+        self.session = open_session(model_file(path), options(config), device, cuda)
         self.run_options = run_options(config["parameters"])
         self.limits = Limits(config["parameters"])
         check(config, self.session, path.name)
+        if device is not None:
+            self.warm_up(config, device, cuda)
+
+    def warm_up(self, config, device, cuda):
+        """Run the network before the first request does, and say in the log where it runs, and how."""
+        began = time.monotonic()
+        names = [output.name for output in self.session.get_outputs()]
+        sizes = warm_up(config, lambda feed: self.run(names, feed), self.limits.least)
+        pb.Logger.log_info(
+            f"{config['name']}: on GPU {device}, {', '.join(f'{key}={value}' for key, value in cuda.items())}; warm-up "
+            f"of {time.monotonic() - began:.1f} s for batches of {', '.join(map(str, sizes)) or 'no size'}"
+        )
 
     def execute(self, requests):
         """Return one response per request; those that the limits refuse cost no run."""
@@ -74,18 +90,24 @@ class TritonPythonModel:
         """Return the outputs of these names, from several runs if the limits allow fewer rows than there are."""
         rows = self.limits.rows(feed) if self.batched else None
         if not rows or (count := len(next(iter(feed.values())))) <= rows:
-            return self.session.run(names, feed, self.run_options)
+            return self.compute(names, feed)
         spans = [slice(start, start + rows) for start in range(0, count, rows)]
-        parts = [
-            self.session.run(names, {name: array[span] for name, array in feed.items()}, self.run_options)
-            for span in spans
-        ]
+        parts = [self.compute(names, {name: array[span] for name, array in feed.items()}) for span in spans]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+    def compute(self, names, feed):
+        """Return the outputs of one run; end the stub if the run lost it its GPU."""
+        try:
+            return self.session.run(names, feed, self.run_options)
+        except Exception as error:
+            end_if_lost(error)
+            raise
 
 
 def refusal(error):
-    """Return the response to an error: what a network refuses at run time is due to its input, so it is a 400."""
-    return pb.InferenceResponse(error=pb.TritonError(one_line(error), pb.TritonError.INVALID_ARG))
+    """Return the response to an error: 503 if memory ran out, else 400, as a network refuses what its input causes."""
+    code = pb.TritonError.UNAVAILABLE if is_out_of_memory(error) else pb.TritonError.INVALID_ARG
+    return pb.InferenceResponse(error=pb.TritonError(one_line(shorten(error)), code))
 
 
 def array(tensor):
