@@ -4,7 +4,7 @@ Nothing here raises: without that package, or without a driver, there are no car
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,14 +47,14 @@ def nvml() -> Iterator[Any]:
     try:
         yield pynvml
     finally:
-        with_default(pynvml.nvmlShutdown)
+        ask(pynvml, "nvmlShutdown")
 
 
-def with_default(ask: Callable[..., Any], *arguments: Any, default: Any = None) -> Any:
-    """Return what NVML answers, or the default where this card or driver cannot say."""
+def ask(library: Any, function: str, *arguments: Any, default: Any = None) -> Any:
+    """Return what a function of NVML answers, or the default where this card, driver or library cannot say."""
     try:
-        return ask(*arguments)
-    except Exception:  # a function that the library lacks is no NVMLError
+        return getattr(library, function)(*arguments)
+    except Exception:  # NVMLError, of each library its own, or AttributeError
         return default
 
 
@@ -63,31 +63,32 @@ def read_cards() -> list[Card]:
     with nvml() as library:
         if library is None:
             return []
-        count = with_default(library.nvmlDeviceGetCount, default=0)
-        found = [with_default(read_card, library, index) for index in range(count)]
+        found = [read_card(library, index) for index in range(ask(library, "nvmlDeviceGetCount", default=0))]
         return [card for card in found if card]
 
 
-def read_card(library: Any, index: int) -> Card:
-    """Return the card of this index; raises NVML's errors where it has no name or no memory."""
-    handle = library.nvmlDeviceGetHandleByIndex(index)
-    memory = library.nvmlDeviceGetMemoryInfo(handle)
-    limit = with_default(library.nvmlDeviceGetPowerManagementLimit, handle)
-    mig = with_default(library.nvmlDeviceGetMigMode, handle, default=(0, 0))
-    capability = with_default(library.nvmlDeviceGetCudaComputeCapability, handle, default=("?",))
+def read_card(library: Any, index: int) -> Card | None:
+    """Return the card of this index; None where it tells nothing of its memory, as one that has failed."""
+    handle = ask(library, "nvmlDeviceGetHandleByIndex", index)
+    memory = ask(library, "nvmlDeviceGetMemoryInfo", handle)
+    if memory is None:
+        return None
+    limit = ask(library, "nvmlDeviceGetPowerManagementLimit", handle)
+    mig = ask(library, "nvmlDeviceGetMigMode", handle, default=(0, 0))
+    capability = ask(library, "nvmlDeviceGetCudaComputeCapability", handle, default=("?",))
     sm, ram = library.NVML_CLOCK_SM, library.NVML_CLOCK_MEM
     return Card(
         index=index,
-        name=text(library.nvmlDeviceGetName(handle)),
-        uuid=text(with_default(library.nvmlDeviceGetUUID, handle, default="")),
-        driver=text(with_default(library.nvmlSystemGetDriverVersion, default="?")),
+        name=text(ask(library, "nvmlDeviceGetName", handle, default="a card without a name")),
+        uuid=text(ask(library, "nvmlDeviceGetUUID", handle, default="")),
+        driver=text(ask(library, "nvmlSystemGetDriverVersion", default="?")),
         memory_mb=memory.total // 10**6,
         free_mb=memory.free // 10**6,
         capability=".".join(map(str, capability)),
         mig=bool(mig[0]),
-        sm_clock=with_default(library.nvmlDeviceGetClockInfo, handle, sm),
-        sm_clock_max=with_default(library.nvmlDeviceGetMaxClockInfo, handle, sm),
-        memory_clock=with_default(library.nvmlDeviceGetClockInfo, handle, ram),
+        sm_clock=ask(library, "nvmlDeviceGetClockInfo", handle, sm),
+        sm_clock_max=ask(library, "nvmlDeviceGetMaxClockInfo", handle, sm),
+        memory_clock=ask(library, "nvmlDeviceGetClockInfo", handle, ram),
         power_limit_watts=None if limit is None else limit / 1000,
     )
 
@@ -105,15 +106,16 @@ def used_card() -> Card | None:
     return next(iter(named or cards), None)
 
 
-def read_energy() -> dict | None:
-    """Return joules spent so far by all cards and their mean utilisation (0 to 1), as NVML has them; None without."""
+def read_energy(uuid: str) -> dict | None:
+    """Return joules that a card has spent so far, and its utilisation (0 to 1) lately; None if it does not say.
+
+    NVML counts the joules since the driver was loaded, on cards from Volta on, and not of a MIG instance. The
+    utilisation is the share of the last 0.2 to 1 s in which the card computed anything.
+    """
     with nvml() as library:
         if library is None:
             return None
-        try:
-            handles = [library.nvmlDeviceGetHandleByIndex(each) for each in range(library.nvmlDeviceGetCount())]
-            joules = [library.nvmlDeviceGetTotalEnergyConsumption(handle) / 1000 for handle in handles]
-            used = [library.nvmlDeviceGetUtilizationRates(handle).gpu / 100 for handle in handles]
-        except Exception:  # a card before Volta counts no joules, a MIG instance has no utilisation
-            return None
-    return {"energy_joules": sum(joules), "utilisation": sum(used) / len(used)} if used else None
+        handle = ask(library, "nvmlDeviceGetHandleByUUID", uuid)
+        joules = ask(library, "nvmlDeviceGetTotalEnergyConsumption", handle)  # in mJ
+        used = ask(library, "nvmlDeviceGetUtilizationRates", handle)
+    return None if joules is None or used is None else {"energy_joules": joules / 1000, "utilisation": used.gpu / 100}

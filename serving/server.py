@@ -10,7 +10,7 @@ import psutil
 
 from common import address
 from common.messages import first_line, one_line
-from serving import Failure, state
+from serving import Failure, nvml, state
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
 GPU_UTILISATION, GPU_ENERGY = "nv_gpu_utilization", "nv_energy_consumption"
@@ -130,10 +130,13 @@ class Server:
             return None
 
     def gpu(self) -> dict | None:
-        """Return joules spent so far by all GPUs and their mean utilisation now (0 to 1); None without a GPU.
+        """Return joules spent so far by all its GPUs and their mean utilisation now (0 to 1); None without a GPU.
 
-        Only a server whose metrics port is known, the launcher's, can be asked.
+        Only a server that the launcher started can be asked. NVML tells of the card of a local one, whose own metrics
+        have none (`wheel.tritonserver`); a container has Triton's metrics.
         """
+        if self.state.get("card") and "pid" in self.state:
+            return nvml.read_energy(self.state["card"]["uuid"])
         try:
             metrics = address.Address(address.parse(self.url).host, self.state["metrics_port"])
             samples = TritonAPI(metrics.authority).metrics()

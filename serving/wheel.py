@@ -25,7 +25,11 @@ def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
     """Return the server's command with the flags for its backends, and its environment.
 
     The stub finds its packages through the `python3` that is first on PATH (it ignores PYTHONPATH) and its
-    libraries through LD_LIBRARY_PATH. Thread pools other than those of the plan are held to one thread.
+    libraries through LD_LIBRARY_PATH. Thread pools other than those of the plan are held to one thread. CUDA counts the
+    cards as NVML does, by PCI bus.
+
+    GPU metrics stay off: the wheel has DCGM 3.2 without its modules, older than the drivers that CUDA 13 needs, and it
+    would be read every two seconds only. `Server.gpu` asks NVML instead.
 
     Raises Failure if there is no tritonserver here, or if its stub could not run.
     """
@@ -33,6 +37,7 @@ def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "OMP_NUM_THREADS": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
     wheel = installed()
     if wheel is None:

@@ -5,22 +5,42 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "pillow", "librosa", "locust", "tritonclient", "nvidia-dali-cuda130", "onnxruntime")
+from serving import nvml
+
+PACKAGES = ("numpy", "pillow", "librosa", "locust", "tritonclient", "nvidia-dali-cuda130")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # of which an environment has one
 
 
 def describe() -> dict:
-    """Return processor, system, package versions and git revision, as run.json holds them under `machine`."""
+    """Return processor, system, package versions, git revision and cards, as run.json holds them under `machine`."""
     return {
         "cpu": read_cpu_model(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": read_versions(),
         "revision": read_revision(),
+        "cards": [asdict(card) for card in nvml.read_cards()],
     }
+
+
+def read_versions() -> dict[str, str | None]:
+    """Return the versions of the packages that matter; None for one that is missing."""
+    versions = {package: read_version(package) for package in PACKAGES}
+    runtimes = {package: read_version(package) for package in RUNTIMES}
+    return {**versions, **({name: each for name, each in runtimes.items() if each} or {RUNTIMES[0]: None})}
+
+
+def read_version(package: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def read_cpu_model() -> str:

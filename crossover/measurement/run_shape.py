@@ -21,6 +21,7 @@ EVERY = {
         "python": str,
         "versions": dict,
         "revision": TEXT_OR_NULL,
+        "cards?": [dict],
     },
     "argv?": [str],
     "options?": dict,

@@ -4,6 +4,7 @@ import json
 import re
 
 from loadgen.samples.summary import SPANS
+from tests import cards
 from tests.commands import only
 from tests.conftest import ROOT
 
@@ -35,7 +36,8 @@ def documented() -> set[str]:
     return found
 
 
-def test_every_field_of_the_summary_is_documented_and_no_other(world, conduct):
+def test_every_field_of_the_summary_is_documented_and_no_other(world, conduct, monkeypatch):
+    cards.install(monkeypatch)
     world.troubles = [None] * 3 + ["reset"] * 3
     conduct("--rounds", 8)
     summary = json.loads((only(conduct.reports) / "summary.json").read_text())

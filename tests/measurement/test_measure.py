@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import threading
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import gevent
@@ -12,12 +13,15 @@ import numpy as np
 import pytest
 
 from crossover.analysis.latency_breakdown import break_down_latency
+from crossover.experiments.compare.arms import summarise_gpu
 from crossover.measurement.measure import measure
 from crossover.measurement.server_statistics import STAGES, difference
 from crossover.measurement.trial import Trial, read_trials
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import parse
+from serving import nvml
 from serving.server import Server, Unavailable
+from tests import cards
 from tests.client.test_openloop import PAYLOAD, WORKLOAD, good, server
 from workloads.payloads import Payload, digest
 
@@ -146,3 +150,20 @@ def test_a_server_that_dies_while_it_answers_is_unavailable():
 def test_a_digest_tells_names_and_contents_apart_and_takes_any_name():
     made = [digest([Payload(*each)]) for each in (("a", b"bc"), ("ab", b"c"), ("a", b"bd"), ("\udcff.jpg", b"c"))]
     assert len(set(made)) == 4
+
+
+def test_joules_that_nvml_counts_reach_the_tables(monkeypatch, tmp_path):
+    cards.install(monkeypatch, joules=(100.0, 116.0))
+    record = {"card": asdict(nvml.read_cards()[0]), "pid": os.getpid()}
+    arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
+    with server(good) as url:
+        spent = measure(WithStatistics(url, record), arm, schedule, [PAYLOAD], tmp_path / "round-01", 1)
+    assert spent.gpu == {"energy_joules": 16.0, "utilisation": 0.37}
+    assert summarise_gpu([spent])["gpu_joules"] == 16.0 / spent.scheduled
+
+
+class WithStatistics(Server):
+    """A server that is no Triton, and has empty statistics."""
+
+    def statistics(self):
+        return {}
