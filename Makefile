@@ -1,4 +1,4 @@
-# Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local PORT=9000 SLO=500 HOST=..
+# Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local PORT=9000 SLO=500 GPU=0 HOST=..
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 WEIGHTS ?= real
@@ -6,10 +6,13 @@ FITS := import sys, ensurepip; assert (3, 10) <= sys.version_info < (3, 13)
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 CROSSOVER := $(PY) -m crossover
+DRIVER := import ctypes, sys; print(int(sys.version_info >= (3, 11) and not ctypes.CDLL("libcuda.so.1").cuInit(0)))
+GPU ?= $(shell $(or $(wildcard $(PY)),$(PYTHON)) -c '$(DRIVER)' 2>/dev/null)# 1 where a driver answers
+ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
 NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# tiny ones need no export
 SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
-UP = $(NETWORKS)$(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)
+UP = $(NETWORKS)$(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || test $$? -eq 3# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 INSTALLED = @test -e .venv/run.done || { echo "nothing is installed, nothing runs"; exit 0; };
@@ -17,37 +20,37 @@ PIP := $(PY) -m pip --disable-pip-version-check install --progress-bar off --no-
 COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) printf '\r  packages: %d' $$((++n));; \
   Installing*) [ "$$n" ] && printf ', unpacking them';; ERROR*|error*) printf '\n%s\n' "$$line";; esac; done; if [ "$$n" ]; then echo; fi; }
 
-bench: .venv/run.done  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
+bench: $(ENV)  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
 	@$(UP)
 	$(CROSSOVER) compare $(call flag,SECONDS seconds) $(ARGS) $(MEASURED)
-up: .venv/run.done  ## start the server: in Docker, or as a local process where no engine answers
+up: $(ENV)  ## start the server: in Docker, or as a local process where no engine answers
 	@$(UP) $(ARGS)
 down:  ## stop it, leaving nothing behind
 	$(INSTALLED) $(CROSSOVER) down $(ARGS)
-image: .venv/run.done  ## Locust's page for photographs, on http://localhost:8089
-audio: .venv/run.done  ## the same for speech
+image: $(ENV)  ## Locust's page for photographs, on http://localhost:8089
+audio: $(ENV)  ## the same for speech
 image audio:
 	.venv/bin/locust -f loadgen/$@.py --web-host 127.0.0.1 $(ARGS)
 
-capacity: .venv/run.done  ## per arm, the rate at which it reaches a latency limit; then what bursts do to it
-clients: .venv/run.done  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
-efficiency: .venv/run.done  ## does an ensemble answer as many requests as its steps allow?
+capacity: $(ENV)  ## per arm, the rate at which it reaches a latency limit; then what bursts do to it
+clients: $(ENV)  ## naive, threaded and asynchronous clients under uniform, Poisson and video arrivals
+efficiency: $(ENV)  ## does an ensemble answer as many requests as its steps allow?
 capacity clients efficiency:
 	@$(UP)
 	$(CROSSOVER) $@ $(ARGS) $(MEASURED)
-sweep: .venv/run.done  ## server against client over input sizes, workers and network rates: where the answer changes
+sweep: $(ENV)  ## server against client over input sizes, workers and network rates: where the answer changes
 	$(NETWORKS)$(CROSSOVER) sweep $(call flag,ENGINE engine) $(ARGS) $(MEASURED)
-overload: .venv/run.done  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
+overload: $(ENV)  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
 	$(NETWORKS)$(CROSSOVER) overload --start $(WEIGHTS) $(ARGS) $(MEASURED)
-soak: .venv/run.done  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
+soak: $(ENV)  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
 	$(NETWORKS)$(CROSSOVER) soak --weights $(WEIGHTS) $(ARGS) $(MEASURED)
 status:  ## what runs where, and whether it answers
 	$(INSTALLED) $(CROSSOVER) status $(ARGS) || test ! -e .run/server.json
 logs:  ## the server's log
 	$(INSTALLED) $(CROSSOVER) logs $(ARGS)
-models: .venv/run.done  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
+models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
 	$(CROSSOVER) models $(ARGS)
-env: .venv/run.done  ## the environment of server, load generator and command line, in .venv
+env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never
 clean: down  ## remove the environment, the networks and the server's state; reports stay
 	rm -rf .venv .run *.egg-info model_repository/*/1/model.onnx model_repository/*/provenance.json
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
@@ -62,7 +65,7 @@ test-export: .venv/test.done  ## the tests that export a network with torch (min
 lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-bench-loadgen: .venv/run.done  ## the load generator's own speed, beside perf_analyzer's
+bench-loadgen: $(ENV)  ## the load generator's own speed, beside perf_analyzer's
 	$(PY) -m benchmarks.loadgen $(ARGS)
 help:  ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -75,8 +78,15 @@ help:  ## this list
 	@$(PIP) --no-deps -r requirements/server.txt $(COUNT)
 	@$(subst --require-hashes,--no-index,$(PIP)) --no-deps --no-build-isolation -e . $(COUNT)
 	@touch $@
+.venv/gpu.done: .venv/run.done requirements/gpu.txt
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "onnxruntime-gpu has no wheels for Python 3.10: make clean env PYTHON=python3.12"; exit 1; }
+	@echo "for the GPU: onnxruntime-gpu and CUDA's libraries, 2 GB more; GPU=0 goes without"
+	@$(PY) -m pip --disable-pip-version-check uninstall --yes --quiet onnxruntime onnxruntime-gpu
+	@$(PIP) -r requirements/gpu.txt $(COUNT)
+	@touch $@
 .venv/test.done: .venv/run.done requirements/dev.txt
 	@$(PIP) -r requirements/dev.txt $(COUNT)
+	@if [ -e .venv/gpu.done ]; then rm .venv/gpu.done && $(MAKE) --no-print-directory .venv/gpu.done; fi  # dev.txt has the other onnxruntime
 	@touch $@
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))

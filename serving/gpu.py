@@ -26,6 +26,7 @@ finally:
     folder = pathlib.Path(onnxruntime.__file__).parent / "capi"
     for name in ("shared", "cuda"):
         ctypes.CDLL(str(folder / f"libonnxruntime_providers_{name}.so"), mode=ctypes.RTLD_GLOBAL)
+    ctypes.CDLL("libcudnn.so.9")  # which the provider does without, until a convolution comes
 """
 
 
