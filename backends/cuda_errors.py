@@ -8,7 +8,8 @@ import re
 
 OUT_OF_MEMORY = re.compile(
     r"CUDA failure 2\b|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|out of memory|bad_alloc|bad allocation"
-    r"|Failed to allocate memory|memory of \d+ is smaller than requested|(?:ALLOC|ALLOCATION)_FAILED",
+    r"|Failed to allocate memory|memory of \d+ is smaller than requested|(?:ALLOC|ALLOCATION)_FAILED"
+    r"|nvImageCodec failure: '#5'",
     re.IGNORECASE,
 )
 STICKY = "214|700|702|709|710|714|715|716|717|718|719"  # cudaError_t after which every call of a process fails
@@ -35,8 +36,13 @@ def is_lost(error):
 def end_if_lost(error):
     """End the process if its GPU is lost: a dead stub is noticed and reloaded, a live one would refuse all requests."""
     if is_lost(error):
-        print(f"the GPU is lost to this process, which ends so that it is restarted: {error}", flush=True)
-        os._exit(1)
+        end("the GPU is lost to this process", error)
+
+
+def end(what, error):
+    """End the process at once, with a line in the server's log; nothing may be computed any more."""
+    print(f"{what}, which ends so that it is restarted: {error}", flush=True)
+    os._exit(1)
 
 
 def shorten(error):

@@ -3,10 +3,10 @@
 import importlib.util
 import re
 import sys
-import tempfile
 
+from dali_protobuf import fields
 from nvidia.dali import types
-from nvidia.dali._utils.autoserialize import invoke_autoserialize
+from nvidia.dali._utils.autoserialize import _discover_autoserialize
 
 TRITON_TYPES = {
     types.DALIDataType.BOOL: "TYPE_BOOL",
@@ -22,33 +22,41 @@ TRITON_TYPES = {
     types.DALIDataType.FLOAT: "TYPE_FP32",
     types.DALIDataType.FLOAT64: "TYPE_FP64",
 }
-CODESTREAM = {"3": "damaged image", "4": "not an image of a known format"}  # nvimgcodecStatus_t's numbers
+CODESTREAM = {
+    "3": "damaged image",
+    "4": "not an image of a known format",
+    "5": "out of memory",
+}  # nvimgcodecStatus_t's numbers
 DAMAGED = "the image's data are damaged or end too early"
 
 
-def load(folder, filename):
+def load(folder, filename, device):
     """Return (graph, PREPARE, SHARE), from the file that the config names, else from `dali.py`, as the native backend.
 
     A Python file may have two dicts of input name -> function of one sample (an array), which the native backend
     ignores. `PREPARE` returns what the graph gets of that sample, or raises what is answered. `SHARE` returns the part
-    of a run that the prepared sample takes up: a run holds samples up to a sum of 1, or one sample.
-    Raises FileNotFoundError if neither file is there.
+    of a run that the prepared sample takes up: a run holds samples up to a sum of 1, or one sample. `device`: the
+    GPU's number, or None for the CPU. Raises FileNotFoundError if neither file is there.
     """
     paths = [folder / (filename or "model.dali"), folder / "dali.py"]
     for path in paths:
         if path.exists():
-            return serialize(path) if path.suffix == ".py" else (path.read_bytes(), {}, {})
+            return serialize(path, device) if path.suffix == ".py" else (path.read_bytes(), {}, {})
     raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
 
 
-def serialize(path):
-    """Return the one `@autoserialize` pipeline of a Python file, serialised by DALI's function, and its two dicts."""
+def serialize(path, device):
+    """Return the one `@autoserialize` pipeline of a Python file, serialised, and its two dicts.
+
+    DALI's own function would take the file's `device_id`, which cannot be built where there is no GPU.
+    """
     spec = importlib.util.spec_from_file_location("autoserialize_mod", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    with tempfile.NamedTemporaryFile() as file:
-        invoke_autoserialize(module, file.name)
-        return file.read(), getattr(module, "PREPARE", {}), getattr(module, "SHARE", {})
+    pipelines = _discover_autoserialize(module, visited=[])
+    if len(pipelines) != 1:
+        raise ValueError(f"{path.name} has {len(pipelines)} pipelines marked by @autoserialize, expected one")
+    return pipelines[0](device_id=device).serialize(), getattr(module, "PREPARE", {}), getattr(module, "SHARE", {})
 
 
 def num_threads(parameters):
@@ -94,8 +102,7 @@ def check(config, serialized, pipeline):
 def sources(serialized):
     """Return the external sources of a serialised pipeline: name -> (dtype or None, ndim or None).
 
-    DALI's Python interface does not list them, so this reads the protobuf (dali/pipeline/dali.proto): in a
-    PipelineDef op = 5; in an OpDef name = 1, args = 4, inst_name = 5; in an Argument name = 1, ints = 4.
+    DALI's Python interface does not list them, so this reads the protobuf (`dali_protobuf`).
     """
     declared = {}
     for number, operator in fields(serialized):
@@ -105,30 +112,6 @@ def sources(serialized):
             dtype = types.DALIDataType(integers[b"dtype"]) if b"dtype" in integers else None
             declared[dict(parts)[5].decode()] = (dtype, integers.get(b"ndim"))
     return declared
-
-
-def fields(message):
-    """Yield (number, integer or bytes) of each field of a protobuf message that has no fixed-width fields.
-
-    https://protobuf.dev/programming-guides/encoding
-    """
-    at = 0
-    while at < len(message):
-        key, at = varint(message, at)
-        value, at = varint(message, at)
-        if key & 7 == 2:
-            value, at = message[at : at + value], at + value
-        yield key >> 3, value
-
-
-def varint(message, at):
-    """Return (the base-128 varint at this offset, the offset behind it)."""
-    value = shift = 0
-    while True:
-        byte = message[at]
-        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-        if byte < 128:
-            return value, at
 
 
 def reason(error):

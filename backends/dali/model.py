@@ -1,21 +1,27 @@
 """Twin of Triton's native `dali` backend, in Python: the same config.pbtxt, the same `dali.py` or `model.dali`.
 
-It is for servers that have only the Python backend. Unlike the native one it needs no driver, a bad sample fails its
-own request and no other, and a `dali.py` may name steps in Python for what no graph can do (`dali_graph.load`).
+It is for servers that have only the Python backend. Unlike the native one it needs no driver: an instance of kind CPU
+runs a graph that was written for the GPU on the CPU. A bad sample fails its own request and no other, and a `dali.py`
+may name steps in Python for what no graph can do (`dali_graph.load`).
 """
 
 import json
+import os
 import sys
+import time
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb
 from dali_graph import check, load, num_threads, reason
+from dali_protobuf import to_cpu
 from nvidia.dali import Pipeline
+from nvidia.dali.backend import TensorListGPU
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
+from cuda_errors import end, end_if_lost, is_out_of_memory
 from error_isolation import answer_isolated
 from messages import one_line
 
@@ -29,29 +35,56 @@ class TritonPythonModel:
     """
 
     def initialize(self, args):
-        """Load the graph and build the pipeline. Raises where config and graph do not fit each other."""
+        """Load the graph and build the pipeline, on the GPU or the CPU by the instance's kind.
+
+        Raises ValueError where config and graph do not fit each other, RuntimeError where the pipeline does not build.
+        """
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"], args["model_version"])
+        self.name = config["name"]
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
-        self.on_gpu = args["model_instance_kind"] == "GPU"
-        self.serialized, prepare, share = load(folder, config["default_model_filename"])
-        self.prepare = {name: prepare.get(name, lambda sample: sample) for name in self.inputs}
-        self.share = {name: share.get(name, lambda sample: 0) for name in self.inputs}
-        self.options = {
-            **({"batch_size": config["max_batch_size"]} if config["max_batch_size"] else {}),
-            **num_threads(config["parameters"]),
-            "device_id": int(args["model_instance_device_id"]) if self.on_gpu else None,
-            "prefetch_queue_depth": 1,
-            "exec_async": False,
-            "exec_pipelined": False,
-        }
-        self.pipeline = self.build()
+        device = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
+        if device is None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that a `dali.py` that asks for GPUs finds none
+        try:
+            serialized, prepare, share = load(folder, config["default_model_filename"], device)
+            self.serialized = self.placed(serialized, device)
+            self.prepare = {name: prepare.get(name, lambda sample: sample) for name in self.inputs}
+            self.share = {name: share.get(name, lambda sample: 0) for name in self.inputs}
+            self.options = {
+                **({"batch_size": config["max_batch_size"]} if config["max_batch_size"] else {}),
+                **num_threads(config["parameters"]),
+                "device_id": device,
+                "prefetch_queue_depth": 1,
+                "exec_async": False,
+                "exec_pipelined": False,
+            }
+            self.pipeline = self.build()
+        except RuntimeError as error:
+            where = "the CPU" if device is None else f"GPU {device} (--no-gpu goes without)"
+            raise RuntimeError(f"the pipeline does not run on {where}: {one_line(reason(error))}") from None
         check(config, self.serialized, self.pipeline)
 
+    def placed(self, serialized, device):
+        """Return the graph as the instance's kind wants it, and say in the log what runs where if a GPU was meant."""
+        on_cpu, meant_for_gpu = to_cpu(serialized)
+        names = ", ".join(dict.fromkeys(meant_for_gpu)) or "no operator"
+        if device is not None:
+            pb.Logger.log_info(f"{self.name}: on GPU {device}: {names}")
+            return serialized
+        if meant_for_gpu:
+            pb.Logger.log_warn(f"{self.name}: this instance has no GPU; on the CPU instead: {names}")
+        return on_cpu
+
     def build(self):
-        """Return a new pipeline, within a few milliseconds: a DALI pipeline cannot be used after an error."""
-        return Pipeline.deserialize(self.serialized, **self.options)
+        """Return a new pipeline: on the CPU within a few milliseconds."""
+        began = time.monotonic()
+        pipeline = Pipeline.deserialize(self.serialized, **self.options)
+        pipeline.build()
+        if self.options["device_id"] is not None:
+            pb.Logger.log_info(f"{self.name}: the pipeline was built in {time.monotonic() - began:.2f} s")
+        return pipeline
 
     def execute(self, requests):
         """Return one response per request; those that `PREPARE` refuses cost no run."""
@@ -63,10 +96,11 @@ class TritonPythonModel:
         return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
 
     def refusal(self, error):
-        """Return the response to an error: DALI's errors at run time come from the samples, so it is a 400."""
+        """Return the response to an error: 503 if memory ran out, else 400, as DALI's errors come from the samples."""
         names = " or ".join(f"'{name}'" for name in self.inputs)
         message = f"input {names}: {one_line(reason(error))}"
-        return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+        code = pb.TritonError.UNAVAILABLE if is_out_of_memory(error) else pb.TritonError.INVALID_ARG
+        return pb.InferenceResponse(error=pb.TritonError(message, code))
 
     def answer(self, batches):
         """Return one response per batch; a batch is what `prepare_samples` returns for a request."""
@@ -92,21 +126,53 @@ class TritonPythonModel:
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
     def run(self, inputs, copy):
-        """Run the pipeline; per output, return the samples: DALI's own buffers, valid until the next run, or copies."""
+        """Run the pipeline; per output, return the samples: DALI's own buffers, valid until the next run, or copies.
+
+        A DALI pipeline cannot be used after an error, so the next run gets a new one.
+        """
+        if self.pipeline is None:
+            self.pipeline = self.rebuilt()
         try:
             for name, samples in inputs.items():
                 self.pipeline.feed_input(name, samples)
-            outputs = [output.as_cpu() if self.on_gpu else output for output in self.pipeline.run()]
-        except Exception:
-            self.pipeline = self.build()
+            return [samples_of(output, copy) for output in self.pipeline.run()]
+        except Exception as error:
+            self.pipeline = None
+            end_if_lost(error)
             raise
-        return [[np.array(output[i]) for i in range(len(output))] for output in outputs] if copy else outputs
+
+    def rebuilt(self):
+        """Return a new pipeline after an error; end the stub if there is none to be had, though the first one was."""
+        try:
+            return self.build()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                end(f"the pipeline of {self.name} cannot be built again", error)
+            raise
 
     def response(self, outputs, span):
-        """Return the response with the samples of one request, copied, as DALI reuses its buffers.
+        """Return the response with the samples of one request, copied if DALI reuses their buffers.
 
         As in the native backend, the config's n-th output is the pipeline's n-th, whatever their names. Triton drops
         outputs that nobody asked for.
         """
-        arrays = [np.stack([np.asarray(output[index]) for index in span]) for output in outputs]
+        arrays = [stack(output, span) for output in outputs]
         return pb.InferenceResponse([pb.Tensor(*pair) for pair in zip(self.outputs, arrays, strict=True)])
+
+
+def samples_of(output, copy):
+    """Return an output's samples in host memory: of a GPU in one copy, which is ours, as one array if shapes are equal.
+
+    Those of the CPU are DALI's own buffers unless `copy`.
+    """
+    if isinstance(output, TensorListGPU):
+        output = output.as_cpu()
+        return np.asarray(output.as_tensor()) if output.is_dense_tensor() else [np.array(sample) for sample in output]
+    return [np.array(sample) for sample in output] if copy else output
+
+
+def stack(samples, span):
+    """Return the samples of a range as one array: a view if they are one already."""
+    if isinstance(samples, np.ndarray):
+        return samples[span.start : span.stop]
+    return np.stack([np.asarray(samples[index]) for index in span])

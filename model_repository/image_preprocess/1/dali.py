@@ -1,6 +1,10 @@
-"""The graph of `image_preprocess`, serialised when the model loads: for the GPU if CUDA works, else for the CPU."""
+"""The graph of `image_preprocess`, serialised when the model loads: for the GPU if CUDA works, else for the CPU.
+
+The twin hides the GPUs from instances of kind CPU, by `CUDA_VISIBLE_DEVICES`.
+"""
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +20,9 @@ from preprocess.limits import MAX_PIXELS
 
 
 def cuda_works():
-    """Return whether this process can use a CUDA device."""
+    """Return whether this process can use a CUDA device, and may."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # CUDA reads it but once, which may be over
+        return False
     try:
         return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
     except OSError:
