@@ -32,6 +32,7 @@ LAYERS = (
     ("crossover.experiments.*",),
     ("crossover.experiments.catalogue",),
     ("crossover.infer",),
+    ("crossover.gpu_check",),
     ("crossover.cli",),
     ("crossover.__main__",),
 )

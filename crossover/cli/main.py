@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "status": Entry("crossover.cli.server:status", "What runs where, and does it answer?"),
         "logs": Entry("crossover.cli.server:logs", "Print the server's log."),
         "models": Entry("crossover.cli.models:models", "Export the networks as ONNX."),
+        "gpu-check": Entry("crossover.cli.gpu_check:gpu_check", "Does this machine's GPU do what the server needs?"),
     },
 }
 """Section -> name -> command, in the order of `crossover --help`."""

@@ -1,0 +1,152 @@
+"""The whole check: the machine and the libraries, then the launcher's server, within a budget of seconds."""
+
+import contextlib
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from common.messages import one_line
+from crossover.gpu_check.finding import PROBLEM, REPORT, Finding, ok, problem, skipped
+from crossover.gpu_check.probe import Budget, Probe, Runner
+from serving import Failure, model_loader
+from serving.server import Server
+from serving.temporary_server import temporary_server
+
+PACKAGE = "crossover.gpu_check"
+FOR_REQUESTS = 15.0  # seconds that are kept for requests while the server starts
+SERVER_PROBES = ("server steps", "placements", "hostile", "rate")
+LOG_LINES = 60
+
+
+class TooLate(Exception):
+    """The server was not up in time."""
+
+
+class Check:
+    """One run of `gpu-check`: `show` gets every finding as it comes; `findings` holds all of them."""
+
+    def __init__(self, show: Callable[[Finding], None], short: bool, weights: str, seconds: float):
+        self.budget = Budget(seconds)
+        self.findings: list[Finding] = []
+        self._show, self._short, self._weights = show, short, weights
+        self._runner = Runner(self.budget)
+        self._gpu = False
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether any finding is a problem."""
+        return any(finding.state == PROBLEM for finding in self.findings)
+
+    def run(self) -> None:
+        """Run every check. What it started is ended, also after Ctrl-C."""
+        try:
+            self._probe("machine", "machine:examine", 20)
+            self._probe("gpu", "cards:examine", 30)
+            self._gpu = any(finding.figures.get("usable") for finding in self.findings)
+            if self._short:
+                # Side by side, as each process that uses the GPU takes seconds to begin.
+                libraries = threading.Thread(target=self._examine_libraries)
+                libraries.start()
+                self._examine_server(libraries.join)
+            else:
+                self._examine_libraries()
+                self._examine_server(lambda: None)
+        finally:
+            self._runner.kill()
+
+    def _examine_libraries(self) -> None:
+        limit = 40 if self._short else 90
+        self._probe("network", "network:examine", limit, gpu=self._gpu, weights=self.weights, short=self._short)
+        self._probe("decode", "decode:examine", limit, gpu=self._gpu, short=self._short)
+
+    def _examine_server(self, wait_for_libraries: Callable[[], None]) -> None:
+        """Start the server, on the CPU if it does not come up on the GPU, and ask it."""
+        with tempfile.TemporaryDirectory(prefix="crossover-gpu-check-") as folder:
+            flags = [()] if not self._gpu else [(), ("--no-gpu",)]
+            for more in flags:
+                state = Path(folder, "no-gpu" if more else "server")
+                began = self.budget.used
+                try:
+                    with self._start(state, more) as server:
+                        wait_for_libraries()
+                        where = "on the CPU, as --no-gpu was given" if more else f"with {self.weights} networks"
+                        self._note(ok("server", f"up after {self.budget.used - began:.1f} s, {where}"))
+                        self._ask(server, state, self._gpu and not more)
+                        return
+                except (Failure, TooLate, OSError) as error:
+                    wait_for_libraries()
+                    log = read_end(state / "server.log")
+                    self._note(problem("server", one_line(error), f"--json has the end of its log; {REPORT}", log=log))
+            for name in SERVER_PROBES:
+                self._note(skipped(name, "no server"))
+
+    @property
+    def weights(self) -> str:
+        """The networks that the server gets: what was asked for, or the real ones if they are exported, else tiny."""
+        if self._weights != "auto":
+            return self._weights
+        try:
+            model_loader.check()
+        except Failure:
+            return "tiny"
+        return "real"
+
+    @contextlib.contextmanager
+    def _start(self, state: Path, more: tuple[str, ...]) -> Iterator[Server]:
+        """Start the server, with more flags of `crossover up`. Raises TooLate, or Unavailable with its words."""
+        alarm = Alarm(max(1.0, self.budget.left - FOR_REQUESTS))
+        options: dict[str, Any] = {"flags": more} if more else {}
+        with alarm, temporary_server(state, self.weights, **options) as server:
+            alarm.cancel()
+            yield server
+
+    def _ask(self, server: Server, state: Path, gpu: bool) -> None:
+        address = {"url": server.url, "state": str(state)}
+        self._probe("server steps", "answers:examine_steps", 15, **address, gpu=gpu)
+        self._probe("placements", "answers:examine_placements", 40, **address)
+        self._probe("hostile", "answers:examine_hostile", 40, **address)
+        self._probe("rate", "rate:examine", 60, **address, seconds=2.0 if self._short else 5.0)
+
+    def _probe(self, name: str, place: str, limit: float, **arguments: Any) -> None:
+        try:
+            for finding in self._runner.run(Probe(name, f"{PACKAGE}.{place}", limit, arguments)):
+                self._note(finding)
+        except Exception as error:  # one check that cannot be run at all must not cost the others
+            self._note(problem(name, f"{type(error).__name__}: {one_line(error)}"))
+
+    def _note(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        self._show(finding)
+
+
+class Alarm:
+    """Raises TooLate in the block after so many seconds, unless it is cancelled; only in the main thread."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGALRM, self._raise)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *error: object) -> None:
+        self.cancel()
+        signal.signal(signal.SIGALRM, self._before)
+
+    def cancel(self) -> None:
+        """Let nothing happen any more."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        raise TooLate(f"not up within {self.seconds:.0f} s")
+
+
+def read_end(log: Path) -> str:
+    """Return the last lines of a log; empty where there is none."""
+    with contextlib.suppress(OSError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    return ""

@@ -1,0 +1,176 @@
+"""Decoding photographs on the GPU: against the CPU's result and Pillow's, by which decoder, and how fast."""
+
+import ctypes
+import importlib.util
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from nvidia.dali import Pipeline, fn, pipeline_def, types
+
+from crossover.gpu_check.files import make_photographs
+from crossover.gpu_check.finding import REPORT, Finding, judge, ok, skipped
+from preprocess import image_dali, image_pillow
+from preprocess.image_reencode import prepare
+from serving.nvml import nvml, used_card, with_default
+from workloads.image import photograph_files
+
+MEAN, MAX = 0.004, 0.05
+"""Bounds of the difference from the references, in normalised units; a grey level is 0.0175."""
+EDGES = 0.001  # the share of values that may lie above MAX, at sharp edges
+BATCHES = (1, 32)
+REMEDY = f"serve with `--on-cpu image_preprocess`, and {REPORT}"
+HARDWARE = 3  # nvJPEG's NVJPEG_BACKEND_HARDWARE
+
+
+def examine(gpu: bool, short: bool) -> Iterator[Finding]:
+    """Compare the decoders on scikit-learn's photographs, then measure them."""
+    files = [path.read_bytes() for path in photograph_files()]
+    pillow = np.stack([image_pillow.preprocess(file) for file in files])
+    encoded = [np.frombuffer(prepare(file), np.uint8) for file in files]
+    cpu = run_once(make_pipeline("cpu", len(files)), encoded)
+    seconds = 0.5 if short else 2.0
+    yield judge_pixels("decode on CPU", cpu, {"Pillow": pillow})
+    yield measure("cpu rate", "cpu", encoded, seconds)
+    if not gpu:
+        yield from (
+            skipped(name, "no GPU is used") for name in ("decode on GPU", "formats", "gpu rate", "jpeg hardware")
+        )
+        return
+    began = time.perf_counter()
+    pipeline = make_pipeline("mixed", len(files))
+    pixels = run_once(pipeline, encoded)
+    took = time.perf_counter() - began
+    yield judge_pixels("decode on GPU", pixels, {"CPU": cpu, "Pillow": pillow}, f"; up and run once after {took:.1f} s")
+    yield examine_formats(make_photographs())
+    with watch_jpeg_engine() as read_use:
+        yield measure("gpu rate", "mixed", encoded, max(seconds, 1.5))
+    yield examine_hardware(read_use())
+
+
+def make_pipeline(device: str, batch: int) -> Pipeline:
+    """Build the server's graph on the CPU ("cpu") or the GPU ("mixed"), with a thread per core."""
+
+    @pipeline_def(
+        batch_size=batch,
+        num_threads=len(os.sched_getaffinity(0)),
+        device_id=0 if device == "mixed" else None,
+        **image_dali.ONE_BY_ONE,
+    )
+    def graph():
+        encoded = fn.external_source(name="encoded", dtype=types.UINT8, ndim=1)
+        return image_dali.pixels(encoded, device=device)
+
+    return image_dali.built(graph)
+
+
+def run_once(pipeline: Pipeline, encoded: list[np.ndarray]) -> np.ndarray:
+    """Return the pixels of a batch of encoded photographs, in the host's memory: float32 (batch, 3, 224, 224)."""
+    pipeline.feed_input("encoded", encoded)
+    (output,) = pipeline.run()
+    output = output.as_cpu()
+    return np.stack([np.array(output[index]) for index in range(len(encoded))])
+
+
+def judge_pixels(name: str, pixels: np.ndarray, references: dict[str, np.ndarray], more: str = "") -> Finding:
+    """Return the differences from the references as a finding; `more` is added to its line."""
+    texts, figures, good = [], {}, True
+    for reference, expected in references.items():
+        difference = np.abs(pixels - expected)
+        mean, most, above = float(difference.mean()), float(difference.max()), float((difference > MAX).mean())
+        good &= bool(np.isfinite(pixels).all()) and mean <= MEAN and above <= EDGES
+        edges = f", above it in {above:.3%} of the values (edges)" if above else ""
+        texts.append(f"from {reference} mean {mean:.5f} (limit {MEAN}), max {most:.3f} (limit {MAX}{edges})")
+        figures[reference] = {"mean": mean, "max": most, "above": above}
+    text = f"difference {'; '.join(texts)}{more}"
+    return judge(name, good, text, REMEDY, **figures)
+
+
+def examine_formats(photographs: dict[str, bytes]) -> Finding:
+    """Compare GPU and CPU on a batch of files in several forms, of which the GPU itself decodes some."""
+    encoded = [np.frombuffer(prepare(file), np.uint8) for file in photographs.values()]
+    on_gpu, on_cpu = (run_once(make_pipeline(device, len(encoded)), encoded) for device in ("mixed", "cpu"))
+    means = dict(zip(photographs, np.abs(on_gpu - on_cpu).mean((1, 2, 3)).tolist(), strict=True))
+    listed = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+    text = f"mean difference from the CPU (limit {MEAN}): {listed}"
+    return judge("formats", all(mean <= MEAN for mean in means.values()), text, REMEDY, means=means)
+
+
+def measure(name: str, device: str, encoded: list[np.ndarray], seconds: float) -> Finding:
+    """Measure the graph alone, one batch after the other, for so many seconds at each of BATCHES."""
+    rates = {}
+    for batch in BATCHES:
+        pipeline = make_pipeline(device, batch)
+        files = [encoded[index % len(encoded)] for index in range(batch)]
+        for _ in range(3):
+            run_once(pipeline, files)
+        count, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < seconds:
+            pipeline.feed_input("encoded", files)
+            for output in pipeline.run():
+                output.as_cpu()
+            count += batch
+        rates[batch] = count / spent
+    listed = ", ".join(f"{rate:.0f} at batch {batch}" for batch, rate in rates.items())
+    text = f"photographs of 640x427 per second, decoded, resized, normalised and in the host's memory: {listed}"
+    if device == "cpu":
+        text += f", on {len(os.sched_getaffinity(0))} cores"
+    return ok(name, text, **{f"batch_{batch}": rate for batch, rate in rates.items()})
+
+
+def examine_hardware(most_use: int | None) -> Finding:
+    """Say whether the card has a hardware JPEG decoder, and whether it worked; `most_use` is its use in percent."""
+    engines, why = count_engines()
+    there = why or f"nvJPEG finds {engines} engines"
+    figures = {"engines": engines, "use_percent": most_use}
+    if most_use is None:
+        return ok("jpeg hardware", f"{there}; whether it was used, NVML does not say", **figures)
+    if most_use:
+        return ok("jpeg hardware", f"{there}, up to {most_use} % busy while decoding", **figures)
+    return ok("jpeg hardware", f"{there}; idle while decoding: CUDA kernels decoded", **figures)
+
+
+def count_engines() -> tuple[int | None, str]:
+    """Return how many JPEG engines nvJPEG finds on the card, and why not if that cannot be told."""
+    package = importlib.util.find_spec("nvidia")
+    roots = package.submodule_search_locations or [] if package else []
+    paths = [path for root in roots for path in Path(root).glob("*/lib/libnvjpeg.so.*")]
+    try:
+        library = ctypes.CDLL(str(paths[0]) if paths else "libnvjpeg.so.13")
+    except OSError as error:
+        return None, f"nvJPEG does not load ({error})"
+    handle, engines, cores = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    if status := library.nvjpegCreateEx(HARDWARE, None, None, 0, ctypes.byref(handle)):
+        return 0, f"nvJPEG has no hardware decoder for this card (status {status})"
+    status = library.nvjpegGetHardwareDecoderInfo(handle, ctypes.byref(engines), ctypes.byref(cores))
+    library.nvjpegDestroy(handle)
+    return (None, f"nvJPEG does not count engines (status {status})") if status else (engines.value, "")
+
+
+class watch_jpeg_engine:  # noqa: N801
+    """Watch how busy the card's JPEG engine is while the block runs; yields a reader of the most, in percent."""
+
+    def __enter__(self) -> Callable[[], int | None]:
+        self._ended, self._most = threading.Event(), None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return lambda: self._most
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join(5)
+
+    def _watch(self) -> None:
+        self._most: int | None
+        with nvml() as library:
+            card = used_card()
+            if library is None or card is None:
+                return
+            handle = library.nvmlDeviceGetHandleByIndex(card.index)
+            while not self._ended.wait(0.1):
+                use = with_default(getattr(library, "nvmlDeviceGetJpgUtilization", None), handle)
+                if use is not None:
+                    self._most = max(self._most or 0, use[0])
