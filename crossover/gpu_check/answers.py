@@ -11,12 +11,11 @@ from common.messages import one_line
 from crossover.gpu_check import files
 from crossover.gpu_check.finding import REPORT, Finding, judge, ok, problem, skipped
 from serving.server import Server
-from serving.thread_plan import plan_threads
+from serving.thread_plan import GPU_STEPS, plan_threads
 from serving.triton_api import Refused, TritonAPI
 from workloads.catalogue import BUILT_IN
 from workloads.workload import Workload
 
-ON_GPU = ("image_preprocess", "resnet50", "wav2vec2")  # the steps that the launcher puts on a GPU
 SHARE = 0.1  # of the difference between two files' logits: what one file's may differ by, from place to place
 TIMEOUT = 30.0  # seconds for an answer
 BAD_REQUEST = 400
@@ -30,7 +29,7 @@ def examine_steps(url: str, state: str, gpu: bool) -> Iterator[Finding]:
     server = Server.at(url, Path(state))
     kinds = {model: read_kind(server.api.config(model)) for model in plan_threads(1)}
     text = ", ".join(f"{model} {kind}" for model, kind in kinds.items())
-    on_cpu = [model for model in ON_GPU if kinds[model] == "CPU"]
+    on_cpu = [model for model in GPU_STEPS if kinds[model] == "CPU"]
     if not gpu:
         yield skipped("server steps", f"no GPU is used: {text}", **kinds)
         return

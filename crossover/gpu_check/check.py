@@ -18,6 +18,7 @@ from serving.temporary_server import temporary_server
 
 PACKAGE = "crossover.gpu_check"
 FOR_REQUESTS = 15.0  # seconds that are kept for requests while the server starts
+FOR_START = 10.0  # seconds that a server on the CPU needs to start
 SERVER_PROBES = ("server steps", "placements", "hostile", "rate")
 LOG_LINES = 60
 
@@ -68,6 +69,9 @@ class Check:
         with tempfile.TemporaryDirectory(prefix="crossover-gpu-check-") as folder:
             flags = [()] if not self._gpu else [(), ("--no-gpu",)]
             for more in flags:
+                if more and self.budget.left < FOR_REQUESTS + FOR_START:
+                    self._note(skipped("server", "no time left to start it with --no-gpu; --seconds gives more"))
+                    break
                 state = Path(folder, "no-gpu" if more else "server")
                 began = self.budget.used
                 try:

@@ -1,5 +1,6 @@
 """Decoding photographs on the GPU: against the CPU's result and Pillow's, by which decoder, and how fast."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -35,17 +36,15 @@ def examine(gpu: bool, short: bool) -> Iterator[Finding]:
     seconds = 0.5 if short else 2.0
     yield judge_pixels("decode on CPU", cpu, {"Pillow": pillow})
     yield measure("cpu rate", "cpu", encoded, seconds)
+    yield examine_formats(make_photographs(), gpu)
     if not gpu:
-        yield from (
-            skipped(name, "no GPU is used") for name in ("decode on GPU", "formats", "gpu rate", "jpeg hardware")
-        )
+        yield from (skipped(name, "no GPU is used") for name in ("decode on GPU", "gpu rate", "jpeg hardware"))
         return
     began = time.perf_counter()
     pipeline = make_pipeline("mixed", len(files))
     pixels = run_once(pipeline, encoded)
     took = time.perf_counter() - began
     yield judge_pixels("decode on GPU", pixels, {"CPU": cpu, "Pillow": pillow}, f"; up and run once after {took:.1f} s")
-    yield examine_formats(make_photographs())
     with watch_jpeg_engine() as read_use:
         yield measure("gpu rate", "mixed", encoded, max(seconds, 1.5))
     yield examine_hardware(read_use())
@@ -89,13 +88,18 @@ def judge_pixels(name: str, pixels: np.ndarray, references: dict[str, np.ndarray
     return judge(name, good, text, REMEDY, **figures)
 
 
-def examine_formats(photographs: dict[str, bytes]) -> Finding:
-    """Compare GPU and CPU on a batch of files in several forms, of which the GPU itself decodes some."""
+def examine_formats(photographs: dict[str, bytes], gpu: bool) -> Finding:
+    """Compare a batch of files in several forms: the GPU's with the CPU's, or without a GPU the CPU's with Pillow's."""
     encoded = [np.frombuffer(prepare(file), np.uint8) for file in photographs.values()]
-    on_gpu, on_cpu = (run_once(make_pipeline(device, len(encoded)), encoded) for device in ("mixed", "cpu"))
-    means = dict(zip(photographs, np.abs(on_gpu - on_cpu).mean((1, 2, 3)).tolist(), strict=True))
+    pixels = run_once(make_pipeline("cpu", len(encoded)), encoded)
+    if gpu:
+        reference, expected = "the CPU", pixels
+        pixels = run_once(make_pipeline("mixed", len(encoded)), encoded)
+    else:
+        reference, expected = "Pillow", np.stack([image_pillow.preprocess(file) for file in photographs.values()])
+    means = dict(zip(photographs, np.abs(pixels - expected).mean((1, 2, 3)).tolist(), strict=True))
     listed = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-    text = f"mean difference from the CPU (limit {MEAN}): {listed}"
+    text = f"mean difference of the {'GPU' if gpu else 'CPU'} from {reference} (limit {MEAN}): {listed}"
     return judge("formats", all(mean <= MEAN for mean in means.values()), text, REMEDY, means=means)
 
 
@@ -115,7 +119,7 @@ def measure(name: str, device: str, encoded: list[np.ndarray], seconds: float) -
             count += batch
         rates[batch] = count / spent
     listed = ", ".join(f"{rate:.0f} at batch {batch}" for batch, rate in rates.items())
-    text = f"photographs of 640x427 per second, decoded, resized, normalised and in the host's memory: {listed}"
+    text = f"photographs of 640x427 per second, from JPEG to the tensor in the host's memory: {listed}"
     if device == "cpu":
         text += f", on {len(os.sched_getaffinity(0))} cores"
     return ok(name, text, **{f"batch_{batch}": rate for batch, rate in rates.items()})
@@ -150,27 +154,29 @@ def count_engines() -> tuple[int | None, str]:
     return (None, f"nvJPEG does not count engines (status {status})") if status else (engines.value, "")
 
 
-class watch_jpeg_engine:  # noqa: N801
-    """Watch how busy the card's JPEG engine is while the block runs; yields a reader of the most, in percent."""
+@contextlib.contextmanager
+def watch_jpeg_engine() -> Iterator[Callable[[], int | None]]:
+    """Watch how busy the card's JPEG engine is while the block runs; yields a reader of the most so far, in percent.
 
-    def __enter__(self) -> Callable[[], int | None]:
-        self._ended, self._most = threading.Event(), None
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return lambda: self._most
+    The reader returns None where NVML does not say.
+    """
+    ended = threading.Event()
+    samples: list[int] = []
 
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join(5)
-
-    def _watch(self) -> None:
-        self._most: int | None
+    def watch() -> None:
         with nvml() as library:
             card = used_card()
             if library is None or card is None:
                 return
             handle = library.nvmlDeviceGetHandleByIndex(card.index)
-            while not self._ended.wait(0.1):
-                use = with_default(getattr(library, "nvmlDeviceGetJpgUtilization", None), handle)
-                if use is not None:
-                    self._most = max(self._most or 0, use[0])
+            while not ended.wait(0.1):
+                if use := with_default(lambda: library.nvmlDeviceGetJpgUtilization(handle)):
+                    samples.append(use[0])
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: max(samples, default=None)
+    finally:
+        ended.set()
+        thread.join(5)

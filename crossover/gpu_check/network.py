@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -74,7 +75,7 @@ def examine_session(path: Path) -> Finding:
     ran: Counter[str] = Counter()
     with catch_errors() as read_errors, tempfile.TemporaryDirectory() as folder:
         if preload := getattr(ort, "preload_dlls", None):
-            preload(directory="")
+            preload()
         options = ort.SessionOptions()
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder, "nodes"))
         session = open_session(path, "TF32", options)
@@ -140,9 +141,12 @@ def judge_logits(
 
 
 def open_session(path: Path, precision: str, options: ort.SessionOptions | None = None) -> ort.InferenceSession:
-    """Return a session on the first card, in TF32 or FP32; it is on the CPU where CUDA does not work."""
+    """Return a session on the first card, in TF32 or FP32.
+
+    Without the libraries of CUDA it is on the CPU, as its providers say. What else goes wrong raises.
+    """
     cuda = {"device_id": "0", "use_tf32": "1" if precision == "TF32" else "0", "cudnn_conv_algo_search": "HEURISTIC"}
-    return ort.InferenceSession(str(path), options, providers=[(CUDA, cuda), CPU])
+    return ort.InferenceSession(str(path), options, providers=[(CUDA, cuda), CPU], enable_fallback=0)
 
 
 def measure_ms(run: Callable[[], Any], warm_up: int, runs: int) -> float:
@@ -174,6 +178,8 @@ def catch_errors() -> Iterator[Callable[[], str]]:
     with tempfile.TemporaryFile("w+", errors="replace") as file:
 
         def read() -> str:
+            sys.stdout.flush()
+            sys.stderr.flush()
             if not file.closed:
                 file.seek(0)
                 return file.read()

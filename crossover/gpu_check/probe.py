@@ -64,7 +64,9 @@ class Runner:
     def run(self, probe: Probe) -> Iterator[Finding]:
         """Yield a probe's findings as they come; the last one says so if it ended badly."""
         seconds = min(probe.seconds, self.budget.left)
-        if seconds < LEAST or self._killed:
+        if self._killed:
+            return
+        if seconds < LEAST:
             yield skipped(probe.name, f"no time left of {self.budget.seconds:g} s; --seconds gives more")
             return
         with tempfile.TemporaryFile("w+", errors="replace") as output:
@@ -86,8 +88,10 @@ class Runner:
                 start_new_session=True,
             )
             os.close(writing)
+            if self._killed:  # while it was started
+                self.kill_group(process)
             late = threading.Event()
-            timer = threading.Timer(seconds, lambda: (late.set(), self.kill_group(process)))
+            timer = threading.Timer(seconds, self._end_late, [process, late])
             timer.start()
             try:
                 with os.fdopen(reading) as lines:
@@ -98,7 +102,7 @@ class Runner:
                 timer.cancel()
                 self.kill_group(process)
                 self._process = None
-            if late.is_set() or code:
+            if (late.is_set() or code) and not self._killed:
                 output.seek(0)
                 yield explain(probe, code, seconds if late.is_set() else None, output.read())
 
@@ -107,6 +111,10 @@ class Runner:
         self._killed = True
         if process := self._process:
             self.kill_group(process)
+
+    def _end_late(self, process: subprocess.Popen, late: threading.Event) -> None:
+        late.set()
+        self.kill_group(process)
 
     @staticmethod
     def kill_group(process: subprocess.Popen) -> None:

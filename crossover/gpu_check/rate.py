@@ -1,5 +1,6 @@
 """How many answers per second each pipeline gives at 16 requests in flight, in which batches, at which GPU use."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -93,28 +94,26 @@ def keep_in_flight(url: str, requests: list[Request], seconds: float) -> tuple[C
     return outcomes, latencies
 
 
-class sample_utilisation:  # noqa: N801
-    """Sample the GPU's utilisation while the block runs; yields the list of samples, 0 to 1."""
+@contextlib.contextmanager
+def sample_utilisation(server: Server) -> Iterator[list[float]]:
+    """Sample the GPU's utilisation while the block runs; yields the list of samples, each from 0 to 1."""
+    ended = threading.Event()
+    samples: list[float] = []
 
-    def __init__(self, server: Server):
-        self._server, self._samples, self._ended = server, [], threading.Event()
-
-    def __enter__(self) -> list[float]:
-        self._samples: list[float]
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self._samples
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join(5)
-
-    def _sample(self) -> None:
-        while not self._ended.wait(0.25):
-            reading = self._server.gpu()
+    def sample() -> None:
+        while not ended.wait(0.25):
+            reading = server.gpu()
             if reading is None:
                 return
-            self._samples.append(reading["utilisation"])
+            samples.append(reading["utilisation"])
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join(5)
 
 
 def describe_use(
