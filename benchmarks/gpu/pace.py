@@ -1,0 +1,59 @@
+"""How long each measurement takes: on a card, and in a rehearsal on two slow cores (`--quick`)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Durations in seconds, and numbers of repetitions."""
+
+    unloaded: float = 8.0
+    """Of one size's unloaded requests, all arms together."""
+    rounds: int = 12
+    """Of unloaded requests: each holds a block of every arm, and intervals come from them."""
+    probe: float = 2.2
+    """Of one probe of a rate, at least."""
+    closed: float = 1.5
+    """Of clients that never pause."""
+    lead: float = 0.3
+    """From the order to begin until the first arrival is due: clients build their pipelines meanwhile."""
+    bisections: int = 2
+    turns: int = 2
+    """Searches of a capacity; after the first they begin where that ended."""
+    repetitions: int = 3
+    """Of what has no rounds."""
+    arrivals: float = 4.0
+    """Of one arrival process at 70 % of capacity."""
+    counts: tuple[int, ...] = (1, 2, 4, 8)
+    """Cores of the server, and processes of the client."""
+    start: float = 6.0
+    """Until a server with one model is up."""
+    up: float = 40.0
+    """Until the launcher's server is up."""
+
+    @property
+    def load(self) -> float:
+        """Of one probe with all that belongs to it."""
+        return self.probe + self.lead + 0.4
+
+    @property
+    def saturation(self) -> float:
+        """Of one load of clients that never pause, with all that belongs to it."""
+        return self.closed + self.lead + 0.4
+
+
+FULL = Pace()
+QUICK = Pace(
+    unloaded=1.5,
+    rounds=6,
+    probe=0.8,
+    closed=0.6,
+    lead=0.4,
+    bisections=1,
+    turns=1,
+    repetitions=2,
+    arrivals=1.0,
+    counts=(1, 2),
+    start=5.0,
+    up=25.0,
+)
