@@ -90,7 +90,9 @@ class Record:
         """
         if self.left < cost:
             self.write("did not fit", stage=stage, point=point, needed=cost, left=max(0.0, self.left))
-            self.say(f"{stage} {point}: did not fit, it takes about {cost:.0f} s and {max(0, self.left):.0f} s are left")
+            self.say(
+                f"{stage} {point}: did not fit into the {max(0, self.left):.0f} s left: it takes about {cost:.0f} s"
+            )
             return None
         limit = min(max(1.0, self.left), 3 * cost + PATIENCE)
         try:

@@ -1,19 +1,24 @@
 """The launcher's server of a run: started with what can be had, and started once more if it dies."""
 
 import contextlib
+import os
+import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.gpu.arms import CPU_ENSEMBLE, write_cpu_models
 from benchmarks.gpu.record import Record
+from crossover.measurement import host
 from serving.server import Server, Unavailable
 from serving.temporary_server import temporary_server
 from serving.thread_plan import format_cores
 
 TAIL = 200_000
 """Bytes of the server's log that are kept."""
+OFFER = re.compile(r"--on-cpu (\w+)")
+"""What the launcher's message proposes where a step does not load on the GPU."""
 
 
 @dataclass(frozen=True)
@@ -21,26 +26,40 @@ class Way:
     """A way to start the server."""
 
     weights: str
-    cpu_arm: bool = True
-    gpu: bool = True
+    gpu: bool
+    on_cpu: tuple[str, ...] = ()
+    """Steps that are kept off the GPU."""
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of `crossover up`."""
+        return [word for step in self.on_cpu for word in ("--on-cpu", step)] if self.gpu else ["--no-gpu"]
+
+    def after(self, reason: str) -> "Way | None":
+        """Return the way to try after this one failed for that reason; None if there is no other."""
+        offer = OFFER.search(reason)
+        if "make models" in reason and self.weights != "tiny":
+            return replace(self, weights="tiny")
+        if self.gpu and offer and offer[1] not in self.on_cpu:
+            return replace(self, on_cpu=(*self.on_cpu, offer[1]))
+        return replace(self, gpu=False, on_cpu=()) if self.gpu else None
 
     def __str__(self) -> str:
-        missing = [] if self.cpu_arm else ["without the models of CPU decode"]
-        missing += [] if self.gpu else ["without the GPU"]
-        return ", ".join([f"{self.weights} weights", *missing])
+        return " ".join([f"{self.weights} weights", *self.flags])
 
 
 class Site:
-    """The server, and the ways in which it may be started: the first that works is used.
+    """The server, started in the first way that works.
 
     No model has an SLO of its own (`--slo 0`), as the one that decodes on the CPU has none: both are then alike.
     """
 
-    def __init__(self, folder: Path, weights: str, cores: list[int], record: Record, gpu: bool = True):
-        """Nothing is started yet; `folder` is for state and models."""
-        self.folder, self.cores, self.record, self.restarted = folder, cores, record, False
-        weighty = ["real", "tiny"] if weights == "real" else ["tiny"]
-        self.ways = [Way(each, cpu_arm, on_gpu) for each in weighty for on_gpu, cpu_arm in ladder(gpu)]
+    def __init__(self, folder: Path, weights: str, cores: list[int], own: list[int], record: Record, gpu: bool = True):
+        """Nothing is started yet; `folder` is for state and models, `own` are the cores of this process."""
+        self.own, self.all = own, sorted(os.sched_getaffinity(0))
+        self.folder, self.cores, self.record = folder, cores, record
+        self.started = self.restarted = False
+        self.way: Way | None = Way(weights, gpu)
         self._stack = contextlib.ExitStack()
         self._server: Server | None = None
 
@@ -63,29 +82,36 @@ class Site:
 
     def start(self) -> None:
         """Start it in the first way that works. Raises Unavailable if none does."""
-        while self.ways:
-            way = self.ways[0]
-            models = write_cpu_models(self.folder / "extra", len(self.cores))
-            flags = ["--models", str(models)] if way.cpu_arm else []
-            flags += [] if way.gpu else ["--no-gpu"]
+        host.pin(self.all)  # what is started may use no core that this process may not
+        try:
+            self._start()
+        finally:
+            host.pin(self.own)
+
+    def _start(self) -> None:
+        models = write_cpu_models(self.folder / "extra", len(self.cores))
+        while self.way:
+            flags = ("--models", str(models), *self.way.flags)
+            starting = temporary_server(
+                self.folder / "state", self.way.weights, cores=format_cores(self.cores), slo="0", flags=flags
+            )
             try:
-                self._server = self._stack.enter_context(
-                    temporary_server(
-                        self.folder / "state",
-                        way.weights,
-                        cores=format_cores(self.cores),
-                        slo="0",
-                        flags=tuple(flags),
-                    )
-                )
+                self._server = self._stack.enter_context(starting)
             except Unavailable as error:
                 self.keep_log()
-                self.record.fail("server", str(way), str(error))
-                self.ways.pop(0)
+                self.record.fail("server", str(self.way), str(error))
+                self.way = self.way.after(str(error))
                 continue
-            self.record.note(f"the server is up: {way}", "server")
+            self.started = True
+            self.describe(self._server)
             return
         raise Unavailable("the server starts in no way")
+
+    def describe(self, server: Server) -> None:
+        """Write what the server is: its steps and where they run, and what it does not serve."""
+        public = {key: value for key, value in server.state.items() if key not in ("admin_key", "configs")}
+        self.record.write("server", way=str(self.way), **public)
+        self.record.note(f"the server is up: {self.way}", "server")
 
     def check(self) -> None:
         """Start the server again if it is gone, once. Raises Unavailable if it is gone again."""
@@ -117,11 +143,6 @@ class Site:
 
         tiny = self.folder / "state" / "models"
         return tiny if self.server.state["weights"] == "tiny" else STEPS
-
-
-def ladder(gpu: bool) -> list[tuple[bool, bool]]:
-    """Return (GPU, CPU arm) of the ways to try, the fullest first."""
-    return [(on_gpu, cpu_arm) for on_gpu in ([True, False] if gpu else [False]) for cpu_arm in (True, False)]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,126 @@
+"""The script: `python -m benchmarks.gpu --minutes 6 --output gpu`."""
+
+import os
+import shlex
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.gpu import stages
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.clients import ClientProcesses
+from benchmarks.gpu.pace import FULL, QUICK
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.site import Site, running
+from crossover.measurement import host
+from loadgen import command
+from serving import gpu
+from serving.__main__ import Parser
+from serving.server import Unavailable
+from serving.thread_plan import format_cores, server_cores
+
+PROCESSES = 8
+"""Of the client, at most: one for each of its cores."""
+
+
+def parse(arguments: list[str] | None) -> Namespace:
+    """Return the options of a command line (None: this process's); exits with code 2 for values out of range."""
+    parser = Parser(prog="python -m benchmarks.gpu", description="Figures of a GPU, within minutes.")
+    add = parser.add_argument
+    add("--minutes", type=float, default=6, help="after which it has ended (default: %(default)s)")
+    add("--output", type=Path, required=True, help="the folder of its files; figures are added to those there")
+    add("--weights", choices=("real", "tiny"), default="real", help="default: %(default)s; tiny if not exported")
+    add("--cores", help="the server's, like 8-15; the client has the others (default: the upper half)")
+    add("--processes", type=int, help=f"of the client (default: one for each of its cores, at most {PROCESSES})")
+    add("--only", default=",".join(stages.STAGES), help="stages, with commas (default: %(default)s)")
+    add("--no-gpu", action="store_true", help="keep to the CPU")
+    add("--quick", action="store_true", help="shorter measurements, for a rehearsal on slow cores")
+    options = parser.parse_args(arguments)
+    if not options.minutes >= 0.1:
+        parser.error(f"--minutes must be at least 0.1, not {options.minutes:g}")
+    if options.processes is not None and options.processes < 1:
+        parser.error(f"--processes must be at least 1, not {options.processes}")
+    options.only = [stage.strip() for stage in options.only.split(",")]
+    if unknown := [stage for stage in options.only if stage not in stages.STAGES]:
+        parser.error(f"--only: unknown stage {unknown[0]!r}; try some of {', '.join(stages.STAGES)}")
+    try:
+        options.server_cores = server_cores(options.cores)
+    except ValueError as bad:
+        parser.error(str(bad))
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what fits; returns 0, or 1 where the server could not be started at all."""
+    options = parse(arguments)
+    try:
+        record = Record(options.output, options.minutes * 60)
+    except OSError as error:
+        print(f"benchmarks.gpu: {error}", file=sys.stderr)
+        return 2
+    client = host.free_cores(options.server_cores)
+    try:
+        return run(options, record, client)
+    except KeyboardInterrupt:
+        record.note("interrupted; what was measured so far is written")
+        return command.INTERRUPTED
+    finally:
+        record.note("the end")
+        record.close()
+
+
+def run(options: Namespace, record: Record, client: list[int]) -> int:
+    """Start server and clients, and measure the stages that were asked for. Raises KeyboardInterrupt."""
+    pace = QUICK if options.quick else FULL
+    describe(options, record, client)
+    clients = ClientProcesses(client, options.processes or min(PROCESSES, len(client)), pace.lead)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="crossover-"))
+        cores, use_gpu = options.server_cores, not options.no_gpu
+        with running(Site(folder, options.weights, cores, client, record, use_gpu)) as site:
+            try:
+                site.start()
+            except Unavailable as error:
+                record.fail("server", "start", str(error))
+            bench = Bench(record, pace, site, clients, client)
+            for name in options.only:
+                measure_stage(bench, name, stages.STAGES[name])
+            return 0 if site.started else 1
+    finally:
+        clients.close()
+
+
+def measure_stage(bench: Bench, name: str, measure: Callable[[Bench], None]) -> None:
+    """Measure a stage; what goes wrong between its points is written down, and the next stage comes."""
+    bench.record.say(f"stage {name}: {(measure.__doc__ or '').partition(': ')[2]}")
+    try:
+        measure(bench)
+    except Exception as error:
+        bench.record.fail(name, "the rest of the stage", f"{type(error).__name__}: {error}")
+
+
+def describe(options: Namespace, record: Record, client: list[int]) -> None:
+    """Write the first line: command, machine, cards, cores of each side."""
+    cards = gpu.read_cards()
+    about = host.describe()
+    record.write(
+        "run",
+        command=shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]),
+        machine=about,
+        cards=[asdict(card) for card in cards],
+        client_cores=client,
+        server_cores=options.server_cores,
+        quick=options.quick,
+        load_average=os.getloadavg()[0],
+    )
+    cores = f"client on cores {format_cores(client)}, server on {format_cores(options.server_cores)}"
+    record.say(f"{about['cpu']}; {cores}; {', '.join(map(str, cards)) or 'no card'}")
+    if set(client) & set(options.server_cores):
+        record.note("client and server share cores: what one uses, the other lacks")
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
