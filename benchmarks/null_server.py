@@ -1,9 +1,10 @@
 """The server of `benchmarks.loadgen`: a real Triton whose models ignore their input, and the requests to them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -51,6 +52,17 @@ LOADS = {
 }
 
 
-def null_server(cores: list[int]) -> AbstractContextManager[Server]:
-    """Start a server with the three sinks on these cores, for the length of a `with` block. Raises Failure."""
-    return temporary_triton({name: (SINKS / f"{name}.pbtxt", SINKS / "model.py") for name in LOADS}, cores)
+@contextmanager
+def null_server(cores: list[int], instances: int = 1) -> Iterator[Server]:
+    """Start a server with so many instances of each of the three sinks, on these cores, for the length of a `with` block.
+
+    Raises Failure.
+    """
+    with TemporaryDirectory(prefix="crossover-") as folder:
+        configs = {name: Path(folder) / f"{name}.pbtxt" for name in LOADS}
+        for name, config in configs.items():
+            config.write_text((SINKS / f"{name}.pbtxt").read_text().replace("count: 1", f"count: {instances}"))
+        with temporary_triton(
+            {name: (config, SINKS / "model.py") for name, config in configs.items()}, cores
+        ) as server:
+            yield server

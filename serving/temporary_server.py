@@ -63,7 +63,8 @@ def stop(down: list[str]) -> None:
 def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int]) -> Iterator[Server]:
     """Start a tritonserver with other models than ours, on these cores, and end it when the block ends.
 
-    `models`: name -> (its config.pbtxt, its model.py, which becomes version 1). There is no supervisor.
+    `models`: name -> (its config.pbtxt, its code, a `model.py` or a `dali.py`, which becomes version 1). There is no
+    supervisor.
     Raises Failure with the last error of its log, or with the server's words on a model.
     """
     with heed_sigterm(), tempfile.TemporaryDirectory(prefix="crossover-") as directory:
@@ -92,7 +93,7 @@ def link_models(models: dict[str, tuple[Path, Path]], repository: Path) -> Path:
     for name, (config, code) in models.items():
         version = repository / name / "1"
         version.mkdir(parents=True)
-        (version / "model.py").symlink_to(code)
+        (version / code.name).symlink_to(code)
         (version.parent / "config.pbtxt").symlink_to(config)
     return repository
 

@@ -76,7 +76,7 @@ def run(options: Namespace, record: Record, client: list[int]) -> int:
     """Start server and clients, and measure the stages that were asked for. Raises KeyboardInterrupt."""
     pace = QUICK if options.quick else FULL
     describe(options, record, client)
-    clients = ClientProcesses(client, options.processes or min(PROCESSES, len(client)), pace.lead)
+    clients = ClientProcesses(client, options.processes or min(PROCESSES, len(client)))
     try:
         folder = Path(tempfile.mkdtemp(prefix="crossover-"))
         cores, use_gpu = options.server_cores, not options.no_gpu

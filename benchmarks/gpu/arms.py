@@ -21,7 +21,9 @@ from workloads.image import IMAGE
 from workloads.workload import Placement, Workload
 
 CPU_STEP, CPU_ENSEMBLE = "image_preprocess_cpu", "image_cpu"
-PROCESSING = {"image_preprocess", CPU_STEP, "audio_preprocess", "ctc_decode"}
+DECODING = {"image_preprocess", CPU_STEP, "audio_preprocess"}
+"""Steps that are sent files."""
+PROCESSING = DECODING | {"ctc_decode"}
 """Steps before and after the network."""
 NAMES = {
     "server": "server, GPU decode",

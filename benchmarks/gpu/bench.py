@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.gpu.arms import CPU_ENSEMBLE, CPU_STEP, Ask, AskRaw, find_arm
+from benchmarks.gpu.arms import CPU_ENSEMBLE, DECODING, Ask, AskRaw, find_arm
 from benchmarks.gpu.capacity import FIRST, LATER, SLO_FACTOR, START, Capacity, Probe, Search, combine, search
 from benchmarks.gpu.clients import ClientProcesses, Task
 from benchmarks.gpu.load import Load, offer
@@ -25,8 +25,6 @@ from benchmarks.gpu.warm import send_batches
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
-USERS = 32
-"""Clients that never pause, all processes together: as many as a batch may hold."""
 LONGEST = 2.5
 """Times the usual length that a probe may take, to have FEW requests or to last LASTING limits."""
 FEW, LASTING = 60, 6
@@ -81,19 +79,20 @@ class Bench:
 
     # Warming up ---------------------------------------------------------------------------------------------------
 
-    def warm_up(self, stage: str, size: str, workload: str, sent: Sequence[Payload]) -> None:
-        """Run each step of a workload in the batches that are to come: all sizes on a GPU, single ones without."""
-        self.attempt(stage, f"{size} warm-up", 5.0, lambda: self._warm_up(workload, sent))
+    def warm_up(self, stage: str, size: str, workload: str, sent: Sequence[Payload], client: str = "client") -> None:
+        """Run each step of a workload in the batches that are to come: all sizes on a GPU, single ones without.
 
-    def _warm_up(self, workload: str, sent: Sequence[Payload]) -> None:
-        server, gpu = self.site.server, self.site.on_gpu
-        client = find_arm(Ask(workload, "client"))
+        `client` is the placement whose network is meant.
+        """
+        self.attempt(stage, f"{size} warm-up", 5.0, lambda: self._warm_up(Ask(workload, client), sent))
+
+    def _warm_up(self, ask: Ask, sent: Sequence[Payload]) -> None:
+        server, gpu, arm = self.site.server, self.site.on_gpu, find_arm(ask)
         encoded = np.frombuffer(sent[0].encoded, np.uint8)
-        tensor = np.asarray(client.preprocessor()(sent[0].encoded))
-        steps = ("image_preprocess", CPU_STEP) if workload == "image" else ("audio_preprocess",)
-        for step in [each for each in steps if each in server.statistics()]:
+        for step in [each for each in arm.workload.steps if each in DECODING and each in server.statistics()]:
             send_batches(server, step, encoded, list(PRELOADED) if gpu else [1])
-        send_batches(server, client.target.model, tensor, list(range(1, 33)) if gpu else [1])
+        tensor = np.asarray(arm.preprocessor()(sent[0].encoded))
+        send_batches(server, arm.target.model, tensor, list(range(1, 33)) if gpu else [1])
 
     # Unloaded -----------------------------------------------------------------------------------------------------
 
@@ -144,11 +143,11 @@ class Bench:
         return offer(server, self.clients, ask, sent, Task(server.url, ask, "", seconds, **task), count)
 
     def saturate(self, stage: str, size: str, arm: str, ask: Ask, sent: Sequence[Payload]) -> float | None:
-        """Measure how many answers a second USERS clients get that never pause, and write it."""
+        """Measure how many answers a second clients get that never pause, and write it."""
 
         def measure() -> Load:
-            self.offer(ask, sent, self.pace.closed / 3, users=USERS)  # warms up, in batches as they come
-            return self.offer(ask, sent, self.pace.closed, users=USERS)
+            self.offer(ask, sent, self.pace.closed / 3, users=self.pace.users)  # warms up, in batches as they come
+            return self.offer(ask, sent, self.pace.closed, users=self.pace.users)
 
         load = self.attempt(stage, f"{size} {arm} without pauses", 1.4 * self.pace.saturation, measure)
         if load is None or not load.rate:

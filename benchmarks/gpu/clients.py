@@ -1,7 +1,8 @@
 """The client as several processes, each on a core of its own, which stay from the first load to the last.
 
-One Python process cannot offer the rate that a GPU answers. Each process offers its stripe of one schedule, by one
-start on the clock that all processes of a machine share. They are started afresh after a load that was cut short.
+One Python process cannot offer the rate that a GPU answers. Each process offers its stripe of one schedule, which
+begins LEAD after the last of them is ready, on the clock that all processes of a machine share. They are started afresh
+after a load that was cut short.
 """
 
 import itertools
@@ -28,6 +29,10 @@ from workloads.payloads import Payload
 
 POLL = 0.1
 """Seconds between two looks at what goes on meanwhile."""
+LEAD = 0.05
+"""Seconds from the order to begin until a schedule begins."""
+READY = "ready"
+"""What a process says once its pipelines are built; it is then told when to begin."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,6 @@ class Task:
     cap: int = 512
     """Requests in flight, of all processes together."""
     timeout: float = 30.0
-    start: int = 0
-    """On the monotonic clock, in ns."""
     first: int = 0
     stride: int = 1
 
@@ -68,9 +71,9 @@ class Offered:
 class ClientProcesses:
     """Processes on these cores, one on each in turn."""
 
-    def __init__(self, cores: Sequence[int], count: int, lead: float):
+    def __init__(self, cores: Sequence[int], count: int):
         """Start them; each takes a second or two to be ready."""
-        self.cores, self.count, self.lead = list(cores), count, lead
+        self.cores, self.count = list(cores), count
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._start()
 
@@ -112,9 +115,12 @@ class ClientProcesses:
         if self._loaded.get(digest, 0) < len(pipes):
             self._ask(pipes, [("load", digest, list(sent))] * len(pipes), lambda: None)
             self._loaded[digest] = len(pipes)
-        start = time.monotonic_ns() + round(self.lead * 1e9)
-        shared = replace(task, payloads=digest, start=start, stride=len(pipes), cap=-(-task.cap // len(pipes)))
-        parts = self._ask(pipes, [("run", replace(shared, first=number)) for number in range(len(pipes))], watch)
+        shared = replace(task, payloads=digest, stride=len(pipes), cap=-(-task.cap // len(pipes)))
+        said = self._ask(pipes, [("run", replace(shared, first=number)) for number in range(len(pipes))], watch)
+        start = time.monotonic_ns() + round(LEAD * 1e9)
+        # One that failed before it was ready has said so, by raising.
+        assert all(each == READY for each in said)
+        parts = self._ask(pipes, [start] * len(pipes), watch)
         reasons = list(dict.fromkeys(itertools.chain([""], *(part[1] for part in parts))))
         for records, own, *_ in parts:
             records["reason"] = np.array([reasons.index(text) for text in own])[records["reason"]]
@@ -129,7 +135,7 @@ class ClientProcesses:
             start / 1e9,
         )
 
-    def _ask(self, pipes: Sequence[Connection], messages: Sequence[tuple], watch: Callable[[], object]) -> list:
+    def _ask(self, pipes: Sequence[Connection], messages: Sequence[object], watch: Callable[[], object]) -> list:
         """Send each process its message, and return their answers in the same order. Raises Unavailable."""
         try:
             for pipe, message in zip(pipes, messages, strict=True):
@@ -162,13 +168,21 @@ def serve(pipe: Connection, core: int) -> None:
                 loaded[message[1]] = message[2]
                 pipe.send((True, None))
             else:
-                pipe.send((True, carry_out(message[1], loaded[message[1].payloads])))
+                pipe.send((True, carry_out(message[1], loaded[message[1].payloads], pipe)))
         except Exception as error:
             pipe.send((False, one_line(f"{type(error).__name__}: {error}")))
 
 
-def carry_out(task: Task, sent: list[Payload]) -> tuple[np.ndarray, list[str], float, float]:
-    """Offer this process's stripe of a task; return (records, texts of their reasons, CPU seconds, longest stall)."""
+def carry_out(task: Task, sent: list[Payload], pipe: Connection) -> tuple[np.ndarray, list[str], float, float]:
+    """Offer this process's stripe of a task, once it is ready and the pipe says when to begin.
+
+    Returns (records, texts of their reasons, CPU seconds, longest stall).
+    """
+
+    def wait_for_start() -> int:
+        pipe.send((True, READY))
+        return pipe.recv()
+
     samples: list[Sample] = []
     arm = find_arm(task.ask, task.cap)
     loop: OpenLoop | ClosedLoop
@@ -180,6 +194,6 @@ def carry_out(task: Task, sent: list[Payload]) -> tuple[np.ndarray, list[str], f
         dues = arrivals.parse(task.arrivals).schedule(task.seconds, task.seed).times
         order = payloads.order(len(sent), len(dues), task.seed)
         loop = OpenLoop(arm, task.url, samples.append, task.timeout)
-    loop.run(Plan(dues, order, sent, task.start, task.first, task.stride))
+    loop.run(Plan(dues, order, sent, wait_for_start, task.first, task.stride))
     records, reasons = tabulate(samples)
     return records, reasons, loop.cpu, loop.hub_stall

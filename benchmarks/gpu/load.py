@@ -18,6 +18,8 @@ from workloads.payloads import Payload
 
 BUSY = 0.9
 """Share of its core from which on a client process is taken to be at its limit."""
+FEW = 50
+"""Answers below which a rate is that of all, with beginning and end."""
 SETTLE = 0.2
 """Share of a load without pauses that is left out at its beginning."""
 
@@ -78,11 +80,17 @@ class Load:
         return self.offered.records[self.offered.records["status"] == STATUSES.index(COMPLETED)]
 
     @property
+    def unanswered(self) -> int:
+        """Arrivals without a good answer."""
+        return len(self.offered.records) - len(self.answered)
+
+    @property
     def rate(self) -> float:
-        """Answers per second while users never pause, without the beginning."""
+        """Answers per second while users never pause, without the beginning and the end; of few answers, of all."""
         done = self.answered["done"] / 1e9
         begin = SETTLE * self.seconds
-        return float(((done > begin) & (done <= self.seconds)).sum() / (self.seconds - begin))
+        inside = (done > begin) & (done <= self.seconds)
+        return float(inside.sum() / (self.seconds - begin) if inside.sum() >= FEW else len(done) / done.max())
 
     def percentile(self, q: float) -> float:
         """Return the latency percentile in ms over all arrivals; those without a good answer count as infinite."""

@@ -15,8 +15,10 @@ class Pace:
     """Of one probe of a rate, at least."""
     closed: float = 1.5
     """Of clients that never pause."""
-    lead: float = 0.3
-    """From the order to begin until the first arrival is due: clients build their pipelines meanwhile."""
+    around: float = 0.6
+    """What a load takes beside its arrivals: clients build their pipelines, last answers come, statistics are read."""
+    users: int = 32
+    """Clients that never pause, all processes together: as many as a batch may hold."""
     bisections: int = 2
     turns: int = 2
     """Searches of a capacity; after the first they begin where that ended."""
@@ -34,12 +36,12 @@ class Pace:
     @property
     def load(self) -> float:
         """Of one probe with all that belongs to it."""
-        return self.probe + self.lead + 0.4
+        return self.probe + self.around
 
     @property
     def saturation(self) -> float:
         """Of one load of clients that never pause, with all that belongs to it."""
-        return self.closed + self.lead + 0.4
+        return self.closed + self.around
 
 
 FULL = Pace()
@@ -48,7 +50,8 @@ QUICK = Pace(
     rounds=6,
     probe=0.8,
     closed=0.6,
-    lead=0.4,
+    around=1.0,
+    users=4,
     bisections=1,
     turns=1,
     repetitions=2,

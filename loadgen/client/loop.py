@@ -92,8 +92,9 @@ class Loop(ABC):
         self._prepare(plan)
         try:
             with pause_gc():
+                start = plan.find_start()
                 cpu = time.process_time()
-                self._start = time.monotonic_ns() if plan.start is None else plan.start
+                self._start = start
                 self._start_threads(plan)
                 try:
                     self._collect(self._start / 1e9 + self._last_due(plan) + self.timeout + 1)

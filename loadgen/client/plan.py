@@ -1,6 +1,7 @@
 """What a run sends, and which part of it is this process's: the one argument of `OpenLoop.run` and `ClosedLoop.run`."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +17,21 @@ class Plan:
     `dues` are the instants of all the run's arrivals in seconds from its start, ascending; a closed loop has none.
     `order` says which of the `payloads` each arrival sends; a closed loop goes round and round in it. This process
     offers arrivals `first`, `first + stride`, and so on. `start` is the run's start on the monotonic clock in ns;
-    None: as soon as the client's threads are ready.
+    None: as soon as the client's threads are ready. A function is called then, and returns it.
     """
 
     dues: np.ndarray
     order: np.ndarray
     payloads: Sequence[Payload]
-    start: int | None = None
+    start: int | Callable[[], int] | None = None
     first: int = 0
     stride: int = 1
+
+    def find_start(self) -> int:
+        """Return the run's start on the monotonic clock, in ns, now that the client is ready."""
+        if self.start is None:
+            return time.monotonic_ns()
+        return self.start() if callable(self.start) else self.start
 
     @property
     def indices(self) -> range:

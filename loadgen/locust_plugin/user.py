@@ -158,7 +158,7 @@ class OpenLoopUser(User):
         plan = settings.plan()
         if share:
             plan = replace(plan, start=share.start, first=share.index, stride=share.count)
-        self.meter = Meter(plan.start / 1e9) if plan.start else Meter()
+        self.meter = Meter(plan.start / 1e9) if isinstance(plan.start, int) else Meter()
         self.loop: Loop
         if isinstance(process := settings.process, arrivals.Closed):
             self.loop = ClosedLoop(int(process.users), process.think, settings.seconds, *client)

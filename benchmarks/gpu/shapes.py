@@ -1,0 +1,62 @@
+"""Stage e: arrivals at 70 % of capacity, another size, and the UINT8 tensor."""
+
+from functools import partial
+
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_size
+from crossover.experiments.burst_shapes import CAMERAS
+from crossover.experiments.sweep.network_link import serve_derived
+from loadgen.samples.summary import summarise
+from workloads.image import fitted, photographs
+
+SHARE = 0.7
+"""Of the lowest capacity of all arms: what each of them can carry."""
+PERCENTILES = ("p50", "p95", "p99")
+MIDDLE = "1920x1080"
+
+
+def measure_shapes(bench: Bench) -> None:
+    """Stage e: Poisson arrivals and synchronised cameras at 70 % of capacity, 1920x1080, and UINT8."""
+    measure_arrivals(bench)
+    measure_uint8(bench)
+    measure_size(bench, "e", MIDDLE, "image", bench.arms("image", IMAGE_ARMS), fitted(1920, 1080))
+
+
+def measure_arrivals(bench: Bench) -> None:
+    """Offer every arm the same schedules, at SHARE of the lowest capacity; of the original photographs."""
+    asks, sent = bench.arms("image", IMAGE_ARMS), photographs((640,))
+    if not (known := [found.value for arm in asks if (found := bench.capacity(SMALL, arm))]):
+        bench.record.fail("e", "arrivals", "no capacity is known; stage a measures it")
+        return
+    rate = SHARE * min(known)
+    processes = {
+        "poisson": f"poisson:rate={rate:.6g}",
+        "cameras": f"video:cameras={CAMERAS},fps={rate / CAMERAS:.6g},phase=synchronised",
+    }
+    for turn in range(1, bench.pace.turns + 1):
+        for name, spec in processes.items():
+            for arm, ask in asks.items():
+                point, cost = f"{arm}, {name}, turn {turn}", bench.pace.arrivals + bench.pace.around
+                offer = partial(bench.offer, ask, sent, bench.pace.arrivals, arrivals=spec, seed=turn)
+                if load := bench.attempt("e", point, cost, offer):
+                    latency = summarise(load.offered.records, load.seconds, load.offered.reasons)["latency"]
+                    more = {"process": name, "turn": turn, "rate": rate, "unanswered": load.unanswered}
+                    for percentile in PERCENTILES:
+                        value = latency[percentile]
+                        bench.write_load("e", SMALL, arm, f"{name} {percentile}", value, "ms", load, **more)
+
+
+def measure_uint8(bench: Bench) -> None:
+    """Make the network that takes UINT8 tensors, and compare both of the client's forms."""
+
+    def serve() -> None:
+        serve_derived(bench.site.server, bench.site.networks(), ("image", "client", "uint8"))
+
+    bench.attempt("e", "the UINT8 network", 5.0, serve)
+    asks = bench.arms("image", ("client", "client-uint8"))
+    if "client-uint8" in asks:
+        size, sent = f"{SMALL} UINT8", photographs((640,))
+        bench.warm_up("e", size, "image", sent, "client-uint8")
+        bench.unloaded("e", size, asks, sent)
+        for arm, ask in asks.items():
+            bench.find_capacity("e", size, arm, ask, sent)
