@@ -54,10 +54,7 @@ LOADS = {
 
 @contextmanager
 def null_server(cores: list[int], instances: int = 1) -> Iterator[Server]:
-    """Start a server with so many instances of each of the three sinks, on these cores, for the length of a `with` block.
-
-    Raises Failure.
-    """
+    """Start a server with so many instances of each sink, on these cores, for a `with` block. Raises Failure."""
     with TemporaryDirectory(prefix="crossover-") as folder:
         configs = {name: Path(folder) / f"{name}.pbtxt" for name in LOADS}
         for name, config in configs.items():

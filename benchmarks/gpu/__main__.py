@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from pathlib import Path
 from benchmarks.gpu import stages
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.clients import ClientProcesses
+from benchmarks.gpu.load import Power, PowerMeter
 from benchmarks.gpu.pace import FULL, QUICK
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.site import Site, running
@@ -86,11 +88,24 @@ def run(options: Namespace, record: Record, client: list[int]) -> int:
             except Unavailable as error:
                 record.fail("server", "start", str(error))
             bench = Bench(record, pace, site, clients, client)
+            if site.on_gpu:
+                bench.attempt("server", "idle power", 2.0, lambda: write_idle_power(bench))
             for name in options.only:
                 measure_stage(bench, name, stages.STAGES[name])
             return 0 if site.started else 1
     finally:
         clients.close()
+
+
+def write_idle_power(bench: Bench) -> None:
+    """Write what the cards draw while the server has nothing to do."""
+    meter = PowerMeter(bench.site.server)
+    began = time.monotonic()
+    while time.monotonic() < began + 1.5:
+        time.sleep(meter.every)
+        meter.read()
+    watts, utilisation = Power(meter.readings).between(0, time.monotonic())
+    bench.record.figure("server", "", "idle", "power", watts, "W", utilisation=utilisation)
 
 
 def measure_stage(bench: Bench, name: str, measure: Callable[[Bench], None]) -> None:

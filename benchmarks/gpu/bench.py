@@ -1,6 +1,5 @@
 """What every stage works with, and the two measurements that most of them make: unloaded rounds and capacities."""
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +21,7 @@ from benchmarks.gpu.unloaded import (
     share_of,
 )
 from benchmarks.gpu.warm import send_batches
-from serving.server import Server, Unavailable
+from serving.server import Server
 from workloads.payloads import Payload
 
 LONGEST = 2.5
@@ -79,20 +78,20 @@ class Bench:
 
     # Warming up ---------------------------------------------------------------------------------------------------
 
-    def warm_up(self, stage: str, size: str, workload: str, sent: Sequence[Payload], client: str = "client") -> None:
-        """Run each step of a workload in the batches that are to come: all sizes on a GPU, single ones without.
+    def warm_up(self, stage: str, size: str, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
+        """Run each step of these arms in the batches that are to come: all sizes on a GPU, single ones without."""
+        self.attempt(stage, f"{size} warm-up", 4.0, lambda: self._warm_up(asks, sent))
 
-        `client` is the placement whose network is meant.
-        """
-        self.attempt(stage, f"{size} warm-up", 5.0, lambda: self._warm_up(Ask(workload, client), sent))
-
-    def _warm_up(self, ask: Ask, sent: Sequence[Payload]) -> None:
-        server, gpu, arm = self.site.server, self.site.on_gpu, find_arm(ask)
+    def _warm_up(self, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
+        server, gpu = self.site.server, self.site.on_gpu
         encoded = np.frombuffer(sent[0].encoded, np.uint8)
-        for step in [each for each in arm.workload.steps if each in DECODING and each in server.statistics()]:
+        steps = dict.fromkeys(step for ask in asks for step in ask.make().steps if step in DECODING)
+        for step in [each for each in steps if each in server.statistics()]:
             send_batches(server, step, encoded, list(PRELOADED) if gpu else [1])
-        tensor = np.asarray(arm.preprocessor()(sent[0].encoded))
-        send_batches(server, arm.target.model, tensor, list(range(1, 33)) if gpu else [1])
+        for arm in [find_arm(ask) for ask in asks]:
+            if not arm.sends_payloads_unchanged:
+                tensor = np.asarray(arm.preprocessor()(sent[0].encoded))
+                send_batches(server, arm.target.model, tensor, list(range(1, 33)) if gpu else [1])
 
     # Unloaded -----------------------------------------------------------------------------------------------------
 
@@ -120,8 +119,8 @@ class Bench:
             for name, parts in shares.items():
                 if share := share_of(each, parts):
                     self.record.figure(stage, size, arm, f"share {name}", share[0], "", *share[1:], n=n)
-            for part, ms in mean_parts(each).items():
-                self.record.figure(stage, size, arm, f"part {part}", ms, "ms", n=n)
+            parts_ms = mean_parts(each)
+            self.record.figure(stage, size, arm, "mean latency", sum(parts_ms.values()), "ms", n=n, parts=parts_ms)
         for first, second in (("client", "server"), ("server-cpu", "server"), ("client", "server-cpu")):
             if first in blocks and second in blocks:
                 value, low, high = median_ratio(blocks[first], blocks[second])
@@ -161,7 +160,13 @@ class Bench:
     ) -> None:
         """Write a figure of a load, with what the load cost."""
         costs = load.costs(len(self.client_cores))
-        more = {"n": len(load.answered), "busiest_client": load.offered.busiest, **costs, **more}
+        more = {
+            "n": len(load.answered),
+            "sm_clock": load.sm_clock,
+            "busiest_client": load.offered.busiest,
+            **costs,
+            **more,
+        }
         self.record.figure(stage, size, arm, figure, value, unit, **more)
 
     def find_capacity(self, stage: str, size: str, arm: str, ask: Ask, sent: Sequence[Payload]) -> None:
@@ -215,17 +220,8 @@ class Bench:
             stage, size, arm, "capacity", capacity.value, "/s", best.load, low=capacity.low, high=capacity.high,
             turns=capacity.turns, slo_ms=slo, rate=best.rate, p95=best.p95, limit=limit,
             rules=best.load.client_limits(),
+            probes=[[each.rate, each.p95, each.over] for turn in self.searches[size, arm] for each in turn.probes],
         )  # fmt: skip
-
-    def wait_until_idle(self, seconds: float = 1.0) -> None:
-        """Let what was asked before run off."""
-        time.sleep(seconds)
-
-
-def require_arms(asks: dict[str, Ask]) -> None:
-    """Raise Unavailable if the server has none of the arms."""
-    if not asks:
-        raise Unavailable("the server has none of the models that this stage asks")
 
 
 MISSING_CPU = f"the server has no {CPU_ENSEMBLE}: there are no figures of CPU decode on the server"

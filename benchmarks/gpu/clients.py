@@ -142,8 +142,8 @@ class ClientProcesses:
                 pipe.send(message)
             answers: dict[Connection, object] = {}
             while len(answers) < len(pipes):
-                for pipe in wait([each for each in pipes if each not in answers], POLL):
-                    assert isinstance(pipe, Connection)
+                ready = wait([each for each in pipes if each not in answers], POLL)
+                for pipe in [each for each in pipes if each in ready]:
                     good, answers[pipe] = pipe.recv()
                     if not good:
                         raise Unavailable(f"a client process failed: {answers[pipe]}")

@@ -2,7 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -31,15 +32,15 @@ def measure_cores(bench: Bench) -> None:
         if count > len(bench.site.cores):
             bench.record.note(f"server preprocessing on {count} cores: the server has {len(bench.site.cores)}", "b")
             continue
-        cost = bench.pace.start + len(sizes) * (bench.pace.repetitions + 1) * bench.pace.saturation
+        cost = bench.pace.start + len(sizes) * (bench.pace.repetitions + 1) * (bench.pace.short + bench.pace.around)
         bench.attempt(
             "b", f"decoding on {count} cores", cost, lambda count=count: measure_decoding(bench, count, sizes)
         )
-    cost = bench.pace.start + len(bench.pace.counts) * len(SENT) * 3 * bench.pace.saturation
+    cost = bench.pace.start + len(bench.pace.counts) * len(SENT) * 3 * (bench.pace.short + bench.pace.around)
     bench.attempt("b", "the load generator", cost, lambda: measure_sending(bench))
 
 
-def measure_decoding(bench: Bench, count: int, sizes: dict[str, Sequence[Payload]]) -> None:
+def measure_decoding(bench: Bench, count: int, sizes: Mapping[str, Sequence[Payload]]) -> None:
     """Measure how many photographs a second a server's `image_preprocess_cpu` decodes on so many cores."""
     ask = AskRaw(CPU_STEP, "encoded", ("pixels",), "uint8", (-1,))
     with decoding_server(bench.site.cores[:count]) as server:
@@ -60,9 +61,9 @@ def decoding_server(cores: list[int]) -> Iterator[Server]:
 
 def repeat_load(bench: Bench, ask: AskRaw, sent: Sequence[Payload], **more) -> list[Load]:
     """Load a server by clients that never pause, once to warm up and then `repetitions` times."""
-    bench.offer(ask, sent, bench.pace.closed / 3, users=bench.pace.users, **more)
+    bench.offer(ask, sent, bench.pace.short / 2, users=bench.pace.users, **more)
     repetitions = range(bench.pace.repetitions)
-    return [bench.offer(ask, sent, bench.pace.closed, users=bench.pace.users, **more) for _ in repetitions]
+    return [bench.offer(ask, sent, bench.pace.short, users=bench.pace.users, **more) for _ in repetitions]
 
 
 def write_rates(bench: Bench, size: str, arm: str, figure: str, loads: list[Load], **more) -> None:
@@ -88,7 +89,7 @@ def measure_sending(bench: Bench) -> None:
                 write_rates(bench, name, arm, "sending", loads, processes=count, limit=limit)
                 rate = MODERATE * median(each.rate for each in loads)
                 paced = bench.offer(
-                    ask, sent, bench.pace.closed, count, server, arrivals=f"poisson:rate={rate:.6g}", seed=1
+                    ask, sent, bench.pace.short, count, server, arrivals=f"poisson:rate={rate:.6g}", seed=1
                 )
                 write_lag(bench, name, arm, rate, paced)
 

@@ -13,6 +13,7 @@ from crossover.measurement.server_statistics import difference
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
+from serving import gpu
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
@@ -45,7 +46,7 @@ class PowerMeter:
     def __init__(self, server: Server, every: float = 0.2):
         """Read once, to see whether there are cards."""
         self.server, self.every, self.readings = server, every, []  # type: ignore[var-annotated]
-        self.present = True
+        self.present, self.sm_clock = True, None  # type: ignore[var-annotated]
         self.read()
 
     def read(self) -> None:
@@ -56,9 +57,11 @@ class PowerMeter:
             self.readings.append((time.monotonic(), reading["energy_joules"], reading["utilisation"]))
 
     def watch(self) -> None:
-        """Add a reading if it is time."""
+        """Add a reading if it is time; the third also reads the clock (MHz), while the card is at work."""
         if self.present and time.monotonic() - self.readings[-1][0] >= self.every:
             self.read()
+            if len(self.readings) == 3:
+                self.sm_clock = next((card.sm_clock for card in gpu.read_cards()), None)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Load:
     """CPU seconds of the server."""
     watts: float | None
     utilisation: float | None
+    sm_clock: int | None = None
 
     @property
     def answered(self) -> np.ndarray:
@@ -155,6 +159,7 @@ def offer(
         difference(before, server.statistics(), tuple(dict.fromkeys(models))),
         None if cpu is None or end is None else end - cpu,
         *Power(meter.readings).between(offered.began, offered.began + task.seconds),
+        meter.sm_clock,
     )
     if not len(load.answered):
         reason = next(iter(offered.reasons[1:]), "no arrival was due")

@@ -7,31 +7,32 @@ from dataclasses import dataclass
 class Pace:
     """Durations in seconds, and numbers of repetitions."""
 
-    unloaded: float = 8.0
+    unloaded: float = 6.5
     """Of one size's unloaded requests, all arms together."""
     rounds: int = 12
     """Of unloaded requests: each holds a block of every arm, and intervals come from them."""
-    probe: float = 2.2
+    probe: float = 1.7
     """Of one probe of a rate, at least."""
-    closed: float = 1.5
+    closed: float = 1.2
     """Of clients that never pause."""
-    around: float = 0.6
+    around: float = 0.5
     """What a load takes beside its arrivals: clients build their pipelines, last answers come, statistics are read."""
     users: int = 32
     """Clients that never pause, all processes together: as many as a batch may hold."""
     bisections: int = 2
     turns: int = 2
     """Searches of a capacity; after the first they begin where that ended."""
+    turns_of_arrivals: int = 1
     repetitions: int = 3
     """Of what has no rounds."""
-    arrivals: float = 4.0
+    arrivals: float = 3.0
     """Of one arrival process at 70 % of capacity."""
+    short: float = 0.8
+    """Of one load on some cores, of which there are many."""
     counts: tuple[int, ...] = (1, 2, 4, 8)
     """Cores of the server, and processes of the client."""
-    start: float = 6.0
+    start: float = 4.0
     """Until a server with one model is up."""
-    up: float = 40.0
-    """Until the launcher's server is up."""
 
     @property
     def load(self) -> float:
@@ -56,7 +57,7 @@ QUICK = Pace(
     turns=1,
     repetitions=2,
     arrivals=1.0,
+    short=0.5,
     counts=(1, 2),
     start=5.0,
-    up=25.0,
 )

@@ -23,6 +23,9 @@ RESERVE = 8.0
 PATIENCE = 15.0
 """Seconds beyond three times its estimate after which a point is cut off."""
 
+LONGEST = 600
+"""Characters of a reason."""
+
 T = TypeVar("T")
 
 
@@ -105,7 +108,9 @@ class Record:
         return None
 
     def fail(self, stage: str, point: str, reason: str) -> None:
-        """Write and print why a point has no figures."""
+        """Write and print why a point has no figures, in LONGEST characters at most."""
+        if len(reason) > LONGEST:
+            reason = f"{reason[: LONGEST // 3]} ... {reason[-2 * LONGEST // 3 :]}"
         self.write("failed", stage=stage, point=point, reason=reason)
         self.say(f"{stage} {point}: failed: {reason}")
 

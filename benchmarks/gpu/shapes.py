@@ -2,11 +2,13 @@
 
 from functools import partial
 
+from benchmarks.gpu.arms import IMAGES
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_size
+from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_sizes
 from crossover.experiments.burst_shapes import CAMERAS
-from crossover.experiments.sweep.network_link import serve_derived
+from crossover.experiments.sweep.network_link import Missing, serve_derived
 from loadgen.samples.summary import summarise
+from serving.server import Unavailable
 from workloads.image import fitted, photographs
 
 SHARE = 0.7
@@ -18,8 +20,8 @@ MIDDLE = "1920x1080"
 def measure_shapes(bench: Bench) -> None:
     """Stage e: Poisson arrivals and synchronised cameras at 70 % of capacity, 1920x1080, and UINT8."""
     measure_arrivals(bench)
+    measure_sizes(bench, "e", "image", IMAGE_ARMS, {MIDDLE: fitted(1920, 1080)})
     measure_uint8(bench)
-    measure_size(bench, "e", MIDDLE, "image", bench.arms("image", IMAGE_ARMS), fitted(1920, 1080))
 
 
 def measure_arrivals(bench: Bench) -> None:
@@ -33,7 +35,7 @@ def measure_arrivals(bench: Bench) -> None:
         "poisson": f"poisson:rate={rate:.6g}",
         "cameras": f"video:cameras={CAMERAS},fps={rate / CAMERAS:.6g},phase=synchronised",
     }
-    for turn in range(1, bench.pace.turns + 1):
+    for turn in range(1, bench.pace.turns_of_arrivals + 1):
         for name, spec in processes.items():
             for arm, ask in asks.items():
                 point, cost = f"{arm}, {name}, turn {turn}", bench.pace.arrivals + bench.pace.around
@@ -48,15 +50,15 @@ def measure_arrivals(bench: Bench) -> None:
 
 def measure_uint8(bench: Bench) -> None:
     """Make the network that takes UINT8 tensors, and compare both of the client's forms."""
+    form = IMAGES.placements["client-uint8"].form
 
     def serve() -> None:
-        serve_derived(bench.site.server, bench.site.networks(), ("image", "client", "uint8"))
+        try:
+            serve_derived(bench.site.server, bench.site.networks(), ("image", "client", form))
+        except Missing as error:  # it begins with the whole command, which holds the server's key
+            raise Unavailable(str(error).rpartition("`: ")[2]) from None
 
     bench.attempt("e", "the UINT8 network", 5.0, serve)
-    asks = bench.arms("image", ("client", "client-uint8"))
-    if "client-uint8" in asks:
-        size, sent = f"{SMALL} UINT8", photographs((640,))
-        bench.warm_up("e", size, "image", sent, "client-uint8")
-        bench.unloaded("e", size, asks, sent)
-        for arm, ask in asks.items():
-            bench.find_capacity("e", size, arm, ask, sent)
+    arms = ("client", "client-uint8")
+    if "client-uint8" in bench.arms("image", arms):
+        measure_sizes(bench, "e", "image", arms, {f"{SMALL} tensors": photographs((640,))})
