@@ -164,6 +164,7 @@ def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
         "control": "",
         "prices": Prices().as_dict(),
         "looks": {},
+        "unloaded_looks": {},
         "server": {"url": "http://localhost:8000", "version": "2.51.0", "models": models},
         "engine": "local",
         "cores": {"client": [0], "server": [1]},

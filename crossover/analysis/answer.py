@@ -48,6 +48,8 @@ class Answer:
     """None without a round under load, and where an arm does not carry it."""
     looks: tuple[float, ...]
     """Seconds of trials that each look rested on, this one's last."""
+    unloaded_looks: tuple[float, ...]
+    """Seconds of unloaded pairs that each look at their interval rested on, this one's last."""
     baseline_ms: float | None
     """Mean latency of the baseline's requests over the rounds in which every arrival has an answer."""
 
@@ -55,15 +57,19 @@ class Answer:
         """Return it as summary.json holds it: `confidence` and the fields, each a dict or None."""
         parts = ("unloaded", "loaded", "without_shared_step", "costs", "recommendation")
         values = {name: part and part.as_dict() for name in parts for part in (getattr(self, name),)}
-        own = {
-            name: getattr(self, name) for name in ("confidence", "looks", "shared_steps", "own_steps", "baseline_ms")
-        }
+        names = ("confidence", "looks", "unloaded_confidence", "unloaded_looks")
+        own = {name: getattr(self, name) for name in (*names, "shared_steps", "own_steps", "baseline_ms")}
         return keep_finite({**own, **values})
 
     @property
     def confidence(self) -> float:
-        """Of this look's intervals."""
+        """Of this look's intervals, but for that of unloaded pairs."""
         return looks.confidence(self.looks) if self.looks else 0.95
+
+    @property
+    def unloaded_confidence(self) -> float:
+        """Of this look's interval of unloaded pairs: they have one where there are too few rounds for any other."""
+        return looks.confidence(self.unloaded_looks) if self.unloaded_looks else 0.95
 
 
 def find_answer(
@@ -73,6 +79,7 @@ def find_answer(
     earlier: Sequence[float] = (),
     prices: Prices | None = None,
     shared_cores: bool = False,
+    earlier_unloaded: Sequence[float] = (),
 ) -> Answer:
     """Find what trials and pairs of two arms say.
 
@@ -83,12 +90,12 @@ def find_answer(
         earlier: The seconds of trials that looks before this one rested on, ascending; later ones are left out.
         prices: Of CPU and bytes; None: the default ones.
         shared_cores: Whether client and server may run on the same core.
+        earlier_unloaded: As `earlier`, the seconds of unloaded pairs.
     """
     loaded = compare_rounds(rounds, steps, measured)
     whole, same = keep_sound(rounds), find_same_steps(rounds, steps, measured)
     costs = find_costs(whole, prices or Prices())
-    seconds = count_seconds(whole)
-    looked = (*(each for each in earlier if each < seconds), seconds) if seconds else ()
+    looked = end_looks(earlier, count_seconds(whole))
     recommendation = None
     if loaded and looked and not loaded.overloaded:
         recommendation = recommend(loaded.ratio, looked, costs)
@@ -101,8 +108,14 @@ def find_answer(
         costs=costs,
         recommendation=recommendation,
         looks=looked,
+        unloaded_looks=end_looks(earlier_unloaded, sum(each.seconds for each in measured)),
         baseline_ms=float(np.mean([pair[0].latency.mean() for pair in whole])) if whole else None,
     )
+
+
+def end_looks(earlier: Sequence[float], seconds: float) -> tuple[float, ...]:
+    """Return what each look rested on, from what the earlier ones did and this one does; empty if that is nothing."""
+    return (*(each for each in earlier if each < seconds), seconds) if seconds else ()
 
 
 def pair_trials(trials: Sequence[Trial], mode: str, baseline: str) -> list[TrialPair]:

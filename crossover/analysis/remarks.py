@@ -145,6 +145,8 @@ def describe_trust(answer: Answer) -> str:
         parts.append(f"{lost} left out, as not both had a good answer")
     if len(answer.looks) > 1:
         parts.append(f"this is look {len(answer.looks)} at the data, so its intervals are wider")
+    elif len(answer.unloaded_looks) > 1:
+        parts.append(f"this is look {len(answer.unloaded_looks)} at single requests, so their interval is wider")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

@@ -89,7 +89,7 @@ def describe_overload(loaded: LoadedPairs, called: Mapping[str, str]) -> str:
 def describe_alone(answer: Answer, names: tuple[str, str]) -> str:
     """Return the ratio of unloaded requests, in words."""
     assert answer.unloaded, "there are no unloaded pairs"
-    return f"{describe_ratio(answer.unloaded.ratio, answer.confidence)} for one request at a time"
+    return f"{describe_ratio(answer.unloaded.ratio, answer.unloaded_confidence)} for one request at a time"
 
 
 def describe_ratio(estimate: Estimate, confidence: float) -> str:

@@ -71,6 +71,7 @@ KINDS: dict[str, dict] = {
         **of_server(subject=str, placements=PLACEMENTS, steps=[str], digest=str, **OFFERED),
         "prices?": {"*": NUMBER},
         "looks?": {"*": [NUMBER]},
+        "unloaded_looks?": {"*": [NUMBER]},
     },
     "load": of_server(**ABOUT, rates=[NUMBER], seconds=NUMBER),
     "capacity": of_server(**ABOUT),

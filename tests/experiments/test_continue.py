@@ -11,7 +11,7 @@ from crossover.measurement import run_directory
 from crossover.measurement.trial import read_trials
 from serving.server import Unavailable
 from tests.commands import again, only
-from tests.experiments.conftest import kept, rewrite
+from tests.experiments.conftest import compared, kept, rewrite
 
 
 @pytest.mark.parametrize("ends", [KeyboardInterrupt(), Unavailable("no Triton server answers")], ids=["Ctrl-C", "gone"])
@@ -124,6 +124,31 @@ def test_what_is_too_little_for_an_interval_is_no_look(world, conduct):
     assert kept(conduct.reports).get("looks", {}) == {}
     conduct("--continue", only(conduct.reports))
     assert len(kept(conduct.reports)["looks"]["image"]) == 1
+
+
+def test_unloaded_pairs_are_paid_for_at_every_look_at_their_interval_however_few_rounds_there_are(world, conduct):
+    world.troubles = [None] * 8 + [KeyboardInterrupt()]
+    conduct()
+    [first] = kept(conduct.reports)["unloaded_looks"]["image"]
+    assert [row["metric"] for row in compared(conduct.reports) if row["low"]] == ["latency alone", "bytes"]
+    conduct("--continue", only(conduct.reports))
+    # The pairs are the same, so that there was nothing new to see in them.
+    assert kept(conduct.reports)["unloaded_looks"]["image"] == [first]
+    assert conduct("--continue", only(conduct.reports), "--seconds", 60)[0] == 0
+    assert kept(conduct.reports)["unloaded_looks"]["image"] == pytest.approx([first, first + 60 * load.UNLOADED])
+
+
+def test_a_second_look_at_pairs_only_widens_their_interval_and_says_so(world, conduct):
+    world.troubles = [None] * 8 + [KeyboardInterrupt()]
+    conduct()
+    described = kept(conduct.reports)["workloads"]["image"]
+    described["rounds"] = 4
+    rewrite(only(conduct.reports), workloads={"image": described})
+    code, output, _ = conduct("--continue", only(conduct.reports), "--seconds", 60)
+    assert code == 0 and len(kept(conduct.reports)["looks"]["image"]) == 1
+    assert "this is look 2 at single requests, so their interval is wider" in " ".join(output.lower().split())
+    confidences = {row["metric"]: row["confidence"] for row in compared(conduct.reports)}
+    assert confidences["latency alone"] > 0.961 > 0.96 == pytest.approx(confidences["latency at this load"])
 
 
 def test_a_run_that_ended_early_is_extended_by_what_is_asked_for(world, conduct, monkeypatch):

@@ -9,7 +9,7 @@ from tests.commands import only
 from tests.conftest import ROOT
 
 NAMES = ["options", "asked.payloads", "asked.arms", "asked.files", "workloads.*.placements"]
-NAMES += ["looks", "machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
+NAMES += ["looks", "unloaded_looks", "machine.versions", "workloads", "workloads.*.back_to_back_seconds"]
 NAMES += ["server.models", "server.models.*.parameters", "server.models.*.provenance"]
 NAMES += [f"workloads.*.arms[].{each}" for each in ("books", "reasons", "stages", "steps", "steps.*.ms", *SPANS)]
 NAMES += [f"workloads.*.arms[].{each}" for each in ("dispatch_lag", "early_stopping")]

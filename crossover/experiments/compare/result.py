@@ -9,7 +9,6 @@ from markupsafe import Markup
 from common.figures import significant
 from crossover.analysis import answer, comparison, remarks, wording
 from crossover.analysis.costs import Prices
-from crossover.analysis.loaded_pairs import LEAST_ROUNDS
 from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
 from crossover.experiments.compare.arms import summarise_arm
@@ -88,22 +87,6 @@ def pair_modes(trials: Sequence[Trial], baseline: str) -> tuple[str | None, dict
     return next(iter(sorted(paired, key=lambda mode: not mode.startswith("async"))), None), paired
 
 
-def list_looks(run: dict, measured: Sequence[Trial]) -> dict[str, list[float]]:
-    """Return workload -> seconds of trials at each look: those of run.json, and this one if there is more to see.
-
-    Too few rounds for an interval show nothing, and are no look.
-    """
-    looks = {name: list(each) for name, each in run.get("looks", {}).items()}
-    for name, described in run["workloads"].items():
-        own = [trial for trial in measured if trial.workload == name]
-        chosen, paired = pair_modes(own, next(iter(described["placements"])))
-        sound = answer.keep_sound(paired[chosen]) if chosen else []
-        seconds = answer.count_seconds(sound)
-        if len(sound) >= LEAST_ROUNDS and seconds > max(looks.get(name, ()), default=0.0):
-            looks.setdefault(name, []).append(seconds)
-    return looks
-
-
 def name_pair(pair: answer.TrialPair) -> tuple[str, str]:
     """Return what the arms of a round are called: their placements, or a control's name."""
     baseline, candidate = pair
@@ -122,6 +105,7 @@ def compare_pair(
         run.get("looks", {}).get(name, ()),
         Prices(**run["prices"]) if "prices" in run else None,
         bool(set(cores["client"] or ()) & set(cores["server"] or ())),
+        run.get("unloaded_looks", {}).get(name, ()),
     )
     if not rounds:
         return found, []
@@ -156,9 +140,14 @@ def advise(result: dict, directory: Path) -> list[str]:
     return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
 
 
+def read_all_pairs(directory: Path, run: dict) -> dict[str, list[Pairs]]:
+    """Return workload -> its unloaded pairs, of every workload in run.json. Raises ValueError for a damaged file."""
+    return {name: read_pairs(directory, name) for name in run["workloads"]}
+
+
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     """Return the content of summary.json, from run.json, trials and unloaded pairs."""
-    result = evaluate(run, measured, {name: read_pairs(directory, name) for name in run["workloads"]})
+    result = evaluate(run, measured, read_all_pairs(directory, run))
     for path in list_orphans(directory):
         where = path.relative_to(directory)
         remark = f"{where} is left out, as {path.stem}.json is not beside it; --continue measures that trial again."

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
 from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
-from crossover.experiments.compare.result import KIND, list_looks
+from crossover.experiments.compare.look_record import list_looks, list_unloaded_looks
+from crossover.experiments.compare.result import KIND, read_all_pairs
 from crossover.experiments.experiment import ServerExperiment
 from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
@@ -77,7 +78,9 @@ class Comparison(ServerExperiment):
         if self.begun:
             # What is damaged, or a full disk, is reported by what comes next.
             with contextlib.suppress(OSError, ValueError):
-                self.described["looks"] = list_looks(self.described, read_trials(self.directory))
+                run, trials = self.described, read_trials(self.directory)
+                seen = list_unloaded_looks(run, trials, read_all_pairs(self.directory, run))
+                run |= {"looks": list_looks(run, trials), "unloaded_looks": seen}
                 self.write()
         return super().report(code, began)
 
