@@ -1,6 +1,8 @@
 """A Triton server that runs, anyone's: what it is, what its models did, what it cost."""
 
+import ipaddress
 import json
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from serving.triton_api import Refused, TritonAPI, Unreachable
 
 GPU_UTILISATION, GPU_ENERGY = "nv_gpu_utilization", "nv_energy_consumption"
 TIMEOUT = 10  # seconds for one answer
+INET = (socket.AF_INET, socket.AF_INET6)
 
 
 class Unavailable(Failure):
@@ -30,13 +33,16 @@ class Server:
 
     @classmethod
     def at(cls, url: str, state_directory: Path) -> "Server":
-        """Return the server at `url`, with the record in `state_directory` if that has the same HTTP port.
+        """Return the server at `url`, with the record in `state_directory` if that is of a server at this address.
 
-        Raises ValueError for what is no URL, in one line without a secret.
+        The port must be the record's, and the host this machine or the host that the record names: another machine's
+        server has other cores, and must not be sent the key. Raises ValueError for what is no URL, in one line without
+        a secret.
         """
         server = address.parse(url)
         record = state.read(state_directory) or {}
-        return cls(server.url, record if server.port == record.get("http_port") else {})
+        same = server.port == record.get("http_port") and (server.host == record["host"] or is_local(server.host))
+        return cls(server.url, record if same else {})
 
     @property
     def api(self) -> TritonAPI:
@@ -145,3 +151,19 @@ class Server:
         energy = [sample.value for sample in samples if sample.name == GPU_ENERGY]
         used = [sample.value for sample in samples if sample.name == GPU_UTILISATION]
         return {"energy_joules": sum(energy), "utilisation": sum(used) / len(used)} if used and energy else None
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host name or address is this machine's: loopback, or one of its interfaces'."""
+    try:
+        found = {parse_ip(each[4][0]) for each in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):  # no such host: whoever asks it will say so
+        return False
+    own = {parse_ip(each.address) for card in psutil.net_if_addrs().values() for each in card if each.family in INET}
+    return any(each.is_loopback or each.is_unspecified or each in own for each in found)
+
+
+def parse_ip(text: str | int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address as the system writes it, without an IPv6 zone (`fe80::1%eth0`), IPv4 in IPv6 as IPv4."""
+    ip = ipaddress.ip_address(str(text).partition("%")[0])
+    return getattr(ip, "ipv4_mapped", None) or ip

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 
 import numpy as np
 import psutil
@@ -11,6 +12,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
 from serving import Failure, local, smoke_test
+from serving.server import Server
 from serving.triton_api import TritonAPI
 
 
@@ -109,3 +111,33 @@ def test_the_server_listens_on_loopback_only(server):
     ]
     assert {address.port for address in listening} == {server.http_port, server.grpc_port, server.metrics_port}
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def own_addresses() -> list[str]:
+    """This machine's IPv4 addresses, loopback among them."""
+    cards = psutil.net_if_addrs().values()
+    return [each.address for card in cards for each in card if each.family == socket.AF_INET]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "0.0.0.0", *own_addresses()])
+def test_the_record_is_of_the_server_at_every_address_of_this_machine(server, host):
+    found = Server.at(f"http://{host}:{server.http_port}", server.state)
+    assert found.cores == server.cores and found.processes() and found.cpu_seconds() and found.state["admin_key"]
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "[2001:db8::7]", "nowhere.invalid"])
+def test_the_record_is_not_of_another_machines_server_with_the_same_port(server, host):
+    found = Server.at(f"http://{host}:{server.http_port}", server.state)
+    assert (found.state, found.cores, found.processes(), found.cpu_seconds()) == ({}, [], [], None)
+
+
+def test_nor_is_it_of_another_port_of_this_machine(server):
+    assert Server.at(f"http://localhost:{server.http_port + 1}", server.state).state == {}
+
+
+def test_the_host_that_the_record_names_is_its_server_wherever_that_runs(server, tmp_path):
+    """Docker may run elsewhere."""
+    record = json.loads((server.state / "server.json").read_text()) | {"host": "203.0.113.1"}
+    (tmp_path / "server.json").write_text(json.dumps(record))
+    assert Server.at(f"http://203.0.113.1:{server.http_port}", tmp_path).cores == server.cores
+    assert Server.at(f"http://203.0.113.2:{server.http_port}", tmp_path).cores == []
