@@ -1,4 +1,4 @@
-"""Makes a temporary environment with torch for one export, and removes it.
+"""Makes a temporary environment with torch for one export, and removes it; or takes an interpreter that is there.
 
 Neither the server nor the load generator imports torch; it would be the largest part of their
 environment by far.
@@ -19,7 +19,29 @@ from models.progress import phase
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+MODULES = "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "huggingface_hub", "numpy"
+"""What `models.export` imports, itself or through torch."""
 ROOM = 3  # GiB that the environment and the export need
+
+
+@contextmanager
+def interpreter(python):
+    """Yield the path of an interpreter that has what the export imports; nothing is made and nothing removed.
+
+    Raises Refused, in one line, where it cannot be run or a module is missing.
+    """
+    path = shutil.which(python)
+    if path is None:
+        raise Refused(f"--python {python}: no such interpreter can be run")
+    program = "import importlib.util, sys; print(*(m for m in sys.argv[1:] if not importlib.util.find_spec(m)))"
+    done = subprocess.run([path, "-c", program, *MODULES], capture_output=True, text=True)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Refused(f"--python {python} is no Python 3 that runs: {why}")
+    if missing := done.stdout.split():
+        raise Refused(f"--python {python} lacks {', '.join(missing)}; install what is missing there, "
+                      "or leave --python out")
+    yield Path(path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models import artefacts, checkpoint
 from models.checkpoint import DEFAULT, Refused
-from models.environment import throwaway
+from models.environment import interpreter, throwaway
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = {"resnet50": "--image-checkpoint", "wav2vec2": "--audio-checkpoint"}
@@ -88,17 +88,17 @@ def warn(networks, seed, why):
     print("\n".join([frame, *(f"# {line:<{width}} #" for line in lines), frame]), flush=True)
 
 
-def export(python, network, source, seed, output):
+def export(python, network, source, seed, output, room=None):
     """Export into a temporary folder, then move the files to `output`, the provenance last.
 
-    So a provenance file shows that all the others are there. `python` is that of the throwaway environment. Raises
-    Refused if the export fails.
+    So a provenance file shows that all the others are there. `python` has torch; `room` is the folder for the temporary
+    one. Raises Refused if the export fails.
     """
-    with tempfile.TemporaryDirectory(dir=python.parents[1]) as stage:
+    with tempfile.TemporaryDirectory(dir=room) as stage:
         command = [python, "-m", "models.export", network, "--seed", str(seed), "--output", stage]
         command += ["--checkpoint", str(source)] if source else []
         done = subprocess.run(command, env={
-            **os.environ, "PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1", "TMPDIR": stage})
+            **os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": stage, **({"PYTHONNOUSERSITE": "1"} if room else {})})
         if done.returncode:
             raise Refused(f"{network} was not exported; the files in {output} are unchanged")
         beside = f"{network}/provenance.json"
@@ -110,8 +110,9 @@ def export(python, network, source, seed, output):
 def make(options):
     """Export the networks that are not there already, with the weights that the options ask for.
 
-    `options` has `weights` ("auto", "pretrained" or "random"), `checkpoints` (of `check`), `seed`, `output` (a Path)
-    and `force`: whether networks that are there are exported again.
+    `options` has `weights` ("auto", "pretrained" or "random"), `checkpoints` (of `check`), `seed`, `output` (a Path),
+    `force`: whether networks that are there are exported again, and `python`, an interpreter with torch, or None for a
+    throwaway environment.
 
     Raises Refused before any export if one of them cannot be had.
     """
@@ -128,6 +129,7 @@ def make(options):
     if reasons:
         warn(reasons, options.seed, next(iter(reasons.values())))
     if asked:
-        with throwaway() as python:
+        with interpreter(options.python) if options.python else throwaway() as python:
+            room = None if options.python else python.parents[1]
             for network, (source, _) in zip(asked, chosen, strict=True):
-                export(python, network, source, options.seed, options.output)
+                export(python, network, source, options.seed, options.output, room)

@@ -106,3 +106,26 @@ def test_setting_up_counts_packages_and_shows_what_goes_wrong(make, tmp_path):
         "installing the environment into .venv: 2 GB, a minute or two",
         "", "  packages: 1", "  packages: 2", "ERROR: no room left", "", "  packages: 3, unpacking them",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flag", "gpu"), [("GPU=1", True), ("GPU=0", False), ("GPU=", False)])
+def test_the_libraries_of_a_gpu_are_installed_where_one_is_asked_for(make, flag, gpu):
+    code, output, _ = make("-n", "env", flag)
+    assert code == 0 and ("requirements/gpu.txt" in output) is gpu
+    assert ("uninstall --yes --quiet onnxruntime onnxruntime-gpu" in output) is gpu
+
+
+@pytest.mark.parametrize(("flag", "says"), [("GPU=1", False), ("GPU=0", True), ("GPU=", False)])
+def test_gpu_0_also_keeps_the_server_to_the_cpu(installed, tmp_path, flag, says):
+    (tmp_path / ".venv" / "gpu.done").touch()
+    assert ("--no-gpu" in installed("-n", "up", "WEIGHTS=tiny", flag)[1]) is says
+
+
+def test_a_driver_that_answers_is_enough(make, tmp_path):
+    """A stand-in for Python stands for a driver: what asks for it prints 1."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 1\n")
+    python.chmod(0o755)
+    assert "requirements/gpu.txt" in make("-n", "env", f"PYTHON={python}")[1]
+    python.write_text("#!/bin/sh\necho 0\n")
+    assert "requirements/gpu.txt" not in make("-n", "env", f"PYTHON={python}")[1]

@@ -235,6 +235,17 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(arguments, co
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("python", "words"), [
+    (sys.executable, "lacks torch"),
+    ("/no/such/python", "no such interpreter"),
+    ("false", "is no Python 3 that runs: exit code 1"),
+])
+def test_an_interpreter_that_cannot_export_is_refused_in_one_line(python, words, tmp_path):
+    done = models_command("--weights", "random", "--python", python, "--output", tmp_path / "out", TMPDIR=str(tmp_path))
+    assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_there_stays_unless_other_weights_are_asked_for(tmp_path):
     standin.build(tmp_path)
     for network in artefacts.FILES:
@@ -293,6 +304,16 @@ def holds(path, weight):
     """Whether the graph holds this very array."""
     return any(np.array_equal(onnx.numpy_helper.to_array(tensor), weight)
                for tensor in onnx.load(path).graph.initializer)
+
+
+@pytest.mark.export
+@pytest.mark.timeout(1200)
+def test_an_interpreter_that_is_given_exports_without_an_environment_of_its_own(environment, tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "throwaway", None)
+    arguments = ["--weights", "random", "--python", str(environment), "--output", str(tmp_path)]
+    assert main(["models", *arguments]) == 0
+    assert {origin(tmp_path, network)["weights"] for network in artefacts.FILES} == {"random"}
+    contract(tmp_path)
 
 
 @pytest.mark.export

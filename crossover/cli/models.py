@@ -26,13 +26,14 @@ BROKEN = 1  # the exit code where a network cannot be had
 @click.option(FLAGS["wav2vec2"], "wav2vec2", metavar="DIR|HUB_ID", help=f"default: {DEFAULT['wav2vec2']}.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random weights.")
 @click.option("--output", metavar="DIR", type=Path, help="The folder of the networks; default: model_repository.")
+@click.option("--python", metavar="PYTHON", help="The interpreter that exports; it has torch and transformers.")
 @click.option("--force", is_flag=True, help="Export networks again that are there already.")
 def models(**values: Any) -> int:
     """Export ResNet-50 and wav2vec2-base as ONNX, with labels, vocabulary and provenance.
 
     Networks that are there already, with the weights asked for, are kept. Where the hub cannot be reached the same
     architectures get random weights: latency is valid then, predictions are not. An export takes minutes, 3 GB of disk
-    for its own environment, and a download of 0.2 to 3 GB.
+    for its own environment, and a download of 0.2 to 3 GB; with --python none of that.
     """
     given = SimpleNamespace(**values, checkpoints={network: values[network] for network in FLAGS})
     given.output = given.output or ROOT / "model_repository"

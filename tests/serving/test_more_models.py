@@ -1,0 +1,117 @@
+"""Laws of --models: another repository beside ours, whose faults are its own."""
+
+import json
+
+import pytest
+
+from serving import local, more_models
+from serving.temporary_server import temporary_server
+from serving.triton_api import TritonAPI
+from tests.conftest import launch
+
+ADD = """
+import triton_python_backend_utils as pb
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        sums = [pb.get_input_tensor_by_name(request, "x").as_numpy() + 1 for request in requests]
+        return [pb.InferenceResponse([pb.Tensor("y", each)]) for each in sums]
+"""
+TENSORS = """max_batch_size: 8
+input [ { name: "x" data_type: TYPE_FP32 dims: [ 1 ] } ] output [ { name: "y" data_type: TYPE_FP32 dims: [ 1 ] } ]
+"""
+STEP = """step [ { model_name: "add-one" model_version: -1 input_map { key: "x" value: "x" }
+output_map { key: "y" value: "y" } } ]"""
+
+
+def put(folder, name, code=None, config='backend: "python" instance_group [ { kind: KIND_CPU } ] '):
+    """Write a model into a repository; without code it is an ensemble."""
+    (folder / name / "1").mkdir(parents=True)
+    if code is not None:
+        (folder / name / "1" / "model.py").write_text(code)
+    (folder / name / "config.pbtxt").write_text(f'name: "{name}" {config}{TENSORS}')
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    folder = tmp_path / "theirs"
+    put(folder, "a_sum", config=f'platform: "ensemble" ensemble_scheduling {{ {STEP} }} ')
+    put(folder, "add-one", ADD)
+    put(folder, "broken", "raise RuntimeError('no luck')")
+    put(folder, "unreadable", ADD, config="backend: python ")
+    return folder
+
+
+def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(theirs, tmp_path):
+    with temporary_server(tmp_path / "state", "tiny", flags=["--models", str(theirs)]) as server:
+        served = server.state["more_models"]
+        assert list(served)[-1] == "a_sum" and served["a_sum"] == served["add-one"] == ""
+        assert "no luck" in served["broken"] and served["unreadable"]
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
+        answer, _ = server.api.call("/v2/models/a_sum/infer", json.dumps(body).encode())
+        assert json.loads(answer)["outputs"][0]["data"] == [4]
+        status = launch("status", f"--state={tmp_path}/state")
+        assert status.returncode == 0 and "missing  broken: " in status.stdout and "no luck" in status.stdout
+        assert "a_sum" in status.stdout.partition("all ready: ")[2]
+        facts = json.loads(launch("status", "--json", f"--state={tmp_path}/state").stdout)
+        assert facts["not_served"].keys() == {"broken", "unreadable"} and facts["answers"]
+        again = launch("up", "--engine=local", "--weights=tiny", f"--state={tmp_path}/state", *same(server))
+        assert again.returncode == 1 and again.stderr.count("\n") == 1
+        assert f"already up with --models {theirs}, not without --models" in again.stderr
+    assert not local.processes(server.state["name"])
+
+
+def same(server) -> list[str]:
+    return [f"--{kind}-port={server.state[f'{kind}_port']}" for kind in ("http", "grpc", "metrics")]
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (["empty"], "no model is there; expected folders with a config.pbtxt"),
+        (["missing"], "no model is there"),
+        (["ours"], "the name 'resnet50' is taken by ours; rename the model"),
+        (["guarded"], "the name 'image_check' is taken by ours"),
+        (["ensemble"], "the name 'image' is taken by ours"),
+        (["one", "two"], "the name 'detector' is taken by that of "),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_anything_starts(tmp_path, folders, words):
+    names = {"ours": "resnet50", "guarded": "image_check", "ensemble": "image", "one": "detector", "two": "detector"}
+    for folder in folders:
+        if folder in names:
+            put(tmp_path / folder, names[folder], ADD)
+    (tmp_path / "empty").mkdir()
+    flags = [word for folder in folders for word in ("--models", str(tmp_path / folder))]
+    for command, module in (("up", "crossover"), ("run", "serving")):
+        done = launch(command, *flags, f"--state={tmp_path}/state", module=module)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert "--models" in done.stderr and words in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_steps_come_before_the_ensembles_that_need_them(theirs):
+    assert [model.name for model in more_models.find([str(theirs)])][-1] == "a_sum"
+
+
+def test_a_step_that_no_gpu_could_run_is_refused(tmp_path):
+    done = launch("up", "--on-cpu=ctc_decode", f"--state={tmp_path}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert (
+        "'ctc_decode' is none of the steps that can run on a GPU: image_preprocess, resnet50, wav2vec2" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--no-gpu", "already up without --no-gpu, not with --no-gpu"),
+        ("--on-cpu=resnet50", "already up without --on-cpu, not with --on-cpu resnet50"),
+    ],
+)
+def test_an_up_with_other_wishes_for_the_gpu_names_both(server, flag, words):
+    flags = [f"--{kind}-port={getattr(server, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
+    done = launch("up", "--engine=local", "--weights=tiny", f"--state={server.state}", *flags, flag)
+    assert done.returncode == 1 and words in done.stderr and "down" in done.stderr
+    assert TritonAPI(server.address).is_live()
