@@ -107,10 +107,11 @@ def used_card() -> Card | None:
 
 
 def read_energy(uuid: str) -> dict | None:
-    """Return joules that a card has spent so far, and its utilisation (0 to 1) lately; None if it does not say.
+    """Return what a card has spent so far and uses now; None if it does not say.
 
-    NVML counts the joules since the driver was loaded, on cards from Volta on, and not of a MIG instance. The
-    utilisation is the share of the last 0.2 to 1 s in which the card computed anything.
+    `energy_joules`, `utilisation` (0 to 1) and `memory_mb` (MB in use, anyone's). NVML counts the joules since the
+    driver was loaded, on cards from Volta on, and not of a MIG instance. The utilisation is the share of the last 0.2
+    to 1 s in which the card computed anything.
     """
     with nvml() as library:
         if library is None:
@@ -118,4 +119,7 @@ def read_energy(uuid: str) -> dict | None:
         handle = ask(library, "nvmlDeviceGetHandleByUUID", uuid)
         joules = ask(library, "nvmlDeviceGetTotalEnergyConsumption", handle)  # in mJ
         used = ask(library, "nvmlDeviceGetUtilizationRates", handle)
-    return None if joules is None or used is None else {"energy_joules": joules / 1000, "utilisation": used.gpu / 100}
+        memory = ask(library, "nvmlDeviceGetMemoryInfo", handle)
+    if joules is None or used is None or memory is None:
+        return None
+    return {"energy_joules": joules / 1000, "utilisation": used.gpu / 100, "memory_mb": memory.used // 10**6}

@@ -15,7 +15,7 @@ from common.messages import first_line, one_line
 from serving import Failure, nvml, state
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
-GPU_UTILISATION, GPU_ENERGY = "nv_gpu_utilization", "nv_energy_consumption"
+GPU_UTILISATION, GPU_ENERGY, GPU_MEMORY = "nv_gpu_utilization", "nv_energy_consumption", "nv_gpu_memory_used_bytes"
 TIMEOUT = 10  # seconds for one answer
 INET = (socket.AF_INET, socket.AF_INET6)
 
@@ -136,8 +136,9 @@ class Server:
             return None
 
     def gpu(self) -> dict | None:
-        """Return joules spent so far by all its GPUs and their mean utilisation now (0 to 1); None without a GPU.
+        """Return what all its GPUs have spent so far and use now; None without a GPU.
 
+        `energy_joules`, `utilisation` (their mean, 0 to 1) and `memory_mb` (MB; None where Triton does not say).
         Only a server that the launcher started can be asked. NVML tells of the card of a local one, whose own metrics
         have none (`wheel.tritonserver`); a container has Triton's metrics.
         """
@@ -150,7 +151,11 @@ class Server:
             return None
         energy = [sample.value for sample in samples if sample.name == GPU_ENERGY]
         used = [sample.value for sample in samples if sample.name == GPU_UTILISATION]
-        return {"energy_joules": sum(energy), "utilisation": sum(used) / len(used)} if used and energy else None
+        memory = [sample.value for sample in samples if sample.name == GPU_MEMORY]
+        if not used or not energy:
+            return None
+        megabytes = sum(memory) // 10**6 if memory else None
+        return {"energy_joules": sum(energy), "utilisation": sum(used) / len(used), "memory_mb": megabytes}
 
 
 def is_local(host: str) -> bool:

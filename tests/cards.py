@@ -42,7 +42,7 @@ class NVML:
         return "580.95.05"
 
     def nvmlDeviceGetMemoryInfo(self, card):
-        return SimpleNamespace(total=85 * 10**9, free=self.free)
+        return SimpleNamespace(total=85 * 10**9, free=self.free, used=85 * 10**9 - self.free)
 
     def nvmlDeviceGetCudaComputeCapability(self, card):
         return self.capability

@@ -56,7 +56,7 @@ class Trial:
     control: str = ""
     """What the second of two equal arms is called, where that is what is compared."""
     gpu: dict | None = None
-    """Joules and mean utilisation (0 to 1) of all GPUs; None where Triton reports none."""
+    """Joules, mean utilisation (0 to 1) and MB in use of the server's GPUs (`Server.gpu`); None without any."""
     began: float = 0.0
     """Seconds since the epoch when its schedule began, a clock that goes on between runs; 0: not known."""
     step_cpu: dict = field(default_factory=dict)

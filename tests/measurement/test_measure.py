@@ -158,8 +158,9 @@ def test_joules_that_nvml_counts_reach_the_tables(monkeypatch, tmp_path):
     arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
     with server(good) as url:
         spent = measure(WithStatistics(url, record), arm, schedule, [PAYLOAD], tmp_path / "round-01", 1)
-    assert spent.gpu == {"energy_joules": 16.0, "utilisation": 0.37}
-    assert summarise_gpu([spent])["gpu_joules"] == 16.0 / spent.scheduled
+    assert spent.gpu == {"energy_joules": 16.0, "utilisation": 0.37, "memory_mb": 5000}
+    summary = {"gpu_joules": 16.0 / spent.scheduled, "gpu_utilisation": 0.37, "gpu_memory_mb": 5000}
+    assert summarise_gpu([spent]) == summary
 
 
 class WithStatistics(Server):

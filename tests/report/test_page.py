@@ -192,14 +192,16 @@ def test_the_stages_of_an_arm_stand_with_the_mean_batch_of_its_steps(written, ev
 def test_what_a_gpu_spent_is_shown_where_triton_told_of_one(measured, written):
     kept = [trial for trial in read_trials(measured) if trial.workload == "image"]
     for trial in kept[:4]:
-        trial.gpu = {"energy_joules": 12.0 * trial.scheduled, "utilisation": 0.1 * trial.round}
+        use = {"utilisation": 0.1 * trial.round, "memory_mb": 1500 * trial.round}
+        trial.gpu = {"energy_joules": 12.0 * trial.scheduled, **use}
     found = compare.evaluate(run(("image",)), kept)["workloads"]["image"]
     assert [(arm["gpu_joules"], arm["gpu_utilisation"]) for arm in found["arms"]] == [pytest.approx((12, 0.15))] * 2
+    assert [arm["gpu_memory_mb"] for arm in found["arms"]] == [3000] * 2
     printed = tables.breakdown_table(found["arms"]).splitlines()
     rows = dict(line.rsplit(None, 2)[::2] for line in printed if "GPU" in line)
-    assert len(rows) == 2 and list(rows.values()) == ["12.0", "15.0"]
+    assert len(rows) == 3 and list(rows.values()) == ["12.0", "15.0", "3.00"]
     text = Structure(compared(measured, run(("image",)), kept, {"workloads": {"image": found}})).text
-    assert "GPU, J" in text and "joules per request" in text
+    assert "GPU, J" in text and "GPU, GB" in text and "joules per request" in text
     without = compare.evaluate(run(), read_trials(measured))["workloads"]["image"]["arms"]
     assert "GPU" not in tables.breakdown_table(without)
     assert "GPU" not in Structure(written()).text

@@ -146,8 +146,8 @@ def test_joules_and_utilisation_of_a_local_servers_card_come_from_nvml(monkeypat
     cards.install(monkeypatch, names=("A", "B"), joules=(10.25, 12.5))
     record = {"card": asdict(nvml.read_cards()[1]), "pid": 1, "metrics_port": 1}
     server = Server("http://127.0.0.1:1", record)
-    assert server.gpu() == {"energy_joules": 10.25, "utilisation": 0.37}
-    assert server.gpu() == {"energy_joules": 12.5, "utilisation": 0.37}
+    assert server.gpu() == {"energy_joules": 10.25, "utilisation": 0.37, "memory_mb": 5000}
+    assert server.gpu()["energy_joules"] == 12.5
     monkeypatch.delattr(cards.NVML, "nvmlDeviceGetTotalEnergyConsumption")
     assert server.gpu() is None
 

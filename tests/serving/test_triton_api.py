@@ -81,6 +81,9 @@ nv_gpu_utilization{gpu_uuid="GPU-2"} 0.25
 # TYPE nv_energy_consumption counter
 nv_energy_consumption{gpu_uuid="GPU-1"} 100.5
 nv_energy_consumption{gpu_uuid="GPU-2"} 1e2
+# TYPE nv_gpu_memory_used_bytes gauge
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-1"} 2e9
+nv_gpu_memory_used_bytes{gpu_uuid="GPU-2"} 1e9
 """
 
 
@@ -88,7 +91,7 @@ def test_energy_is_summed_over_gpus_and_utilisation_averaged():
     with answering(200, GPUS) as address:
         port = int(address.rpartition(":")[2])
         gpu = Server(f"http://{address}", {"metrics_port": port}).gpu()
-        assert gpu == {"energy_joules": 200.5, "utilisation": 0.375}
+        assert gpu == {"energy_joules": 200.5, "utilisation": 0.375, "memory_mb": 3000}
         assert Server(f"http://{address}", {}).gpu() is None
 
 

@@ -13,7 +13,11 @@ from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms
 from crossover.report.terminal import Column, colour, draw_table
 
-GPU = ("GPU energy, J per request", "gpu_joules", 1), ("GPU in use, %", "gpu_utilisation", 100)
+GPU = (
+    ("GPU energy, J per request", "gpu_joules", 1),
+    ("GPU in use, %", "gpu_utilisation", 100),
+    ("GPU memory, GB", "gpu_memory_mb", 0.001),
+)
 
 LEGEND = "Times are ms from the due time, [ ]: 95 % interval; --explain says more."
 EXPLANATION = f"""\
@@ -35,7 +39,8 @@ mean latency, taken apart: the client's stages from its samples, the server's fr
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
             unexplained: the rest in the server
 mean batch  requests that a step computed together, on average
-GPU         where Triton reports one: joules per request, and its use at the end of each trial, mean"""
+GPU         where one is used: joules per request; its use at the end of each trial, mean;
+            most memory in use, anyone's"""
 
 ARM_COLUMNS = (
     Column("arm", left=True),
