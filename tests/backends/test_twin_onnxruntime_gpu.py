@@ -1,0 +1,263 @@
+"""What can be shown of the onnxruntime twin's way onto a GPU without one: options, refusals, kinds, errors' meaning."""
+
+import importlib
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+from tritonclient.utils import InferenceServerException
+
+from tests.twin_modules import LOST, MEMORY, Backend
+from tests.twins import config, network, running
+
+CUDA = "CUDAExecutionProvider"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def onnx(monkeypatch):
+    yield Backend("onnxruntime", monkeypatch)
+    sys.modules.pop("model", None)
+
+
+def options(onnx, parameters=(), cuda=None, cpu=None, name="cuda"):
+    """The provider's options of a configuration, as Triton hands it over."""
+    accelerators = {}
+    if cuda is not None:
+        accelerators["gpu_execution_accelerator"] = [{"name": name, "parameters": cuda}]
+    if cpu is not None:
+        accelerators["cpu_execution_accelerator"] = [{"name": cpu}]
+    given = {key: {"string_value": value} for key, value in dict(parameters).items()}
+    return importlib.import_module("onnx_cuda").cuda_options(
+        {"parameters": given, "optimization": {"execution_accelerators": accelerators} if accelerators else {}}
+    )
+
+
+def test_a_configuration_without_options_gets_the_native_backends_but_for_the_search(onnx):
+    assert options(onnx) == {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kNextPowerOfTwo",
+        "do_copy_in_default_stream": "1",
+    }
+
+
+def test_parameters_have_the_native_backends_numbers_and_an_accelerator_has_the_last_word(onnx):
+    given = {
+        "cudnn_conv_algo_search": "0",
+        "arena_extend_strategy": "1",
+        "do_copy_in_default_stream": "false",
+        "gpu_mem_limit": "4294967200",
+    }
+    assert options(onnx, given) == {
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "arena_extend_strategy": "kSameAsRequested",
+        "do_copy_in_default_stream": "0",
+        "gpu_mem_limit": "4294967200",
+    }
+    read = options(onnx, given, cuda={"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0", "prefer_nhwc": "true"})
+    assert (read["cudnn_conv_algo_search"], read["use_tf32"], read["prefer_nhwc"]) == ("DEFAULT", "0", "1")
+
+
+REFUSED = [
+    ({"parameters": {"cudnn_conv_algo_search": "3"}}, "is '3', expected 0 (EXHAUSTIVE), 1 (HEURISTIC) or 2 (DEFAULT)"),
+    ({"parameters": {"arena_extend_strategy": "x"}}, "is 'x', expected 0 (kNextPowerOfTwo) or 1 (kSameAsRequested)"),
+    ({"parameters": {"gpu_mem_limit": "4GB"}}, "is '4GB', expected a whole number of bytes"),
+    ({"cuda": {}, "name": "tensorrt"}, "'tensorrt' needs TensorRT (libnvinfer)"),
+    ({"cuda": {}, "name": "magic"}, "execution accelerator 'magic' is unknown"),
+    ({"cpu": "openvino"}, "'openvino' needs the OpenVINO build"),
+    ({"cuda": {"enable_cuda_graph": "1"}}, "not possible here: a CUDA graph needs"),
+    ({"cuda": {"device_id": "1"}}, "set by instance_group { gpus }"),
+    (
+        {"cuda": {"use_tf23": "1"}},
+        "option use_tf23 of the execution accelerator 'cuda' is unknown; it has arena_extend",
+    ),
+    ({"cuda": {"use_tf32": "maybe"}}, "is 'maybe', expected 0 or 1"),
+    ({"cuda": {"gpu_mem_limit": "-1"}}, "is '-1', expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), REFUSED)
+def test_what_cannot_be_honoured_is_refused_in_one_line_that_says_what_it_would_take(onnx, given, message):
+    with pytest.raises(ValueError) as refused:
+        options(onnx, **given)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_accelerator_that_is_not_there_fails_the_load_on_the_server(server):
+    more = (
+        'max_batch_size: 8 optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" } } }'
+    )
+    with pytest.raises(InferenceServerException) as refused:
+        server.load("trt", config("onnxruntime", "x FP32 [ 3 ]", "y FP32 [ 3 ]", more), model_onnx=double())
+    assert "'tensorrt' needs TensorRT (libnvinfer)" in refused.value.message()
+
+
+def test_options_of_cuda_change_nothing_for_an_instance_on_the_cpu(server):
+    more = """max_batch_size: 8 optimization { execution_accelerators { gpu_execution_accelerator {
+        name: "cuda" parameters { key: "use_tf32" value: "0" } } } }"""
+    server.load("cuda", config("onnxruntime", "x FP32 [ 3 ]", "y FP32 [ 3 ]", more), model_onnx=double())
+    assert server.ask("cuda", x=np.ones((2, 3), "f4"))["y"].tolist() == [[2] * 3] * 2
+
+
+def double():
+    """x FP32 [batch, 3] -> y = 2 x."""
+    tensor = (TensorProto.FLOAT, ["batch", 3])
+    return network([helper.make_node("Add", ["x", "x"], ["y"])], {"x": tensor}, {"y": tensor})
+
+
+NETWORK = {
+    "max_batch_size": 24,
+    "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["3"]}],
+    "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": ["3"]}],
+    "batch_input": [],
+    "batch_output": [],
+}
+
+
+@pytest.fixture
+def repository(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").write_bytes(double().SerializeToString())
+    return tmp_path
+
+
+@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="onnxruntime-gpu is installed")
+def test_cuda_without_its_package_fails_the_load_and_says_what_to_do(onnx, repository):
+    with pytest.raises(RuntimeError, match="onnxruntime-gpu is not installed: run `make env GPU=1`, or --no-gpu"):
+        onnx.load(repository, NETWORK)
+
+
+class Session(ort.InferenceSession):
+    """A session on the CPU that was asked for CUDA, and reports what its class says it got."""
+
+    got, asked = ["CPUExecutionProvider"], None
+
+    def __init__(self, path, options, providers, **more):
+        type(self).asked = providers, more
+        super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+    def get_providers(self):
+        return self.got
+
+
+@pytest.fixture
+def claimed(monkeypatch):
+    """An onnxruntime-gpu that lists CUDA, as it does without a driver too."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", Session)
+    monkeypatch.setattr(Session, "got", ["CPUExecutionProvider"])
+    monkeypatch.setattr(Session, "asked", None)
+    return monkeypatch
+
+
+def test_a_session_that_silently_fell_back_to_the_cpu_fails_the_load(onnx, claimed, repository):
+    with pytest.raises(RuntimeError) as refused:
+        onnx.load(repository, NETWORK)
+    assert "CUDA was asked for, and ONNX Runtime gave the CPU instead: " in str(refused.value)
+    assert "--no-gpu" in str(refused.value) and "\n" not in str(refused.value)
+    assert Session.asked[1] == {"enable_fallback": 0}
+
+
+def test_an_instance_of_kind_cpu_asks_for_nothing_but_the_cpu(onnx, claimed, repository):
+    onnx.load(repository, NETWORK, kind="CPU")
+    assert Session.asked[0] == ["CPUExecutionProvider"]
+
+
+def test_a_network_on_its_gpu_is_warm_for_each_batch_size_before_it_counts_as_loaded(onnx, claimed, repository):
+    claimed.setattr(Session, "got", [CUDA, "CPUExecutionProvider"])
+    model = onnx.load(repository, NETWORK, device=1)
+    assert Session.asked[0][0] == (CUDA, {"device_id": "1", **options(onnx)})
+    assert "on GPU 1" in onnx.logged[-1] and "for batches of 1, 2, 4, 8, 16, 24" in onnx.logged[-1]
+    np.testing.assert_array_equal(model.run(["y"], {"x": np.ones((1, 3), "f4")}), [[[2, 2, 2]]])
+
+
+WARM = {
+    "fixed": ([("x", "TYPE_FP32", [3, 4])], 5, 0, [(1, 3, 4), (2, 3, 4), (4, 3, 4), (5, 3, 4)]),
+    "one free size": ([("x", "TYPE_FP32", [-1])], 8, 400, [(1, 400)]),
+    "no least size": ([("x", "TYPE_FP32", [-1])], 8, 0, []),
+    "free sizes": ([("x", "TYPE_FP32", [-1, -1])], 8, 400, []),
+    "text": ([("x", "TYPE_STRING", [1])], 8, 0, []),
+    "no batches": ([("x", "TYPE_INT64", [3])], 0, 0, [(3,)]),
+}
+
+
+@pytest.mark.parametrize("kind", WARM)
+def test_a_warm_up_runs_the_shapes_that_are_known(onnx, kind):
+    inputs, most, least, shapes = WARM[kind]
+    tensors = [{"name": name, "data_type": dtype, "dims": dims} for name, dtype, dims in inputs]
+    ran = []
+    sizes = importlib.import_module("onnx_cuda").warm_up(
+        {"name": "m", "max_batch_size": most, "input": tensors}, lambda feed: ran.append(feed["x"].shape), least
+    )
+    assert ran == shapes and len(sizes) == len(shapes)
+
+
+def failing(message):
+    """A run that fails like this from batches of 4 on; the sizes that were tried."""
+    tried = []
+
+    def run(feed):
+        tried.append(len(feed["x"]))
+        if len(feed["x"]) >= 4:
+            raise RuntimeError(message)
+
+    return run, tried
+
+
+def test_a_warm_up_ends_where_memory_does_goes_on_after_other_errors_and_raises_a_lost_gpu(onnx):
+    warm_up = importlib.import_module("onnx_cuda").warm_up
+    run, tried = failing("CUDA failure 2: out of memory ; GPU=0 ; hostname=h")
+    assert (warm_up(NETWORK | {"name": "m"}, run), tried) == ([1, 2], [1, 2, 4])
+    run, tried = failing("index out of bounds")
+    assert (warm_up(NETWORK | {"name": "m"}, run), tried) == ([1, 2], [1, 2, 4, 8, 16, 24])
+    run, tried = failing(LOST[0])
+    with pytest.raises(RuntimeError):
+        warm_up(NETWORK | {"name": "m"}, run)
+
+
+HARMLESS = ["indices element out of data bounds, idx=99", "Failed to decode sample #0", "nvImageCodec failure: '#3'"]
+
+
+@pytest.mark.parametrize("text", MEMORY + LOST + HARMLESS)
+def test_an_errors_text_tells_memory_and_a_lost_gpu_from_what_the_input_caused(onnx, text):
+    errors = importlib.import_module("cuda_errors")
+    assert errors.is_out_of_memory(RuntimeError(text)) == (text in MEMORY)
+    assert errors.is_lost(RuntimeError(text)) == (text in LOST)
+    assert "hostname" not in errors.shorten(RuntimeError(text))
+
+
+def test_a_run_without_memory_is_a_503_and_the_next_is_answered(server):
+    """The network makes a tensor of the shape that it gets."""
+    types = {"shape": (TensorProto.INT64, ["n"])}, {"zeros": (TensorProto.FLOAT, ["m"])}
+    model = network([helper.make_node("ConstantOfShape", ["shape"], ["zeros"])], *types)
+    server.load(
+        "huge", config("onnxruntime", "shape INT64 [ -1 ]", "zeros FP32 [ -1 ]", "max_batch_size: 0"), model_onnx=model
+    )
+    with pytest.raises(InferenceServerException) as refused:
+        server.ask("huge", shape=np.array([1 << 50]))
+    assert refused.value.status() == "503" and "Failed to allocate memory" in refused.value.message()
+    assert "/" not in refused.value.message() and "\n" not in refused.value.message()
+    assert server.ask("huge", shape=np.array([3]))["zeros"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("text", LOST[:2])
+def test_a_stub_that_lost_its_gpu_ends(onnx, claimed, repository, text):
+    model = onnx.load(repository, NETWORK, kind="CPU")
+    ended = []
+    claimed.setattr("os._exit", ended.append)
+
+    def lost(*arguments):
+        raise RuntimeError(text)
+
+    model.session = SimpleNamespace(run=lost)
+    with pytest.raises(RuntimeError):
+        model.run(["y"], {"x": np.ones((1, 3), "f4")})
+    assert ended == [1]
