@@ -6,6 +6,7 @@ and at last to the CPU (`libjpeg_turbo_decoder`, `opencv_png_decoder` ...). DALI
 writes a log, if an environment variable says so before the pipeline is made: hence a process of its own.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -13,19 +14,19 @@ import sys
 from pathlib import Path
 
 LOG = {"DALI_NVIMGCODEC_LOG_LEVEL": "3"}
-BEGIN, END = "file begins", "file ends"
+BEGIN, END, NONE = "file begins", "file ends", "no pipeline: "
 DECODER = re.compile(r"\b(\w+_decoder)\b")
 
 
 def decoders(paths, device="mixed"):
     """Return the decoder's name per file of `paths`, each decoded alone; None where the log names none.
 
-    `device`: "mixed" for the GPU, "cpu" for the CPU. Raises RuntimeError, with the log's end, if there is no pipeline.
+    `device`: "mixed" for the GPU, "cpu" for the CPU. Raises RuntimeError, with DALI's reason, if there is no pipeline.
     """
     command = [sys.executable, "-m", "preprocess.image_decoder", "--child", device, *map(str, paths)]
     run = subprocess.run(command, env=os.environ | LOG, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if run.returncode:
-        raise RuntimeError(" ".join(run.stdout.split()[-40:]))
+        raise RuntimeError(run.stdout.partition(NONE)[2].partition("\n")[0] or f"DALI ended with {run.returncode}")
     return [last_decoder(log.partition(END)[0]) for log in run.stdout.split(BEGIN)[1:]]
 
 
@@ -41,6 +42,7 @@ def decode(device, paths):
     from nvidia.dali import fn, pipeline_def, types
 
     from preprocess.image_dali import ONE_BY_ONE, built
+    from preprocess.limits import one_line
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=0 if device == "mixed" else None, **ONE_BY_ONE)
     def pipeline():
@@ -48,7 +50,11 @@ def decode(device, paths):
         return fn.decoders.image(encoded, device=device, output_type=types.RGB, jpeg_fancy_upsampling=True)
 
     for path in paths:
-        graph = built(pipeline)  # one that failed cannot be used again
+        try:
+            graph = built(pipeline)  # one that failed cannot be used again
+        except RuntimeError as error:
+            print(f"\n{NONE}{one_line(error)}", flush=True)
+            raise SystemExit(1) from None
         print(BEGIN, flush=True)
         try:
             graph.run(encoded=[np.frombuffer(path.read_bytes(), np.uint8)])
@@ -59,12 +65,20 @@ def decode(device, paths):
 
 def main():
     """Print one line per file."""
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["--child"]:
-        return decode(arguments[1], [Path(path) for path in arguments[2:]])
-    cpu = "--cpu" in arguments
-    paths = [argument for argument in arguments if argument != "--cpu"]
-    for path, name in zip(paths, decoders(paths, "cpu" if cpu else "mixed"), strict=True):
+    parser = argparse.ArgumentParser(prog="python -m preprocess.image_decoder", description="Name DALI's decoders.")
+    parser.add_argument("files", nargs="+", type=Path, help="photographs")
+    parser.add_argument("--cpu", action="store_true", help="of the CPU, instead of a GPU")
+    parser.add_argument("--child", metavar="DEVICE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return decode(options.child, options.files)
+    if missing := [str(path) for path in options.files if not path.is_file()]:
+        parser.error(f"no such file: {', '.join(missing)}")
+    try:
+        names = decoders(options.files, "cpu" if options.cpu else "mixed")
+    except RuntimeError as error:
+        parser.error(str(error))
+    for path, name in zip(options.files, names, strict=True):
         print(f"{path}: {name or 'no decoder named'}")
 
 

@@ -62,7 +62,7 @@ class TritonPythonModel:
             }
             self.pipeline = self.build()
         except RuntimeError as error:
-            where = "the CPU" if device is None else f"GPU {device} (--no-gpu goes without)"
+            where = "the CPU" if device is None else f"GPU {device}"
             raise RuntimeError(f"the pipeline does not run on {where}: {one_line(reason(error))}") from None
         check(config, self.serialized, self.pipeline)
 

@@ -1,6 +1,7 @@
 """The CUDA execution provider: its options under the native backend's names, and a session that really uses it."""
 
 import ctypes
+import re
 import time
 from pathlib import Path
 
@@ -36,6 +37,7 @@ UNFIT = {  # what CUDA has, but not here
     "user_compute_stream": "a pointer of the native backend's process",
     "has_user_compute_stream": "a pointer of the native backend's process",
 }
+FAULTY = re.compile(r"CUDA failure|CUDNN|cuDNN|CUBLAS|CUFFT|libcu\w+\.so")  # in errors that no input causes
 NEEDED = {  # accelerator -> what it would take
     "tensorrt": "TensorRT (libnvinfer) and plan files made on this GPU, with NVIDIA's native backend",
     "openvino": "the OpenVINO build of ONNX Runtime, with NVIDIA's native backend",
@@ -115,9 +117,7 @@ def open_session(path, options, device, provider_options):
     if device is None:
         return ort.InferenceSession(path, options, providers=[CPU])
     if CUDA not in ort.get_available_providers():
-        raise RuntimeError(
-            "CUDA was asked for, and onnxruntime-gpu is not installed: run `make env GPU=1`, or --no-gpu"
-        )
+        raise RuntimeError("CUDA was asked for, and onnxruntime-gpu is not installed: run `make env GPU=1`")
     ort.preload_dlls()
     providers = [(CUDA, {"device_id": str(device), **provider_options}), CPU]
     try:
@@ -132,7 +132,7 @@ def open_session(path, options, device, provider_options):
 def obstacle():
     """Return why ONNX Runtime could not use CUDA, and the remedy, in one line."""
     library = Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    remedy = "run `make env GPU=1`, or put the folders of CUDA's libraries into LD_LIBRARY_PATH, or use --no-gpu"
+    remedy = "run `make env GPU=1`, or put the folders of CUDA's libraries into LD_LIBRARY_PATH"
     try:
         ctypes.CDLL(str(library.with_name("libonnxruntime_providers_shared.so")), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(library))
@@ -141,12 +141,10 @@ def obstacle():
     try:
         code = ctypes.CDLL("libcuda.so.1").cuInit(0)
     except OSError:
-        return "no NVIDIA driver answers (libcuda.so.1); install one, or use --no-gpu"
+        return "no NVIDIA driver answers (libcuda.so.1); install one"
     if code:
-        return f"the NVIDIA driver answers with error {code}; see nvidia-smi, or use --no-gpu"
-    return (
-        f"is the driver new enough for CUDA {getattr(ort, 'cuda_version', '')}? See the server's log, or use --no-gpu"
-    )
+        return f"the NVIDIA driver answers with error {code}; see `nvidia-smi`"
+    return f"is the driver new enough for CUDA {getattr(ort, 'cuda_version', '')}? See the server's log"
 
 
 def warm_up(config, run, least=0):
@@ -154,7 +152,8 @@ def warm_up(config, run, least=0):
 
     CUDA loads a kernel when it first runs, and cuDNN chooses one per shape: seconds that no request should wait for.
     `run(feed)` runs the network; `least`: how many elements a sample needs, for inputs of one free size, of which only
-    one sample is tried. Inputs of text or of several free sizes are not tried. Raises what ends CUDA.
+    one sample is tried. Inputs of text or of several free sizes are not tried. Raises RuntimeError where the GPU cannot
+    run the network at all: cuDNN is missing, which nothing asks for until then, or memory is short for the first size.
     """
     dims = {tensor["name"]: [int(size) for size in tensor["dims"]] for tensor in config["input"]}
     dtypes = {tensor["name"]: NUMPY_TYPES.get(tensor["data_type"]) for tensor in config["input"]}
@@ -171,12 +170,13 @@ def warm_up(config, run, least=0):
         try:
             run({name: np.zeros(shape, dtypes[name]) for name, shape in shapes.items()})
         except Exception as error:
-            if is_lost(error):
-                raise
-            print(f"{config['name']}: no warm-up with {rows} rows: {one_line(shorten(error))}", flush=True)
-            if not is_out_of_memory(error):
-                continue
-            break
+            text = one_line(shorten(error))
+            if is_lost(error) or (not ran and (is_out_of_memory(error) or FAULTY.search(text))):
+                raise RuntimeError(f"the GPU does not run the network: {text}") from None
+            print(f"{config['name']}: no warm-up with {rows} rows: {text}", flush=True)
+            if is_out_of_memory(error):
+                break
+            continue
         ran.append(rows)
     return ran
 

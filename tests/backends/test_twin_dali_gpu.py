@@ -122,7 +122,7 @@ def test_image_preprocess_builds_its_graph_for_the_cpu_where_the_instance_is_of_
 def test_a_gpu_that_is_not_there_fails_the_load_and_says_what_to_do(dali, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "dali.py").write_text(graph(on_gpu=True))
-    with pytest.raises(RuntimeError, match=r"does not run on GPU 0 \(--no-gpu goes without\): .*CUDA is not available"):
+    with pytest.raises(RuntimeError, match=r"does not run on GPU 0: .*CUDA is not available"):
         dali.load(tmp_path, {"max_batch_size": 8, "input": [{"name": "encoded"}], "output": []})
 
 
@@ -185,5 +185,5 @@ def test_the_decoder_of_a_photograph_is_named():
 
 @without_gpu
 def test_without_a_gpu_no_decoder_is_named_but_the_reason():
-    with pytest.raises(RuntimeError, match="CUDA is not available"):
+    with pytest.raises(RuntimeError, match="^[^\n]*CUDA is not available[^\n]*$"):
         image_decoder.decoders([ROOT / "serving" / "smoke_test.jpg"])
