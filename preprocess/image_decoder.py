@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 
 LOG = {"DALI_NVIMGCODEC_LOG_LEVEL": "3"}
-BEGIN, END, NONE = "file begins", "file ends", "no pipeline: "
+BEGIN, END, FAILED, NONE = "file begins", "file ends", "not decoded:", "no pipeline: "
 DECODER = re.compile(r"\b(\w+_decoder)\b")
 
 
 def decoders(paths, device="mixed"):
-    """Return the decoder's name per file of `paths`, each decoded alone; None where the log names none.
+    """Return the decoder's name per file of `paths`, each decoded alone; None where none decoded it, or none is named.
 
     `device`: "mixed" for the GPU, "cpu" for the CPU. Raises RuntimeError, with DALI's reason, if there is no pipeline.
     """
@@ -31,9 +31,9 @@ def decoders(paths, device="mixed"):
 
 
 def last_decoder(log):
-    """Return the decoder that a file's part of the log names last, as it falls back from one to the next."""
+    """Return the decoder that a file's part of the log names last, as one falls back on the next; None if none did it."""
     names = DECODER.findall(log)
-    return names[-1] if names else None
+    return names[-1] if names and FAILED not in log else None
 
 
 def decode(device, paths):
@@ -59,7 +59,7 @@ def decode(device, paths):
         try:
             graph.run(encoded=[np.frombuffer(path.read_bytes(), np.uint8)])
         except RuntimeError as error:
-            print(f"not decoded: {error}", flush=True)
+            print(FAILED, error, flush=True)
         print(END, flush=True)
 
 
@@ -79,7 +79,7 @@ def main():
     except RuntimeError as error:
         parser.error(str(error))
     for path, name in zip(options.files, names, strict=True):
-        print(f"{path}: {name or 'no decoder named'}")
+        print(f"{path}: {name or 'none'}")
 
 
 if __name__ == "__main__":
