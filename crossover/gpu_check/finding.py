@@ -27,22 +27,22 @@ class Finding:
         return f"{self.name:<{NAMES}}{self.state}: {text}"
 
 
-def ok(name: str, text: str, **figures: Any) -> Finding:
+def ok(name: str, text: str, /, **figures: Any) -> Finding:
     """Return a finding of what is as it should be."""
     return Finding(name, OK, text, figures=figures)
 
 
-def skipped(name: str, why: str, **figures: Any) -> Finding:
+def skipped(name: str, why: str, /, **figures: Any) -> Finding:
     """Return a finding of what was not looked at."""
     return Finding(name, SKIPPED, why, figures=figures)
 
 
-def problem(name: str, text: str, remedy: str = REPORT, **figures: Any) -> Finding:
+def problem(name: str, text: str, remedy: str = REPORT, /, **figures: Any) -> Finding:
     """Return a finding of what is wrong, with what to do."""
     return Finding(name, PROBLEM, text, remedy, figures)
 
 
-def judge(name: str, good: bool, text: str, remedy: str = REPORT, **figures: Any) -> Finding:
+def judge(name: str, good: bool, text: str, remedy: str = REPORT, /, **figures: Any) -> Finding:
     """Return an ok finding if it is good, else a problem with the remedy."""
     return ok(name, text, **figures) if good else problem(name, text, remedy, **figures)
 

@@ -21,6 +21,7 @@ from serving.model_loader import STEPS
 from workloads.audio import AUDIO
 from workloads.image import photograph_files
 
+SUFFIX = "ExecutionProvider"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 NETWORKS = {"resnet50": (artefacts.RESNET, "pixels"), "wav2vec2": (artefacts.WAV2VEC2, "waveform")}
 """Network -> its file within the model repository, its input."""
@@ -32,7 +33,7 @@ WARM_UP, RUNS = 3, 10
 
 def examine(gpu: bool, weights: str, short: bool) -> Iterator[Finding]:
     """Look at the providers, make a CUDA session and compare the networks; `weights`: "real" or "tiny"."""
-    providers = [name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()]
+    providers = [name.removesuffix(SUFFIX) for name in ort.get_available_providers()]
     text = f"{ort.__version__}, providers {', '.join(providers)}"
     lacks = "it has no CUDA provider, although the GPU could be used"
     if gpu and CUDA not in ort.get_available_providers():
@@ -85,10 +86,10 @@ def examine_session(path: Path) -> Finding:
     seconds = time.perf_counter() - began
     for event in profile:
         if provider := event.get("args", {}).get("provider"):
-            ran[provider.removesuffix("ExecutionProvider")] += 1
+            ran[provider.removesuffix(SUFFIX)] += 1
     libraries = sorted({str(path) for path in loaded_libraries()})
     figures: dict[str, Any] = {"seconds": seconds, "providers": used, "nodes": dict(ran), "libraries": libraries}
-    if used[0] != CUDA or not ran["CUDA"]:
+    if used[0] != CUDA or not ran[CUDA.removesuffix(SUFFIX)]:
         errors = read_errors()
         return problem("cuda session", f"it runs on the CPU: {shorten(errors)}", advise(errors), **figures)
     nodes = ", ".join(f"{count} on {provider}" for provider, count in ran.items())

@@ -1,6 +1,7 @@
 """The checks of the server find a server that answers wrongly, and are content with one that answers well."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -89,12 +90,19 @@ def test_the_good_files_differ():
         assert len(set(good.values())) == len(good) == 8
 
 
-def test_a_rate_comes_with_its_batches(address):
-    findings = {finding.name: finding for finding in rate.examine(**address, seconds=1.0)}
-    assert findings["image rate"].state == findings["audio rate"].state == OK
-    assert findings["image gpu"].state == SKIPPED
-    steps = findings["image rate"].figures["steps"]
-    assert steps.keys() == {"image_preprocess", "resnet50"} and steps["image_preprocess"]["mean_batch"] >= 1
+@pytest.mark.parametrize("workload", BUILT_IN.values(), ids=str)
+def test_a_rate_comes_with_its_batches(server, workload):
+    measured, use = rate.measure(Server.at(server.url, server.state), workload, 1.0)
+    assert measured.state == OK and use.state == SKIPPED
+    steps = measured.figures["steps"]
+    assert tuple(steps) == workload.steps and all(step["mean_batch"] >= 1 for step in steps.values())
+
+
+def test_a_rate_comes_with_the_use_of_the_card(server, monkeypatch):
+    joules = itertools.count(100.0, 10.0)
+    monkeypatch.setattr(Server, "gpu", lambda _: {"energy_joules": next(joules), "utilisation": 0.5})
+    _, use = rate.measure(Server.at(server.url, server.state), BUILT_IN["image"], 1.0)
+    assert use.state == OK and "utilisation 50%" in use.text and use.figures["joules"] > 0
 
 
 def test_a_server_that_refuses_everything_has_no_rate(server, monkeypatch):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 
 import psutil
 import pytest
@@ -45,7 +46,7 @@ def test_it_prints_a_line_per_finding_and_a_summary():
     assert all(LINE.fullmatch(line) for line in lines), output
     problems = [line for line in lines if "problem: " in line]
     assert done.returncode == (1 if problems else 0) and not errors
-    assert not problems or os.path.exists("/dev/nvidia0"), problems
+    assert not problems or Path("/dev/nvidia0").exists(), problems
     names = [line[:18].strip() for line in lines]
     assert [name for name in names if name in ALWAYS] == ALWAYS
     assert re.fullmatch(rf"summary +\d+ ok, \d+ skipped, {len(problems)} problems, in \d+ s", summary)

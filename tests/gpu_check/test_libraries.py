@@ -1,6 +1,8 @@
 """What is wrong with the machine, the card or the libraries is a problem line that names the remedy."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from crossover.gpu_check.finding import OK, PROBLEM, SKIPPED
 from models import artefacts, standin
 from serving import gpu, nvml
 from serving.nvml import Card
+from tests.conftest import ROOT
 
 CARD = Card(
     index=0, name="NVIDIA H100 80GB HBM3", uuid="GPU-1", driver="580.95.05", memory_mb=85520, free_mb=84990,
@@ -139,14 +142,42 @@ def test_what_onnxruntime_says_of_cuda_becomes_a_remedy(errors, remedy):
     assert network.advise(errors) == remedy
 
 
-def test_what_libraries_write_is_caught_from_c_and_from_python(capfd):
-    with network.catch_errors() as read:
-        print("from Python")
-        network.os.write(2, b"from C\n")
-        inside = read()
-    network.os.write(1, b"after\n")
-    assert {"from Python", "from C"} == set(inside.splitlines()) == set(read().splitlines())
-    assert capfd.readouterr().out.startswith("after")
+CATCHING = """
+import os
+from crossover.gpu_check import network
+with network.catch_errors() as read:
+    print("from Python")
+    os.write(2, b"from C\\n")
+    inside = read()
+os.write(1, b"after\\n")
+assert {"from Python", "from C"} == set(inside.splitlines()) == set(read().splitlines())
+"""
+
+
+def test_what_libraries_write_is_caught_from_c_and_from_python():
+    done = subprocess.run([sys.executable, "-c", CATCHING], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "after\n"), done.stderr
+    assert set(done.stderr.splitlines()) == {"from Python", "from C"}
+
+
+@pytest.fixture
+def pretended_cuda(monkeypatch):
+    """The CPU in CUDA's place: all that a card does to the lines, but for the card."""
+    monkeypatch.setattr(network, "CUDA", network.CPU)
+
+    def open_session(path, precision, options=None):
+        return network.ort.InferenceSession(str(path), options, providers=[network.CPU])
+
+    monkeypatch.setattr(network, "open_session", open_session)
+
+
+def test_with_cuda_the_session_is_verified_and_both_networks_are_compared(pretended_cuda):
+    runtime, session, *compared = network.examine(gpu=True, weights="tiny", short=False)
+    assert {finding.state for finding in (runtime, session, *compared)} == {OK}
+    assert session.figures["nodes"].keys() == {"CPU"} and "up and run once after" in session.text
+    names = [(finding.name, finding.figures["precision"]) for finding in compared]
+    assert names == [(f"{name} (tiny)", precision) for name in network.NETWORKS for precision in ("TF32", "FP32")]
+    assert all(finding.figures["same_top1"] == 1 and finding.figures["max"] == 0 for finding in compared)
 
 
 LOGITS = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
@@ -194,12 +225,24 @@ def test_pixels_may_differ_within_the_bounds_and_at_a_few_edges(pixels, state):
     assert bool(finding.remedy) == (state == PROBLEM)
 
 
-def test_the_decoders_of_the_cpu_agree_on_every_form():
-    files = make_photographs()
-    assert decode.examine_formats(files, gpu=False).state == OK
-    wrong = {**files, "PNG": files["JPEG"]}
-    means = decode.examine_formats(wrong, gpu=False).figures["means"]
-    assert means.keys() == files.keys()
+def test_the_decoders_of_the_cpu_agree_on_every_form(monkeypatch):
+    photographs = make_photographs()
+    finding = decode.examine_formats(photographs, gpu=False)
+    assert finding.state == OK and finding.figures["means"].keys() == photographs.keys()
+    good = decode.image_pillow.preprocess
+    monkeypatch.setattr(decode.image_pillow, "preprocess", lambda file: good(file) + 0.01)
+    assert decode.examine_formats(photographs, gpu=False).state == PROBLEM
+
+
+def test_with_a_card_every_decoder_is_compared_and_measured(monkeypatch):
+    """The CPU in the card's place."""
+    make = decode.make_pipeline
+    monkeypatch.setattr(decode, "make_pipeline", lambda device, batch: make("cpu", batch))
+    findings = {finding.name: finding for finding in decode.examine(gpu=True, short=True)}
+    assert {finding.state for finding in findings.values()} == {OK}
+    assert findings["decode on GPU"].figures["CPU"] == {"mean": 0, "max": 0, "above": 0}
+    assert findings["gpu rate"].figures.keys() == {"batch_1", "batch_32"}
+    assert {"formats", "jpeg hardware"} < findings.keys()
 
 
 def test_without_a_card_each_gpu_line_is_skipped_and_the_rest_is_measured():
