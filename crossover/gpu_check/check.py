@@ -63,6 +63,7 @@ class Check:
         limit = 40 if self._short else 90
         self._probe("network", "network:examine", limit, gpu=self._gpu, weights=self.weights, short=self._short)
         self._probe("decode", "decode:examine", limit, gpu=self._gpu, short=self._short)
+        self._probe("decoders", "decode:examine_decoders", limit, gpu=self._gpu, short=self._short)
 
     def _examine_server(self, wait_for_libraries: Callable[[], None]) -> None:
         """Start the server, on the CPU if it does not come up on the GPU, and ask it."""

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from nvidia.dali import Pipeline, fn, pipeline_def, types
 from crossover.gpu_check.files import make_photographs
 from crossover.gpu_check.finding import REPORT, Finding, judge, ok, skipped
 from preprocess import image_dali, image_pillow
+from preprocess.image_decoder import decoders
 from preprocess.image_reencode import prepare
-from serving.nvml import nvml, used_card, with_default
+from serving.nvml import ask, nvml, used_card
 from workloads.image import photograph_files
 
 MEAN, MAX = 0.004, 0.05
@@ -103,6 +105,19 @@ def examine_formats(photographs: dict[str, bytes], gpu: bool) -> Finding:
     return judge("formats", all(mean <= MEAN for mean in means.values()), text, REMEDY, means=means)
 
 
+def examine_decoders(gpu: bool, short: bool) -> Iterator[Finding]:
+    """Say which decoder DALI takes for each form of file; `short`: for two forms of JPEG only."""
+    photographs = make_photographs()
+    names = ("JPEG", "progressive JPEG") if short else tuple(photographs)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, str(number)) for number in range(len(names))]
+        for path, name in zip(paths, names, strict=True):
+            path.write_bytes(photographs[name])
+        taken = dict(zip(names, decoders(paths, "mixed" if gpu else "cpu"), strict=True))
+    listed = ", ".join(f"{name} {decoder or 'unknown'}" for name, decoder in taken.items())
+    yield ok("decoders", f"DALI takes {'for the GPU' if gpu else 'on the CPU'}: {listed}", **taken)
+
+
 def measure(name: str, device: str, encoded: list[np.ndarray], seconds: float) -> Finding:
     """Measure the graph alone, one batch after the other, for so many seconds at each of BATCHES."""
     rates = {}
@@ -168,9 +183,9 @@ def watch_jpeg_engine() -> Iterator[Callable[[], int | None]]:
             card = used_card()
             if library is None or card is None:
                 return
-            handle = library.nvmlDeviceGetHandleByIndex(card.index)
+            handle = ask(library, "nvmlDeviceGetHandleByIndex", card.index)
             while not ended.wait(0.1):
-                if use := with_default(lambda: library.nvmlDeviceGetJpgUtilization(handle)):
+                if use := ask(library, "nvmlDeviceGetJpgUtilization", handle):
                     samples.append(use[0])
 
     thread = threading.Thread(target=watch, daemon=True)

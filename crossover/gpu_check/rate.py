@@ -119,7 +119,7 @@ def sample_utilisation(server: Server) -> Iterator[list[float]]:
 def describe_use(
     name: str, before: dict | None, after: dict | None, utilisations: list[float], completed: int, seconds: float
 ) -> Finding:
-    """Return utilisation, power and joules per answer, of all cards, as a finding."""
+    """Return utilisation, power and joules per answer as a finding."""
     if before is None or after is None:
         return skipped(name, "no GPU is used, or nothing counts its joules")
     joules = after["energy_joules"] - before["energy_joules"]

@@ -90,7 +90,7 @@ def test_the_good_files_differ():
         assert len(set(good.values())) == len(good) == 8
 
 
-@pytest.mark.parametrize("workload", BUILT_IN.values(), ids=str)
+@pytest.mark.parametrize("workload", BUILT_IN.values(), ids=BUILT_IN)
 def test_a_rate_comes_with_its_batches(server, workload):
     measured, use = rate.measure(Server.at(server.url, server.state), workload, 1.0)
     assert measured.state == OK and use.state == SKIPPED

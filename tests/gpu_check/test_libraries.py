@@ -114,6 +114,7 @@ def test_a_card_without_onnxruntime_gpu_is_a_problem_and_the_cpu_is_measured_all
     assert all(finding.figures["cpu_ms"] > 0 for finding in networks)
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.skipif(not NO_CUDA, reason="this environment has onnxruntime-gpu")
 def test_a_session_that_fell_back_to_the_cpu_is_noticed(tmp_path):
     path = standin.build(tmp_path) / artefacts.RESNET
@@ -243,6 +244,12 @@ def test_with_a_card_every_decoder_is_compared_and_measured(monkeypatch):
     assert findings["decode on GPU"].figures["CPU"] == {"mean": 0, "max": 0, "above": 0}
     assert findings["gpu rate"].figures.keys() == {"batch_1", "batch_32"}
     assert {"formats", "jpeg hardware"} < findings.keys()
+
+
+def test_the_decoder_of_each_form_is_named():
+    [finding] = decode.examine_decoders(gpu=False, short=False)
+    assert finding.state == OK and finding.figures.keys() == make_photographs().keys()
+    assert "jpeg" in finding.figures["progressive JPEG"] and "png" in finding.figures["PNG"]
 
 
 def test_without_a_card_each_gpu_line_is_skipped_and_the_rest_is_measured():
