@@ -27,6 +27,8 @@ from workloads.payloads import Payload
 LONGEST = 2.5
 """Times the usual length that a probe may take, to have FEW requests or to last LASTING limits."""
 FEW, LASTING = 60, 6
+SPARE = 8
+"""Requests in flight at any rate."""
 PRELOADED = (1, 2, 4, 8, 16, 32)
 """Batches in which preprocessing is warmed up; a network is in every size."""
 
@@ -204,9 +206,10 @@ class Bench:
         """Offer Poisson arrivals at a rate, and say whether p95 is above the limit (ms)."""
         usual = self.pace.probe
         seconds = float(np.clip(max(FEW / rate, LASTING * slo / 1e3), usual, LONGEST * usual))
-        # By Little's law no more are in flight while the mean latency keeps the limit.
-        cap = max(64, int(2 * rate * slo / 1e3))
-        timeout = max(2.0, 4 * slo / 1e3)
+        # By Little's law rate x limit are in flight while the mean keeps it. More would only wait, also for the next
+        # probe: all that is sent is answered, so that each probe finds an idle server.
+        cap = SPARE + int(2 * rate * slo / 1e3)
+        timeout = 10.0 + 4 * slo / 1e3
         load = self.offer(ask, sent, seconds, arrivals=f"poisson:rate={rate:.6g}", seed=turn, cap=cap, timeout=timeout)
         p95 = load.percentile(95)
         return Probe(rate, p95 > slo or load.falls_behind(), p95, load)

@@ -32,9 +32,7 @@ def measure_cores(bench: Bench) -> None:
             bench.record.note(f"server preprocessing on {count} cores: the server has {len(bench.site.cores)}", "b")
             continue
         cost = bench.pace.start + len(sizes) * (bench.pace.repetitions + 1) * (bench.pace.short + bench.pace.around)
-        bench.attempt(
-            "b", f"decoding on {count} cores", cost, lambda count=count: measure_decoding(bench, count, sizes)
-        )
+        bench.attempt("b", f"decoding on {count} cores", cost, partial(measure_decoding, bench, count, sizes))
     cost = bench.pace.start + len(bench.pace.counts) * len(SENT) * 3 * (bench.pace.short + bench.pace.around)
     bench.attempt("b", "the load generator", cost, lambda: measure_sending(bench))
 

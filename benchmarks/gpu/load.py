@@ -45,8 +45,9 @@ class PowerMeter:
 
     def __init__(self, server: Server, every: float = 0.2):
         """Read once, to see whether there are cards."""
-        self.server, self.every, self.readings = server, every, []  # type: ignore[var-annotated]
-        self.present, self.sm_clock = True, None  # type: ignore[var-annotated]
+        self.server, self.every, self.present = server, every, True
+        self.readings: list[tuple[float, float, float]] = []
+        self.sm_clock: int | None = None
         self.read()
 
     def read(self) -> None:

@@ -1,0 +1,48 @@
+"""Reading what runs of the script left in a folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.gpu.record import FILE
+
+Entry = dict
+"""A line of the file, as `record.py` describes it."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """The lines of all runs into one folder, in their order."""
+
+    entries: Sequence[Entry]
+
+    @classmethod
+    def read(cls, directory: Path) -> "Left":
+        """Read the folder; a last line that was cut off is left out. Raises OSError, and ValueError for another file."""
+        lines = (directory / FILE).read_text().splitlines()
+        found = []
+        for number, line in enumerate(lines):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                if number < len(lines) - 1:
+                    raise ValueError(f"{directory / FILE}, line {number + 1} is no JSON object") from None
+        return cls(found)
+
+    def of(self, kind: str) -> list[Entry]:
+        """Return the lines of a kind."""
+        return [entry for entry in self.entries if entry["kind"] == kind]
+
+    def figures(self, stage: str, size: str, arm: str, figure: str) -> list[Entry]:
+        """Return all lines of a figure, oldest first."""
+        wanted = {"stage": stage, "size": size, "arm": arm, "figure": figure}
+        return [entry for entry in self.of("figure") if all(entry[key] == value for key, value in wanted.items())]
+
+    def last(self, stage: str, size: str, arm: str, figure: str) -> Entry | None:
+        """Return the last line of a figure: turns and runs that come later know more. None if there is none."""
+        return next(reversed(self.figures(stage, size, arm, figure)), None)
+
+    def names(self, stage: str, field: str) -> list[str]:
+        """Return the sizes or arms of a stage, in the order in which they occur."""
+        return list(dict.fromkeys(entry[field] for entry in self.of("figure") if entry["stage"] == stage))
