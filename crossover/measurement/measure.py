@@ -4,12 +4,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from crossover.measurement import step_cpu
 from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
+from crossover.measurement.foreign_requests import count_passes, find_most_asked
 from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
 from loadgen import interrupts, real_threads
@@ -45,10 +46,11 @@ class Counters:
         use = CoreUse.read(server.cores), CoreUse.read(sorted(os.sched_getaffinity(0)))
         return cls(server.statistics(), server.gpu(), server.cpu_seconds(), step_cpu.read(server), *use)
 
-    def spent(self, server: Server, models: tuple[str, ...]) -> dict:
-        """Return what was spent since, as a trial's fields: CPU seconds, `steps`, `gpu`, and what `others` used.
+    def spent(self, server: Server, models: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
+        """Return (what was spent since, the server's statistics now; none if it is gone).
 
-        What a server that died or was restarted in between cannot report is None or missing.
+        The former are a trial's fields: CPU seconds, `steps`, `gpu`, and what `others` used. What a server that died or
+        was restarted in between cannot report is None or missing.
         """
         server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
         others = self.use.share_of_others(server_cpu)
@@ -56,6 +58,7 @@ class Counters:
         shared = bool(set(self.use.cores) & set(self.client_use.cores))
         client_others = self.client_use.share_of_others(server_cpu if shared else 0.0)
         steps, cpu = {}, {}
+        statistics: dict[str, dict] = {}
         with contextlib.suppress(Unavailable):  # it died during the trial; its requests have failed
             statistics = server.statistics()
             steps = difference(self.statistics, statistics, models)
@@ -66,7 +69,7 @@ class Counters:
             joules = increase(self.gpu["energy_joules"], reading["energy_joules"])
             gpu = None if joules is None else {**reading, "energy_joules": joules}
         neighbours = {"others": others, "client_others": client_others}
-        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, **neighbours}
+        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, **neighbours}, statistics
 
 
 def measure(
@@ -81,6 +84,7 @@ def measure(
     percentile: float = 50,
     timeout: float = 30.0,
     sleep: Callable[[float], object] = real_threads.sleep,
+    given_up: int = 0,
 ) -> Trial:
     """Offer the schedule to the arm and write the trial as `path`.parquet and `path`.json.
 
@@ -96,6 +100,7 @@ def measure(
         percentile: The latency percentile (0 to 100) for which the verdict demands enough samples.
         timeout: The deadline of one request, in seconds.
         sleep: Waits while the load goes on, and ends it by raising an exception; see `Loop`.
+        given_up: How many requests of an earlier trial the server may still be working on.
 
     Returns:
         The trial. After an interruption it is written, too, as incomplete, before the exception goes on.
@@ -107,6 +112,7 @@ def measure(
     order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
     loop_ms = {"client": time_loop(None), "server": time_loop(server.cores[0]) if server.cores else None}
+    passes = count_passes(server, arm.target.model)
     before = Counters.read(server)
     samples = journal.Journal(path.with_suffix(".journal"))
     loop = OpenLoop(arm, server.url, ignore, timeout, samples, sleep)
@@ -118,12 +124,16 @@ def measure(
         # A second Ctrl-C waits until the trial is on the disk.
         with interrupts.defer_interrupts():
             client_cpu, wall = loop.cpu, time.monotonic() - started
-            spent = before.spent(server, models)
+            spent, statistics = before.spent(server, models)
             samples.close()
             records, reasons = journal.read(samples.path)
             result = summarise(records, schedule.seconds, reasons)
             share, due = client_cpu / wall / core_count, len(schedule)
             facts = Facts(share, loop.hub_stall, complete, ended=loop.ended, steady=schedule.steady, due=due)
+            sent = int((records["sent"] > 0).sum())
+            if found := find_most_asked(before.statistics, statistics, passes, sent):
+                model, counted, own = found
+                facts = replace(facts, model=model, counted=counted, own=own + given_up)
             del records  # it maps the journal, which the next line removes
             names = [payload.name for payload in payloads]
             parquet.to_parquet(samples.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})

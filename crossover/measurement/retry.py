@@ -8,6 +8,8 @@ from crossover.measurement.measure import measure
 from crossover.measurement.trial import Trial
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
+from loadgen.samples.sample import UNFINISHED
+from loadgen.transport.message import TIMED_OUT
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
@@ -26,6 +28,8 @@ class Retries:
 
     def __init__(self, connect: Callable[[], Server], print_line: Callable[[str], None]):
         self.server, self.connect, self.print_line = connect(), connect, print_line
+        self.given_up = 0
+        """How many requests of the trial before had no answer yet when it ended: the server may answer them later."""
         self.set_deadline(0)
 
     def set_deadline(self, seconds: float) -> None:
@@ -53,7 +57,13 @@ class Retries:
         """
 
         def measure_once(attempt: int) -> Trial:
-            return measure(self.server, arm, schedule, payloads, path, core_count, round_number, attempt)
+            given_up, self.given_up = self.given_up, 0
+            trial = measure(
+                self.server, arm, schedule, payloads, path, core_count, round_number, attempt, given_up=given_up
+            )
+            books = trial.summary["books"]
+            self.given_up = books[TIMED_OUT] + books[UNFINISHED]
+            return trial
 
         return self.measure_until_valid(measure_once, unanswered)
 

@@ -25,6 +25,9 @@ class Facts:
     closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
     due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
     cores: str = ""  # machine and cores of this process: those with the same share their cores
+    model: str = ""  # a model that the requests pass, the one of which the next two differ most
+    counted: int | None = None  # requests that it ended meanwhile, by the server's statistics; None: not known
+    own: int = 0  # requests that it had from this run, those included that an earlier one gave up
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,26 @@ def check_hub_stall(summary: Mapping, facts: Facts, percentile: float) -> Violat
     return None
 
 
+MAX_FOREIGN, MAX_FOREIGN_SHARE = 2, 0.05
+"""Foreign requests, and their share of the run's own; a run breaks the rule above both."""
+
+
+def check_foreign_requests(summary: Mapping, facts: Facts, percentile: float) -> Violation:
+    """Find other clients' requests to the models that are measured: their load was not asked for.
+
+    Triton's statistics extension counts the requests of everybody. The limits are ours: a health check asks once in a
+    while, and a request that ends while the statistics are read is counted with those of the next run.
+    """
+    if facts.counted is None:
+        return None
+    foreign = facts.counted - facts.own
+    if foreign > max(MAX_FOREIGN, MAX_FOREIGN_SHARE * facts.own):
+        measured = f"the server counted {facts.counted} requests to {facts.model}, and this client sent {facts.own}"
+        limit = f"at most {MAX_FOREIGN} more, or {MAX_FOREIGN_SHARE * 100:g} %"
+        return measured, limit, "keep other clients from the server and measure again"
+    return None
+
+
 def check_sample_count(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     """Find a run with too few answers for the percentile that is to be reported.
 
@@ -274,6 +297,7 @@ RULES = {
     "dispatch lag": check_dispatch_lag,
     "client CPU": check_cpu,
     "hub stall": check_hub_stall,
+    "foreign requests": check_foreign_requests,
     "too few samples": check_sample_count,
     "latency rises": check_trend,
     "backlog": check_backlog,

@@ -50,7 +50,7 @@ class World:
             raise trouble
         return trouble
 
-    def measure(self, server, arm, schedule, sent, path, cores, turn, attempt):
+    def measure(self, server, arm, schedule, sent, path, cores, turn, attempt, given_up):
         self.measured.append((turn, str(arm)))
         self.now += schedule.seconds + load.OVERHEAD
         broken = self.raised() or ""

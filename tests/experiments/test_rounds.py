@@ -123,9 +123,9 @@ def test_repetitions_are_counted_so_that_no_bench_takes_more_than_its_time_and_a
 
 
 def test_without_trouble_there_is_time_for_all_rounds_even_if_trials_take_a_little_longer(world, conduct, monkeypatch):
-    def slower(*arguments):
+    def slower(*arguments, **options):
         world.now += 0.2
-        return world.measure(*arguments)
+        return world.measure(*arguments, **options)
 
     monkeypatch.setattr(retry, "measure", slower)
     _, output, _ = conduct()

@@ -69,6 +69,9 @@ class Restarting(Server):
     def cpu_seconds(self):
         return next(self._cpu)
 
+    def get(self, path):
+        return {}
+
     def gpu(self):
         joules = next(self._joules)
         return joules if joules is None else {"energy_joules": joules, "utilisation": 0.5}

@@ -64,6 +64,7 @@ WRONG = {
     "dispatch lag": [perturbed(lagging(1.3, N // 40))],
     "client CPU": [perturbed(cpu_share=0.91)],
     "hub stall": [perturbed(hub_stall=0.51)],
+    "foreign requests": [perturbed(model="m", counted=n, own=own) for n, own in ((3, 0), (13, 10), (1051, 1000))],
     "too few samples": [perturbed(steady(458), 4.58)],
     "latency rises": [perturbed(run(np.linspace(10, 11.3, N)))],
     "backlog": [perturbed(behind(700))],
@@ -81,6 +82,10 @@ RIGHT = {
     ],
     "client CPU": [perturbed(cpu_share=0.89), perturbed(cpu_share=None)],
     "hub stall": [perturbed(hub_stall=0.49)],
+    "foreign requests": [
+        *(perturbed(model="m", counted=n, own=own) for n, own in ((2, 0), (12, 10), (1050, 1000), (0, 1000))),
+        perturbed(counted=None),
+    ],
     "too few samples": [perturbed(steady(459), 4.59)],
     "latency rises": [perturbed(run(np.linspace(10, 10.9, N))), perturbed(run(np.linspace(12, 10, N)))],
     "backlog": [perturbed(behind(450)), perturbed(behind(700), closed=True)],
