@@ -15,6 +15,7 @@ flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
 UP = $(NETWORKS)$(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || test $$? -eq 3# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
+IDLE = || test $$? -eq 1 -a ! -e .run/server.json# 1 without a server only says that nothing runs
 INSTALLED = @test -e .venv/run.done || { echo "nothing is installed, nothing runs"; exit 0; };
 PIP := $(PY) -m pip --disable-pip-version-check install --progress-bar off --no-warn-conflicts --require-hashes
 COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) printf '\r  packages: %d' $$((++n));; \
@@ -45,9 +46,9 @@ overload: $(ENV)  ## 1, 2 and 5 times what the server can carry, and a spike: wi
 soak: $(ENV)  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
 	$(NETWORKS)$(CROSSOVER) soak --weights $(WEIGHTS) $(ARGS) $(MEASURED)
 status:  ## what runs where, and whether it answers
-	$(INSTALLED) $(CROSSOVER) status $(ARGS) || test ! -e .run/server.json
+	$(INSTALLED) $(CROSSOVER) status $(ARGS) $(IDLE)
 logs:  ## the server's log
-	$(INSTALLED) $(CROSSOVER) logs $(ARGS)
+	$(INSTALLED) $(CROSSOVER) logs $(ARGS) $(IDLE)
 models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
 	$(CROSSOVER) models $(ARGS)
 env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never

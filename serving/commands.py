@@ -67,7 +67,7 @@ def down(options):
 
 
 def logs(options):
-    """Print the server's log."""
+    """Print the server's log; exit 1 if nothing runs and nothing has left one."""
     record = state.read(options.state) or {}
     if record.get("engine") == "docker":
         follow = ["--follow"] if options.follow else []
@@ -76,7 +76,10 @@ def logs(options):
         ).returncode
     log = options.state / "server.log"
     if not log.is_file():
-        raise Failure(f"no log in {options.state}; is a server running? start it with `make up`")
+        if record and alive(record, options.state):
+            raise Failure(f"a server runs, but its log {log} was removed")
+        say("nothing is running")
+        return 1
     follow = ["--follow"] if options.follow else []
     return subprocess.run(["tail", f"--lines={options.lines}", *follow, log], check=False).returncode
 

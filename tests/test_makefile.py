@@ -83,12 +83,16 @@ def test_a_sweep_starts_its_own_servers_and_no_other(installed):
     assert "crossover sweep --engine=local" in sweep and "crossover up" not in sweep
 
 
-def test_status_is_an_error_of_make_only_where_a_server_was_started(installed, tmp_path):
+@pytest.mark.parametrize("target", ["status", "logs"])
+def test_that_nothing_runs_is_an_error_of_make_only_where_a_server_was_started(installed, tmp_path, target):
     (tmp_path / "code").write_text("1")
-    assert installed("status")[::2] == (0, "")
+    assert installed(target)[::2] == (0, "")
+    (tmp_path / "code").write_text("2")
+    assert installed(target)[0] == 2
+    (tmp_path / "code").write_text("1")
     (tmp_path / ".run").mkdir()
     (tmp_path / ".run" / "server.json").touch()
-    assert installed("status")[0] == 2
+    assert installed(target)[0] == 2
 
 
 def test_setting_up_counts_packages_and_shows_what_goes_wrong(make, tmp_path):

@@ -76,7 +76,7 @@ def status(**values: Any) -> int:
 @click.option("--lines", "-n", type=click.IntRange(min=0), default=40, show_default=True, help="Of the log's end.")
 @options.state
 def logs(**values: Any) -> int:
-    """Print the server's log."""
+    """Print the server's log; exit code 1 if nothing runs and nothing has left one."""
     return launch(commands.logs, SimpleNamespace(**values))
 
 

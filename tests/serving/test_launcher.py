@@ -65,6 +65,15 @@ def test_status_says_what_runs_and_logs_what_it_wrote(server):
     assert "Started HTTPService" in done.stdout
 
 
+def test_logs_of_a_server_whose_log_was_removed_says_so(server):
+    log, aside = server.state / "server.log", server.state / "aside"
+    log.rename(aside)
+    try:
+        refused(launch("logs", f"--state={server.state}"), log, "was removed")
+    finally:
+        aside.rename(log)
+
+
 def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
     up = *UP, f"--state={tmp_path}", *ports()
     assert launch(*up).returncode == 0
@@ -150,7 +159,8 @@ def test_down_and_status_of_nothing_say_so(tmp_path):
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
     done = launch("status", f"--state={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "nothing is running\n")
-    refused(launch("logs", f"--state={tmp_path}"), tmp_path, "up")
+    done = launch("logs", f"--state={tmp_path}")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "nothing is running\n", "")
 
 
 def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_the_other(tmp_path, monkeypatch):
