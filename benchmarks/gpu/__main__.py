@@ -45,6 +45,9 @@ def parse(arguments: list[str] | None) -> Namespace:
         parser.error(f"--minutes must be at least 0.1, not {options.minutes:g}")
     if options.processes is not None and options.processes < 1:
         parser.error(f"--processes must be at least 1, not {options.processes}")
+    # The page shows it, without the path of a folder of this machine.
+    given = [word.replace(str(options.output), options.output.name) for word in arguments or sys.argv[1:]]
+    options.command = shlex.join(["python", "-m", "benchmarks.gpu", *given])
     options.only = [stage.strip() for stage in options.only.split(",")]
     if unknown := [stage for stage in options.only if stage not in stages.STAGES]:
         parser.error(f"--only: unknown stage {unknown[0]!r}; try some of {', '.join(stages.STAGES)}")
@@ -123,7 +126,7 @@ def describe(options: Namespace, record: Record, client: list[int]) -> None:
     about = host.describe()
     record.write(
         "run",
-        command=shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]),
+        command=options.command,
         machine=about,
         cards=[asdict(card) for card in cards],
         client_cores=client,

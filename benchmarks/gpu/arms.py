@@ -31,6 +31,8 @@ NAMES = {
     "client": "client",
     "client-uint8": "client, UINT8",
 }
+RATIOS = (("server", "server-cpu"), ("server", "client"), ("server-cpu", "client"), ("client-uint8", "client"))
+"""(candidate, baseline) of the pairs whose unloaded latencies are compared."""
 
 IMAGES = replace(
     IMAGE,

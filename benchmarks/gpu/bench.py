@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.gpu.arms import CPU_ENSEMBLE, DECODING, Ask, AskRaw, find_arm
+from benchmarks.gpu.arms import CPU_ENSEMBLE, DECODING, RATIOS, Ask, AskRaw, find_arm
 from benchmarks.gpu.capacity import FIRST, LATER, SLO_FACTOR, START, Capacity, Probe, Search, combine, search
 from benchmarks.gpu.clients import ClientProcesses, Task
 from benchmarks.gpu.load import Load, offer
@@ -123,10 +123,10 @@ class Bench:
                     self.record.figure(stage, size, arm, f"share {name}", share[0], "", *share[1:], n=n)
             parts_ms = mean_parts(each)
             self.record.figure(stage, size, arm, "mean latency", sum(parts_ms.values()), "ms", n=n, parts=parts_ms)
-        for first, second in (("client", "server"), ("server-cpu", "server"), ("client", "server-cpu")):
-            if first in blocks and second in blocks:
-                value, low, high = median_ratio(blocks[first], blocks[second])
-                self.record.figure(stage, size, second, f"unloaded ratio to {first}", value, "", low, high)
+        for candidate, baseline in RATIOS:
+            if candidate in blocks and baseline in blocks:
+                value, low, high = median_ratio(blocks[baseline], blocks[candidate])
+                self.record.figure(stage, size, candidate, f"unloaded ratio to {baseline}", value, "", low, high)
 
     # Loads --------------------------------------------------------------------------------------------------------
 
@@ -195,12 +195,15 @@ class Bench:
         if found is None:
             return
         before.append(found)
-        if capacity := combine(before):
-            self.write_capacity(stage, size, arm, capacity, slo)
-        else:
+        point = f"{size} {arm} capacity, turn {turn}"
+        if found.value is None and not fits():
+            self.record.leave_out(stage, f"the rest of {point}", self.pace.load)
+        elif found.value is None:
             reason = "every rate was kept" if found.kept else "no rate was kept"
             tried = ", ".join(f"{each.rate:.4g}/s p95 {each.p95:.4g} ms" for each in found.probes)
-            self.record.fail(stage, f"{size} {arm} capacity, turn {turn}", f"{reason}: {tried}")
+            self.record.fail(stage, point, f"{reason}: {tried}")
+        if capacity := combine(before):
+            self.write_capacity(stage, size, arm, capacity, slo)
 
     def probe(self, ask: Ask, sent: Sequence[Payload], rate: float, slo: float, turn: int) -> Probe:
         """Offer Poisson arrivals at a rate, and say whether p95 is above the limit (ms)."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.gpu.advice import advise
-from benchmarks.gpu.arms import NAMES
 from benchmarks.gpu.reading import Entry, Left
 from common.figures import UNKNOWN, interval, significant
 from serving.thread_plan import format_cores
@@ -35,12 +34,12 @@ def head(left: Left) -> str:
     """Return title, card, machine, cores and command of the runs."""
     runs = left.of("run")
     machine, card = runs[-1]["machine"], describe_cards(runs[-1]["cards"])
-    server = next(reversed(left.of("server")), {})
+    server: Entry = next(reversed(left.of("server")), {})
     lines = [
         "# What a GPU does to it",
-        "Made by `python -m benchmarks.gpu.results` of what `python -m benchmarks.gpu` left. Brackets after a latency or a"
-        " share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its searches, or"
-        " the range of its repetitions.",
+        "Made by `python -m benchmarks.gpu.results` of what `python -m benchmarks.gpu` left. Brackets after a latency"
+        " or a share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its searches,"
+        " or the range of its repetitions.",
     ]
     if not server.get("gpu"):
         lines.append(f"**No figure here is of a GPU**: {server.get('no_gpu_because') or 'the server used none'}.")
@@ -111,12 +110,13 @@ def batches(entry: Entry | None) -> str:
 
 def image_sections(left: Left, stage: str, title: str) -> list[str]:
     """Return the tables of placements over sizes, with one sentence of advice per size."""
-    measured = [arm for arm in NAMES if left_has(left, stage, arm, "unloaded latency")]
+    names = left.arm_names()
+    measured = [arm for arm in names if left_has(left, stage, arm, "unloaded latency")]
     sizes = [size for size in left.names(stage, "size") if any_latency(left, stage, size, measured)]
     if not sizes:
         return []
     pairs = [(size, arm) for size in sizes for arm in measured if left.last(stage, size, arm, "unloaded latency")]
-    parts = [f"## {title}", *placement_tables(left, stage, pairs, NAMES)]
+    parts = [f"## {title}", *placement_tables(left, stage, pairs, names)]
     return [*parts, "\n".join(f"- {advise(left, stage, size, measured)}" for size in sizes)]
 
 
@@ -177,13 +177,13 @@ def placement_tables(left: Left, stage: str, pairs: Sequence[tuple[str, str]], n
         "processing %",
         "beyond network %",
     )
-    costs = ("CPU ms client", "server", "J", "GPU %", "limit", "without pauses /s", "turns")
-    rate_head = ("", "", "highest rate /s", "limit ms", "p95 ms", "mean batch", *costs)
+    of_costs = ("CPU ms client", "server", "J", "GPU %", "limit", "without pauses /s", "turns")
+    rate_head = ("", "", "highest rate /s", "limit ms", "p95 ms", "mean batch", *of_costs)
     return [
         "Unloaded, one request at a time; processing, network, movement and waiting are mean ms.",
-        table(head, unloaded),
-        "The highest rate of Poisson arrivals that keeps p95 within the limit, which is 5 times the slowest arm's unloaded"
-        " median; costs are per answer at the highest rate that was kept.",
+        table(unloaded_head, unloaded),
+        "The highest rate of Poisson arrivals that keeps p95 within the limit, which is 5 times the slowest arm's"
+        " unloaded median; costs are per answer at the highest rate that was kept.",
         table(rate_head, rates),
     ]
 
@@ -209,8 +209,8 @@ def cores_section(left: Left) -> list[str]:
         head = ("", "server", "decoded /s", "server CPU ms", "busiest client process %")
         parts += ["`image_preprocess_cpu` alone, to clients that never pause.", table(head, rows)]
     if sending:
-        head = ("", "client", "sent /s", "limit", "busiest process %", "dispatch lag p50 ms", "p99 ms", "at /s")
-        parts += ["The load generator against a server that computes nothing.", table(head, sending)]
+        lag_head = ("", "client", "sent /s", "limit", "busiest process %", "dispatch lag p50 ms", "p99 ms", "at /s")
+        parts += ["The load generator against a server that computes nothing.", table(lag_head, sending)]
     return parts
 
 
@@ -226,8 +226,8 @@ def ensemble_section(left: Left) -> list[str]:
     ]
     told = (
         f"With {found['in_flight']} requests in flight the ensemble answers {value(found)} of what its steps allow,"
-        f" {significant(found['bound'])}/s bound by {found['bound_by']}. Public reports have 0.33 and 0.45 (Triton server"
-        " issues 6422 and 3245)."
+        f" {significant(found['bound'])}/s bound by {found['bound_by']}. Public reports have 0.33 and 0.45 (Triton"
+        " server issues 6422 and 3245)."
     )
     doubts = f" It says less than that, as {'; '.join(found['doubts'])}." if found["doubts"] else ""
     columns = ("640x427", "answers /s", "mean batch", "server CPU ms", "busiest client process %")
@@ -244,15 +244,17 @@ def arrivals_section(left: Left) -> list[str]:
     """Return latencies under two arrival processes at one rate."""
     rows, rate = [], 0.0
     for process in ("poisson", "cameras"):
-        for arm in NAMES:
-            found = [left.figures("e", "640x427", arm, f"{process} {name}") for name in ("p50", "p95", "p99")]
+        for arm, name in left.arm_names().items():
+            found = [
+                left.figures("e", "640x427", arm, f"{process} {percentile}") for percentile in ("p50", "p95", "p99")
+            ]
             if not all(found):
                 continue
             rate = found[0][-1]["rate"]
             each = [significant(median(entry["value"] for entry in entries)) for entries in found]
             last = found[0][-1]
             unanswered = str(sum(entry["unanswered"] for entry in found[0]))
-            rows.append((process, NAMES[arm], *each, unanswered, batches(last), detail(last, "utilisation", 100)))
+            rows.append((process, name, *each, unanswered, batches(last), detail(last, "utilisation", 100)))
     if not rows:
         return []
     told = f"640x427 at {significant(rate)}/s, 70 % of the lowest capacity: Poisson, and 16 synchronised cameras."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.gpu.arms import NAMES
 from benchmarks.gpu.record import FILE
 
 Entry = dict
@@ -19,7 +20,7 @@ class Left:
 
     @classmethod
     def read(cls, directory: Path) -> "Left":
-        """Read the folder; a last line that was cut off is left out. Raises OSError, and ValueError for another file."""
+        """Read the folder; a last line that was cut off is left out. Raises OSError, ValueError."""
         lines = (directory / FILE).read_text().splitlines()
         found = []
         for number, line in enumerate(lines):
@@ -33,6 +34,16 @@ class Left:
     def of(self, kind: str) -> list[Entry]:
         """Return the lines of a kind."""
         return [entry for entry in self.entries if entry["kind"] == kind]
+
+    @property
+    def decodes_on_gpu(self) -> bool:
+        """Whether the server decoded photographs on the GPU."""
+        servers = self.of("server")
+        return bool(servers) and "gpu" in servers[-1].get("plan", {}).get("image_preprocess", {})
+
+    def arm_names(self) -> dict[str, str]:
+        """Return the arms of photographs, with names that say who decoded."""
+        return NAMES if self.decodes_on_gpu else {**NAMES, "server": "server, `image`, on the CPU"}
 
     def figures(self, stage: str, size: str, arm: str, figure: str) -> list[Entry]:
         """Return all lines of a figure, oldest first."""

@@ -92,10 +92,7 @@ class Record:
         reason. One that takes far too long, or too long for the deadline, is cut off and has failed.
         """
         if self.left < cost:
-            self.write("did not fit", stage=stage, point=point, needed=cost, left=max(0.0, self.left))
-            self.say(
-                f"{stage} {point}: did not fit into the {max(0, self.left):.0f} s left: it takes about {cost:.0f} s"
-            )
+            self.leave_out(stage, point, cost)
             return None
         limit = min(max(1.0, self.left), 3 * cost + PATIENCE)
         try:
@@ -106,6 +103,12 @@ class Record:
         except Exception as error:
             self.fail(stage, point, one_line(f"{type(error).__name__}: {error}"))
         return None
+
+    def leave_out(self, stage: str, point: str, cost: float) -> None:
+        """Write and print that a point of about `cost` seconds does not fit into the time left."""
+        left = max(0.0, self.left)
+        self.write("did not fit", stage=stage, point=point, needed=cost, left=left)
+        self.say(f"{stage} {point}: did not fit: it takes {cost:.0f} s, {left:.0f} s are left")
 
     def fail(self, stage: str, point: str, reason: str) -> None:
         """Write and print why a point has no figures, in LONGEST characters at most."""

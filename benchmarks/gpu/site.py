@@ -17,6 +17,8 @@ from serving.thread_plan import format_cores
 
 TAIL = 200_000
 """Bytes of the server's log that are kept."""
+PUBLIC = ("weights", "cores", "slo", "gpu", "card", "no_gpu_because", "on_cpu", "plan", "more_models")
+"""What is written of the launcher's record: no key, and no path."""
 OFFER = re.compile(r"--on-cpu (\w+)")
 """What the launcher's message proposes where a step does not load on the GPU."""
 
@@ -109,8 +111,7 @@ class Site:
 
     def describe(self, server: Server) -> None:
         """Write what the server is: its steps and where they run, and what it does not serve."""
-        public = {key: value for key, value in server.state.items() if key not in ("admin_key", "configs")}
-        self.record.write("server", way=str(self.way), **public)
+        self.record.write("server", way=str(self.way), **{key: server.state.get(key) for key in PUBLIC})
         self.record.note(f"the server is up: {self.way}", "server")
 
     def check(self) -> None:

@@ -1,0 +1,302 @@
+"""`benchmarks.gpu` on the CPU: it keeps its deadline, loses nothing, goes on after failures; and its page."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import results, unloaded
+from benchmarks.gpu.capacity import Probe, combine, search
+from benchmarks.gpu.page import BEGIN, END
+from benchmarks.gpu.reading import Left
+from benchmarks.gpu.record import FILE, RESERVE, Record, TimeUp
+from benchmarks.gpu.site import Way
+from loadgen.samples.sample import RECORD
+from tests.conftest import ROOT
+
+QUICK = ("--weights", "tiny", "--quick")
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--output", folder, *QUICK, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+# Runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_stage_a_measures_three_arms_and_sigterm_leaves_what_was_measured(tmp_path):
+    """By two client processes, whatever number of cores there is; ended once the first rates are found."""
+    process = start(tmp_path, "--only", "a", "--minutes", "5", "--processes", "2")
+    while not (tmp_path / FILE).exists() or "rate without pauses" not in (tmp_path / FILE).read_text():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    left = Left.read(tmp_path)
+    assert [note["text"] for note in left.of("note")][-2:] == [
+        "interrupted; what was measured so far is written",
+        "the end",
+    ]
+    for arm in ("client", "server-cpu", "server"):
+        entry = left.last("a", "640x427", arm, "unloaded latency")
+        assert entry["low"] <= entry["value"] <= entry["high"]
+        mean = left.last("a", "640x427", arm, "mean latency")
+        assert sum(mean["parts"].values()) == pytest.approx(mean["value"])
+        assert set(mean["parts"]) == {"processing", "network", "waiting", "movement"}
+    assert {path.name for path in tmp_path.iterdir()} == {"gpu.jsonl", "gpu.log", "server.log"}
+    [server] = left.of("server")
+    assert "admin_key" not in server and server["more_models"] == {"image_preprocess_cpu": "", "image_cpu": ""}
+
+
+@pytest.mark.long
+def test_all_stages_run_to_their_end(tmp_path):
+    process = start(tmp_path / "out", "--minutes", "6", "--processes", "2")
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    left = Left.read(tmp_path / "out")
+    assert {entry["stage"] for entry in left.of("figure")} == set("abcde"), output
+    assert not left.of("did not fit"), left.of("did not fit")
+    assert results.main([str(tmp_path / "out"), "--page", str(tmp_path / "page.md")]) == 0
+    page = (tmp_path / "page.md").read_text()
+    for title in ("Photographs", "Cores", "The ensemble", "Speech", "Arrivals", "Another size"):
+        assert f"## {title}" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--minutes", "0"], "--minutes must be at least 0.1, not 0"),
+        (["--only", "a,x"], "--only: unknown stage 'x'; try some of a, b, c, d, e"),
+        (["--processes", "0"], "--processes must be at least 1, not 0"),
+        (["--cores", "99"], "--cores '99': expected 'all' or a list of cores"),
+    ],
+)
+def test_a_bad_argument_is_one_line_and_exit_code_2(arguments, words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        gpu.main(["--output", str(tmp_path), *arguments])
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert words in line
+
+
+# The record -------------------------------------------------------------------------------------------------------
+
+
+def test_a_point_that_fails_does_not_end_the_run(tmp_path):
+    record = Record(tmp_path, 60)
+    assert record.attempt("a", "one", 1, lambda: 1 / 0) is None
+    assert record.attempt("a", "two", 1, lambda: 2) == 2
+    assert [(entry["kind"], entry["reason"]) for entry in lines(tmp_path)] == [
+        ("failed", "ZeroDivisionError: division by zero")
+    ]
+
+
+def test_a_point_that_does_not_fit_is_not_begun(tmp_path):
+    record = Record(tmp_path, RESERVE + 5)
+    assert record.attempt("a", "long", 6, pytest.fail) is None
+    [entry] = lines(tmp_path)
+    assert (entry["kind"], entry["point"], entry["needed"]) == ("did not fit", "long", 6)
+
+
+def test_a_point_that_hangs_is_cut_off_at_the_deadline(tmp_path):
+    record = Record(tmp_path, RESERVE + 0.5)
+    assert record.attempt("a", "hangs", 0.1, lambda: time.sleep(60)) is None
+    [entry] = lines(tmp_path)
+    assert entry["reason"].startswith("cut off after")
+
+
+def test_time_up_passes_where_clients_catch_exceptions():
+    assert issubclass(TimeUp, KeyboardInterrupt)
+
+
+def test_what_is_no_number_is_null_and_a_key_is_not_printed_whole(tmp_path):
+    record = Record(tmp_path, 60)
+    record.figure("a", "s", "arm", "figure", np.float64("nan"), low=np.float32(1.5), more=[np.int64(2), None])
+    record.fail("a", "point", "x" * 5000)
+    figure, failed = lines(tmp_path)
+    assert (figure["value"], figure["low"], figure["more"]) == (None, 1.5, [2, None])
+    assert len(failed["reason"]) < 700
+
+
+# Starting the server ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_start_is_tried_in_other_ways():
+    way = Way("real", gpu=True)
+    way = way.after("model_repository/resnet50/1/model.onnx is missing; run `make models`, or try --weights tiny")
+    assert str(way) == "tiny weights"
+    way = way.after("image_preprocess does not load on the GPU: why; --on-cpu image_preprocess keeps it off the GPU")
+    assert way.flags == ["--on-cpu", "image_preprocess"]
+    way = way.after("image_preprocess ...; --on-cpu image_preprocess keeps it off the GPU")
+    assert way.flags == ["--no-gpu"]
+    assert way.after("the same again") is None
+
+
+# Capacity ---------------------------------------------------------------------------------------------------------
+
+
+def probe_up_to(capacity):
+    return lambda rate: Probe(rate, rate > capacity, 1.0, SimpleNamespace())
+
+
+@pytest.mark.parametrize("capacity", [20, 95, 130, 900])
+def test_a_search_brackets_the_capacity(capacity):
+    found = search(probe_up_to(capacity), 100, 1.25, 2, lambda: True)
+    assert found.kept.rate <= capacity < found.broken.rate
+    assert len(found.probes) <= 9
+
+
+def test_a_search_without_time_has_one_side_only():
+    found = search(probe_up_to(1000), 100, 1.25, 2, lambda: False)
+    assert (found.kept.rate, found.broken, found.value) == (100, None, None)
+    assert combine([found]) is None
+
+
+def test_turns_are_combined_into_their_middle_and_outermost_limits():
+    first = search(probe_up_to(100), 90, 1.25, 0, lambda: True)  # 90 kept, 112.5 not
+    second = search(probe_up_to(110), 100, 1.12, 0, lambda: True)  # 100 kept, 112 not
+    both = combine([first, second])
+    assert (both.low, both.high, both.turns, both.best.rate) == (90, 112.5, 2, 100)
+    assert both.value == pytest.approx((90 * 112.5 * 100 * 112) ** 0.25)
+
+
+# Unloaded ---------------------------------------------------------------------------------------------------------
+
+
+def step(queue, read, infer, write):
+    ms = {"queue": queue, "compute_input": read, "compute_infer": infer, "compute_output": write}
+    return {"ms": ms, "total": sum(ms.values())}
+
+
+def test_a_latency_is_split_into_parts_that_add_up():
+    records = np.zeros(2, RECORD)
+    records["prepared"] = records["sent"] = 1_000_000
+    records["done"] = 21_000_000
+    steps = {"image_preprocess": step(1, 1, 8, 1), "resnet50": step(0.5, 0.5, 4, 1), "image": {"total": 18, "ms": {}}}
+    parts = unloaded.split(records, steps, "image", ["image_preprocess", "resnet50"])
+    # 20 ms from sending to the answer, of which the server knows of 18, of which the steps know of 17.
+    assert parts == pytest.approx({"processing": 1 + 8, "network": 4, "waiting": 1.5, "movement": 21 - 14.5})
+
+
+def test_without_the_servers_figures_the_rest_is_the_servers():
+    records = np.zeros(1, RECORD)
+    records["prepared"], records["done"] = 1_000_000, 5_000_000
+    assert unloaded.split(records, {}, "image", []) == {"processing": 1, "server": 4}
+
+
+def test_shares_and_ratios_come_with_intervals():
+    dice = np.random.default_rng(1)
+
+    def blocks(scale):
+        return [
+            unloaded.Block(scale * dice.uniform(9, 11, 20), {"processing": scale * 6, "network": scale * 4})
+            for _ in range(8)
+        ]
+
+    slow, quick = blocks(2), blocks(1)
+    value, low, high = unloaded.median_ratio(slow, quick)
+    assert low < value < high and low < 0.5 < high
+    assert unloaded.share_of(slow, ["processing"])[0] == pytest.approx(0.6)
+    assert unloaded.share_of(slow, ["movement"]) is None
+
+
+# The page ---------------------------------------------------------------------------------------------------------
+
+
+def figure(stage, size, arm, name, value, low=None, high=None, **more):
+    line = {"kind": "figure", "stage": stage, "size": size, "arm": arm, "figure": name, "value": value}
+    return {**line, "low": low, "high": high, "unit": "", **more}
+
+
+def write(folder, *entries):
+    card = {"name": "NVIDIA H100", "memory_mb": 81559, "driver": "580.1", "capability": "9.0", "sm_clock_max": 1980}
+    machine = {"cpu": "Xeon", "cores": 16, "system": "Linux", "versions": {"numpy": "1.26.4"}, "revision": "abc"}
+    run = {
+        "kind": "run", "command": "python -m benchmarks.gpu --output out", "machine": machine, "quick": False,
+        "cards": [{**card, "power_limit_watts": 700}], "client_cores": [0, 1], "server_cores": [2, 3],
+    }  # fmt: skip
+    plan = {"image_preprocess": {"instances": 1, "threads": 2, "gpu": 0}, "resnet50": {"instances": 1, "threads": 1}}
+    server = {"kind": "server", "way": "real weights", "gpu": True, "plan": plan}
+    folder.mkdir()
+    (folder / FILE).write_text("".join(json.dumps(entry) + "\n" for entry in (run, server, *entries)))
+
+
+def placement(arm, latency, rate, turns=2):
+    low, high = rate * 0.95, rate * 1.05
+    costs = {"slo_ms": 100, "p95": 80, "batch": {"resnet50": 7.5, "image": 1}, "client_cpu_ms": 0.5, "joules": 0.25}
+    return [
+        figure("a", "640x427", arm, "unloaded latency", latency, latency - 0.1, latency + 0.1, n=40),
+        figure("a", "640x427", arm, "share beyond the network", 0.75, 0.7, 0.8),
+        figure("a", "640x427", arm, "capacity", rate, low, high, turns=turns, limit="server", **costs),
+    ]
+
+
+def make_page(folder, capsys):
+    assert results.main([str(folder / "out"), "--page", str(folder / "page.md")]) == 0, capsys.readouterr().err
+    return (folder / "page.md").read_text()
+
+
+def test_the_page_has_the_figures_and_advises_where_ranges_are_apart(tmp_path, capsys):
+    ratio = figure("a", "640x427", "server", "unloaded ratio to client", 0.5, 0.45, 0.55)
+    unclear = figure("a", "640x427", "server-cpu", "unloaded ratio to client", 1.02, 0.9, 1.1)
+    arms = [*placement("client", 4.0, 500), *placement("server-cpu", 4.1, 520), *placement("server", 2.0, 1500)]
+    write(tmp_path / "out", *arms, ratio, unclear)
+    page = make_page(tmp_path, capsys)
+    assert "NVIDIA H100, 82 GB, driver 580.1" in page and "client 0-1, server 2-3" in page
+    assert "image_preprocess 1x2 on the GPU, resnet50 1x1" in page
+    assert "| 640x427 | server, GPU decode | 2 [1.9, 2.1] | 40 |" in page
+    assert "| 75 [70, 80] |" in page
+    assert "| 1500 [1425, 1575] | 100 | 80 | resnet50 7.5 | 0.5 | - | 0.25 |" in page
+    advice = next(line for line in page.splitlines() if line.startswith("- **640x427**"))
+    assert "for the load, decode there: server, GPU decode carries 1500 [1425, 1575]/s" in advice
+    assert "2.88 times server, CPU decode and 3 times client" in advice
+    assert "server, GPU decode takes 0.5 [0.45, 0.55] times as long as client;" in advice
+    assert "server, CPU decode takes 1.02 [0.9, 1.1] times as long as client, which decides nothing" in advice
+    assert "No figure here is of a GPU" not in page
+
+
+def test_one_search_or_ranges_that_meet_decide_nothing(tmp_path, capsys):
+    write(tmp_path / "out", *placement("client", 4.0, 500), *placement("server", 4.0, 520))
+    assert "server, GPU decode carries 520 [494, 546]/s, not clear of client" in make_page(tmp_path, capsys)
+    (tmp_path / "once").mkdir()
+    write(tmp_path / "once" / "out", *placement("client", 4.0, 500, 1), *placement("server", 2.0, 1500, 1))
+    assert "of one search each, which decides nothing" in make_page(tmp_path / "once", capsys)
+
+
+def test_a_new_page_keeps_what_people_wrote(tmp_path, capsys):
+    write(tmp_path / "out", *placement("client", 4.0, 500))
+    page = make_page(tmp_path, capsys)
+    (tmp_path / "page.md").write_text(page.replace("None written yet.", "The card slept."))
+    assert f"{BEGIN}\nThe card slept.\n{END}" in make_page(tmp_path, capsys)
+
+
+def test_what_did_not_fit_and_what_failed_is_said_and_a_line_cut_off_is_left_out(tmp_path, capsys):
+    entries = [
+        {"kind": "did not fit", "stage": "e", "point": "1920x1080 unloaded", "needed": 12.0, "left": 3.0},
+        {"kind": "failed", "stage": "b", "point": "the load generator", "reason": "Failure: no"},
+    ]
+    write(tmp_path / "out", *placement("client", 4.0, 500), *entries)
+    with (tmp_path / "out" / FILE).open("a") as file:
+        file.write('{"kind": "fig')
+    page = make_page(tmp_path, capsys)
+    assert "- e, 1920x1080 unloaded: did not fit (about 12 s)\n- b, the load generator: Failure: no" in page
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert results.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("benchmarks.gpu.results: ")
