@@ -31,7 +31,7 @@ def decoders(paths, device="mixed"):
 
 
 def last_decoder(log):
-    """Return the decoder that a file's part of the log names last, as one falls back on the next; None if none did it."""
+    """Return the decoder that a file's part of the log names last, as one falls back on the next; None without one."""
     names = DECODER.findall(log)
     return names[-1] if names and FAILED not in log else None
 

@@ -38,8 +38,8 @@ def head(left: Left) -> str:
     lines = [
         "# What a GPU does to it",
         "Made by `python -m benchmarks.gpu.results` of what `python -m benchmarks.gpu` left. Brackets after a latency"
-        " or a share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its searches,"
-        " or the range of its repetitions.",
+        " or a share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its"
+        " searches, or the range of its repetitions.",
     ]
     if not server.get("gpu"):
         lines.append(f"**No figure here is of a GPU**: {server.get('no_gpu_because') or 'the server used none'}.")
@@ -165,7 +165,7 @@ def placement_tables(left: Left, stage: str, pairs: Sequence[tuple[str, str]], n
                 detail(capacity, "turns"),
             )
         )
-    head = (
+    unloaded_head = (
         "",
         "",
         "median ms",
