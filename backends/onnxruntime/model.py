@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb
 from onnx_limits import Limits
-from onnx_options import options, run_options
+from onnx_options import options, parameter, run_options, switch
 from onnx_signature import check, complete
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,7 +22,8 @@ from admission import admitting
 from cuda_errors import end_if_lost, is_out_of_memory, shorten
 from error_isolation import answer_isolated
 from messages import one_line
-from onnx_cuda import cuda_options, open_session, warm_up
+from onnx_batches import SizedSessions, warm_up
+from onnx_cuda import cuda_options, open_session
 
 
 @admitting
@@ -49,18 +50,21 @@ class TritonPythonModel:
         self.run_options = run_options(config["parameters"])
         self.limits = Limits(config["parameters"])
         check(config, self.session, path.name)
+        pad = parameter(config["parameters"], "pad_batches", True, switch)
         if device is not None:
-            self.warm_up(config, device, cuda)
-
-    def warm_up(self, config, device, cuda):
-        """Run the network before the first request does, and say in the log where it runs, and how."""
-        began = time.monotonic()
-        names = [output.name for output in self.session.get_outputs()]
-        sizes = warm_up(config, lambda feed: self.run(names, feed), self.limits.least)
-        pb.Logger.log_info(
-            f"{config['name']}: on GPU {device}, {', '.join(f'{key}={value}' for key, value in cuda.items())}; warm-up "
-            f"of {time.monotonic() - began:.1f} s for batches of {', '.join(map(str, sizes)) or 'no size'}"
-        )
+            began = time.monotonic()
+            self.session, sizes = warm_up(
+                config,
+                self.session,
+                lambda: open_session(model_file(path), options(config), device, cuda),
+                self.limits.least,
+                pad,
+            )
+            sessions = "a session each" if isinstance(self.session, SizedSessions) else "one session"
+            pb.Logger.log_info(
+                f"{config['name']}: on GPU {device}, {', '.join(f'{key}={value}' for key, value in cuda.items())}; "
+                f"{time.monotonic() - began:.1f} s for batches of {', '.join(map(str, sizes)) or 'no size'}, {sessions}"
+            )
 
     def execute(self, requests):
         """Return one response per request; those that the limits refuse cost no run."""

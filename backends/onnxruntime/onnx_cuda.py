@@ -1,18 +1,14 @@
 """The CUDA execution provider: its options under the native backend's names, and a session that really uses it."""
 
 import ctypes
-import re
-import time
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
-from cuda_errors import is_lost, is_out_of_memory, shorten
+from cuda_errors import shorten
 from messages import one_line
 from onnx_options import parameter, switch
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-WARM_UP_SECONDS = 30  # no further batch size is tried after that
 ON, NUMBER = ("0", "1"), None
 OPTIONS = {  # of an accelerator called "cuda": name -> the values that it may have; NUMBER: a whole number
     "arena_extend_strategy": ("kNextPowerOfTwo", "kSameAsRequested"),
@@ -37,7 +33,6 @@ UNFIT = {  # what CUDA has, but not here
     "user_compute_stream": "a pointer of the native backend's process",
     "has_user_compute_stream": "a pointer of the native backend's process",
 }
-FAULTY = re.compile(r"CUDA failure|CUDNN|cuDNN|CUBLAS|CUFFT|libcu\w+\.so")  # in errors that no input causes
 NEEDED = {  # accelerator -> what it would take
     "tensorrt": "TensorRT (libnvinfer) and plan files made on this GPU, with NVIDIA's native backend",
     "openvino": "the OpenVINO build of ONNX Runtime, with NVIDIA's native backend",
@@ -47,9 +42,9 @@ NEEDED = {  # accelerator -> what it would take
 def cuda_options(config):
     """Return the provider's options: of `parameters` as the native backend reads them, then of the accelerator "cuda".
 
-    One default is not the native backend's: convolutions are chosen by heuristic instead of by trying all algorithms,
-    which takes seconds for every new shape, and here every size of a batch is one. `cudnn_conv_algo_search` = "0"
-    tries them all. Raises ValueError, which says what would be needed, for what cannot be honoured.
+    One default is not the native backend's: convolutions are chosen by cuDNN's quick heuristic, as here every size of a
+    batch is a new shape; `cudnn_conv_algo_search` = "0" takes longer for each. Raises ValueError, which says what would
+    be needed, for what cannot be honoured.
     """
     parameters = config["parameters"]
     options = {
@@ -145,59 +140,3 @@ def obstacle():
     if code:
         return f"the NVIDIA driver answers with error {code}; see `nvidia-smi`"
     return f"is the driver new enough for CUDA {getattr(ort, 'cuda_version', '')}? See the server's log"
-
-
-def warm_up(config, run, least=0):
-    """Run the network on zeros once per batch size 1, 2, 4 ...; return the sizes that ran.
-
-    CUDA loads a kernel when it first runs, and cuDNN chooses one per shape: seconds that no request should wait for.
-    `run(feed)` runs the network; `least`: how many elements a sample needs, for inputs of one free size, of which only
-    one sample is tried. Inputs of text or of several free sizes are not tried. Raises RuntimeError where the GPU cannot
-    run the network at all: cuDNN is missing, which nothing asks for until then, or memory is short for the first size.
-    """
-    dims = {tensor["name"]: [int(size) for size in tensor["dims"]] for tensor in config["input"]}
-    dtypes = {tensor["name"]: NUMPY_TYPES.get(tensor["data_type"]) for tensor in config["input"]}
-    free = [size for shape in dims.values() for size in shape if size < 0]
-    if None in dtypes.values() or len(free) > 1 or (free and not least):
-        return []
-    most = config["max_batch_size"] if not free else min(1, config["max_batch_size"])
-    sizes = sorted({2**power for power in range(most.bit_length())} | {most}) if most else [None]
-    began, ran = time.monotonic(), []
-    for rows in sizes:
-        if time.monotonic() - began > WARM_UP_SECONDS:
-            break
-        shapes = {name: ([] if rows is None else [rows]) + filled(shape, least) for name, shape in dims.items()}
-        try:
-            run({name: np.zeros(shape, dtypes[name]) for name, shape in shapes.items()})
-        except Exception as error:
-            text = one_line(shorten(error))
-            if is_lost(error) or (not ran and (is_out_of_memory(error) or FAULTY.search(text))):
-                raise RuntimeError(f"the GPU does not run the network: {text}") from None
-            print(f"{config['name']}: no warm-up with {rows} rows: {text}", flush=True)
-            if is_out_of_memory(error):
-                break
-            continue
-        ran.append(rows)
-    return ran
-
-
-def filled(shape, least):
-    """Return a shape with its one free size set to what gives `least` elements."""
-    fixed = int(np.prod([size for size in shape if size >= 0]))
-    return [size if size >= 0 else -(-least // max(fixed, 1)) for size in shape]
-
-
-NUMPY_TYPES = {
-    "TYPE_BOOL": np.bool_,
-    "TYPE_UINT8": np.uint8,
-    "TYPE_UINT16": np.uint16,
-    "TYPE_UINT32": np.uint32,
-    "TYPE_UINT64": np.uint64,
-    "TYPE_INT8": np.int8,
-    "TYPE_INT16": np.int16,
-    "TYPE_INT32": np.int32,
-    "TYPE_INT64": np.int64,
-    "TYPE_FP16": np.float16,
-    "TYPE_FP32": np.float32,
-    "TYPE_FP64": np.float64,
-}

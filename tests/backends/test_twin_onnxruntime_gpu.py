@@ -171,12 +171,71 @@ def test_an_instance_of_kind_cpu_asks_for_nothing_but_the_cpu(onnx, claimed, rep
     assert Session.asked[0] == ["CPUExecutionProvider"]
 
 
-def test_a_network_on_its_gpu_is_warm_for_each_batch_size_before_it_counts_as_loaded(onnx, claimed, repository):
+@pytest.fixture
+def on_gpu(claimed):
+    """ONNX Runtime gives CUDA, so it says; the sizes of the batches that its sessions saw, a list per session."""
+    seen = {}
+
+    def run(session, names, feed, options=None):
+        seen.setdefault(id(session), []).append(len(next(iter(feed.values()))))
+        return ort.capi.onnxruntime_inference_collection.Session.run(session, names, feed, options)
+
     claimed.setattr(Session, "got", [CUDA, "CPUExecutionProvider"])
+    claimed.setattr(Session, "run", run, raising=False)
+    return seen
+
+
+def test_a_network_on_its_gpu_has_run_each_batch_size_in_a_session_of_its_own_before_it_counts_as_loaded(
+    onnx, on_gpu, repository
+):
     model = onnx.load(repository, NETWORK, device=1)
     assert Session.asked[0][0] == (CUDA, {"device_id": "1", **options(onnx)})
-    assert "on GPU 1" in onnx.logged[-1] and "for batches of 1, 2, 4, 8, 16, 24" in onnx.logged[-1]
-    np.testing.assert_array_equal(model.run(["y"], {"x": np.ones((1, 3), "f4")}), [[[2, 2, 2]]])
+    assert "on GPU 1" in onnx.logged[-1] and "for batches of 1, 2, 4, 8, 12, 16, 24, a session each" in onnx.logged[-1]
+    assert list(on_gpu.values()) == [[1], [2], [4], [8], [12], [16], [24]]
+    for rows in (1, 3, 4, 5, 24, 50):
+        x = np.random.default_rng(rows).normal(size=(rows, 3)).astype("f4")
+        np.testing.assert_array_equal(model.run(["y"], {"x": x}), [2 * x])
+    assert [set(sizes) for sizes in on_gpu.values()] == [{1}, {2}, {4}, {8}, {12}, {16}, {24}]
+
+
+def test_batches_are_not_filled_up_if_the_config_says_so(onnx, on_gpu, repository):
+    model = onnx.load(repository, NETWORK | {"parameters": {"pad_batches": {"string_value": "0"}}})
+    assert "16, 24, one session" in onnx.logged[-1]
+    model.run(["y"], {"x": np.ones((3, 3), "f4")})
+    assert list(on_gpu.values()) == [[1, 2, 4, 8, 12, 16, 24, 3]]
+
+
+def test_batches_are_not_filled_up_if_a_rows_result_depends_on_the_others(onnx, on_gpu, tmp_path):
+    (tmp_path / "1").mkdir()
+    tensor = (TensorProto.FLOAT, ["batch", 3])
+    mean = helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0])
+    model = network([mean, helper.make_node("Add", ["x", "mean"], ["y"])], {"x": tensor}, {"y": tensor})
+    (tmp_path / "1" / "model.onnx").write_bytes(model.SerializeToString())
+    batch = np.random.default_rng(0).normal(size=(3, 3)).astype("f4")
+    (result,) = onnx.load(tmp_path, NETWORK).run(["y"], {"x": batch})
+    assert "one session" in onnx.logged[-1]
+    np.testing.assert_allclose(result, batch + batch.mean(axis=0), rtol=1e-5)
+
+
+class Network:
+    """A session that fails with a message for batches of at least so many rows; `tried` has the shapes of its input."""
+
+    def __init__(self, message="", least=1000):
+        self.message, self.least, self.tried = message, least, []
+
+    def get_outputs(self):
+        return [SimpleNamespace(name="y")]
+
+    def run(self, names, feed):
+        self.tried.append(feed["x"].shape)
+        if len(feed["x"]) >= self.least:
+            raise RuntimeError(self.message)
+        return [feed["x"]]
+
+    def warm_up(self, config=None, least=0):
+        """Return the sizes for which this network is warm."""
+        module = importlib.import_module("onnx_batches")
+        return module.warm_up({**NETWORK, "name": "m", **(config or {})}, self, lambda: self, least)[1]
 
 
 WARM = {
@@ -193,34 +252,19 @@ WARM = {
 def test_a_warm_up_runs_the_shapes_that_are_known(onnx, kind):
     inputs, most, least, shapes = WARM[kind]
     tensors = [{"name": name, "data_type": dtype, "dims": dims} for name, dtype, dims in inputs]
-    ran = []
-    sizes = importlib.import_module("onnx_cuda").warm_up(
-        {"name": "m", "max_batch_size": most, "input": tensors}, lambda feed: ran.append(feed["x"].shape), least
-    )
-    assert ran == shapes and len(sizes) == len(shapes)
-
-
-def failing(message, least):
-    """Return a run that fails like this for batches of at least so many rows, and the sizes that were tried."""
-    tried = []
-
-    def run(feed):
-        tried.append(len(feed["x"]))
-        if len(feed["x"]) >= least:
-            raise RuntimeError(message)
-
-    return run, tried
+    session = Network()
+    sizes = session.warm_up({"max_batch_size": most, "input": tensors}, least)
+    assert session.tried == shapes and len(sizes) == len(shapes)
 
 
 SHORT = "CUDA failure 2: out of memory ; GPU=0 ; hostname=h"
 
 
-def test_a_warm_up_ends_where_memory_does_and_goes_on_after_what_its_zeros_caused(onnx):
-    warm_up = importlib.import_module("onnx_cuda").warm_up
-    run, tried = failing(SHORT, 4)
-    assert (warm_up(NETWORK | {"name": "m"}, run), tried) == ([1, 2], [1, 2, 4])
-    run, tried = failing("index out of bounds", 1)
-    assert (warm_up(NETWORK | {"name": "m"}, run), tried) == ([], [1, 2, 4, 8, 16, 24])
+def test_a_warm_up_ends_where_memory_does_and_goes_on_after_what_its_input_caused(onnx):
+    short = Network(SHORT, 4)
+    assert (short.warm_up(), len(short.tried)) == ([1, 2], 3)
+    wrong = Network("index out of bounds", 1)
+    assert (wrong.warm_up(), len(wrong.tried)) == ([], 7)
 
 
 @pytest.mark.parametrize(
@@ -233,11 +277,9 @@ def test_a_warm_up_ends_where_memory_does_and_goes_on_after_what_its_zeros_cause
     ],
 )
 def test_a_gpu_that_cannot_run_the_network_at_all_fails_the_load(onnx, message, least):
-    run, _ = failing(message, least)
     with pytest.raises(RuntimeError) as refused:
-        importlib.import_module("onnx_cuda").warm_up(NETWORK | {"name": "m"}, run)
-    expected = message.partition(" ; GPU")[0]
-    assert str(refused.value) == f"the GPU does not run the network: {expected}"
+        Network(message, least).warm_up()
+    assert str(refused.value) == f"the GPU does not run the network: {message.partition(' ; GPU')[0]}"
 
 
 HARMLESS = ["indices element out of data bounds, idx=99", "Failed to decode sample #0", "nvImageCodec failure: '#3'"]
