@@ -92,7 +92,7 @@ def are_independent(results):
 
 
 def feeds(config, least):
-    """Yield (rows or None, input name -> array) per size of a batch: one row of noise, if of floats, the others zeros."""
+    """Yield (rows or None, input name -> array) per size of a batch: one row of noise, if of floats, then zeros."""
     free, most = free_sizes(config), config["max_batch_size"]
     types = {tensor["name"]: NUMPY_TYPES.get(tensor["data_type"]) for tensor in config["input"]}
     if None in types.values() or len(free) > 1 or (free and not least):
