@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import results, unloaded
+from benchmarks.gpu import results, sides, unloaded
 from benchmarks.gpu.capacity import Probe, combine, search
 from benchmarks.gpu.page import BEGIN, END
 from benchmarks.gpu.reading import Left
@@ -145,6 +145,26 @@ def test_a_server_that_does_not_start_is_tried_in_other_ways():
     way = way.after("image_preprocess ...; --on-cpu image_preprocess keeps it off the GPU")
     assert way.flags == ["--no-gpu"]
     assert way.after("the same again") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"), [("max 100000", None), ("250000 100000", 3), ("1600000 100000", 16), ("nonsense", None)]
+)
+def test_a_containers_quota_is_read_in_cores(content, cores, tmp_path):
+    (tmp_path / "cpu.max").write_text(content)
+    assert sides.read_quota(tmp_path / "cpu.max") == cores
+
+
+def test_sides_share_no_physical_core(monkeypatch):
+    monkeypatch.setattr(sides, "read_siblings", lambda core: [core % 4, core % 4 + 4])
+    assert sides.choose_server_cores(None, range(8)) == [2, 3, 6, 7]
+
+
+def test_siblings_are_read_as_linux_writes_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(sides, "SIBLINGS", str(tmp_path / "{}"))
+    (tmp_path / "1").write_text("1,9-10\n")
+    assert sides.read_siblings(1) == [1, 9, 10]
+    assert sides.read_siblings(2) == [2]
 
 
 # Capacity ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -16,13 +17,14 @@ from benchmarks.gpu.clients import ClientProcesses
 from benchmarks.gpu.load import Power, PowerMeter
 from benchmarks.gpu.pace import FULL, QUICK
 from benchmarks.gpu.record import Record
+from benchmarks.gpu.sides import choose_server_cores, limit_to_quota, read_quota
 from benchmarks.gpu.site import Site, running
 from crossover.measurement import host
 from loadgen import command
 from serving import gpu
 from serving.__main__ import Parser
 from serving.server import Unavailable
-from serving.thread_plan import format_cores, server_cores
+from serving.thread_plan import format_cores
 
 PROCESSES = 8
 """Of the client, at most: one for each of its cores."""
@@ -35,7 +37,10 @@ def parse(arguments: list[str] | None) -> Namespace:
     add("--minutes", type=float, default=6, help="after which it has ended (default: %(default)s)")
     add("--output", type=Path, required=True, help="the folder of its files; figures are added to those there")
     add("--weights", choices=("real", "tiny"), default="real", help="default: %(default)s; tiny if not exported")
-    add("--cores", help="the server's, like 8-15; the client has the others (default: the upper half)")
+    add(
+        "--cores",
+        help="the server's, like 8-15; the client has the others (default: the upper half of the physical cores)",
+    )
     add("--processes", type=int, help=f"of the client (default: one for each of its cores, at most {PROCESSES})")
     add("--only", default=",".join(stages.STAGES), help="stages, with commas (default: %(default)s)")
     add("--no-gpu", action="store_true", help="keep to the CPU")
@@ -52,7 +57,7 @@ def parse(arguments: list[str] | None) -> Namespace:
     if unknown := [stage for stage in options.only if stage not in stages.STAGES]:
         parser.error(f"--only: unknown stage {unknown[0]!r}; try some of {', '.join(stages.STAGES)}")
     try:
-        options.server_cores = server_cores(options.cores)
+        options.server_cores = choose_server_cores(options.cores, limit_to_quota())
     except ValueError as bad:
         parser.error(str(bad))
     return options
@@ -133,6 +138,8 @@ def describe(options: Namespace, record: Record, client: list[int]) -> None:
         server_cores=options.server_cores,
         quick=options.quick,
         load_average=os.getloadavg()[0],
+        cpu_quota=read_quota(),
+        shared_memory_mb=shutil.disk_usage("/dev/shm").free // 10**6,
     )
     cores = f"client on cores {format_cores(client)}, server on {format_cores(options.server_cores)}"
     record.say(f"{about['cpu']}; {cores}; {', '.join(map(str, cards)) or 'no card'}")

@@ -27,6 +27,10 @@ from workloads.payloads import Payload
 LONGEST = 2.5
 """Times the usual length that a probe may take, to have FEW requests or to last LASTING limits."""
 FEW, LASTING = 60, 6
+WARM_UP = 8.0
+"""Seconds of a warm-up: on a GPU each size of batch costs some tenths of a second, the first time."""
+RESTART = 25.0
+"""Seconds until a server that is gone is up again."""
 SPARE = 8
 """Requests in flight at any rate."""
 PRELOADED = (1, 2, 4, 8, 16, 32)
@@ -60,13 +64,10 @@ class Bench:
 
         result = self.record.attempt(stage, point, cost, measure)
         if failed:
-            self.record.attempt(stage, "what a failure left", 1.0, self.recover)
+            self.record.attempt(stage, "starting the clients afresh", 0.1, self.clients.restart)
+            if not self.site.is_live:
+                self.record.attempt(stage, "starting the server again", RESTART, self.site.restart)
         return result
-
-    def recover(self) -> None:
-        """Start the clients afresh, and the server if it is gone."""
-        self.clients.restart()
-        self.site.check()
 
     def arms(self, workload: str, wanted: Iterable[str]) -> dict[str, Ask]:
         """Return name -> arm of those that the server has."""
@@ -82,7 +83,7 @@ class Bench:
 
     def warm_up(self, stage: str, size: str, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
         """Run each step of these arms in the batches that are to come: all sizes on a GPU, single ones without."""
-        self.attempt(stage, f"{size} warm-up", 4.0, lambda: self._warm_up(asks, sent))
+        self.attempt(stage, f"{size} warm-up", WARM_UP if self.site.on_gpu else 2.0, lambda: self._warm_up(asks, sent))
 
     def _warm_up(self, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
         server, gpu = self.site.server, self.site.on_gpu

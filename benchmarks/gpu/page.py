@@ -23,6 +23,7 @@ def write_page(left: Left, surprises: str = NOTHING) -> str:
         *speech_section(left),
         *arrivals_section(left),
         *image_sections(left, "e", "Another size, another tensor"),
+        *others_section(left),
         *missing_section(left),
         "## Surprises",
         f"{BEGIN}\n{surprises}\n{END}",
@@ -130,62 +131,43 @@ def any_latency(left: Left, stage: str, size: str, arms: Sequence[str]) -> bool:
     return any(left.last(stage, size, arm, "unloaded latency") for arm in arms)
 
 
+UNLOADED = (
+    *("", "", "median ms", "n", "processing", "network", "movement", "waiting", "processing %", "beyond network %"),
+)
+RATES = (
+    *("", "", "highest rate /s", "limit ms", "p95 ms", "mean batch", "CPU ms client", "server", "J", "GPU %"),
+    *("limit", "without pauses /s", "turns"),
+)
+PARTS = ("processing", "network", "movement", "waiting")
+
+
 def placement_tables(left: Left, stage: str, pairs: Sequence[tuple[str, str]], names: dict[str, str]) -> list[str]:
     """Return two tables of (size, arm): unloaded latency and where it goes, and the highest rates with their costs."""
-    unloaded, rates = [], []
-    for size, arm in pairs:
-        latency = left.last(stage, size, arm, "unloaded latency")
-        mean = left.last(stage, size, arm, "mean latency") or {}
-        parts = mean.get("parts", {})
-        unloaded.append(
-            (
-                size,
-                names[arm],
-                value(latency),
-                detail(latency, "n"),
-                *(detail(parts, part) for part in ("processing", "network", "movement", "waiting")),
-                value(left.last(stage, size, arm, "share processing"), 100),
-                value(left.last(stage, size, arm, "share beyond the network"), 100),
-            )
-        )
-        capacity = left.last(stage, size, arm, "capacity")
-        full = left.last(stage, size, arm, "rate without pauses")
-        costs = [detail(capacity, key) for key in ("slo_ms", "p95", "client_cpu_ms", "server_cpu_ms", "joules")]
-        rates.append(
-            (
-                size,
-                names[arm],
-                value(capacity),
-                *costs[:2],
-                batches(capacity),
-                *costs[2:],
-                detail(capacity, "utilisation", 100),
-                (capacity or {}).get("limit", UNKNOWN),
-                value(full),
-                detail(capacity, "turns"),
-            )
-        )
-    unloaded_head = (
-        "",
-        "",
-        "median ms",
-        "n",
-        "processing",
-        "network",
-        "movement",
-        "waiting",
-        "processing %",
-        "beyond network %",
-    )
-    of_costs = ("CPU ms client", "server", "J", "GPU %", "limit", "without pauses /s", "turns")
-    rate_head = ("", "", "highest rate /s", "limit ms", "p95 ms", "mean batch", *of_costs)
     return [
         "Unloaded, one request at a time; processing, network, movement and waiting are mean ms.",
-        table(unloaded_head, unloaded),
+        table(UNLOADED, [unloaded_row(left, stage, size, arm, names[arm]) for size, arm in pairs]),
         "The highest rate of Poisson arrivals that keeps p95 within the limit, which is 5 times the slowest arm's"
         " unloaded median; costs are per answer at the highest rate that was kept.",
-        table(rate_head, rates),
+        table(RATES, [rate_row(left, stage, size, arm, names[arm]) for size, arm in pairs]),
     ]
+
+
+def unloaded_row(left: Left, stage: str, size: str, arm: str, name: str) -> list[str]:
+    """Return a row of UNLOADED."""
+    latency = left.last(stage, size, arm, "unloaded latency")
+    parts = (left.last(stage, size, arm, "mean latency") or {}).get("parts", {})
+    shares = [value(left.last(stage, size, arm, f"share {of}"), 100) for of in ("processing", "beyond the network")]
+    return [size, name, value(latency), detail(latency, "n"), *(detail(parts, part) for part in PARTS), *shares]
+
+
+def rate_row(left: Left, stage: str, size: str, arm: str, name: str) -> list[str]:
+    """Return a row of RATES."""
+    found = left.last(stage, size, arm, "capacity")
+    limits = [detail(found, key) for key in ("slo_ms", "p95")]
+    costs = [detail(found, key) for key in ("client_cpu_ms", "server_cpu_ms", "joules")]
+    costs += [detail(found, "utilisation", 100), (found or {}).get("limit", UNKNOWN)]
+    full = left.last(stage, size, arm, "rate without pauses")
+    return [size, name, value(found), *limits, batches(found), *costs, value(full), detail(found, "turns")]
 
 
 def cores_section(left: Left) -> list[str]:
@@ -260,6 +242,31 @@ def arrivals_section(left: Left) -> list[str]:
     told = f"640x427 at {significant(rate)}/s, 70 % of the lowest capacity: Poisson, and 16 synchronised cameras."
     head = ("", "", "p50 ms", "p95 ms", "p99 ms", "unanswered", "mean batch", "GPU %")
     return ["## Arrivals", told, table(head, rows)]
+
+
+def others_section(left: Left) -> list[str]:
+    """Return what others measured, beside this run's figures."""
+    name = left.arm_names()["server"]
+    shares = [
+        f"{value(entry, 100)} % at {size}"
+        for size in left.names("a", "size")
+        if (entry := left.last("a", size, "server", "share beyond the network"))
+    ]
+    rows = [
+        ("share of latency that is not the network's", "up to 56 % (*Beyond Inference*, DAC'24, RTX 4090)", shares),
+        (
+            "decoding through Triton, /s",
+            "755 to 873 on an A10, where bare nvJPEG made 2300 (dali_backend issue 178)",
+            [value(entry) for entry in left.figures("c", "640x427", "image_preprocess", "rate")[-1:]],
+        ),
+        (
+            "ensemble / its slowest step or CPU",
+            "0.33 and 0.45 (server issues 6422 and 3245)",
+            [value(entry) for entry in left.figures("c", "640x427", "image", "efficiency")[-1:]],
+        ),
+    ]
+    known = [(what, others, f"{', '.join(ours)}; {name}") for what, others, ours in rows if ours]
+    return ["## Beside what others measured", table(("", "others", "here"), known)] if known else []
 
 
 def missing_section(left: Left) -> list[str]:

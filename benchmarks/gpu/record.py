@@ -23,6 +23,8 @@ RESERVE = 8.0
 PATIENCE = 15.0
 """Seconds beyond three times its estimate after which a point is cut off."""
 
+AGAIN = 15.0
+"""Seconds after which a point is cut off once more: what it started is stopped meanwhile."""
 LONGEST = 600
 """Characters of a reason."""
 
@@ -39,7 +41,7 @@ class Record:
     def __init__(self, directory: Path, seconds: float):
         """Open the folder's files; the deadline is `seconds` from now. Raises OSError."""
         directory.mkdir(parents=True, exist_ok=True)
-        self.directory, self.began = directory, time.monotonic()
+        self.directory, self.seconds, self.began = directory, seconds, time.monotonic()
         self.end = self.began + seconds
         self._lines, self._log = (directory / FILE).open("a"), (directory / LOG).open("a")
 
@@ -95,13 +97,16 @@ class Record:
             self.leave_out(stage, point, cost)
             return None
         limit = min(max(1.0, self.left), 3 * cost + PATIENCE)
-        try:
-            with time_limit(limit):
+        with time_limit(limit) as alarm:
+            try:
                 return do()
-        except TimeUp:
-            self.fail(stage, point, f"cut off after {limit:.0f} s")
-        except Exception as error:
-            self.fail(stage, point, one_line(f"{type(error).__name__}: {error}"))
+            except KeyboardInterrupt:
+                # A TimeUp that Python dropped comes again as an ordinary interruption: see loadgen/interrupts.py.
+                if not alarm.rung:
+                    raise
+                self.fail(stage, point, f"cut off after {limit:.0f} s")
+            except Exception as error:
+                self.fail(stage, point, one_line(f"{type(error).__name__}: {error}"))
         return None
 
     def leave_out(self, stage: str, point: str, cost: float) -> None:
@@ -123,18 +128,25 @@ class Record:
         self._log.close()
 
 
+class Alarm:
+    """Whether a time limit has passed."""
+
+    rung = False
+
+
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeUp in the body, in the main thread, after so many seconds."""
+def time_limit(seconds: float) -> Iterator[Alarm]:
+    """Raise TimeUp in the body, in the main thread, after so many seconds, and again every AGAIN seconds."""
+    alarm = Alarm()
 
     def ring(number: int, frame: object) -> None:
+        alarm.rung = True
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    # Again and again: Python drops what is raised while an object is deleted.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
-        yield
+        yield alarm
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

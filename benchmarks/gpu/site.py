@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.gpu.arms import CPU_ENSEMBLE, write_cpu_models
-from benchmarks.gpu.record import Record
+from benchmarks.gpu.record import Record, time_limit
 from crossover.measurement import host
 from serving.server import Server, Unavailable
 from serving.temporary_server import temporary_server
@@ -19,6 +19,8 @@ TAIL = 200_000
 """Bytes of the server's log that are kept."""
 PUBLIC = ("weights", "cores", "slo", "gpu", "card", "no_gpu_because", "on_cpu", "plan", "more_models")
 """What is written of the launcher's record: no key, and no path."""
+PATIENCE, LEAST_PATIENCE = 1 / 3, 60.0
+"""Share of the run's time, and seconds, that one way of starting may take."""
 OFFER = re.compile(r"--on-cpu (\w+)")
 """What the launcher's message proposes where a step does not load on the GPU."""
 
@@ -97,27 +99,43 @@ class Site:
             starting = temporary_server(
                 self.folder / "state", self.way.weights, cores=format_cores(self.cores), slo="0", flags=flags
             )
-            try:
-                self._server = self._stack.enter_context(starting)
-            except Unavailable as error:
+            if reason := self._enter(starting):
                 self.keep_log()
-                self.record.fail("server", str(self.way), str(error))
-                self.way = self.way.after(str(error))
+                self.record.fail("server", str(self.way), reason)
+                self.way = self.way.after(reason)
                 continue
+            assert self._server
             self.started = True
             self.describe(self._server)
             return
         raise Unavailable("the server starts in no way")
+
+    def _enter(self, starting: contextlib.AbstractContextManager[Server]) -> str:
+        """Start the server, and return why that failed; empty if it runs."""
+        patience = max(LEAST_PATIENCE, PATIENCE * self.record.seconds)
+        with time_limit(patience) as alarm:
+            try:
+                self._server = self._stack.enter_context(starting)
+            except Unavailable as error:
+                return str(error)
+            except KeyboardInterrupt:
+                if not alarm.rung:
+                    raise
+                return f"it is not up after {patience:.0f} s"
+        return ""
 
     def describe(self, server: Server) -> None:
         """Write what the server is: its steps and where they run, and what it does not serve."""
         self.record.write("server", way=str(self.way), **{key: server.state.get(key) for key in PUBLIC})
         self.record.note(f"the server is up: {self.way}", "server")
 
-    def check(self) -> None:
-        """Start the server again if it is gone, once. Raises Unavailable if it is gone again."""
-        if self._server and self._server.api.is_live():
-            return
+    @property
+    def is_live(self) -> bool:
+        """Whether the server answers."""
+        return bool(self._server and self._server.api.is_live())
+
+    def restart(self) -> None:
+        """Start the server again, once. Raises Unavailable if it was started again before."""
         self.stop()
         if self.restarted:
             raise Unavailable("the server is gone again")
