@@ -31,8 +31,8 @@ WARM_UP = 8.0
 """Seconds of a warm-up: on a GPU each size of batch costs some tenths of a second, the first time."""
 RESTART = 25.0
 """Seconds until a server that is gone is up again."""
-SPARE = 8
-"""Requests in flight at any rate."""
+SPARE = 4
+"""Requests that each client process may have in flight at any rate."""
 PRELOADED = (1, 2, 4, 8, 16, 32)
 """Batches in which preprocessing is warmed up; a network is in every size."""
 
@@ -51,6 +51,8 @@ class Bench:
     saturated: dict[tuple[str, str], float] = field(default_factory=dict)
     """(size, arm) -> answers per second to clients that never pause."""
     searches: dict[tuple[str, str], list[Search]] = field(default_factory=dict)
+    warm: dict[str, tuple[Sequence[Ask], Sequence[Payload]]] = field(default_factory=dict)
+    """Size -> arms and payloads that the server was warmed up with."""
 
     def attempt(self, stage: str, point: str, cost: float, do: Callable[[], T]) -> T | None:
         """Measure a point as `Record.attempt` does; if it failed, see that server and clients are there again."""
@@ -66,8 +68,14 @@ class Bench:
         if failed:
             self.record.attempt(stage, "starting the clients afresh", 0.1, self.clients.restart)
             if not self.site.is_live:
-                self.record.attempt(stage, "starting the server again", RESTART, self.site.restart)
+                self.record.attempt(stage, "starting the server again", RESTART, self.restart_server)
         return result
+
+    def restart_server(self) -> None:
+        """Start the server again, once, and warm it up as the one before was. Raises Unavailable."""
+        self.site.restart()
+        for asks, sent in self.warm.values():
+            self._warm_up(asks, sent)
 
     def arms(self, workload: str, wanted: Iterable[str]) -> dict[str, Ask]:
         """Return name -> arm of those that the server has."""
@@ -83,6 +91,7 @@ class Bench:
 
     def warm_up(self, stage: str, size: str, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
         """Run each step of these arms in the batches that are to come: all sizes on a GPU, single ones without."""
+        self.warm[size] = asks, sent
         self.attempt(stage, f"{size} warm-up", WARM_UP if self.site.on_gpu else 2.0, lambda: self._warm_up(asks, sent))
 
     def _warm_up(self, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
@@ -212,7 +221,7 @@ class Bench:
         seconds = float(np.clip(max(FEW / rate, LASTING * slo / 1e3), usual, LONGEST * usual))
         # By Little's law rate x limit are in flight while the mean keeps it. More would only wait, also for the next
         # probe: all that is sent is answered, so that each probe finds an idle server.
-        cap = SPARE + int(2 * rate * slo / 1e3)
+        cap = SPARE * self.clients.count + int(2 * rate * slo / 1e3)
         timeout = 10.0 + 4 * slo / 1e3
         load = self.offer(ask, sent, seconds, arrivals=f"poisson:rate={rate:.6g}", seed=turn, cap=cap, timeout=timeout)
         p95 = load.percentile(95)

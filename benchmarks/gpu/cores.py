@@ -32,7 +32,7 @@ def measure_cores(bench: Bench) -> None:
         if count > len(bench.site.cores):
             bench.record.note(f"server preprocessing on {count} cores: the server has {len(bench.site.cores)}", "b")
             continue
-        cost = bench.pace.start + len(sizes) * (bench.pace.repetitions + 1) * (bench.pace.short + bench.pace.around)
+        cost = bench.pace.start + len(sizes) * (bench.pace.shorts + 1) * (bench.pace.short + bench.pace.around)
         bench.attempt("b", f"decoding on {count} cores", cost, partial(measure_decoding, bench, count, sizes))
     cost = bench.pace.start + len(bench.pace.counts) * len(SENT) * 3 * (bench.pace.short + bench.pace.around)
     bench.attempt("b", "the load generator", cost, lambda: measure_sending(bench))
@@ -58,10 +58,10 @@ def decoding_server(cores: list[int]) -> Iterator[Server]:
 
 
 def repeat_load(bench: Bench, ask: AskRaw, sent: Sequence[Payload], **more) -> list[Load]:
-    """Load a server by clients that never pause, once to warm up and then `repetitions` times."""
+    """Load a server by clients that never pause, once to warm up and then `shorts` times."""
     bench.offer(ask, sent, bench.pace.short / 2, users=bench.pace.users, **more)
-    repetitions = range(bench.pace.repetitions)
-    return [bench.offer(ask, sent, bench.pace.short, users=bench.pace.users, **more) for _ in repetitions]
+    loads = range(bench.pace.shorts)
+    return [bench.offer(ask, sent, bench.pace.short, users=bench.pace.users, **more) for _ in loads]
 
 
 def write_rates(bench: Bench, size: str, arm: str, figure: str, loads: list[Load], **more) -> None:

@@ -29,6 +29,8 @@ class Pace:
     """Of one arrival process at 70 % of capacity."""
     short: float = 0.8
     """Of one load on some cores, of which there are many."""
+    shorts: int = 2
+    """Repetitions of those."""
     counts: tuple[int, ...] = (1, 2, 4, 8)
     """Cores of the server, and processes of the client."""
     start: float = 4.0
