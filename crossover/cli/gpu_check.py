@@ -55,4 +55,4 @@ def write_document(check: Check) -> dict:
     """Return the findings with their figures, as JSON can hold them."""
     findings = [dataclasses.asdict(finding) for finding in check.findings]
     problems = sum(finding.state == PROBLEM for finding in check.findings)
-    return {"findings": findings, "problems": problems, "seconds": check.budget.used}
+    return {"findings": findings, "problems": problems, "seconds": check.budget.used, "log": check.log}

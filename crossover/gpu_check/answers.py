@@ -9,7 +9,7 @@ import numpy as np
 
 from common.messages import one_line
 from crossover.gpu_check import files
-from crossover.gpu_check.finding import REPORT, Finding, judge, ok, problem, skipped
+from crossover.gpu_check.finding import REPORT, SEE_LOG, Finding, judge, ok, problem, skipped
 from serving.server import Server
 from serving.thread_plan import GPU_STEPS, plan_threads
 from serving.triton_api import Refused, TritonAPI
@@ -33,7 +33,7 @@ def examine_steps(url: str, state: str, gpu: bool) -> Iterator[Finding]:
     if not gpu:
         yield skipped("server steps", f"no GPU is used: {text}", **kinds)
         return
-    remedy = "see what `crossover up` says of them"
+    remedy = SEE_LOG
     yield judge("server steps", not on_cpu, text, remedy, **kinds)
 
 

@@ -10,11 +10,12 @@ from types import FrameType
 from typing import Any
 
 from common.messages import one_line
-from crossover.gpu_check.finding import PROBLEM, REPORT, Finding, ok, problem, skipped
+from crossover.gpu_check.finding import PROBLEM, REPORT, SEE_LOG, Finding, ok, problem, skipped
 from crossover.gpu_check.probe import Budget, Probe, Runner
 from serving import Failure, model_loader
 from serving.server import Server
 from serving.temporary_server import temporary_server
+from serving.thread_plan import format_cores
 
 PACKAGE = "crossover.gpu_check"
 FOR_REQUESTS = 15.0  # seconds that are kept for requests while the server starts
@@ -33,6 +34,8 @@ class Check:
     def __init__(self, show: Callable[[Finding], None], short: bool, weights: str, seconds: float):
         self.budget = Budget(seconds)
         self.findings: list[Finding] = []
+        self.log = ""
+        """The end of the server's log."""
         self._show, self._short, self._weights = show, short, weights
         self._runner = Runner(self.budget)
         self._gpu = False
@@ -46,7 +49,7 @@ class Check:
         """Run every check. What it started is ended, also after Ctrl-C."""
         try:
             self._probe("machine", "machine:examine", 20)
-            self._probe("gpu", "cards:examine", 30)
+            self._probe("gpu", "cards:examine", 60)
             self._gpu = any(finding.figures.get("usable") for finding in self.findings)
             if self._short:
                 # Side by side, as each process that uses the GPU takes seconds to begin.
@@ -60,7 +63,7 @@ class Check:
             self._runner.kill()
 
     def _examine_libraries(self) -> None:
-        limit = 40 if self._short else 90
+        limit = 60 if self._short else 90
         self._probe("network", "network:examine", limit, gpu=self._gpu, weights=self.weights, short=self._short)
         self._probe("decode", "decode:examine", limit, gpu=self._gpu, short=self._short)
         self._probe("decoders", "decode:examine_decoders", limit, gpu=self._gpu, short=self._short)
@@ -77,15 +80,16 @@ class Check:
                 began = self.budget.used
                 try:
                     with self._start(state, more) as server:
+                        up = self.budget.used - began
                         wait_for_libraries()
-                        where = "on the CPU, as --no-gpu was given" if more else f"with {self.weights} networks"
-                        self._note(ok("server", f"up after {self.budget.used - began:.1f} s, {where}"))
+                        self._note(describe_server(server, up, self.weights))
                         self._ask(server, state, self._gpu and not more)
+                        self.log = read_end(state / "server.log")
                         return
                 except (Failure, TooLate, OSError) as error:
                     wait_for_libraries()
-                    log = read_end(state / "server.log")
-                    self._note(problem("server", one_line(error), f"--json has the end of its log; {REPORT}", log=log))
+                    self.log = read_end(state / "server.log") or self.log
+                    self._note(problem("server", one_line(error), f"{SEE_LOG}, and {REPORT}", log=self.log))
             for name in SERVER_PROBES:
                 self._note(skipped(name, "no server"))
 
@@ -148,6 +152,14 @@ class Alarm:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise TooLate(f"not up within {self.seconds:.0f} s")
+
+
+def describe_server(server: Server, seconds: float, weights: str) -> Finding:
+    """Return the finding of a server that is up."""
+    where = "with a GPU" if server.state.get("gpu") else "on the CPU"
+    cores = format_cores(server.cores)
+    text = f"up after {seconds:.1f} s {where}, with {weights} networks, on cores {cores}"
+    return ok("server", text, seconds=seconds, gpu=bool(server.state.get("gpu")), weights=weights, cores=server.cores)
 
 
 def read_end(log: Path) -> str:

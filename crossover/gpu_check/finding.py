@@ -6,6 +6,7 @@ from typing import Any
 
 OK, SKIPPED, PROBLEM = "ok", "skipped", "problem"
 REPORT = "open an issue with this output"
+SEE_LOG = "see the end of the server's log (--json has it)"
 NAMES = 18  # characters that names take in the lines
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossover.gpu_check.finding import REPORT, Finding, judge, problem, skipped
+from crossover.gpu_check.finding import REPORT, SEE_LOG, Finding, judge, problem, skipped
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen.transport.http import Connection
@@ -49,7 +49,7 @@ def measure(server: Server, workload: Workload, seconds: float) -> Iterator[Find
     after, energy_after = server.statistics(), server.gpu()
     name, completed = f"{workload.name} rate", outcomes[COMPLETED]
     if not completed:
-        yield problem(name, f"no request was answered: {dict(outcomes)}", "see `crossover logs`")
+        yield problem(name, f"no request was answered: {dict(outcomes)}", SEE_LOG)
         return
     steps = difference(before, after, workload.steps)
     batches = ", ".join(f"{step} {each['mean_batch']:.1f}" for step, each in steps.items())
@@ -60,7 +60,7 @@ def measure(server: Server, workload: Workload, seconds: float) -> Iterator[Find
         f"{f'; {failed} failed: {dict(outcomes)}' if failed else ''}"
     )
     figures = {"rate": completed / spent, "p50_ms": float(np.median(latencies) * 1e3), "steps": steps}
-    yield judge(name, not failed, text, f"see `crossover logs`, and {REPORT}", **figures)
+    yield judge(name, not failed, text, f"{SEE_LOG}, and {REPORT}", **figures)
     yield describe_use(f"{workload.name} gpu", energy, energy_after, utilisations, completed, spent)
 
 

@@ -61,7 +61,7 @@ def test_json_has_the_figures():
     assert done.returncode == bool(document["problems"])
     assert found["image rate"]["figures"]["rate"] > 0
     assert found["image rate"]["figures"]["steps"]["image_preprocess"]["mean_batch"] >= 1
-    assert found["server"]["state"] == OK
+    assert found["server"]["state"] == OK and "tritonserver" in document["log"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
