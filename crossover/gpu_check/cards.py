@@ -10,9 +10,12 @@ ABSENT = "no NVIDIA driver"  # how `gpu.obstacle` begins where this is no machin
 
 
 def examine() -> Iterator[Finding]:
-    """Describe each card; the last finding, `gpu`, has `usable` among its figures."""
+    """Describe each card.
+
+    The last finding, `gpu`, has two figures: whether a `driver` offers a card, and whether the server can use it.
+    """
     cards = nvml.read_cards()
-    obstacle = gpu.obstacle()
+    driver, obstacle = gpu.driver_obstacle() is None, gpu.obstacle()
     absent = bool(obstacle and obstacle.startswith(ABSENT))
     yield from (describe(card) for card in cards)
     if not cards:
@@ -23,12 +26,12 @@ def examine() -> Iterator[Finding]:
         index = used.index if used else 0
         yield ok("cards", f"{len(cards)}, of which the server uses {index}; CUDA_VISIBLE_DEVICES names another one")
     if obstacle is None:
-        yield ok("gpu", "the server can use it", usable=True)
+        yield ok("gpu", "the server can use it", driver=True, usable=True)
     elif absent:
-        yield skipped("gpu", obstacle, usable=False)
+        yield skipped("gpu", obstacle, driver=driver, usable=False)
     else:
         what, _, remedy = obstacle.partition("; ")
-        yield problem("gpu", what, remedy or "see docs/gpu.md", usable=False)
+        yield problem("gpu", what, remedy or "see docs/gpu.md", driver=driver, usable=False)
 
 
 def describe(card: Card) -> Finding:

@@ -38,7 +38,7 @@ class Check:
         """The end of the server's log."""
         self._show, self._short, self._weights = show, short, weights
         self._runner = Runner(self.budget)
-        self._gpu = False
+        self._driver = self._gpu = False
 
     @property
     def has_problems(self) -> bool:
@@ -50,6 +50,7 @@ class Check:
         try:
             self._probe("machine", "machine:examine", 20)
             self._probe("gpu", "cards:examine", 60)
+            self._driver = any(finding.figures.get("driver") for finding in self.findings)
             self._gpu = any(finding.figures.get("usable") for finding in self.findings)
             if self._short:
                 # Side by side, as each process that uses the GPU takes seconds to begin.
@@ -63,10 +64,12 @@ class Check:
             self._runner.kill()
 
     def _examine_libraries(self) -> None:
+        """Look at networks and decoders, on the card also where the server would not use it: they say why not."""
         limit = 60 if self._short else 90
-        self._probe("network", "network:examine", limit, gpu=self._gpu, weights=self.weights, short=self._short)
-        self._probe("decode", "decode:examine", limit, gpu=self._gpu, short=self._short)
-        self._probe("decoders", "decode:examine_decoders", limit, gpu=self._gpu, short=self._short)
+        options = {"gpu": self._driver, "short": self._short}
+        self._probe("network", "network:examine", limit, weights=self.weights, **options)
+        self._probe("decode", "decode:examine", limit, **options)
+        self._probe("decoders", "decode:examine_decoders", limit, **options)
 
     def _examine_server(self, wait_for_libraries: Callable[[], None]) -> None:
         """Start the server, on the CPU if it does not come up on the GPU, and ask it."""

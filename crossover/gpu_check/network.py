@@ -28,6 +28,7 @@ NETWORKS = {"resnet50": (artefacts.RESNET, "pixels"), "wav2vec2": (artefacts.WAV
 LIMITS = {"TF32": 0.05, "FP32": 0.01}
 """Precision on the GPU -> largest difference from the CPU's logits, as a share of their standard deviation."""
 LIBRARIES = ("libcudart", "libcublas", "libcudnn", "libcufft", "libcurand", "libnvrtc")
+MISSING = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object")
 WARM_UP, RUNS = 3, 10
 
 
@@ -199,15 +200,20 @@ def catch_errors() -> Iterator[Callable[[], str]]:
 
 
 def shorten(errors: str) -> str:
-    """Return what ONNX Runtime says of its CUDA provider, in one line without its addresses and colours."""
-    plain = re.sub(r"\x1b\[[\d;]*m", "", errors)
-    lines = [line for line in plain.splitlines() if "CUDA" in line or ".so" in line or "cuda" in line]
-    return " ".join((lines or ["it does not say why"])[0].split())[:300]
+    """Return what ONNX Runtime says of its CUDA provider, in one line without colours, times and places in its source.
+
+    A library that is missing comes before errors, and errors before warnings.
+    """
+    lines = re.sub(r"\x1b\[[\d;]*m", "", errors).splitlines()
+    signs = (MISSING, re.compile(r"\[E:|FAIL|[Ee]rror"), re.compile("CUDA"))
+    found = (line for sign in signs for line in lines if sign.search(line))
+    line = next(found, "it does not say why").rpartition("with error: ")[2]
+    return " ".join(re.sub(r"^.*\[[A-Z]:\w+:[^\]]*\] ", "", line).split())[:300]
 
 
 def advise(errors: str) -> str:
     """Return what to do about what ONNX Runtime says of its CUDA provider."""
-    if missing := re.search(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object", errors):
+    if missing := MISSING.search(errors):
         return f"{missing[1]} is missing: run `make env GPU=1`, or name its folder in LD_LIBRARY_PATH"
     if "out of memory" in errors.lower():
         return "free memory of the card (`nvidia-smi` shows what uses it)"

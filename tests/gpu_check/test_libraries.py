@@ -49,13 +49,14 @@ def test_an_environment_that_cannot_work_is_a_problem(change, says, remedy):
 
 def examine_cards(monkeypatch, found: list[Card], obstacle: str | None):
     monkeypatch.setattr(nvml, "read_cards", lambda: found)
+    monkeypatch.setattr(gpu, "driver_obstacle", lambda: obstacle if "driver" in (obstacle or "") else None)
     monkeypatch.setattr(gpu, "obstacle", lambda: obstacle)
     return list(cards.examine())
 
 
 def test_a_card_is_described_with_driver_memory_and_clocks(monkeypatch):
     card, usable = examine_cards(monkeypatch, [CARD], None)
-    assert card.state == OK and usable.figures == {"usable": True}
+    assert card.state == OK and usable.figures == {"driver": True, "usable": True}
     for part in ("NVIDIA H100", "580.95.05", "84990 of 85520 MB", "1980 MHz", "700 W"):
         assert part in card.text
 
@@ -65,7 +66,7 @@ def test_a_machine_without_a_driver_is_skipped_and_no_problem():
     if nvml.read_cards():
         pytest.skip("this machine has a card")
     assert [finding.state for finding in findings] == [SKIPPED, SKIPPED]
-    assert findings[-1].figures == {"usable": False}
+    assert findings[-1].figures == {"driver": False, "usable": False}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_machine_without_a_driver_is_skipped_and_no_problem():
 def test_a_card_that_cannot_be_used_is_a_problem_with_its_remedy(monkeypatch, obstacle, text, remedy):
     *_, finding = examine_cards(monkeypatch, [CARD], obstacle)
     assert (finding.state, finding.text, finding.remedy) == (PROBLEM, text, remedy)
-    assert finding.figures == {"usable": False}
+    assert finding.figures == {"driver": "driver" not in text, "usable": False}
 
 
 def test_two_cards_and_mig_are_said(monkeypatch):
@@ -124,6 +125,31 @@ def test_a_session_that_fell_back_to_the_cpu_is_noticed(tmp_path):
     feed = {"pixels": network.read_pixels()}
     [compared] = network.compare("resnet50", path, feed, gpu=True, short=True)
     assert compared.state == PROBLEM and compared.text.startswith("TF32: it runs on the CPU")
+
+
+WARNING = (
+    "\x1b[0;93m2026-11-27 02:50:38.166 [W:onnxruntime:Default, onnxruntime_pybind_state.cc:856 operator()] No "
+    "registered plugin EP device found for 'CUDAExecutionProvider' with device_id=0\x1b[m\n"
+)
+ERROR = "\x1b[1;31m2026-11-27 02:50:38.097 [E:onnxruntime:Default, provider_bridge_ort.cc:2458 operator()] "
+PLACE = "/src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : FAIL : "
+
+
+@pytest.mark.parametrize(
+    ("errors", "line"),
+    [
+        (
+            f"{WARNING}{ERROR}{PLACE}Failed to load library /x/libonnxruntime_providers_cuda.so with error: "
+            "libcublasLt.so.13: cannot open shared object file: No such file or directory\n\x1b[m",
+            "libcublasLt.so.13: cannot open shared object file: No such file or directory",
+        ),
+        (f"{WARNING}{ERROR}CUDA failure 35: too old\x1b[m", "CUDA failure 35: too old"),
+        (WARNING, "No registered plugin EP device found for 'CUDAExecutionProvider' with device_id=0"),
+        ("", "it does not say why"),
+    ],
+)
+def test_what_onnxruntime_says_of_cuda_becomes_one_line(errors, line):
+    assert network.shorten(errors) == line
 
 
 @pytest.mark.parametrize(
