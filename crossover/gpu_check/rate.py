@@ -55,7 +55,7 @@ def measure(server: Server, workload: Workload, seconds: float) -> Iterator[Find
     batches = ", ".join(f"{step} {each['mean_batch']:.1f}" for step, each in steps.items())
     failed = sum(outcomes.values()) - completed
     text = (
-        f"{completed / spent:.0f} {workload.subject} per second at {IN_FLIGHT} in flight, p50 "
+        f"{completed / spent:.0f} answers per second at {IN_FLIGHT} in flight, p50 "
         f"{np.median(latencies) * 1e3:.1f} ms; mean batch of {batches}"
         f"{f'; {failed} failed: {dict(outcomes)}' if failed else ''}"
     )
