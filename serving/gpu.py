@@ -94,7 +94,7 @@ def library_obstacle(environment: dict[str, str] | None = None) -> str | None:
         return "the CUDA libraries of onnxruntime-gpu take more than two minutes to load"
     if done.returncode:
         why = ([line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"])[-1]
-        return f"onnxruntime-gpu does not load ({why.strip()}); run `make env GPU=1`"
+        return f"onnxruntime-gpu does not load ({why.strip()}); run `make env GPU=1`, or mend LD_LIBRARY_PATH"
     return None
 
 

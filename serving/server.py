@@ -88,14 +88,19 @@ class Server:
             raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; start the right one with `make up`")
 
     def facts(self, models: tuple[str, ...]) -> dict:
-        """Return URL and version, and each model's instances, parameters and provenance. Raises Unavailable."""
+        """Return URL and version, and each model's instances, their kinds, parameters and provenance.
+
+        A kind is "CPU", "GPU", or "AUTO" where a native backend chooses. Raises Unavailable.
+        """
         facts = {"url": self.url, "version": self.field("/v2", "version"), "models": {}}
         for model in models:
             config = self.get(f"/v2/models/{model}/config")
             parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
             provenance = parameters.pop("provenance", None)
+            groups = config.get("instance_group", [])
             facts["models"][model] = {
-                "instances": sum(group["count"] for group in config.get("instance_group", [])),
+                "instances": sum(group["count"] for group in groups),
+                "kinds": sorted({group.get("kind", "KIND_AUTO").removeprefix("KIND_") for group in groups}),
                 "parameters": parameters,
                 **({"provenance": json.loads(provenance)} if provenance else {}),
             }

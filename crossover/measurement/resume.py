@@ -76,11 +76,11 @@ def resume_run(directory: Path, kind: str, current: dict) -> dict:
 
 
 def list_changed_models(first: dict, second: dict) -> list[str]:
-    """Return what differs between the settings of the models of two run.json: instances and parameters."""
+    """Return what differs between the settings of the models of two run.json: instances, their kinds, parameters."""
     models: list[dict] = [each.get("server", {}).get("models", {}) for each in (first, second)]
     found = []
     for model in models[0].keys() & models[1].keys():
-        for key in ("instances", "parameters"):
+        for key in ("instances", "kinds", "parameters"):
             values = [each[model].get(key) for each in models]
             if values[0] != values[1]:
                 found.append(f"{key} of {model}: {format_setting(values[0])} against {format_setting(values[1])}")

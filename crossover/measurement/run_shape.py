@@ -43,7 +43,8 @@ LOCUST = {
 }
 """The keys of a run of Locust's, which has no kind."""
 
-SERVER = {"url": str, "version": str, "models": {"*": {"instances": object, "parameters": dict, "provenance?": dict}}}
+MODEL = {"instances": object, "kinds?": [str], "parameters": dict, "provenance?": dict}
+SERVER = {"url": str, "version": str, "models": {"*": MODEL}}
 CORES = ([int], type(None))
 SENT = {
     "library": str,

@@ -179,6 +179,9 @@ def test_a_server_whose_models_were_set_otherwise_does_not_continue_a_run(world,
     world.models = {**world.models, name: {**world.models[name], "instances": 7}}
     code, output, errors = conduct("--continue", only(conduct.reports))
     assert (code, output) == (2, "") and f"instances of {name}: " in errors and "against 7" in errors
+    world.models = {**world.models, name: {**world.models[name], "instances": 1, "kinds": ["GPU"]}}
+    code, output, errors = conduct("--continue", only(conduct.reports))
+    assert (code, output) == (2, "") and f"kinds of {name}: CPU against GPU" in errors
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_the_server_runs_the_plan_that_it_says_it_runs(server):
         threads = {"num_threads", "intra_op_thread_count"} & set(config["parameters"])
         assert [int(config["parameters"][key]["string_value"]) for key in threads] in ([share["threads"]], [])
         assert bool(threads) == (config["backend"] != "python")
+    facts = Server(server.url, {}).facts(tuple(server.plan))["models"]
+    kinds = ["GPU" if "gpu" in share else "CPU" for share in server.plan.values()]
+    assert [each["kinds"] for each in facts.values()] == [[kind] for kind in kinds]
 
 
 def test_every_process_of_the_server_keeps_to_its_cores(server):
