@@ -5,19 +5,16 @@ help texts. Failure is raised where a command cannot do what was asked for.
 """
 
 import contextlib
-import datetime
 import os
-import secrets
 import subprocess
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from serving import ROOT, Failure, docker, gpu, local, smoke_test, state, wheel
+from serving import ROOT, Failure, docker, local, smoke_test, state
+from serving.record import new_record, say_flag
 from serving.state import ASKED
 from serving.status import alive, gpu_line, say, summary
 from serving.supervisor import Supervisor
-from serving.thread_plan import GPU_STEPS, format_cores, plan_threads
 from serving.triton_api import TritonAPI
 
 STOP = "stop it first with `make down`"
@@ -156,38 +153,6 @@ def clear(record: dict | None, directory: Path) -> bool:
     return stopped or record is not None
 
 
-def new_record(options, engine: str) -> dict:
-    """Return the record of the server that the options ask for, as it is written before the server runs.
-
-    The engine adds to it: `configs`, `more_models` and `pid` of a local server, `container_pid` of a container. The key
-    to the restricted interfaces is that of CROSSOVER_ADMIN_KEY, or a new one. `gpu`: whether steps run on a GPU, or a
-    container gets one; `card` is the one that a local server uses, and `no_gpu_because` says why there is none.
-    """
-    obstacle = "--no-gpu was given" if options.no_gpu else find_obstacle(engine)
-    on_gpu = [] if obstacle or engine == "docker" else [step for step in GPU_STEPS if step not in options.on_cpu]
-    card = gpu.used_card() if on_gpu else None
-    near = "127.0.0.1" if options.host == "0.0.0.0" else options.host
-    return {
-        "name": state.name(options.state),
-        "engine": engine,
-        **{key: getattr(options, key) for key in ASKED},
-        "address": f"{near}:{options.http_port}",
-        "plan": plan_threads(len(options.cores), options.slo, on_gpu),
-        "gpu": bool(on_gpu) or (engine == "docker" and not obstacle),
-        "card": asdict(card) if card else None,
-        "no_gpu_because": obstacle or ("" if on_gpu or engine == "docker" else "--on-cpu was given for every step"),
-        "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def find_obstacle(engine: str) -> str | None:
-    """Return why a server of this engine cannot use a GPU here, in one line; None if it can."""
-    if engine == "docker":
-        return None if docker.has_gpu() else "the Docker engine has no NVIDIA runtime"
-    return gpu.obstacle(native=wheel.installed() is None)
-
-
 def choose(engine: str) -> tuple[str, str]:
     """Return the engine, and the reason in words, which says how to force the other.
 
@@ -203,15 +168,6 @@ def choose(engine: str) -> tuple[str, str]:
     if obstacle:
         return "local", f"{obstacle} (force a container with --engine docker)"
     return "docker", "a Docker engine answers (force a local process with --engine local)"
-
-
-def say_flag(key: str, value) -> str:
-    """Return a setting of ASKED as the flags that give it: "with --slo 500", "without --no-gpu"."""
-    flag = f"--{key.replace('_', '-')}"
-    if value is True or value is False or value == []:
-        return f"{'with' if value else 'without'} {flag}"
-    values = value if key in ("on_cpu", "models") else [format_cores(value) if key == "cores" else value]
-    return "with " + " ".join(f"{flag} {each}" for each in values)
 
 
 def keep_running(record: dict, options) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serving import ROOT, Failure, model_loader, more_models, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
-from serving.triton_api import Refused, TritonAPI, Unreachable
+from serving.triton_api import TritonAPI, Unreachable
 
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
 DRAIN = 10  # seconds, at most, for a server to answer what it has accepted; less if its SLO is shorter
@@ -143,9 +143,10 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
     model_loader.load_all(api, record["name"], steps, record["configs"], say)
     try:
         smoke_test.run(api)
-    except Refused as refusal:
-        remedy = "; --no-gpu keeps to the CPU, --on-cpu MODEL one step" if record["gpu"] else ""
-        raise Failure(f"{refusal}{remedy}") from None
+    except Unreachable:
+        raise
+    except Failure as failure:
+        raise Failure(f"{failure}; --no-gpu keeps to the CPU") if record["gpu"] else failure from None
     say("  smoke test: image answered a photograph, and audio a sound")
     record["more_models"] = more_models.load(api, record["name"], record["models"], say)
 

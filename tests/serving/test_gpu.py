@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving import commands, gpu, model_loader, nvml, state
+from serving import Failure, gpu, local, model_loader, nvml, smoke_test, state
+from serving.record import new_record
 from serving.server import Server
 from serving.status import gpu_line, steps_on_gpu
 from serving.thread_plan import GPU_STEPS, plan_threads
@@ -108,7 +109,7 @@ def options(tmp_path, **given) -> SimpleNamespace:
 def test_a_fit_card_runs_the_three_steps_and_is_named(monkeypatch, tmp_path):
     cards.install(monkeypatch)
     monkeypatch.setattr(gpu, "obstacle", lambda native: None)
-    record = commands.new_record(options(tmp_path, on_cpu=["wav2vec2"]), "local")
+    record = new_record(options(tmp_path, on_cpu=["wav2vec2"]), "local")
     assert record["gpu"] is True and not record["no_gpu_because"]
     assert steps_on_gpu(record) == ["image_preprocess", "resnet50"]
     said = "NVIDIA H100 80GB HBM3, 85 GB, driver 580.95.05; on it: image_preprocess, resnet50"
@@ -122,7 +123,7 @@ def test_a_fit_card_runs_the_three_steps_and_is_named(monkeypatch, tmp_path):
 )
 def test_without_a_gpu_the_record_says_why(monkeypatch, tmp_path, given, why):
     monkeypatch.setattr(gpu, "obstacle", lambda native: "no driver" if why == "no driver" else None)
-    record = commands.new_record(options(tmp_path, **given), "local")
+    record = new_record(options(tmp_path, **given), "local")
     assert (record["gpu"], record["card"], steps_on_gpu(record)) == (False, None, [])
     assert gpu_line(record) == f"no GPU: {why or '--on-cpu was given for every step'}"
 
@@ -165,3 +166,14 @@ def test_a_step_that_the_card_has_no_room_for_is_named_with_the_way_out(server, 
         (only / "resnet50" / "config.pbtxt").symlink_to(folder / "resnet50" / "config.pbtxt")
         model_loader.load_all(admin, server.name, only, configs, lambda line: None)
     assert admin.config("resnet50") == before  # the one that runs goes on
+
+
+@pytest.mark.parametrize(("on_gpu", "way_out"), [(True, "; --no-gpu keeps to the CPU"), (False, "")])
+def test_a_server_whose_card_computes_nonsense_does_not_come_up(server, tmp_path, monkeypatch, on_gpu, way_out):
+    def refuse(api):
+        raise Failure("image answered logits that are all equal or not finite")
+
+    monkeypatch.setattr(model_loader, "load_all", lambda *arguments: None)
+    monkeypatch.setattr(smoke_test, "run", refuse)
+    with pytest.raises(Failure, match=f"not finite{way_out}$"):
+        local.fill(None, {**vars(server), "gpu": on_gpu}, tmp_path)

@@ -237,6 +237,8 @@ def test_status_as_json_is_one_document(server, tmp_path):
     done = launch("status", "--json", f"--state={server.state}")
     facts = json.loads(done.stdout)
     assert (done.returncode, facts["url"], facts["weights"], facts["not_ready"]) == (0, server.url, "tiny", [])
+    on_gpu = [step for step, share in server.plan.items() if "gpu" in share]
+    assert (facts["card"], facts["on_gpu"]) == (server.card, on_gpu)
     assert facts["running"] and facts["answers"] and not facts["problem"] and facts["supervised"]
     done = launch("status", "--json", f"--state={tmp_path}")
     nothing = {"running": False, "answers": False, "problem": "nothing is running"}
