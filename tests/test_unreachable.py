@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": ["-m", "crossover", "sweep", "image", "--sweeps=size", "--reports", "{out}", "--url", "{url}"],
     "efficiency": ["-m", "crossover", "efficiency", "image", "--reports", "{out}", "--url", "{url}"],
     "clients": ["-m", "crossover", "clients", "image", "--reports", "{out}", "--url", "{url}"],
+    "load": ["-m", "crossover", "load", "image", "--reports", "{out}", "--url", "{url}"],
     "infer": ["-m", "crossover", "infer", "serving/smoke_test.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
     "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
@@ -52,6 +53,7 @@ def refuses(command: str, url: str, out, says: str) -> None:
         assert names == {"run.json", "summary.json", "samples.parquet"}
         return
     assert re.search(says, lines[-1], re.I), lines
+    assert COMMANDS[command][1] != "crossover" or lines[-1].startswith(f"crossover {command}: "), lines
     if command == "locust":
         lines = lines[1:]  # its name and version
     if command != "sweep":  # which says first what it plans

@@ -56,8 +56,9 @@ def conduct(
 def complete(values: dict[str, Any], make: type[Run]) -> Namespace:
     """Return the options of a run as a namespace; with --continue, what is not given is the interrupted run's.
 
-    Beside the command's options it holds `argv` and `given`, which go into run.json, and of --continue `explicit`, the
-    names of the options that were given now, and `earlier`, the options that the run was begun with.
+    Beside the command's options it holds `command`, the command's path for errors; `argv` and `given`, which go into
+    run.json; and of --continue `explicit`, the names of the options that were given now, and `earlier`, the options
+    that the run was begun with.
 
     Raises ValueError if --continue names no run of this experiment.
     """
@@ -71,8 +72,8 @@ def complete(values: dict[str, Any], make: type[Run]) -> Namespace:
         kept = values.keys() - explicit - ({"payloads"} if "workloads" in explicit else set())
         values = values | {name: value for name, value in earlier.items() if name in kept}
     given = {name: listed(value) for name, value in values.items() if name not in OF_THIS_CALL}
-    command = ["crossover", *(context.obj or [context.info_name])]
-    both = {"continued": "", **values, "argv": command, "given": given, "explicit": explicit, "earlier": earlier}
+    own = {"command": context.command_path, "argv": ["crossover", *(context.obj or [context.info_name])]}
+    both = {"continued": "", **values, **own, "given": given, "explicit": explicit, "earlier": earlier}
     return Namespace(**both)
 
 

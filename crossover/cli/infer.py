@@ -1,7 +1,6 @@
 """`crossover infer`: files through a pipeline, and its answers in words."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -49,7 +48,7 @@ def infer(files: tuple[str, ...], placement: str, classes: int, url: str, state:
     try:
         server.field("/v2", "version")
     except Unavailable as error:
-        print(f"crossover infer: {error}", file=sys.stderr)
+        options.print_error(error)
         return BROKEN
     answers = [answer(server.url, each, placement, classes, quiet=as_json) for each in questions]
     if as_json:
@@ -90,7 +89,8 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
         result["answer"] = ask(client, workload, placement, content, classes)
     except (OSError, ValueError, InferenceServerException) as error:
         result["error"] = one_line(error)
-    if not quiet:
-        wrong = "error" in result
-        print(f"{name}: {result['error'] if wrong else result['answer']}", file=sys.stderr if wrong else sys.stdout)
+    if not quiet and "error" in result:
+        options.print_error(f"{name}: {result['error']}")
+    elif not quiet:
+        print(f"{name}: {result['answer']}")
     return result

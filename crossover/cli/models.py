@@ -45,7 +45,7 @@ def models(**values: Any) -> int:
     try:
         make(given)
     except Refused as refusal:
-        print(f"crossover models: {refusal}", file=sys.stderr)
+        options.print_error(refusal)
         return BROKEN
     except KeyboardInterrupt:
         print("\nno incomplete file is left", file=sys.stderr)

@@ -103,6 +103,12 @@ def find_url(url: str, state: str | Path) -> str:
     return url or (f"http://{record['address']}" if record else DEFAULT_URL)
 
 
+def print_error(text: object) -> None:
+    """Print a line on standard error, after the path of the command that runs: `crossover infer: no such file`."""
+    context = click.get_current_context(silent=True)
+    print(f"{context.command_path if context else 'crossover'}: {text}", file=sys.stderr)
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turn a ValueError of the body, or a path that cannot be read, into wrong usage: one line, exit code 2."""

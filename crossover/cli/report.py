@@ -4,7 +4,6 @@ Nothing is written into what is read: the pages, and the figures as JSON, go int
 """
 
 import errno
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,27 +74,26 @@ def report(
     Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
     instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN.
     """  # noqa: D301 -- click reads the control character
-    context = click.get_current_context().command_path
     with options.usage_errors(), options.result_only(as_json, quiet) as show:
         try:
             share = before_after.parse_share(fail_if_worse) if fail_if_worse else None
             into = choose_output(runs, output)
             answer = answer_for(runs, into, anyway, share, explain)
         except NothingMeasured as error:
-            print(f"{context}: {error}", file=sys.stderr)
+            options.print_error(error)
             return BROKEN
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
-            print(f"{context}: {where}{error.strerror or error}", file=sys.stderr)
+            options.print_error(f"{where}{error.strerror or error}")
             return USAGE if error.errno in WRONG_PATH else BROKEN
         # A file of a trial or of a result that lacks what this version looks for; run.json is checked when it is read.
         except (KeyError, TypeError) as error:
             places = " or ".join(map(str, runs))
-            print(f"{context}: a file of {places} is damaged: it lacks or has wrong: {error}", file=sys.stderr)
+            options.print_error(f"a file of {places} is damaged: it lacks or has wrong: {error}")
             return BROKEN
         print(answer.text)
         if answer.warning:
-            print(f"{context}: {answer.warning}", file=sys.stderr)
+            options.print_error(answer.warning)
         written = {"directory": str(into), "verdict": answer.verdict, "result": answer.result}
         show({**written, "exit_code": answer.code}, "\n".join(answer.verdict))
         return answer.code

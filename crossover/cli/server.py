@@ -1,6 +1,5 @@
 """`crossover up`, `down`, `status` and `logs`: the server of this machine, by the launcher of `serving`."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,5 +89,5 @@ def launch(do: Callable[[Any], int | None], given: SimpleNamespace) -> int:
     try:
         return do(given) or 0
     except Failure as failure:
-        print(f"{click.get_current_context().command_path}: {failure}", file=sys.stderr)
+        options.print_error(failure)
         return 1

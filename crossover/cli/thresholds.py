@@ -2,11 +2,11 @@
 
 import operator
 import re
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crossover.cli.options import print_error
 from crossover.report.kind import GOOD, WORSE
 from loadgen.samples.early_stopping import required_requests
 
@@ -77,7 +77,7 @@ def judge(limits: Sequence[Limit], document: Mapping) -> int:
     workloads = (document.get("result") or {}).get("workloads", {})
     broken = [why for limit in limits for why in list_broken(limit, workloads)]
     for why in broken:
-        print(why, file=sys.stderr)
+        print_error(why)
     return WORSE if broken else GOOD
 
 

@@ -32,7 +32,7 @@ from workloads.workload import Workload
 
 
 class Run(ABC):
-    """A measurement with options, from its beginning to its exit code.
+    """A measurement with options, from its beginning to its exit code; `options.command` is what errors begin with.
 
     A subclass says what is measured in `measure`; `conduct` calls it and turns whatever ends it into one line and a
     code:
@@ -74,13 +74,17 @@ class Run(ABC):
             code = INTERRUPTED
         except ValueError as error:
             self.progress.finish_line()
-            print(one_line(error), file=sys.stderr)
+            self.print_error(one_line(error))
             return USAGE
         except (OSError, Unavailable, Failure) as error:
             self.progress.finish_line()
-            print(one_line(error) + self.hint, file=sys.stderr)
+            self.print_error(one_line(error) + self.hint)
             code = BROKEN
         return self.report(code, began)
+
+    def print_error(self, text: str) -> None:
+        """Print a line on standard error, after the command's path, as every error of the command line."""
+        print(f"{self.options.command}: {text}", file=sys.stderr)
 
     def report(self, code: int, began: float) -> int:
         """Report a run that ended with this exit code so far. Returns the final one.
@@ -220,7 +224,7 @@ class Experiment(Run):
             print(f"\ninterrupted; its report can be made (again) by: crossover report {self.directory}")
             return INTERRUPTED
         except (OSError, ValueError) as error:
-            print(f"no report: {one_line(error)}", file=sys.stderr)
+            self.print_error(f"no report: {one_line(error)}")
             return code or BROKEN
         return code or self.kind.exit_code(result, trials)
 

@@ -48,6 +48,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_answered(server, tmp_path):
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     text, none, readme = done.stderr.splitlines()
+    assert all(line.startswith("crossover infer: ") for line in (text, none, readme))
     assert "input 'encoded'" in text
     assert "No such file" in none
     assert "its name ends in none of" in readme

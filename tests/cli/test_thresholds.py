@@ -42,7 +42,7 @@ def test_a_limit_fails_the_arms_that_are_beyond_it(limit, fails, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == len(fails)
     for line, each in zip(lines, fails, strict=True):
-        assert line.startswith(f"{each}, so --fail-if '{limit}' fails")
+        assert line.startswith(f"crossover: {each}, so --fail-if '{limit}' fails")
 
 
 def test_several_limits_are_all_told(capsys):
@@ -54,8 +54,8 @@ def test_what_is_not_known_fails_and_says_so(capsys):
     unanswered = document(arm("client", latency=dict.fromkeys(thresholds.LATENCY)), ratio=None)
     assert thresholds.judge([thresholds.parse("p95>300"), thresholds.parse("ratio>2")], unanswered) == WORSE
     assert [line.partition(", so")[0] for line in capsys.readouterr().err.splitlines()] == [
-        "image client async:1: p95 is not known",
-        "image: ratio is not known",
+        "crossover: image client async:1: p95 is not known",
+        "crossover: image: ratio is not known",
     ]
 
 

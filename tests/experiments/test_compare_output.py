@@ -37,7 +37,7 @@ def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world,
     code, output, errors = conduct("--fail-if", "p50>1", "--fail-if", "p50>1e6")
     assert code == 4 and "samples, summary.json and report.html: " in output
     assert [line.partition(" p")[0] for line in errors.splitlines()] == [
-        f"image {placement} async:1:" for placement in ("client", "server")
+        f"crossover compare: image {placement} async:1:" for placement in ("client", "server")
     ]
     assert kept(conduct.reports)["complete"]
     assert conduct("--continue", only(conduct.reports))[0] == 0
@@ -61,3 +61,12 @@ def test_prices_decide_what_is_cheaper_and_are_kept(world, conduct):
     cost = next(each for each in compared(conduct.reports) if each["metric"] == "cost")
     assert cost["baseline"] == pytest.approx(0.0776e6 / 3600) and cost["kind"] == "baseline"
     assert "at 0 (client) and 1 (server) per core-hour and 0 per GB" in output
+
+
+def test_a_damaged_trial_is_one_line_after_the_commands_path(world, conduct):
+    conduct()
+    file = next(conduct.reports.glob("*/*/*/round-03.json"))
+    file.write_text(file.read_text()[:100])
+    code, _, errors = conduct("--continue", file.parents[2])
+    [line] = errors.splitlines()
+    assert code == 2 and line.startswith(f"crossover compare: {file} is no trial")

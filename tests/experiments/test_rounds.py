@@ -100,7 +100,7 @@ def test_one_that_does_not_come_back_is_said_in_one_line(world, conduct, monkeyp
     world.troubles = [None] * 5 + [Unavailable("gone")]
     code, output, errors = conduct()
     assert code == 1 and "on this machine, undecided" in output
-    assert errors == f"no Triton server answers; go on with --continue {only(conduct.reports)}\n"
+    assert errors == f"crossover compare: no Triton server answers; go on with --continue {only(conduct.reports)}\n"
 
 
 def test_an_invalid_trial_is_repeated_at_most_twice_and_then_said(world, conduct):
@@ -145,4 +145,5 @@ def test_a_directory_of_reports_that_cannot_be_made_is_wrong_usage(world, conduc
     file = conduct.photographs / "image-a.jpg"
     code, _, errors = conduct("--reports", file / "reports")
     assert (code, world.measured, errors.count("\n")) == (2, [], 1)
-    assert errors.startswith(f"--reports {file / 'reports'}: cannot make {file / 'reports'}") and "Errno" not in errors
+    assert errors.startswith(f"crossover compare: --reports {file / 'reports'}: cannot make {file / 'reports'}")
+    assert "Errno" not in errors
