@@ -2,11 +2,10 @@
 
 import pytest
 
-from crossover.cli import main
+from tests.cli.test_main import NAMES
 from tests.cli.test_wrong_settings import EXPERIMENTS
 from tests.commands import conduct
 
-NAMES = [name for section in main.COMMANDS.values() for name in section]
 NOBODY = ["--url", "localhost:9"]
 BREAKS = {
     **{name: (1, ["image", *NOBODY, "--state", "."], "no Triton server answers") for name in EXPERIMENTS},
