@@ -7,7 +7,7 @@ x threads never exceeds the server's cores, for any model.
 A request that would not be answered within the SLO is better refused at once: its client has given up by then, and
 it makes the next ones late. Two steps of a pipeline have a queue, the preprocessing and the network, so the first
 considers both. A step finds how many requests fit into the SLO from what they cost it lately on its threads
-(backends/admission.py): clips and photographs differ too much for a number written here.
+(backends/queue_bounds.py): clips and photographs differ too much for a number written here.
 """
 
 import os

@@ -1,5 +1,6 @@
-"""The bound of a queue (backends/admission.py) and how a hang shows (serving/hang_detector.py), on a real server, by a
-model that sleeps as long as it is told, answers nobody if that is below 0, and ends its thread if it is no number."""
+"""The bound of a queue (backends/admission.py, backends/queue_bounds.py) and how a hang shows
+(serving/hang_detector.py), on a real server, by a model that sleeps as long as it is told, answers nobody if that is
+below 0, and ends its thread if it is no number."""
 
 import http.server
 import importlib
@@ -87,12 +88,12 @@ def ask(server, crowded):
 
 
 def asker(server, metrics, slo=SLO, patch=""):
-    """`patch`: assignments to names of the admission module."""
+    """`patch`: assignments to names of the module of bounds."""
     name = next(name for name in map(bytes.decode, NAMES) if not (server.repository / name).exists())
     server.load(
         name,
         CONFIG + BOUNDED.format(slo=slo * 1e3, metrics=metrics),
-        model_py=f"{HEAD}; import admission; admission.{patch}\n{MODEL}" if patch else MODEL,
+        model_py=f"{HEAD}; import queue_bounds; queue_bounds.{patch}\n{MODEL}" if patch else MODEL,
     )
     api = TritonAPI(server.address)
 
@@ -201,30 +202,30 @@ def test_one_that_took_very_long_does_not_refuse_those_that_follow(ask):
 
 
 @pytest.fixture
-def admission(monkeypatch):
+def bounds(monkeypatch):
     """The module outside of a stub, where there are no gauges to be seen."""
     nothing = SimpleNamespace(Metric=lambda labels: SimpleNamespace(set=lambda value: None))
     family = type("MetricFamily", (), {"GAUGE": 0, "__new__": lambda *_: nothing})
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", SimpleNamespace(MetricFamily=family))
     monkeypatch.syspath_prepend(ROOT / "backends")
-    yield importlib.import_module("admission")
-    del sys.modules["admission"], sys.modules["triton_metrics"], sys.modules["messages"]
+    yield importlib.import_module("queue_bounds")
+    del sys.modules["queue_bounds"], sys.modules["triton_metrics"]
 
 
-def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(admission, monkeypatch):
+def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(bounds, monkeypatch):
     """Of an SLO of 1 s a first step fills 0.7: seven requests of 0.07 s there and 0.02 s here."""
     clock = SimpleNamespace(now=10.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(admission, "time", clock)
+    monkeypatch.setattr(bounds, "time", clock)
     config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
     config["instance_group"] = [{"count": 1}]
     parameters = {"slo_ms": "1000", "metrics": "127.0.0.1:9", "next": "network"}
-    step = admission.Admission(None, config, "first_0", parameters)
+    step = bounds.Bounds(config, "first_0", parameters)
     step.seconds_per_unit, step.mean_units = 0.02, 1.0
-    page = Counter({(admission.COST, "network"): 0.07})
+    page = Counter({(bounds.COST, "network"): 0.07})
     step.metrics = SimpleNamespace(read=lambda *_: (10.0, page), read_newer=lambda age: (10.0, page))
     assert step.max_requests() == 7
-    page[admission.PENDING, "network"] += 1
-    page[admission.SECONDS, "network"] += 0.16
+    page[bounds.PENDING, "network"] += 1
+    page[bounds.SECONDS, "network"] += 0.16
     assert step.max_requests() == 5
     step.forwarded_at.extend([9.9, 10.1, 10.1])
     assert step.max_requests() == 3
@@ -240,17 +241,15 @@ def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_
     step.close()
 
 
-def test_what_clients_ask_of_a_first_step_for_themselves_does_not_fill_the_next(admission, monkeypatch):
+def test_what_clients_ask_of_a_first_step_for_themselves_does_not_fill_the_next(bounds, monkeypatch):
     """Ten a second of 1 s each would; but a page that is young enough to show them shows none. Then come others."""
     clock = SimpleNamespace(now=10.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(admission, "time", clock)
+    monkeypatch.setattr(bounds, "time", clock)
     config = {"name": "first", "max_batch_size": 1, "input": [{"data_type": "TYPE_UINT8"}]}
     config["instance_group"] = [{"count": 1}]
-    step = admission.Admission(
-        None, config, "first_0", {"slo_ms": "10000", "metrics": "127.0.0.1:9", "next": "network"}
-    )
+    step = bounds.Bounds(config, "first_0", {"slo_ms": "10000", "metrics": "127.0.0.1:9", "next": "network"})
     step.seconds_per_unit, step.page_time = 0.001, 9.9
-    pages = [(10.0, Counter({(admission.COST, "network"): 1.0}))]
+    pages = [(10.0, Counter({(bounds.COST, "network"): 1.0}))]
     step.metrics = SimpleNamespace(read=lambda *_: pages[-1], read_newer=lambda age: pages[-1])
     assert step.max_requests() == 6
     step.forwarded_at.extend([10.01] * 10)
@@ -264,7 +263,7 @@ def test_what_clients_ask_of_a_first_step_for_themselves_does_not_fill_the_next(
     step.metrics = SimpleNamespace(read=lambda *_: now)
     assert step.max_requests() == 6
     clock.now = 10.2
-    there = (10.2, Counter({(admission.COST, "network"): 1.0, (admission.SECONDS, "network"): 3.0}))
+    there = (10.2, Counter({(bounds.COST, "network"): 1.0, (bounds.SECONDS, "network"): 3.0}))
     step.metrics = SimpleNamespace(read=lambda *_: there)
     assert step.max_requests() == 3
     step.forwarded_at.extend([10.21] * 2)
