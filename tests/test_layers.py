@@ -28,7 +28,9 @@ LAYERS = (
     ("crossover.analysis",),
     ("crossover.report",),
     ("crossover.experiments.burst_shapes", "crossover.experiments.options"),
+    ("crossover.experiments.base_run",),
     ("crossover.experiments.experiment",),
+    ("crossover.experiments.server_experiment",),
     ("crossover.experiments.*",),
     ("crossover.experiments.catalogue",),
     ("crossover.infer",),
@@ -179,6 +181,11 @@ def test_no_import_goes_upwards():
         ),
         (
             "crossover/experiments/experiment.py",
+            "from crossover.experiments.server_experiment import setting",
+            "crossover.experiments.server_experiment",
+        ),
+        (
+            "crossover/experiments/server_experiment.py",
             "from crossover.experiments.sweep import run",
             "crossover.experiments.sweep.run",
         ),

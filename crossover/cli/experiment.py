@@ -9,7 +9,8 @@ import click
 from click.core import ParameterSource
 
 from crossover.cli import options
-from crossover.experiments.experiment import Experiment, Run
+from crossover.experiments.base_run import Run
+from crossover.experiments.experiment import Experiment
 from crossover.measurement import resume
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from crossover.analysis import bootstrap
-from crossover.experiments import experiment
+from crossover.experiments import base_run, experiment, server_experiment
 from crossover.experiments.compare import load
 from crossover.experiments.compare import run as compare
 from crossover.measurement import host, retry
@@ -61,9 +61,9 @@ class World:
 @pytest.fixture
 def world(monkeypatch):
     made = World()
-    monkeypatch.setattr(experiment, "Server", SimpleNamespace(at=lambda *_: made))
+    monkeypatch.setattr(server_experiment, "Server", SimpleNamespace(at=lambda *_: made))
     monkeypatch.setattr(retry, "measure", made.measure)
-    for module in (retry, compare, experiment):
+    for module in (retry, compare, base_run, experiment):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(compare.unloaded, "measure_pairs", made.pairs)
     monkeypatch.setattr(compare.unloaded, "warm_up", made.warm_up)

@@ -6,8 +6,8 @@ from argparse import Namespace
 
 import pytest
 
+from crossover.experiments.base_run import Run
 from crossover.experiments.catalogue import EXPERIMENTS, find_kind
-from crossover.experiments.experiment import Run
 from crossover.measurement.trial import read_trials
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
 from loadgen.command import INTERRUPTED

@@ -112,9 +112,9 @@ def test_an_experiment_leaves_no_directory_of_it(tmp_path, monkeypatch, capsys):
         f"    placements={{'a': {placement}, 'b': {placement}}})\n"
     )
     monkeypatch.setattr(prepare_check, "read", lambda *_: WANTED)
-    monkeypatch.setattr("crossover.experiments.experiment.Server.at", lambda *_: Here)
+    monkeypatch.setattr("crossover.experiments.server_experiment.Server.at", lambda *_: Here)
     code, output, errors = conduct(capsys, "compare", path, "--reports", tmp_path / "reports")
     assert (code, output) == (2, "")
     [line] = errors.splitlines()
-    assert line.startswith("prepare of placement 'a' of mine raised ZeroDivisionError")
+    assert line.startswith("crossover compare: prepare of placement 'a' of mine raised ZeroDivisionError")
     assert not (tmp_path / "reports").exists()

@@ -23,8 +23,8 @@ from crossover.experiments.capacity.estimates import estimate_capacities
 from crossover.experiments.capacity.plan import FEWEST_TURNS, Plan, choose_plan, least_seconds, list_plans
 from crossover.experiments.capacity.probe import Prober
 from crossover.experiments.capacity.result import KIND
-from crossover.experiments.experiment import ServerExperiment
 from crossover.experiments.options import check_run_options, check_server_options
+from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode

@@ -18,12 +18,12 @@ import numpy as np
 from crossover.experiments.burst_shapes import CAMERAS, exactly
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, reference
 from crossover.experiments.client_modes.result import KIND, summarise_interim
-from crossover.experiments.experiment import ServerExperiment
 from crossover.experiments.options import (
     check_rounds,
     check_run_options,
     check_server_options,
 )
+from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement import resume
 from crossover.measurement.retry import SPARE
 from loadgen.arm import Arm

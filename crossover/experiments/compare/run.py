@@ -19,7 +19,7 @@ from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
 from crossover.experiments.compare.look_record import list_looks, list_unloaded_looks
 from crossover.experiments.compare.result import KIND, read_all_pairs
-from crossover.experiments.experiment import ServerExperiment
+from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
 from loadgen import arrivals

@@ -21,8 +21,8 @@ from tritonclient.utils import np_to_triton_dtype
 
 from common import atomic_write
 from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
-from crossover.experiments.experiment import ServerExperiment
 from crossover.experiments.options import check_run_options, check_server_options
+from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc

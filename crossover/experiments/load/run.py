@@ -11,9 +11,9 @@ from argparse import Namespace
 from math import ceil, isfinite
 
 from crossover.experiments.burst_shapes import exactly
-from crossover.experiments.experiment import ServerExperiment
 from crossover.experiments.load.result import KIND
 from crossover.experiments.options import check_run_options, check_server_options
+from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement import resume
 from crossover.measurement.measure import measure
 from crossover.measurement.offer import wait_until_idle

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from crossover.experiments.experiment import Run
+from crossover.experiments.base_run import Run
 from crossover.experiments.options import check_run_options
 from crossover.experiments.overload.shapes import AROUND, FACTORS, make_overloads, summarise
 from crossover.measurement import host

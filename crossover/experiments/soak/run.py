@@ -23,7 +23,7 @@ from pathlib import Path
 import gevent
 import numpy as np
 
-from crossover.experiments.experiment import Run
+from crossover.experiments.base_run import Run
 from crossover.experiments.options import check_run_options
 from crossover.experiments.soak.files import BAD, mix_files
 from crossover.experiments.soak.vitals import describe_drift, read_vitals

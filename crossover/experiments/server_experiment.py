@@ -1,0 +1,113 @@
+"""An experiment on a server that is up: its workloads are completed and tried, and the client takes its cores."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from crossover.experiments.experiment import Experiment
+from crossover.measurement import host, resume, unloaded_latency
+from crossover.measurement.retry import Retries
+from crossover.report.format import listed
+from serving.server import Server
+from workloads import flags
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload
+from workloads.workload import Workload
+
+
+class ServerExperiment(Experiment):
+    """An experiment on a server that is up, with options that `check_server_options` has completed.
+
+    `inputs` are the payloads of each workload, `cores` those of the client. Its trials go through `retries`, which
+    repeat what went wrong and find the server again where it was restarted.
+    """
+
+    tried: int | None = 1
+    """How many payloads of a user's own workload are prepared before the run; None: all."""
+
+    def __init__(self, options: Namespace):
+        super().__init__(options)
+        self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
+        self.inputs = flags.load(options.payloads, options.workloads)
+        self.cores = host.free_cores(self.server.cores)
+        """The client's."""
+
+    @property
+    def server(self) -> Server:
+        """The server that is measured; another one after it was restarted."""
+        return self.retries.server
+
+    def describe(self) -> dict:
+        """Return the content of run.json at the beginning, with server, cores and inputs. Raises Unavailable."""
+        steps = tuple(dict.fromkeys(step for each in self.options.workloads.values() for step in each.steps))
+        return {
+            **super().describe(),
+            "asked": resume.describe_identity(self.options, self.identity, self.inputs),
+            "server": self.server.facts(steps),
+            "engine": self.server.state.get("engine"),
+            "cores": {"client": self.cores, "server": self.server.cores},
+            "workloads": {},
+        }
+
+    def begin(self) -> None:
+        """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
+
+        Raises ValueError before anything is written if a user's own workload cannot be prepared.
+        """
+        workloads = self.options.workloads
+        # In place: the options hold the same dict, and what is written and measured next is read from there.
+        workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
+        for name, each in workloads.items():
+            tried = self.inputs[name][: self.tried]
+            check_workload(each, self.prepared(each), tried, self.library(each), self.server.url)
+        super().begin()
+        host.pin(self.cores)
+        print(setting(self.described), flush=True)
+
+    def library(self, workload: Workload) -> str:
+        """Return the library of --library, if the workload has it."""
+        return flags.choose_library(self.options.library, workload)
+
+    def arms(self, workload: Workload) -> list[str]:
+        """Return the placements that are measured, the baseline first."""
+        return self.options.arms[workload.name]
+
+    def prepared(self, workload: Workload) -> list[str]:
+        """Return the placements that are tried before the run: those that are measured."""
+        return self.arms(workload)
+
+    def unloaded_latency(self, workload: Workload) -> dict[str, float]:
+        """Measure the mean seconds of a request that has the server to itself, per placement. It warms up as well."""
+        sent, arms = self.inputs[workload.name], self.arms(workload)
+        return unloaded_latency.measure_unloaded_latency(self.server, workload, arms, self.library(workload), sent)
+
+    def show_unloaded_latency(self, workload: Workload) -> dict[str, float]:
+        """Measure the unloaded latency of each placement, and print a line before and after."""
+        print(f"\n{workload.name}: one request at a time ...", flush=True)
+        means = self.unloaded_latency(workload)
+        print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
+        return means
+
+
+def setting(run: dict) -> str:
+    """Describe from run.json who has which cores, the server and its weights: loudly where predictions mean nothing.
+
+    Returns lines for the terminal.
+    """
+    server, cores = run["server"], run["cores"]
+    if not cores["server"]:
+        apart = "not a server of this machine's launcher"
+    elif set(cores["client"]) & set(cores["server"]):
+        apart = "!! shared by both: a comparison on shared cores is not of equal budgets"
+    else:
+        apart = "pinned apart"
+    lines = [
+        f"server: Triton {server['version']} at {server['url']}, engine {run['engine'] or 'unknown'}",
+        f"cores: client {listed(cores['client'])}, server {listed(cores['server'])}: {apart}",
+    ]
+    for model, facts in server["models"].items():
+        weights = facts.get("provenance", {})
+        if weights:
+            lines.append(f"weights: {model}: {weights['weights']} ({weights['source']})")
+            if weights["weights"] != "pretrained":
+                lines.append(f"         !! {weights['note']}")
+    return "\n".join(lines)
