@@ -1,9 +1,12 @@
-"""Says which decoder DALI takes for a photograph: `python -m preprocess.image_decoder [--cpu] FILE...`.
+"""Names the decoder that DALI tries last for a photograph: `python -m preprocess.image_decoder [--cpu] FILE...`.
 
 On a GPU that has one, nine of ten JPEGs of a batch go to the hardware decoder (`nvjpeg_hw_decoder`), the others to CUDA
 (`nvjpeg_cuda_decoder`); what neither can decode, progressive JPEGs among them for the hardware, goes on to the next,
 and at last to the CPU (`libjpeg_turbo_decoder`, `opencv_png_decoder` ...). DALI does not tell, but the library below it
 writes a log, if an environment variable says so before the pipeline is made: hence a process of its own.
+
+The last name is not always that of the one who decoded: on an H200 it was `nvjpeg_lossless_decoder` for a plain JPEG,
+while the card's JPEG engines were at work.
 """
 
 import argparse

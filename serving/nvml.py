@@ -6,7 +6,7 @@ Nothing here raises: without that package, or without a driver, there are no car
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -30,6 +30,10 @@ class Card:
     def __str__(self) -> str:
         """Return name, memory and driver, in one line."""
         return f"{self.name}, {self.memory_mb / 1000:.0f} GB, driver {self.driver}"
+
+    def public(self) -> dict[str, Any]:
+        """Return what reports may say of it: all but the number that tells this card from every other."""
+        return {name: value for name, value in asdict(self).items() if name != "uuid"}
 
 
 @contextmanager

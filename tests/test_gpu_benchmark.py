@@ -283,7 +283,7 @@ def test_the_page_has_the_figures_and_advises_where_ranges_are_apart(tmp_path, c
     assert "| 75 [70, 80] |" in page
     assert "| 1500 [1425, 1575] | 100 | 80 | resnet50 7.5 | 0.5 | - | 0.25 |" in page
     advice = next(line for line in page.splitlines() if line.startswith("- **640x427**"))
-    assert "for the load, decode there: server, GPU decode carries 1500 [1425, 1575]/s" in advice
+    assert "for the highest rate, server, GPU decode carries 1500 [1425, 1575]/s" in advice
     assert "2.88 times server, CPU decode and 3 times client" in advice
     assert "server, GPU decode takes 0.5 [0.45, 0.55] times as long as client;" in advice
     assert "server, CPU decode takes 1.02 [0.9, 1.1] times as long as client, which decides nothing" in advice
@@ -315,6 +315,17 @@ def test_what_did_not_fit_and_what_failed_is_said_and_a_line_cut_off_is_left_out
         file.write('{"kind": "fig')
     page = make_page(tmp_path, capsys)
     assert "- e, 1920x1080 unloaded: did not fit (about 12 s)\n- b, the load generator: Failure: no" in page
+
+
+def test_a_later_run_that_measured_a_stage_answers_for_what_an_earlier_one_left_out(tmp_path, capsys):
+    gap = {"kind": "did not fit", "stage": "a", "point": "640x427 unloaded", "needed": 12.0, "left": 3.0}
+    write(tmp_path / "out", *placement("client", 4.0, 500), gap)
+    assert "a, 640x427 unloaded" in make_page(tmp_path, capsys)
+    lines = (tmp_path / "out" / FILE).read_text().splitlines()
+    (tmp_path / "out" / FILE).write_text("\n".join([*lines, *lines[:-1]]) + "\n")
+    assert "a, 640x427 unloaded" not in make_page(tmp_path, capsys)
+    (tmp_path / "out" / FILE).write_text("\n".join([*lines, lines[0], lines[-1]]) + "\n")
+    assert make_page(tmp_path, capsys).count("a, 640x427 unloaded") == 1
 
 
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):

@@ -148,7 +148,8 @@ def write(directory: Path, workloads=("image", "audio"), rounds: int = 7, broken
 def run(workloads=("image", "audio"), rounds: int = 7) -> dict:
     random = {"weights": "random", "source": "transformers.ResNetConfig", "seed": 0, "date": "2026-11-23"}
     random["note"] = "random weights: latency is valid, predictions are not"
-    models = {step: {"instances": 1, "kinds": ["CPU"], "parameters": {}} for name in workloads for step in BUILT_IN[name].steps}
+    steps = [step for name in workloads for step in BUILT_IN[name].steps]
+    models = {step: {"instances": 1, "kinds": ["CPU"], "parameters": {}} for step in steps}
     for name in workloads:
         models[NETWORK[name][0]] |= {"parameters": {"intra_op_thread_count": "1"}, "provenance": random}
     versions = {"numpy": "1.26.4", "pillow": "13.0.0", "locust": "2.47.0", "tritonclient": "2.73.0"}

@@ -8,7 +8,6 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.gpu import stages
@@ -133,7 +132,7 @@ def describe(options: Namespace, record: Record, client: list[int]) -> None:
         "run",
         command=options.command,
         machine=about,
-        cards=[asdict(card) for card in cards],
+        cards=about["cards"],
         client_cores=client,
         server_cores=options.server_cores,
         quick=options.quick,

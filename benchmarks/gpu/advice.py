@@ -32,7 +32,7 @@ def advise_capacity(left: Left, stage: str, size: str, arms: Sequence[str]) -> s
         f"{significant(found[best]['value'] / found[arm]['value'])} times {names[arm]}" for arm in apart
     )
     if not rest:
-        return f"for the load, decode there: {carries}, {quotients}"
+        return f"for the highest rate, {carries}, {quotients}"
     undecided = f"{carries}, not clear of {' and '.join(names[arm] for arm in rest)}"
     return f"{undecided}, but {quotients}" if apart else undecided
 

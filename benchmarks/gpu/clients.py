@@ -161,7 +161,7 @@ def serve(pipe: Connection, core: int) -> None:
     while True:
         try:
             message = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # whoever started it is gone, perhaps with messages unread
             return
         try:
             if message[0] == "load":

@@ -273,7 +273,7 @@ def missing_section(left: Left) -> list[str]:
     """Return what did not fit and what failed."""
     lines = [
         f"- {entry['stage']}, {entry['point']}: did not fit (about {significant(entry['needed'])} s)"
-        for entry in left.of("did not fit")
+        for entry in left.missing("did not fit")
     ]
-    lines += [f"- {entry['stage']}, {entry['point']}: {entry['reason']}" for entry in left.of("failed")]
+    lines += [f"- {entry['stage']}, {entry['point']}: {entry['reason']}" for entry in left.missing("failed")]
     return ["## What is missing", "\n".join(lines)] if lines else []

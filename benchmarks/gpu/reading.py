@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.gpu.arms import NAMES
@@ -53,6 +54,20 @@ class Left:
     def last(self, stage: str, size: str, arm: str, figure: str) -> Entry | None:
         """Return the last line of a figure: turns and runs that come later know more. None if there is none."""
         return next(reversed(self.figures(stage, size, arm, figure)), None)
+
+    def missing(self, kind: str) -> list[Entry]:
+        """Return the lines of a kind, "did not fit" or "failed", of the last run that measured or tried their stage."""
+        runs = list(accumulate(entry["kind"] == "run" for entry in self.entries))
+        tried = {entry["stage"]: run for entry, run in zip(self.entries, runs, strict=True) if "stage" in entry}
+        measured = {
+            entry["stage"]: run for entry, run in zip(self.entries, runs, strict=True) if entry["kind"] == "figure"
+        }
+        last = {**tried, **measured}
+        return [
+            entry
+            for entry, run in zip(self.entries, runs, strict=True)
+            if entry["kind"] == kind and last[entry["stage"]] == run
+        ]
 
     def names(self, stage: str, field: str) -> list[str]:
         """Return the sizes or arms of a stage, in the order in which they occur."""

@@ -17,7 +17,7 @@ from serving.thread_plan import format_cores
 
 TAIL = 200_000
 """Bytes of the server's log that are kept."""
-PUBLIC = ("weights", "cores", "slo", "gpu", "card", "no_gpu_because", "on_cpu", "plan", "more_models")
+PUBLIC = ("weights", "cores", "slo", "gpu", "no_gpu_because", "on_cpu", "plan", "more_models")
 """What is written of the launcher's record: no key, and no path."""
 PATIENCE, LEAST_PATIENCE = 1 / 3, 60.0
 """Share of the run's time, and seconds, that one way of starting may take."""

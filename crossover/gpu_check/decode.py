@@ -106,7 +106,7 @@ def examine_formats(photographs: dict[str, bytes], gpu: bool) -> Finding:
 
 
 def examine_decoders(gpu: bool, short: bool) -> Iterator[Finding]:
-    """Say which decoder DALI takes for each form of file; `short`: for two forms of JPEG only."""
+    """Say which decoder the log below DALI names last for each form of file; `short`: for two forms of JPEG only."""
     photographs = make_photographs()
     names = ("JPEG", "progressive JPEG") if short else tuple(photographs)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def examine_decoders(gpu: bool, short: bool) -> Iterator[Finding]:
             path.write_bytes(photographs[name])
         taken = dict(zip(names, decoders(paths, "mixed" if gpu else "cpu"), strict=True))
     listed = ", ".join(f"{name} {decoder or 'unknown'}" for name, decoder in taken.items())
-    yield ok("decoders", f"DALI takes {'for the GPU' if gpu else 'on the CPU'}: {listed}", **taken)
+    yield ok("decoders", f"the last that the log names {'for the GPU' if gpu else 'on the CPU'}: {listed}", **taken)
 
 
 def measure(name: str, device: str, encoded: list[np.ndarray], seconds: float) -> Finding:

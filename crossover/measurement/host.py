@@ -5,7 +5,6 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def describe() -> dict:
         "python": platform.python_version(),
         "versions": read_versions(),
         "revision": read_revision(),
-        "cards": [asdict(card) for card in nvml.read_cards()],
+        "cards": [card.public() for card in nvml.read_cards()],
     }
 
 

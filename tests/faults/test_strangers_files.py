@@ -111,6 +111,8 @@ ALLOWED = {
     ("crossover/__init__.py", "import_module"): "two of our own modules, named in the source, imported late",
     ("crossover/cli/main.py", "import_module"): "the module of a command, named in our sources (tests/test_layers.py)",
     ("loadgen/real_threads.py", "import_module"): "a module of the standard library, named in our sources",
+    ("crossover/gpu_check/child.py", "import_module"): "the module of a check, named in our sources",
+    ("benchmarks/batch_sizes.py", "import_module"): "modules of the onnxruntime twin, named in the source",
     ("workloads/audio.py", "import_module"): "our own module, named in the source, imported late",
     ("workloads/catalogue.py", "exec_module"): "the user's own workload file, which they asked to be executed",
     ("preprocess/image.py", "import_module"): "one of our own modules, by a name out of LIBRARIES",
