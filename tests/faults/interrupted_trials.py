@@ -68,8 +68,9 @@ def is_lost(measure: Callable[[int], None], number: int, delay: float) -> bool:
         os.kill(os.getpid(), signal.SIGINT)
         sent.set()
 
-    threading.Thread(target=shoot, daemon=True).start()
     try:
+        # On a busy machine the signal may come before the thread's start has returned.
+        threading.Thread(target=shoot, daemon=True).start()
         measure(number)
         sent.wait()
         time.sleep(0.5)
