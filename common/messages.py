@@ -9,9 +9,10 @@ def one_line(error: object) -> str:
     """Return the whole text of an error, or of anything else, in one line.
 
     `<_io.BytesIO object at 0x7f3a...>` becomes `<_io.BytesIO object>`: an address helps no reader, and with it the same
-    failure would have another reason each time.
+    failure would have another reason each time. What cannot be printed becomes a space: a terminal would obey it.
     """
-    return " ".join(re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).split())
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error))
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def first_line(text: object) -> str:

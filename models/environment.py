@@ -21,6 +21,11 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 MODULES = "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "huggingface_hub", "numpy"
 """What `models.export` imports, itself or through torch."""
+ANSWER = "Python 3"
+LOOK = f"""
+import importlib.util, sys
+print("{ANSWER}", *(name for name in sys.argv[1:] if not importlib.util.find_spec(name)), sep="\\n")
+"""
 ROOM = 3  # GiB that the environment and the export need
 
 
@@ -33,12 +38,15 @@ def interpreter(python):
     path = shutil.which(python)
     if path is None:
         raise Refused(f"--python {python}: no such interpreter can be run")
-    program = "import importlib.util, sys; print(*(m for m in sys.argv[1:] if not importlib.util.find_spec(m)))"
-    done = subprocess.run([path, "-c", program, *MODULES], capture_output=True, text=True)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    try:
+        done = subprocess.run([path, "-c", LOOK, *MODULES], capture_output=True, text=True, errors="replace")
+    except OSError as error:  # a file that is no program, or a script whose interpreter is missing
+        raise Refused(f"--python {python}: no such interpreter can be run ({error.strerror})") from None
+    first, *answer = done.stdout.splitlines() or [""]
+    if done.returncode or first != ANSWER:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, and not what a Python prints"])[-1]
         raise Refused(f"--python {python} is no Python 3 that runs: {why}")
-    if missing := done.stdout.split():
+    if missing := answer:
         raise Refused(f"--python {python} lacks {', '.join(missing)}; install what is missing there, "
                       "or leave --python out")
     yield Path(path)

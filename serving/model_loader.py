@@ -8,10 +8,12 @@ PYTHONDONTWRITEBYTECODE).
 """
 
 import compileall
+import contextlib
 import json
 import time
 from pathlib import Path
 
+from common.messages import one_line
 from models import artefacts
 from serving import ROOT, Failure, wheel
 from serving.processes import stubs
@@ -60,10 +62,18 @@ def overlay(state: Path) -> Path:
 
 def names(folder: Path, guarded: bool = False) -> list[str]:
     """Return the models in a folder, sorted; `guarded`: with those that only a server with native backends has."""
-    models = {config.parent.name for config in folder.glob("*/config.pbtxt")}
+    # A folder of that name is no configuration, and ends tritonserver if it has to read it.
+    models = {config.parent.name for config in folder.glob("*/config.pbtxt") if is_file(config)}
     if guarded:
         models |= {config.parent.parent.name for config in folder.glob(f"*/configs/{wheel.GUARDED}.pbtxt")}
     return sorted(models)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether this is a file, as far as it can be seen."""
+    with contextlib.suppress(OSError):  # its folder may not be entered
+        return path.is_file()
+    return False
 
 
 def configurations(folder: Path, plan: dict, metrics: str) -> dict[str, str]:
@@ -111,6 +121,8 @@ def load(api: TritonAPI, server: str, name: str, config: str | None, backend: st
     try:
         api.load(name, config, PROMPT)
     except Unreachable:
+        if api.index().get(name) == "LOADING":
+            say(f"  {name} takes long to load; it has {LONGEST / 60:.0f} minutes")
         await_load(api, server, name, in_stubs(backend))
     say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
 
@@ -173,8 +185,8 @@ def read_config(model: Path):
 
     try:
         return text_format.Parse((model / "config.pbtxt").read_text(), ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as bad:
-        raise Failure(f"{model.name}/config.pbtxt: {bad}") from None
+    except (text_format.ParseError, UnicodeDecodeError, OSError) as bad:
+        raise Failure(one_line(f"{model.name}/config.pbtxt: {bad}")) from None
 
 
 def in_stubs(backend: str) -> bool:

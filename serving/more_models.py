@@ -7,9 +7,11 @@ that does not load is named with Triton's reason, and the others are served.
 import compileall
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
+from common.messages import one_line
 from serving import Failure, model_loader
-from serving.triton_api import Refused, TritonAPI
+from serving.triton_api import Refused, TritonAPI, Unreachable
 
 
 def check(folders: Sequence[str]) -> None:
@@ -20,6 +22,8 @@ def check(folders: Sequence[str]) -> None:
         if not found:
             raise ValueError(f"--models {folder}: no model is there; expected folders with a config.pbtxt")
         for name in found:
+            if quote(name, safe="", errors="replace") != name:
+                raise ValueError(f"--models {folder}: no URL can have the name {name!r} in it; rename the model")
             if name in ours:
                 raise ValueError(f"--models {folder}: the name {name!r} is taken by {ours[name]}; rename the model")
             ours[name] = f"that of {folder}"
@@ -54,8 +58,8 @@ def load(api: TritonAPI, server: str, folders: Sequence[str], say=print) -> dict
             outcomes[model.name] = ""
         except Failure as failure:
             if not api.is_live():
-                raise
-            outcomes[model.name] = failure.reason if isinstance(failure, Refused) else str(failure)
+                raise Unreachable(api.address, f"tritonserver ended while it loaded {model.name}") from None
+            outcomes[model.name] = one_line(failure.reason if isinstance(failure, Refused) else failure)
             say(f"  {model.name} is not served: {outcomes[model.name]}")
     return outcomes
 

@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+from common.messages import one_line
 from serving import more_models, thread_plan
 from serving.ports import PORTS
 
@@ -29,8 +30,20 @@ def complete(options) -> None:
     if unknown := sorted(set(options.on_cpu) - set(thread_plan.GPU_STEPS)):
         known = ", ".join(thread_plan.GPU_STEPS)
         raise ValueError(f"--on-cpu: {unknown[0]!r} is none of the steps that can run on a GPU: {known}")
-    options.models = [str(Path(folder).resolve()) for folder in options.models]
+    options.models = [find_folder(folder) for folder in options.models]
     more_models.check(options.models)
+
+
+def find_folder(given: str) -> str:
+    """Return the absolute path of a folder of --models. Raises ValueError for what cannot be the path of one."""
+    try:
+        path = Path(given).resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: of links, until Python 3.12
+        why = getattr(error, "strerror", None) or "links that lead to themselves"
+        raise ValueError(f"--models {one_line(given) or repr(given)}: {why}; expected a model repository") from None
+    if not given or not path.is_dir():
+        raise ValueError(f"--models {one_line(given) or repr(given)}: no folder; expected a model repository")
+    return str(path)
 
 
 def parse_port(flag: str, value: str | int) -> int:

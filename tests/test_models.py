@@ -239,11 +239,22 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(arguments, co
     (sys.executable, "lacks torch"),
     ("/no/such/python", "no such interpreter"),
     ("false", "is no Python 3 that runs: exit code 1"),
+    ("true", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
+    ("echo", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
 ])
 def test_an_interpreter_that_cannot_export_is_refused_in_one_line(python, words, tmp_path):
     done = models_command("--weights", "random", "--python", python, "--output", tmp_path / "out", TMPDIR=str(tmp_path))
     assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"\0garbage", b"#!/no/such/interpreter\n"])
+def test_a_file_that_is_no_program_is_no_interpreter(content, tmp_path):
+    python = tmp_path / "python"
+    python.write_bytes(content)
+    python.chmod(0o755)
+    done = models_command("--weights", "random", "--python", python, "--output", tmp_path / "out")
+    assert done.returncode == 1 and "no such interpreter can be run" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_what_is_there_stays_unless_other_weights_are_asked_for(tmp_path):

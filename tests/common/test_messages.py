@@ -50,3 +50,7 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
     texts = body, str(no_image()).encode()
     answers = [http.judge_answer(code, None, text, ()) for code in (400, 503) for text in texts]
     assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)
+
+
+def test_what_a_terminal_would_obey_or_cannot_print_is_left_out():
+    assert one_line("a\x1b[31mred\x07 \udcff café 语") == "a [31mred café 语"

@@ -7,7 +7,7 @@ import pytest
 from serving import local, more_models
 from serving.temporary_server import temporary_server
 from serving.triton_api import TritonAPI
-from tests.conftest import launch
+from tests.conftest import launch, ports
 
 ADD = """
 import triton_python_backend_utils as pb
@@ -40,6 +40,8 @@ def theirs(tmp_path):
     put(folder, "add-one", ADD)
     put(folder, "broken", "raise RuntimeError('no luck')")
     put(folder, "unreadable", ADD, config="backend: python ")
+    put(folder, "coloured", "raise RuntimeError('\\x1b[31mred')")
+    (folder / "no-file" / "config.pbtxt").mkdir(parents=True)
     return folder
 
 
@@ -55,7 +57,8 @@ def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(t
         assert status.returncode == 0 and "missing  broken: " in status.stdout and "no luck" in status.stdout
         assert "a_sum" in status.stdout.partition("all ready: ")[2]
         facts = json.loads(launch("status", "--json", f"--state={tmp_path}/state").stdout)
-        assert facts["not_served"].keys() == {"broken", "unreadable"} and facts["answers"]
+        assert facts["not_served"].keys() == {"broken", "coloured", "unreadable"} and facts["answers"]
+        assert "\x1b" not in facts["not_served"]["coloured"]
         again = launch("up", "--engine=local", "--weights=tiny", f"--state={tmp_path}/state", *same(server))
         assert again.returncode == 1 and again.stderr.count("\n") == 1
         assert f"already up with --models {theirs}, not without --models" in again.stderr
@@ -70,7 +73,11 @@ def same(server) -> list[str]:
     ("folders", "words"),
     [
         (["empty"], "no model is there; expected folders with a config.pbtxt"),
-        (["missing"], "no model is there"),
+        (["missing"], "No such file or directory; expected a model repository"),
+        (["file"], "no folder; expected a model repository"),
+        (["loop"], "links"),
+        (["control"], "no URL can have the name 'a\\nb' in it; rename the model"),
+        (["question"], "no URL can have the name 'why?' in it"),
         (["ours"], "the name 'resnet50' is taken by ours; rename the model"),
         (["guarded"], "the name 'image_check' is taken by ours"),
         (["ensemble"], "the name 'image' is taken by ours"),
@@ -79,16 +86,24 @@ def same(server) -> list[str]:
 )
 def test_what_cannot_be_served_is_refused_before_anything_starts(tmp_path, folders, words):
     names = {"ours": "resnet50", "guarded": "image_check", "ensemble": "image", "one": "detector", "two": "detector"}
+    names |= {"control": "a\nb", "question": "why?"}
     for folder in folders:
         if folder in names:
             put(tmp_path / folder, names[folder], ADD)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     flags = [word for folder in folders for word in ("--models", str(tmp_path / folder))]
     for command, module in (("up", "crossover"), ("run", "serving")):
         done = launch(command, *flags, f"--state={tmp_path}/state", module=module)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert "--models" in done.stderr and words in done.stderr
     assert not (tmp_path / "state").exists()
+
+
+def test_an_empty_path_is_not_the_folder_one_stands_in(tmp_path):
+    done = launch("up", "--models=", f"--state={tmp_path}")
+    assert done.returncode == 2 and "--models '': no folder" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_steps_come_before_the_ensembles_that_need_them(theirs):
@@ -115,3 +130,12 @@ def test_an_up_with_other_wishes_for_the_gpu_names_both(server, flag, words):
     done = launch("up", "--engine=local", "--weights=tiny", f"--state={server.state}", *flags, flag)
     assert done.returncode == 1 and words in done.stderr and "down" in done.stderr
     assert TritonAPI(server.address).is_live()
+
+
+def test_a_model_that_takes_the_server_with_it_is_named(tmp_path):
+    """It kills its server while it loads."""
+    put(tmp_path / "theirs", "deadly", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n" + ADD)
+    flags = ["--engine=local", "--weights=tiny", f"--models={tmp_path}/theirs", f"--state={tmp_path}/state"]
+    done = launch("up", *flags, *ports())
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "tritonserver ended while it loaded deadly" in done.stderr
