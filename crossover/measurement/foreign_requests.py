@@ -15,13 +15,14 @@ from serving.server import Server, Unavailable
 def count_passes(server: Server, model: str) -> dict[str, int]:
     """Return model -> how often a request to `model` passes it.
 
-    That is once, and of an ensemble each step as often as its configuration names it.
+    That is once, and of an ensemble each step as often as its configuration names it; a step may be an ensemble, too.
     """
-    steps: Counter[str] = Counter()
+    passes: Counter[str] = Counter({model: 1})
     with contextlib.suppress(Unavailable):  # then the trial cannot be measured either, and says so
         scheduling = server.get(f"/v2/models/{model}/config").get("ensemble_scheduling", {})
-        steps.update(each["model_name"] for each in scheduling.get("step", ()))
-    return {model: 1, **steps}
+        for each in scheduling.get("step", ()):
+            passes.update(count_passes(server, each["model_name"]))
+    return dict(passes)
 
 
 def find_most_asked(

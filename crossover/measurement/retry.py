@@ -29,7 +29,7 @@ class Retries:
     def __init__(self, connect: Callable[[], Server], print_line: Callable[[str], None]):
         self.server, self.connect, self.print_line = connect(), connect, print_line
         self.given_up = 0
-        """How many requests of the trial before had no answer yet when it ended: the server may answer them later."""
+        """How many requests of earlier trials had no answer yet when these ended: the server may answer them later."""
         self.set_deadline(0)
 
     def set_deadline(self, seconds: float) -> None:
@@ -57,15 +57,20 @@ class Retries:
         """
 
         def measure_once(attempt: int) -> Trial:
-            given_up, self.given_up = self.given_up, 0
+            earlier = self.given_up
             trial = measure(
-                self.server, arm, schedule, payloads, path, core_count, round_number, attempt, given_up=given_up
+                self.server, arm, schedule, payloads, path, core_count, round_number, attempt, given_up=earlier
             )
-            books = trial.summary["books"]
-            self.given_up = books[TIMED_OUT] + books[UNFINISHED]
+            self.note_given_up(trial)
             return trial
 
         return self.measure_until_valid(measure_once, unanswered)
+
+    def note_given_up(self, trial: Trial) -> None:
+        """Add what a trial has given up; one that has answers to all says that nothing is left of those before it."""
+        books = trial.summary["books"]
+        left = books[TIMED_OUT] + books[UNFINISHED]
+        self.given_up = self.given_up + left if left else 0
 
     def measure_until_valid(
         self, measure_once: Callable[[int], Trial], find_faults: Callable[[Trial], Iterable[str]]

@@ -114,7 +114,24 @@ def test_what_an_earlier_trial_gave_up_is_no_request_of_others(server, tmp_path,
     retries = Retries(lambda: one, print)
     with monkeypatch.context() as impatient:
         impatient.setattr(retry, "measure", partial(measure, timeout=0.001))
-        lost = offer(server, tmp_path / "round-01", "server", retries).summary["books"][TIMED_OUT]
-    assert retries.given_up == lost > 0
+        first = offer(server, tmp_path / "round-00", "server", retries).summary["books"][TIMED_OUT]
+        lost = first + offer(server, tmp_path / "round-01", "server", retries).summary["books"][TIMED_OUT]
+    assert retries.given_up == lost > first > 0
     second, third = (offer(server, tmp_path / f"round-0{number}", "server", retries) for number in (2, 3))
     assert (second.facts["own"], third.facts["own"]) == (24 + lost, 24) and foreign(second) == []
+
+
+class Configs:
+    """A server of these ensembles: name -> steps."""
+
+    def __init__(self, ensembles: dict[str, list[str]]):
+        self.ensembles = ensembles
+
+    def get(self, path: str) -> dict:
+        steps = self.ensembles.get(path.split("/")[3])
+        return {"ensemble_scheduling": {"step": [{"model_name": each} for each in steps]}} if steps else {}
+
+
+def test_an_ensemble_within_an_ensemble_passes_its_steps_too():
+    ensembles = {"outer": ["inner", "net", "inner"], "inner": ["prepare", "net"]}
+    assert count_passes(Configs(ensembles), "outer") == {"outer": 1, "inner": 2, "prepare": 2, "net": 3}

@@ -158,12 +158,25 @@ class Prober:
         number, cores = self.trials, self.core_count
         sleep = abort_when(lambda: count_over(journal_path, hopeless) > most)
         inputs, percentile = self.payloads, self.percentile
+        earlier = self.retries.given_up  # another instance of the model may still be at work on some of these
         try:
-            return measure(
-                self.server, self.arm, schedule, inputs, path, cores, number, attempt, percentile, sleep=sleep
+            trial = measure(
+                self.server,
+                self.arm,
+                schedule,
+                inputs,
+                path,
+                cores,
+                number,
+                attempt,
+                percentile,
+                sleep=sleep,
+                given_up=earlier,
             )
         except Hopeless:
-            return read_trial(path.with_suffix(".json"))
+            trial = read_trial(path.with_suffix(".json"))
+        self.retries.note_given_up(trial)
+        return trial
 
     def measure_bursts(self, capacity: float, load: float) -> list[dict]:
         """Offer a share `load` of the capacity (per second) in every shape; rows of the burstiness table."""

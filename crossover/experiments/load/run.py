@@ -61,7 +61,9 @@ class Load(ServerExperiment):
         for path, arm, schedule in missing:
             number = int(path.name.removeprefix("round-"))
             self.progress.show_trial(f"{name}: {arm.placement}, {described['rates'][number - 1]:g}/s")
-            measure(self.server, arm, schedule, inputs, path, cores, number)
+            earlier = self.retries.given_up
+            trial = measure(self.server, arm, schedule, inputs, path, cores, number, given_up=earlier)
+            self.retries.note_given_up(trial)
             wait_until_idle(self.server, arm, inputs)
         self.progress.finish_line()
 
