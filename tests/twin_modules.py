@@ -43,8 +43,8 @@ class Backend:
         monkeypatch.setitem(sys.modules, "triton_python_backend_utils", pb)
         for folder in (ROOT / "backends", ROOT / "backends" / name):
             monkeypatch.syspath_prepend(folder)
-        for module in ("model", "admission", "error_isolation"):
-            monkeypatch.delitem(sys.modules, module, raising=False)
+            for path in folder.glob("*.py"):
+                forget_module(path.stem, monkeypatch)
         self.model = importlib.import_module("model")
 
     def load(self, repository, config, kind="GPU", device=0):
@@ -55,6 +55,12 @@ class Backend:
         model = self.model.TritonPythonModel()
         model.initialize({**arguments, **kinds})
         return model
+
+
+def forget_module(name, monkeypatch):
+    """Let a module be imported anew, now and after the test: it holds the stub that was there when it was imported."""
+    monkeypatch.setitem(sys.modules, name, None)
+    del sys.modules[name]
 
 
 class Error(SimpleNamespace):

@@ -18,6 +18,7 @@ BREAKS = {
     "status": (2, ["--lines", "3"], "no such option '--lines'"),
     "logs": (2, ["--lines", "-3"], "invalid value for '--lines'"),
     "models": (2, ["--seed", "-1"], "invalid value for '--seed'"),
+    "gpu-check": (2, ["--seconds", "0"], "invalid value for '--seconds'"),
 }
 """Command -> (exit code, arguments, what the line says)."""
 

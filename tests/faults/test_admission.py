@@ -18,6 +18,7 @@ import pytest
 from serving import ROOT, Failure, hang_detector
 from serving.triton_api import Metric, TritonAPI
 from tests import twins
+from tests.twin_modules import forget_module
 
 SLO = 1.0  # seconds
 HEAD = f"import sys, time; sys.path.insert(0, {str(ROOT / 'backends')!r})"
@@ -208,8 +209,9 @@ def bounds(monkeypatch):
     family = type("MetricFamily", (), {"GAUGE": 0, "__new__": lambda *_: nothing})
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", SimpleNamespace(MetricFamily=family))
     monkeypatch.syspath_prepend(ROOT / "backends")
-    yield importlib.import_module("queue_bounds")
-    del sys.modules["queue_bounds"], sys.modules["triton_metrics"]
+    for name in ("queue_bounds", "triton_metrics"):
+        forget_module(name, monkeypatch)
+    return importlib.import_module("queue_bounds")
 
 
 def test_a_first_step_counts_what_the_next_has_and_what_it_was_given_since_that_was_seen(bounds, monkeypatch):

@@ -19,9 +19,11 @@ def test_the_audio_twin_of_an_image_file_is_found_by_changing_one_word():
 
 
 WORKLOADS, PLACES = {"image", "audio"}, {"client", "server"}
+CHECKED = "gpu-check is of the launcher's server, which has these two pipelines"
 FILES = {
     "loadgen/image.py": "the locustfile of that workload",
     "loadgen/audio.py": "the locustfile of that workload",
+    **{f"crossover/gpu_check/{name}.py": CHECKED for name in ("answers", "decode", "files", "network", "rate")},
     "crossover/analysis/costs.py": "prices of the CPU of the client's and of the server's machine",
     "crossover/experiments/sweep/network_link.py": "the two ends of a link",
     "crossover/experiments/sweep/site.py": "the two ends of a link",
