@@ -68,7 +68,10 @@ class TritonPythonModel:
 
     def placed(self, serialized, device):
         """Return the graph as the instance's kind wants it, and say in the log what runs where if a GPU was meant."""
-        on_cpu, meant_for_gpu = to_cpu(serialized)
+        try:
+            on_cpu, meant_for_gpu = to_cpu(serialized)
+        except ValueError as error:
+            raise ValueError(f"the graph is no serialised pipeline: {error}") from None
         names = ", ".join(dict.fromkeys(meant_for_gpu)) or "no operator"
         if device is not None:
             pb.Logger.log_info(f"{self.name}: on GPU {device}: {names}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from math import isnan
 
 import click
 
@@ -10,14 +11,23 @@ from crossover.gpu_check.check import Check
 from crossover.gpu_check.finding import PROBLEM, Finding, summarise
 
 SECONDS, SHORT = 120, 60  # of the whole check, and of its short form
+MOST = 86400  # seconds that may be asked for
 BROKEN = 1  # the exit code where a finding is a problem
+
+
+def refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Return the value, unless it is no number: a range lets that pass."""
+    if value is not None and isnan(value):
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
 
 
 @click.command("gpu-check")
 @click.option("--short", is_flag=True, help=f"Measure less, within {SHORT} seconds.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=10),
+    type=click.FloatRange(min=10, max=MOST),
+    callback=refuse_nan,
     metavar="S",
     help=f"Seconds that it may take; default: {SECONDS}, or {SHORT} with --short.",
 )

@@ -76,8 +76,9 @@ class Check:
         with tempfile.TemporaryDirectory(prefix="crossover-gpu-check-") as folder:
             flags = [()] if not self._gpu else [(), ("--no-gpu",)]
             for more in flags:
-                if more and self.budget.left < FOR_REQUESTS + FOR_START:
-                    self._note(skipped("server", "no time left to start it with --no-gpu; --seconds gives more"))
+                if self.budget.left < FOR_REQUESTS + FOR_START:
+                    start = " ".join(("no time left to start it", *(f"with {flag}" for flag in more)))
+                    self._note(skipped("server", f"{start}; --seconds gives more"))
                     break
                 state = Path(folder, "no-gpu" if more else "server")
                 began = self.budget.used
@@ -92,7 +93,8 @@ class Check:
                 except (Failure, TooLate, OSError) as error:
                     wait_for_libraries()
                     self.log = read_end(state / "server.log") or self.log
-                    self._note(problem("server", one_line(error), f"{SEE_LOG}, and {REPORT}", log=self.log))
+                    remedy = "give it more --seconds" if isinstance(error, TooLate) else SEE_LOG
+                    self._note(problem("server", one_line(error), f"{remedy}, and {REPORT}", log=self.log))
             for name in SERVER_PROBES:
                 self._note(skipped(name, "no server"))
 

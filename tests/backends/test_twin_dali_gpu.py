@@ -1,5 +1,6 @@
 """What can be shown of the dali twin's way onto a GPU without one: kinds, rewritten graphs, errors' meaning."""
 
+import contextlib
 import ctypes
 import sys
 from pathlib import Path
@@ -95,6 +96,37 @@ def test_what_is_rewritten_is_the_placement_and_nothing_else(dali):
     assert to_cpu(for_cpu) == (for_cpu, [])
     assert rewritten.replace(b'device="mixed"', b'device="cpu"').count(b"mixed") == 0
     assert to_cpu(rewritten) == (rewritten, [])
+
+
+def test_a_damaged_graph_is_refused_in_words_and_never_by_another_exception(dali):
+    from dali_protobuf import to_cpu
+
+    whole, random = source(graph(on_gpu=True)), np.random.default_rng(0)
+    damaged = [whole[:-3], b"\xff" * 2_000_000, b"\x28\x01", b"\x0b", b"\x2a\x7f"]
+    for graph_bytes in damaged:
+        with pytest.raises(ValueError, match=r"ends|number|kind"):
+            to_cpu(graph_bytes)
+    for _ in range(2000):
+        mutated = bytearray(whole)
+        for at in random.integers(len(whole), size=3):
+            mutated[at] = random.integers(256)
+        with contextlib.suppress(ValueError):
+            to_cpu(bytes(mutated))
+
+
+def test_fields_that_nobody_knows_are_kept(dali):
+    from dali_protobuf import message, raw_fields, to_cpu
+
+    unknown = [(99 << 3, 7), (98 << 3 | 2, b"text"), (97 << 3 | 1, b"12345678"), (96 << 3 | 5, b"1234")]
+    rewritten, _ = to_cpu(source(graph(on_gpu=True)) + message(unknown))
+    assert list(raw_fields(rewritten))[-4:] == unknown
+
+
+def test_a_damaged_file_fails_the_load_and_says_that_it_is_none(dali, tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.dali").write_bytes(source(graph(on_gpu=True))[:-3])
+    with pytest.raises(ValueError, match=r"the graph is no serialised pipeline: (it ends|no number)"):
+        dali.load(tmp_path, {"max_batch_size": 8, "input": [{"name": "encoded"}], "output": []}, kind="CPU")
 
 
 def test_a_device_that_the_graph_names_is_forgotten_on_the_cpu(dali):

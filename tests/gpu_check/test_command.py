@@ -16,7 +16,7 @@ import pytest
 from crossover.gpu_check import check as module
 from crossover.gpu_check.check import Alarm, Check, TooLate
 from crossover.gpu_check.finding import OK, PROBLEM, SKIPPED
-from tests.conftest import ROOT
+from tests.conftest import ROOT, launch
 
 COMMAND = [sys.executable, "-m", "crossover", "gpu-check", "--short", "--seconds", "800", "--weights", "tiny"]
 LINE = re.compile(r"(.{18})(ok|skipped|problem): \S.*")
@@ -110,12 +110,26 @@ def refuse(state, weights, flags=()):
 
 
 def test_a_server_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr(module, "FOR_START", 1.0)
     check = make_check(monkeypatch, seconds=module.FOR_REQUESTS + 2)
     monkeypatch.setattr(module, "temporary_server", lambda *_, **__: threading.Event().wait())
     check._examine_server(lambda: None)
     first, second, *_ = check.findings
     assert first.state == PROBLEM and first.text == "not up within 2 s"
     assert second.state == SKIPPED and "no time left" in second.text
+
+
+def test_too_little_time_to_start_a_server_is_no_problem_of_the_machine(monkeypatch):
+    check = make_check(monkeypatch, seconds=module.FOR_REQUESTS + 1)
+    check._examine_server(lambda: None)
+    assert (check.findings[0].name, check.findings[0].state) == ("server", SKIPPED)
+    assert check.findings[0].text == "no time left to start it; --seconds gives more" and not check.has_problems
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e400", "-1", "9"])
+def test_seconds_that_no_clock_can_count_are_refused(seconds):
+    done = launch("gpu-check", "--seconds", seconds)
+    assert done.returncode == 2 and "--seconds" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_an_alarm_that_was_cancelled_does_nothing():
