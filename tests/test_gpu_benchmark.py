@@ -331,3 +331,23 @@ def test_a_later_run_that_measured_a_stage_answers_for_what_an_earlier_one_left_
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert results.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("benchmarks.gpu.results: ")
+
+
+@pytest.mark.parametrize("line", ["null", "[1]", "{}", '{"kind": "run"}', '{"kind": "figure"}', '{"kind": ["x"]}', "{"])
+def test_a_line_damaged_in_the_middle_is_named_with_its_number(line, tmp_path, capsys):
+    run = (ROOT / "docs" / "gpu" / "h200" / FILE).read_text().splitlines()
+    (tmp_path / FILE).write_text("\n".join([*run[:20], line, *run[20:]]) + "\n")
+    code = results.main([str(tmp_path), "--page", str(tmp_path / "page.md")])
+    said = capsys.readouterr().err
+    if line == '{"kind": ["x"]}':  # of a kind that nobody knows
+        assert code == 0
+    else:
+        assert code == 2 and f"{FILE}, line 21 " in said and said.count("\n") == 1
+
+
+def test_a_run_after_one_that_was_killed_does_not_join_its_last_line(tmp_path):
+    (tmp_path / FILE).write_text('{"kind": "note", "stage": "", "text": "whole"}\n{"kind": "no')
+    record = Record(tmp_path, 60)
+    record.note("added")
+    record.close()
+    assert [entry["text"] for entry in Left.read(tmp_path).entries] == ["whole", "added"]

@@ -9,6 +9,15 @@ from pathlib import Path
 from benchmarks.gpu.arms import NAMES
 from benchmarks.gpu.record import FILE
 
+FIELDS = {
+    "run": ("command", "machine", "cards", "client_cores", "server_cores", "quick"),
+    "figure": ("stage", "size", "arm", "figure", "value", "unit", "low", "high"),
+    "note": ("stage", "text"),
+    "failed": ("stage", "point", "reason"),
+    "did not fit": ("stage", "point", "needed", "left"),
+}
+"""Kind -> what a line of it has at least."""
+
 Entry = dict
 """A line of the file, as `record.py` describes it."""
 
@@ -26,10 +35,16 @@ class Left:
         found = []
         for number, line in enumerate(lines):
             try:
-                found.append(json.loads(line))
+                entry = json.loads(line)
             except ValueError:
-                if number < len(lines) - 1:
-                    raise ValueError(f"{directory / FILE}, line {number + 1} is no JSON object") from None
+                if number == len(lines) - 1:
+                    break
+                entry = None
+            if not isinstance(entry, dict):
+                raise ValueError(f"{directory / FILE}, line {number + 1} is no JSON object")
+            if missing := [field for field in ("kind", *FIELDS.get(str(entry.get("kind")), ())) if field not in entry]:
+                raise ValueError(f"{directory / FILE}, line {number + 1} has no {missing[0]!r}")
+            found.append(entry)
         return cls(found)
 
     def of(self, kind: str) -> list[Entry]:

@@ -43,6 +43,7 @@ class Record:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.seconds, self.began = directory, seconds, time.monotonic()
         self.end = self.began + seconds
+        drop_cut_off_line(directory / FILE)
         self._lines, self._log = (directory / FILE).open("a"), (directory / LOG).open("a")
 
     @property
@@ -126,6 +127,15 @@ class Record:
         """Close the files."""
         self._lines.close()
         self._log.close()
+
+
+def drop_cut_off_line(path: Path) -> None:
+    """Remove what stands behind the last line's end: a run that was killed left it, and the next line would join it."""
+    if path.exists():
+        content = path.read_bytes()
+        if (end := content.rfind(b"\n") + 1) < len(content):
+            with path.open("r+b") as file:
+                file.truncate(end)
 
 
 class Alarm:
