@@ -92,7 +92,10 @@ def are_independent(results):
 
 
 def feeds(config, least):
-    """Yield (rows or None, input name -> array) per size of a batch: one row of noise, if of floats, then zeros."""
+    """Yield (rows or None, input name -> array) per size of a batch: a row of noise, or of ones if whole, then zeros.
+
+    The first row differs from those that fill up, or a network that mixes rows would not show it.
+    """
     free, most = free_sizes(config), config["max_batch_size"]
     types = {tensor["name"]: NUMPY_TYPES.get(tensor["data_type"]) for tensor in config["input"]}
     if None in types.values() or len(free) > 1 or (free and not least):
@@ -103,8 +106,8 @@ def feeds(config, least):
         for name, dims in dimensions(config).items():
             shape = ([] if rows is None else [rows]) + with_elements(dims, least)
             feed[name] = np.zeros(shape, types[name])
-            if feed[name].dtype.kind == "f":
-                feed[name][:1] = np.random.default_rng(0).standard_normal(feed[name][:1].shape)
+            first = feed[name][:1] if shape else feed[name]
+            first[...] = np.random.default_rng(0).standard_normal(first.shape) if first.dtype.kind == "f" else 1
         yield rows, feed
 
 

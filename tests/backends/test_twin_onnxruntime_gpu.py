@@ -217,6 +217,19 @@ def test_batches_are_not_filled_up_if_a_rows_result_depends_on_the_others(onnx, 
     np.testing.assert_allclose(result, batch + batch.mean(axis=0), rtol=1e-5)
 
 
+def test_a_network_of_whole_numbers_that_mixes_rows_is_not_filled_up_either(onnx, on_gpu, tmp_path):
+    (tmp_path / "1").mkdir()
+    tensor = (TensorProto.INT64, ["batch", 3])
+    least = helper.make_node("ReduceMin", ["x"], ["least"], axes=[0])
+    model = network([least, helper.make_node("Add", ["x", "least"], ["y"])], {"x": tensor}, {"y": tensor})
+    (tmp_path / "1" / "model.onnx").write_bytes(model.SerializeToString())
+    whole = {side: [{**NETWORK[side][0], "data_type": "TYPE_INT64"}] for side in ("input", "output")}
+    batch = np.arange(5, 14).reshape(3, 3)
+    (result,) = onnx.load(tmp_path, {**NETWORK, **whole}).run(["y"], {"x": batch})
+    assert "one session" in onnx.logged[-1]
+    np.testing.assert_array_equal(result, batch + batch.min(axis=0))
+
+
 class Network:
     """A session that fails with a message for batches of at least so many rows; `tried` has the shapes of its input."""
 
@@ -228,7 +241,7 @@ class Network:
 
     def run(self, names, feed):
         self.tried.append(feed["x"].shape)
-        if len(feed["x"]) >= self.least:
+        if feed["x"].ndim and len(feed["x"]) >= self.least:
             raise RuntimeError(self.message)
         return [feed["x"]]
 
@@ -244,6 +257,7 @@ WARM = {
     "no least size": ([("x", "TYPE_FP32", [-1])], 8, 0, []),
     "free sizes": ([("x", "TYPE_FP32", [-1, -1])], 8, 400, []),
     "text": ([("x", "TYPE_STRING", [1])], 8, 0, []),
+    "a scalar": ([("x", "TYPE_FP32", [])], 0, 0, [()]),
     "no batches": ([("x", "TYPE_INT64", [3])], 0, 0, [(3,)]),
 }
 
