@@ -35,7 +35,7 @@ class Load:
 
     def workload(self) -> Workload:
         """Return the workload whose only placement sends this tensor to this model."""
-        placement = Placement(self.name, self.tensor, input="bytes", outputs=("done",))
+        placement = Placement(self.name, self.tensor, inputs=("bytes",), outputs=("done",))
         sent = [Payload(self.name, self.content())]
         return Workload(name=self.name, placements={"client": placement}, payloads=lambda: sent, steps=(self.name,))
 

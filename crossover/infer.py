@@ -43,17 +43,16 @@ def ask(client: InferenceServerClient, workload: Workload, placement: str, file:
     """
     placed, shown = workload.placements[placement], workload.answer
     if workload.file:
-        prepared = prepare_once(workload, placement, file)[None]
+        tensors = prepare_once(workload, placement, file)
     else:
-        prepared = placed.preprocessor()(file.encoded)[None]
-    kind = np_to_triton_dtype(prepared.dtype)
-    tensor = InferInput(placed.input, list(prepared.shape), kind).set_data_from_numpy(prepared)
+        tensors = placed.target.encode(placed.preprocessor()(file.encoded))
+    sent = [InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array) for each in tensors]
     # Without a known meaning all outputs are shown, as they are.
     names = (shown.output,) if shown else placed.outputs
     count = classes if shown and shown.classes else 0
     outputs = [InferRequestedOutput(name, class_count=count) for name in names]
     try:
-        answer = client.infer(placed.model, [tensor], outputs=outputs)
+        answer = client.infer(placed.model, sent, outputs=outputs)
     except HTTPParseError:
         raise ValueError("what answers there does not speak HTTP") from None
     arrays = {name: answer.as_numpy(name) for name in names}

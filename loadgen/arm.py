@@ -6,9 +6,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from loadgen import clock
+from workloads.tensors import Prepared
 from workloads.workload import Placement, Preprocessor, Target, Workload
 
 
@@ -71,7 +70,7 @@ class Arm:
 
     @property
     def target(self) -> Target:
-        """The model that is asked, with its input and outputs."""
+        """The model that is asked, with its inputs and outputs."""
         return self.placed.target
 
     @property
@@ -83,7 +82,7 @@ class Arm:
         return self.library if self.library in self.placed.libraries else next(iter(self.placed.libraries), "")
 
     def preprocessor(self) -> Preprocessor:
-        """Make the function that turns a payload's bytes into the tensor to send; each thread needs one of its own."""
+        """Make the function that turns a payload's bytes into what is sent; each thread needs one of its own."""
         preprocess = self.placed.preprocessor(self.library)
         return add_delay(preprocess, self.delay) if self.delay else preprocess
 
@@ -104,7 +103,7 @@ class Arm:
 def add_delay(preprocess: Preprocessor, seconds: float) -> Preprocessor:
     """Return a preprocessor that sleeps for so long first."""
 
-    def preprocess_late(encoded: bytes) -> np.ndarray:
+    def preprocess_late(encoded: bytes) -> Prepared:
         clock.sleep(seconds)
         return preprocess(encoded)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from workloads.payloads import Payload, read
+from workloads.tensors import Input
 from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
 
 CLIPS = Path(__file__).parent / "clips" / "commands"
@@ -74,14 +75,16 @@ AUDIO = Workload(
         "client": Placement(
             "wav2vec2",
             {"librosa": per_thread(lambda: import_module("preprocess.audio").waveform)},
-            input="waveform",
+            inputs=(Input("waveform", "FP32", (-1,)),),
+            batched=True,
             outputs=("logits",),
             words="the client",
             form="FP32 tensor",
         ),
         "server": Placement(
             "audio",
-            input="encoded",
+            inputs=(Input("encoded", "UINT8", (-1,)),),
+            batched=True,
             outputs=("logits",),
             words="the server",
             form="file",

@@ -20,6 +20,7 @@ import numpy as np
 import preprocess.image
 from workloads import image_uint8
 from workloads.payloads import Payload
+from workloads.tensors import Input
 from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
 
 WIDTHS = (320, 640, 1280, 1920)
@@ -98,7 +99,8 @@ IMAGE = Workload(
         "client": Placement(
             "resnet50",
             {library: per_thread(make) for library, make in preprocess.image.LIBRARIES.items()},
-            input="pixels",
+            inputs=(Input("pixels", "FP32", (3, 224, 224)),),
+            batched=True,
             outputs=("logits",),
             words="the client",
             form="FP32 tensor",
@@ -106,7 +108,8 @@ IMAGE = Workload(
         ),
         "server": Placement(
             "image",
-            input="encoded",
+            inputs=(Input("encoded", "UINT8", (-1,)),),
+            batched=True,
             outputs=("logits",),
             words="the server",
             form="JPEG",

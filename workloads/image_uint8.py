@@ -10,6 +10,7 @@ variant of the client's placement and none that a run may choose by `--arms`.
 import numpy as np
 
 from preprocess.image import CROPPED, MEAN, STD
+from workloads.tensors import Input
 from workloads.workload import Derived, Placement, Preprocessor, per_thread
 
 
@@ -70,7 +71,8 @@ def prepend_normalisation(network):
 PLACEMENT = Placement(
     "resnet50_uint8",
     {"dali-uint8": per_thread(make_pixels)},
-    input="photograph",
+    inputs=(Input("photograph", "UINT8", (CROPPED, CROPPED, 3)),),
+    batched=True,
     outputs=("logits",),
     words="the client",
     form="UINT8 tensor",

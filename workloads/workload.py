@@ -8,6 +8,7 @@ name. `docs/own-pipeline.md` shows how to write one.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from common.messages import one_line
 from workloads import payloads
 from workloads.payloads import Payload
+from workloads.tensors import Array, Input, Misfit, Prepared, Tensor, encode
 
-Preprocessor = Callable[[bytes], np.ndarray]
-"""Encoded bytes of a file -> the tensor to send, without a batch dimension."""
+Preprocessor = Callable[[bytes], Prepared]
+"""Encoded bytes of a file -> the array to send, or several by the names of inputs; without a batch dimension."""
 Source = Callable[[], list[Payload]]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of workloads and placements: they become folders, flags and columns."""
@@ -51,11 +53,41 @@ Prepare = Preprocessor | PerThread
 
 @dataclass(frozen=True)
 class Target:
-    """A served model as a client sees it: one input, and the outputs asked for."""
+    """A served model as a client sees it: its inputs, and the outputs asked for."""
 
     model: str
-    input: str
+    inputs: tuple[Input, ...] | None
+    """Those that `prepare` gives; None where nothing is known of them."""
     outputs: tuple[str, ...] = ("logits",)
+    batched: bool = True
+    """Whether the model takes a batch dimension."""
+    extra: tuple[Tensor, ...] = ()
+    """What every request sends besides, ready to be sent."""
+
+    def encode(self, prepared: Prepared) -> tuple[Tensor, ...]:
+        """Return what `prepare` returned as the tensors of one request.
+
+        Raises Misfit if the model does not take it.
+        """
+        if not isinstance(prepared, Mapping):
+            return encode(self._find_only(prepared), prepared, self.batched), *self.extra
+        inputs = tuple(map(Input, prepared)) if self.inputs is None else self.inputs
+        known = {each.name: each for each in inputs}
+        if unknown := [name for name in prepared if name not in known]:
+            raise Misfit(f"an input {unknown[0]!r}", f"{self.model} takes {', '.join(known) or 'none'}")
+        if missing := [each.name for each in inputs if not each.optional and each.name not in prepared]:
+            raise Misfit(f"no input {missing[0]!r}", f"{self.model} takes {', '.join(known)}")
+        return *(encode(known[name], given, self.batched) for name, given in prepared.items()), *self.extra
+
+    def _find_only(self, prepared: Array) -> Input:
+        """Return the one input that must be sent. Raises Misfit if there is not one."""
+        if self.inputs is None or len(self.inputs) == 1:
+            return self.inputs[0] if self.inputs else Input("")
+        needed = [each for each in self.inputs if not each.optional]
+        if len(needed) != 1:
+            names = ", ".join(each.name for each in needed or self.inputs)
+            raise Misfit(f"an object of type {type(prepared).__name__}", f"{self.model} takes a dict of {names}")
+        return needed[0]
 
 
 @dataclass(frozen=True)
@@ -79,9 +111,13 @@ class Placement:
     """Turns a file's bytes into a tensor, on the client; None sends the bytes as they are. A mapping offers several
     libraries by name, of which the first is the default."""
     _: KW_ONLY
-    input: str = ""
-    """Left empty, the server's model configuration says it; so with `outputs`."""
+    inputs: tuple[str | Input, ...] = ()
+    """Names of the inputs that are sent, or more of them; what is left out comes from the server's model configuration.
+    So with `outputs` and `batched`."""
     outputs: tuple[str, ...] = ()
+    batched: bool | None = None
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    """Inputs that are alike in every request, without a batch dimension."""
     words: str = ""
     """What sentences call it, e.g. "the client"; empty: made from its name."""
     form: str = ""
@@ -100,14 +136,27 @@ class Placement:
         for name, each in makers.items():
             if not callable(each.make if isinstance(each, PerThread) else each):
                 raise UnsoundWorkload(f"{name} of the placement of {self.model} must be a function, not {each!r}")
-        # A string is a sequence, too: each of its letters would be taken for an output.
-        if isinstance(self.outputs, str):
-            raise UnsoundWorkload(f"outputs of the placement of {self.model} must be a tuple, not {self.outputs!r}")
+        # A string is a sequence, too: each of its letters would be taken for a name.
+        for field_name, names in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if not isinstance(names, tuple | list):
+                raise UnsoundWorkload(f"{field_name} of the placement of {self.model} must be a tuple, not {names!r}")
+        if not isinstance(self.extra, Mapping):
+            raise UnsoundWorkload(f"extra of the placement of {self.model} must map names to arrays")
 
-    @property
+    @cached_property
     def target(self) -> Target:
-        """The model that is asked, its input and the outputs wanted of it."""
-        return Target(self.model, self.input, tuple(self.outputs))
+        """The model that is asked, its inputs and the outputs wanted of it.
+
+        Raises ValueError if an extra input is none that the model takes.
+        """
+        known = {each.name: each for each in (Input(each) if isinstance(each, str) else each for each in self.inputs)}
+        batched = self.batched is not False
+        try:
+            extra = tuple(encode(known.get(name, Input(name)), given, batched) for name, given in self.extra.items())
+        except ValueError as error:
+            raise ValueError(f"extra of the placement of {self.model} gives {error}") from None
+        inputs = tuple(each for each in known.values() if each.name not in self.extra) if known else None
+        return Target(self.model, inputs, tuple(self.outputs), batched, extra)
 
     @property
     def prepares(self) -> bool:
@@ -236,6 +285,15 @@ class Workload:
     def models(self) -> tuple[str, ...]:
         """All that a server must have for it."""
         return tuple(dict.fromkeys((*self.steps, *(each.model for each in self.placements.values()))))
+
+    @property
+    def reference(self) -> str:
+        """What messages call it: its file, or the name of a built-in one."""
+        return Path(self.file).name if self.file else self.name
+
+    def describe_placement(self, name: str) -> str:
+        """Return what messages call a placement of it."""
+        return f"placement {name!r} of {self.reference}"
 
     @property
     def compared(self) -> tuple[str, ...]:

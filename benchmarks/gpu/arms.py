@@ -39,7 +39,7 @@ IMAGES = replace(
     placements={
         "client": IMAGE.placements["client"],
         "server": IMAGE.placements["server"],
-        "server-cpu": Placement(CPU_ENSEMBLE, input="encoded", outputs=("logits",), words="the server's cores"),
+        "server-cpu": Placement(CPU_ENSEMBLE, inputs=("encoded",), outputs=("logits",), words="the server's cores"),
         "client-uint8": IMAGE.placements["client"].variants["uint8"],
     },
     steps=("image_preprocess", CPU_STEP, "resnet50", "resnet50_uint8"),
@@ -76,7 +76,7 @@ class AskRaw:
         def as_tensor(encoded: bytes) -> np.ndarray:
             return np.frombuffer(encoded, self.dtype).reshape(self.shape)
 
-        placement = Placement(self.model, as_tensor, input=self.input, outputs=self.outputs)
+        placement = Placement(self.model, as_tensor, inputs=(self.input,), outputs=self.outputs)
         return Workload(
             name=self.model, placements={self.placement: placement}, payloads=lambda: [], steps=(self.model,)
         )

@@ -33,7 +33,7 @@ def list_stages() -> Stages:
     return {
         "image": (Ask("image", "server"), sent),
         "image_preprocess": (AskRaw("image_preprocess", "encoded", ("pixels",), "uint8", (-1,)), sent),
-        network.model: (AskRaw(network.model, network.input, network.outputs, "float32", (3, 224, 224)), tensors),
+        network.model: (AskRaw(network.model, "pixels", network.outputs, "float32", (3, 224, 224)), tensors),
     }
 
 

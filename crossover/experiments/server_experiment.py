@@ -58,7 +58,7 @@ class ServerExperiment(Experiment):
         workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
         for name, each in workloads.items():
             tried = self.inputs[name][: self.tried]
-            check_workload(each, self.prepared(each), tried, self.library(each), self.server.url)
+            check_workload(each, self.prepared(each), tried, self.library(each))
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)

@@ -59,7 +59,7 @@ def compare_placements(api: TritonAPI, workload: Workload) -> Finding:
     client = workload.placements["client"]
     prepare = client.preprocessor()
     server = [infer(api, workload.name, file) for file in good]
-    clients = [infer(api, client.model, prepare(file).tobytes()) for file in good]
+    clients = [infer(api, client.model, b"".join(client.target.encode(prepare(file))[0].pieces)) for file in good]
     apart = measure_distance(*server)
     most = max(measure_distance(*pair) for pair in zip(server, clients, strict=True))
     if not np.isfinite(most):

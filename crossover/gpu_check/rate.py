@@ -13,7 +13,7 @@ from crossover.gpu_check.finding import REPORT, SEE_LOG, Finding, judge, problem
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen.transport.http import Connection
-from loadgen.transport.message import COMPLETED, Request
+from loadgen.transport.message import COMPLETED, Request, make_request
 from serving.server import Server
 from workloads.catalogue import BUILT_IN
 from workloads.image import photograph_files
@@ -36,10 +36,7 @@ def measure(server: Server, workload: Workload, seconds: float) -> Iterator[Find
     """Yield the rate of one ensemble, and what the GPU used meanwhile."""
     placement = workload.placements["server"]
     contents = list_contents(workload)
-    requests = [
-        Request(placement.model, placement.input, np.frombuffer(content, np.uint8), placement.outputs)
-        for content in contents
-    ]
+    requests = [make_request(placement.target, content) for content in contents]
     keep_in_flight(server.url, requests, WARM_UP)
     before, energy = server.statistics(), server.gpu()
     with sample_utilisation(server) as utilisations:

@@ -7,14 +7,12 @@ holds up neither the pacer nor the web page.
 import threading
 from collections.abc import Callable
 
-import numpy as np
-
 from common.messages import first_line
 from loadgen.arm import Arm
 from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import DROPPED, FAILED, Sample
 from loadgen.transport.http import Connection
-from loadgen.transport.message import Request
+from loadgen.transport.message import Request, make_request
 from workloads.payloads import Payload
 from workloads.workload import Preprocessor
 
@@ -23,7 +21,7 @@ class Client:
     """The two steps of a request, which note their instants in its sample; `now` gives the run's time in ns."""
 
     def __init__(self, arm: Arm, now: Callable[[], int]):
-        self.arm, self._now = arm, now
+        self.arm, self._target, self._now = arm, arm.target, now
 
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
         """Preprocess a payload into a request.
@@ -31,9 +29,9 @@ class Client:
         Return None if that failed: the sample then has the status failed and the library's message as its reason. Only
         KeyboardInterrupt is raised, and only in the main thread.
         """
-        sample.began, target = self._now(), self.arm.target
+        sample.began = self._now()
         try:
-            tensor = np.asarray(preprocess(payload.encoded), order="C")
+            request = make_request(self._target, preprocess(payload.encoded))
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
@@ -44,7 +42,7 @@ class Client:
             sample.status, sample.reason = FAILED, first_line(f"prepare of {self.arm.placement} raised {raised}")
             return None
         sample.prepared = self._now()
-        return Request(target.model, target.input, tensor, target.outputs)
+        return request
 
     def exchange(self, connection: Connection, sample: Sample, request: Request) -> None:
         """Send the request, wait for its outcome, and note it in the sample. This takes as long as the answer does."""

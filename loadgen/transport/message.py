@@ -9,7 +9,8 @@ Transports lie at the bottom of the load generator, beside `arrivals`: they know
 
 from dataclasses import dataclass
 
-import numpy as np
+from workloads.tensors import Prepared, Tensor
+from workloads.workload import Target
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT = "completed", "failed", "rejected", "timed out"
 """How a request ends: with the outputs asked for; with an error or another answer; with the server's 503, because its
@@ -18,15 +19,16 @@ queue was full; without an answer within the deadline."""
 
 @dataclass(frozen=True)
 class Request:
-    """One inference on a model with one input: `tensor` has the shape of one item, without a batch dimension.
-
-    `outputs` are the names of the tensors that the answer must hold.
-    """
+    """One inference, ready to be sent; `outputs` are the names of the tensors that the answer must hold."""
 
     model: str
-    input: str
-    tensor: np.ndarray
+    tensors: tuple[Tensor, ...]
     outputs: tuple[str, ...]
+
+
+def make_request(target: Target, prepared: Prepared) -> Request:
+    """Make the request that sends to a model what `prepare` returned. Raises ValueError if the model takes no such."""
+    return Request(target.model, target.encode(prepared), target.outputs)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def widen(encoded: bytes) -> np.ndarray:
 
 def toy(prepare) -> Workload:
     """A workload of one model, whose client prepares so."""
-    of = {"input": "x", "outputs": ("logits",)}
+    of = {"inputs": ("x",), "outputs": ("logits",)}
     placements = {"client": Placement("m", prepare, **of), "server": Placement("m", **of)}
     return Workload(name="toy", placements=placements, payloads=lambda: [PAYLOAD], steps=("m",))
 

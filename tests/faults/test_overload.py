@@ -43,7 +43,7 @@ def strict(tmp_path_factory):
 
 def ready_made(model, name, tensor):
     """An arm that sends this tensor straight to a network: a flood that the client's preprocessing does not dam."""
-    placement = Placement(model, lambda encoded: tensor, input=name, outputs=("logits",))
+    placement = Placement(model, lambda encoded: tensor, inputs=(name,), outputs=("logits",))
     sent = [payloads.Payload("none", b"-")]
     workload = Workload(name=model, placements={"client": placement}, payloads=lambda: sent, steps=(model,))
     return Arm(workload, "client", Mode("async", 4))

@@ -85,9 +85,9 @@ def test_a_model_that_the_server_lacks_is_named_with_who_asks_for_it(at, tmp_pat
     path = tmp_path / "mine.py"
     path.write_text(f"{HEAD}WORKLOAD = Workload(name='x', payloads=files('*.jpg'), placements={placements})\n")
     code, output = run("bench", path, *at, "--reports", tmp_path / "reports")
-    assert code == 1 and not (tmp_path / "reports").exists()
+    assert code == 2 and not (tmp_path / "reports").exists()
     [line] = output.splitlines()
-    assert "has no model nowhere, which placement 'b' of x asks: " in line
+    assert "has no model nowhere, which placement 'b' of mine.py asks: " in line
 
 
 @pytest.mark.parametrize("experiment", ["compare", "capacity", "sweep", "clients", "efficiency", "overload"])

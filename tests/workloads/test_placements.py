@@ -31,13 +31,14 @@ def infer(client, model, name, tensor, *outputs):
 
 def by_server(client, workload, payload):
     target = workload.placements["server"].target
-    return infer(client, target.model, target.input, np.frombuffer(payload.encoded, "u1"), "logits").as_numpy("logits")
+    tensor = np.frombuffer(payload.encoded, "u1")
+    return infer(client, target.model, target.inputs[0].name, tensor, "logits").as_numpy("logits")
 
 
 def by_client(client, workload, payload, library):
     target = workload.placements["client"].target
     tensor = workload.placements["client"].preprocessor(library)(payload.encoded)
-    return infer(client, target.model, target.input, tensor, "logits").as_numpy("logits")
+    return infer(client, target.model, target.inputs[0].name, tensor, "logits").as_numpy("logits")
 
 
 @pytest.mark.parametrize("library", IMAGE.libraries)

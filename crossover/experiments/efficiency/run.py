@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
-from tritonclient.utils import np_to_triton_dtype
 
 from common import atomic_write
 from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
@@ -28,11 +27,13 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc
 from loadgen.samples.sample import COMPLETED
 from loadgen.transport.http import Connection
-from loadgen.transport.message import Request
+from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.flags import choose_arms
-from workloads.workload import Workload
+from workloads.model_config import read_model
+from workloads.tensors import Prepared
+from workloads.workload import Target, Workload
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
@@ -99,48 +100,44 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
     before it answers. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
     """
     workload, target, preprocess = arm.workload, arm.target, arm.preprocessor()
-    tensors = [preprocess(payload.encoded) for payload in sent]
+    prepared = [preprocess(payload.encoded) for payload in sent]
     connection = InferenceServerClient(server.url.partition("//")[2])
     ensemble = server.get(f"/v2/models/{target.model}/config").get("ensemble_scheduling", {})
     steps = tuple(each["model_name"] for each in ensemble.get("step", ()))
     if not steps:
         raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; try --arms")
-    found = [make_stage(target.model, target.input, tensors, target.outputs, steps)]
-    configs = [server.get(f"/v2/models/{step}/config") for step in steps]
+    found = [make_stage(target, prepared, steps)]
     direct = {each.model: each for each in workload.placements.values() if each.prepares}
-    for before, config in zip([None, *configs[:-1]], configs, strict=True):
-        step = config["name"]
+    before = None
+    for step in steps:
         # The network is fed as by the client; what comes before it needs no other step's output.
         if before and step in direct:
             preprocess = direct[step].preprocessor(arm.library)
-            tensors = [preprocess(payload.encoded) for payload in sent]
+            prepared = [preprocess(payload.encoded) for payload in sent]
         elif before:
-            tensors = [ask(connection, before["name"], input_of(before), tensor) for tensor in tensors]
-        outputs = tuple(output["name"] for output in config["output"])
-        found.append(make_stage(step, input_of(config), tensors, outputs, (step,)))
+            prepared = [ask(connection, before, each) for each in prepared]
+        served = read_model(server.url, step, f"step {step}")
+        before = Target(step, served.inputs, served.outputs, served.batched)
+        found.append(make_stage(before, prepared, (step,)))
     return found
 
 
-def input_of(config: dict) -> str:
-    """Return the name of a model's input, from its configuration."""
-    return config["input"][0]["name"]
+def make_stage(target: Target, prepared: list[Prepared], steps: tuple[str, ...]) -> Stage:
+    """Make a stage that asks a model about each of these."""
+    return Stage(target.model, [make_request(target, each) for each in prepared], steps)
 
 
-def make_stage(
-    model: str, name: str, tensors: list[np.ndarray], outputs: tuple[str, ...], steps: tuple[str, ...]
-) -> Stage:
-    """Make a stage that asks `model` for `outputs`, with each tensor as its input `name`."""
-    return Stage(model, [Request(model, name, np.ascontiguousarray(tensor), outputs) for tensor in tensors], steps)
-
-
-def ask(client: InferenceServerClient, model: str, name: str, tensor: np.ndarray) -> np.ndarray:
-    """Return a model's first output for one tensor, without the batch dimension. Raises Unavailable."""
-    batch = InferInput(name, [1, *tensor.shape], np_to_triton_dtype(tensor.dtype)).set_data_from_numpy(tensor[None])
+def ask(client: InferenceServerClient, target: Target, prepared: Prepared) -> np.ndarray:
+    """Return a model's first output for one request, without the batch dimension. Raises Unavailable."""
+    inputs = [
+        InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array)
+        for each in target.encode(prepared)
+    ]
     try:
-        answered = client.infer(model, [batch])
+        answered = client.infer(target.model, inputs).as_numpy(target.outputs[0])
     except InferenceServerException as error:
-        raise Unavailable(f"{model}: {error.message()}") from None
-    return answered.as_numpy(answered.get_response()["outputs"][0]["name"])[0]
+        raise Unavailable(f"{target.model}: {error.message()}") from None
+    return answered[0] if target.batched else answered
 
 
 def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarray) -> StageFigures:

@@ -175,7 +175,7 @@ class Overloads(Run):
                 workloads = {name: complete(each, server.url) for name, each in options.workloads.items()}
                 server.require(model for each in workloads.values() for model in each.models)
                 for name, each in workloads.items():
-                    check_workload(each, options.arms[name], each.load()[:1], url=server.url)
+                    check_workload(each, options.arms[name], each.load()[:1])
                 host.pin(host.free_cores(server.cores))
                 print(f"\n{title}: SLO {options.slo:g} ms", flush=True)
                 for name, workload in workloads.items():

@@ -139,10 +139,9 @@ class SweepExperiment(Experiment):
         Raises ValueError with one line if it has nothing to send, or cannot be prepared.
         """
         if workload.file:
-            url = self.up.url if self.up else ""
-            whole = complete(workload, url) if url else workload
+            whole = complete(workload, self.up.url) if self.up else workload
             for source in dict.fromkeys((workload.payloads, grid.typical(workload))):
-                check_workload(whole, self.options.arms[workload.name], workload.read_source(source)[:1], url=url)
+                check_workload(whole, self.options.arms[workload.name], workload.read_source(source)[:1])
 
     def remarks(self) -> list[str]:
         """Return what was left out, and why, a line each."""
