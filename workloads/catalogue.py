@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from workloads.array_payloads import Arrays
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
 from workloads.payloads import Files
@@ -72,7 +73,7 @@ def read_file(path: Path, reference: str) -> Workload:
         raise ValueError(f"WORKLOAD of {reference} is a {type(workload).__name__}, not a Workload")
     # A pattern in a file is written relative to that file, wherever the command is started.
     source = workload.payloads
-    if isinstance(source, Files):
+    if isinstance(source, Files | Arrays):
         source = source.within(path.parent)
     return replace(workload, payloads=source, file=str(path), digest=hashlib.sha256(content).hexdigest()[:12])
 

@@ -124,10 +124,15 @@ def read_model(url: str, model: str, asked_by: str) -> ServedModel:
     Raises ConnectionError as `read` does, and ValueError also for a model whose answers are no answer to one request.
     """
     config = read(url, model, asked_by)
+    return replace(parse_model(config), steps=flatten(url, config, asked_by))
+
+
+def parse_model(config: dict) -> ServedModel:
+    """Return a model as its own configuration describes it, as if it were no ensemble."""
     batched = int(config.get("max_batch_size", 0)) > 0
     inputs = tuple(map(parse_input, config.get("input", ())))
     outputs = tuple(each["name"] for each in config.get("output", ()))
-    return ServedModel(model, inputs, outputs, batched, flatten(url, config, asked_by))
+    return ServedModel(config["name"], inputs, outputs, batched, (config["name"],))
 
 
 def parse_input(tensor: dict) -> Input:
@@ -142,7 +147,7 @@ def flatten(url: str, config: dict, asked_by: str) -> tuple[str, ...]:
 
     Raises ValueError for a model that is decoupled or keeps a state between requests.
     """
-    model = config.get("name", "")
+    model = config["name"]
     if config.get("model_transaction_policy", {}).get("decoupled"):
         raise ValueError(f"{asked_by} needs {model}, which is decoupled: one request may have any number of answers")
     if "sequence_batching" in config:

@@ -5,24 +5,40 @@ Bytes are read before a run and never changed, so that every arm is offered the 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from workloads.tensors import Array
 
 
 @dataclass(frozen=True)
 class Payload:
-    """A file as it is offered to every placement: its bytes as they lie on the disk."""
+    """What is offered to every placement: a file's bytes as they lie on the disk, or arrays of a data file."""
 
     name: str
-    encoded: bytes
+    encoded: Any
+    """Bytes, an array, or a dict of them by the names of inputs: what `tensors.Prepared` is."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return sum(len(each) if isinstance(each, bytes) else each.nbytes for _, each in self.parts)
+
+    @property
+    def parts(self) -> list[tuple[str, Array]]:
+        """Its arrays by name, in the order of the names; what is only one has the name ""."""
+        if isinstance(self.encoded, Mapping):
+            return sorted(self.encoded.items(), key=lambda part: str(part[0]))
+        return [("", self.encoded)]
 
 
 @dataclass(frozen=True)
 class Files:
-    """A source of payloads: the files that match a pattern. Call it to read them."""
+    """A source of payloads: the files that match a pattern, or lie in a directory. Call it to read them."""
 
     pattern: str
     directory: Path = Path()
@@ -31,6 +47,8 @@ class Files:
     def __call__(self) -> list[Payload]:
         """Read the files. Raises ValueError with one line if none matches or one cannot be read."""
         whole = (self.directory / self.pattern).absolute()
+        if whole.is_dir():
+            return read(whole)
         matching = Path(whole.anchor).glob(str(whole.relative_to(whole.anchor)))
         found = read_files(sorted(path for path in matching if path.is_file()))
         if not found:
@@ -45,6 +63,7 @@ class Files:
 def files(pattern: str) -> Files:
     """Return a source of the files that match a pattern, e.g. `files("photos/*.jpg")`, in the order of their paths.
 
+    The path of a directory stands for the files in it.
     A relative pattern is relative to the file of the workload; `**` matches folders at any depth. Nothing is read
     before the source is called.
     """
@@ -90,7 +109,13 @@ def digest(payloads: Sequence[Payload]) -> str:
     whole = hashlib.sha256()
     for payload in payloads:
         name = payload.name.encode("utf-8", "surrogateescape")
-        whole.update(b"%s\0%d\0%s" % (name, len(payload.encoded), payload.encoded))
+        for part, data in payload.parts:
+            if isinstance(data, bytes):
+                about, content = b"", data
+            else:
+                about = f"{part} {data.dtype} {data.shape}".encode()
+                content = repr(data.tolist()).encode() if data.dtype.hasobject else data.tobytes()
+            whole.update(b"%s%s\0%d\0%s" % (name, about, len(content), content))
     return whole.hexdigest()[:12]
 
 

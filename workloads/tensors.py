@@ -45,7 +45,7 @@ class Input:
         if self.dims is None:
             return self.datatype or "an array of numbers or text"
         numpy = triton_to_np_dtype(self.datatype) if self.datatype != "BYTES" else None
-        return f"{np.dtype(numpy).name if numpy else self.datatype} {shape_text(self.dims)}"
+        return f"{np.dtype(numpy).name if numpy else self.datatype or 'any type'} {shape_text(self.dims)}"
 
     def takes(self, datatype: str | None, shape: tuple[int, ...]) -> bool:
         """Tell whether an array of that type and shape can be sent as this input."""
@@ -112,7 +112,7 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
 def find_datatype(array: np.ndarray) -> str | None:
     """Return Triton's name of an array's type; None for a type that cannot be sent, or objects that are no text."""
     if array.dtype.kind == "O":
-        return "BYTES" if array.size and all(isinstance(each, bytes | str) for each in array.flat) else None
+        return "BYTES" if all(isinstance(each, bytes | str) for each in array.flat) else None
     return "BYTES" if array.dtype.kind in "SU" else np_to_triton_dtype(array.dtype)
 
 

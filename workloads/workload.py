@@ -16,11 +16,12 @@ import numpy as np
 
 from common.messages import one_line
 from workloads import payloads
+from workloads.array_payloads import Arrays, Made
 from workloads.payloads import Payload
 from workloads.tensors import Array, Input, Misfit, Prepared, Tensor, encode
 
-Preprocessor = Callable[[bytes], Prepared]
-"""Encoded bytes of a file -> the array to send, or several by the names of inputs; without a batch dimension."""
+Preprocessor = Callable[[Any], Prepared]
+"""A payload, mostly a file's bytes -> what is sent, without a batch dimension."""
 Source = Callable[[], list[Payload]]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of workloads and placements: they become folders, flags and columns."""
@@ -70,7 +71,7 @@ class Target:
         Raises Misfit if the model does not take it.
         """
         if not isinstance(prepared, Mapping):
-            return encode(self._find_only(prepared), prepared, self.batched), *self.extra
+            return encode(self._find_only(), prepared, self.batched), *self.extra
         inputs = tuple(map(Input, prepared)) if self.inputs is None else self.inputs
         known = {each.name: each for each in inputs}
         if unknown := [name for name in prepared if name not in known]:
@@ -79,14 +80,14 @@ class Target:
             raise Misfit(f"no input {missing[0]!r}", f"{self.model} takes {', '.join(known)}")
         return *(encode(known[name], given, self.batched) for name, given in prepared.items()), *self.extra
 
-    def _find_only(self, prepared: Array) -> Input:
+    def _find_only(self) -> Input:
         """Return the one input that must be sent. Raises Misfit if there is not one."""
         if self.inputs is None or len(self.inputs) == 1:
             return self.inputs[0] if self.inputs else Input("")
         needed = [each for each in self.inputs if not each.optional]
         if len(needed) != 1:
             names = ", ".join(each.name for each in needed or self.inputs)
-            raise Misfit(f"an object of type {type(prepared).__name__}", f"{self.model} takes a dict of {names}")
+            raise Misfit("one array", f"{self.model} takes a dict of {names}")
         return needed[0]
 
 
@@ -191,9 +192,9 @@ def maker(prepare: Prepare) -> Callable[[], Preprocessor]:
     return prepare.make if isinstance(prepare, PerThread) else lambda: prepare
 
 
-def send_as_it_is(encoded: bytes) -> np.ndarray:
-    """Return the bytes themselves as a tensor, uint8 (length,), without a copy."""
-    return np.frombuffer(encoded, np.uint8)
+def send_as_it_is(encoded: Prepared) -> Prepared:
+    """Return bytes themselves as an array, uint8 (length,), without a copy, and arrays as they are."""
+    return np.frombuffer(encoded, np.uint8) if isinstance(encoded, bytes) else encoded
 
 
 @dataclass(frozen=True)
@@ -328,8 +329,8 @@ class Workload:
         try:
             found = source()
         except (Exception, SystemExit) as error:
-            # A pattern's own message says which files.
-            if isinstance(source, payloads.Files) and isinstance(error, ValueError):
+            # The messages of our own sources say which file, or which payload.
+            if isinstance(source, payloads.Files | Arrays | Made) and isinstance(error, ValueError):
                 raise
             raised = f"{type(error).__name__}: {error}"
             raise ValueError(one_line(f"{where} raised {raised}; the function returns {good}")) from None
@@ -338,9 +339,10 @@ class Workload:
         for each in found:
             if not isinstance(each.name, str):
                 raise ValueError(f"the {where} have names that are text, unlike {each.name!r}")
-            if not isinstance(each.encoded, bytes):
-                raise ValueError(f"{where}: {each.name!r} must hold bytes, not {type(each.encoded).__name__}")
-            if not each.encoded:
+            for _, data in each.parts:
+                if not isinstance(data, bytes | np.ndarray):
+                    raise ValueError(f"{where}: {each.name!r} must hold bytes or arrays, not {type(data).__name__}")
+            if not each.size:
                 raise ValueError(f"{where}: {each.name!r} is empty")
         return list(found)
 

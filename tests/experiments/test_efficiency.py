@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crossover.experiments.efficiency.result import StageFigures, sentence, summarise, workload_table
-from crossover.experiments.efficiency.run import make_stage, measure_efficiency, measure_stage
+from crossover.experiments.efficiency.run import Stage, measure_efficiency, measure_stage
 from loadgen.arm import Arm, Mode
+from loadgen.transport.message import make_request
 from serving.server import Server, Unavailable
 from tests import trials_on_disk
 from tests.commands import again, only
@@ -183,7 +183,8 @@ def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, t
 
 
 def test_what_the_server_refuses_ends_it_in_one_line(server):
-    bad = make_stage("image", "encoded", [np.frombuffer(b"no photograph", np.uint8)], ("logits",), IMAGE.steps)
+    request = make_request(IMAGE.placements["server"].target, b"no photograph")
+    bad = Stage("image", [request], IMAGE.steps)
     with pytest.raises(Unavailable, match=r"^image: failed: HTTP 400: .*'encoded'") as refused:
         measure_stage(Server.at(server.url, server.state), bad, [0] * 20)
     assert "\n" not in str(refused.value)

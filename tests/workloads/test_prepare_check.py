@@ -90,7 +90,7 @@ def test_a_built_in_workload_is_not_tried():
         (lambda: iter(SENT), "the payloads of mine must be a list of Payload(name, encoded), and not empty"),
         (list, "the payloads of mine must be a list"),
         (lambda: [b"abc"], "the payloads of mine must be a list"),
-        (lambda: [Payload("e", "text")], "payloads of mine: 'e' must hold bytes, not str"),
+        (lambda: [Payload("e", "text")], "payloads of mine: 'e' must hold bytes or arrays, not str"),
         (lambda: [Payload(3, b"x")], "names that are text, unlike 3"),
         (lambda: [Payload("e", b"")], "payloads of mine: 'e' is empty"),
     ],

@@ -11,17 +11,19 @@ Everything lies in reports/<time>-efficiency/: report.html and efficiency.json.
 import threading
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
-from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
+from tritonclient.http import InferenceServerClient
 
 from common import atomic_write
 from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
 from crossover.experiments.options import check_run_options, check_server_options
 from crossover.experiments.server_experiment import ServerExperiment
+from crossover.measurement.ensemble_steps import list_steps
 from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc
@@ -31,9 +33,7 @@ from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
 from workloads import payloads
 from workloads.flags import choose_arms
-from workloads.model_config import read_model
-from workloads.tensors import Prepared
-from workloads.workload import Target, Workload
+from workloads.workload import Workload
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
 REPETITIONS = 5  # each: the ensemble, then every step alone
@@ -96,48 +96,35 @@ class Stage:
 def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
     """List the ensemble that the arm asks, then its steps in order, with their requests.
 
-    A step that a placement of the workload asks directly is fed what that placement prepares, another what the step
-    before it answers. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
+    A step that a placement of the workload asks directly is fed what that placement prepares, another what the steps
+    before it answer. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
     """
     workload, target, preprocess = arm.workload, arm.target, arm.preprocessor()
-    prepared = [preprocess(payload.encoded) for payload in sent]
     connection = InferenceServerClient(server.url.partition("//")[2])
-    ensemble = server.get(f"/v2/models/{target.model}/config").get("ensemble_scheduling", {})
-    steps = tuple(each["model_name"] for each in ensemble.get("step", ()))
+    steps = list_steps(server.url, target.model)
+    models = tuple(step.target.model for step in steps)
     if not steps:
         raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; try --arms")
-    found = [make_stage(target, prepared, steps)]
+    if twice := [model for model, times in Counter(models).items() if times > 1]:
+        raise Unavailable(f"{target.model} passes {twice[0]} more than once: its steps cannot be told apart")
+    asked = [make_request(target, preprocess(payload.encoded)) for payload in sent]
+    wires = [{tensor.name: tensor for tensor in request.tensors} for request in asked]
+    found = [Stage(target.model, asked, models)]
     direct = {each.model: each for each in workload.placements.values() if each.prepares}
-    before = None
-    for step in steps:
+    for number, step in enumerate(steps):
+        model = step.target.model
         # The network is fed as by the client; what comes before it needs no other step's output.
-        if before and step in direct:
-            preprocess = direct[step].preprocessor(arm.library)
-            prepared = [preprocess(payload.encoded) for payload in sent]
-        elif before:
-            prepared = [ask(connection, before, each) for each in prepared]
-        served = read_model(server.url, step, f"step {step}")
-        before = Target(step, served.inputs, served.outputs, served.batched)
-        found.append(make_stage(before, prepared, (step,)))
+        if number and model in direct:
+            preprocess = direct[model].preprocessor(arm.library)
+            prepared = [direct[model].target.encode(preprocess(payload.encoded)) for payload in sent]
+            requests = [Request(model, tensors, step.target.outputs) for tensors in prepared]
+        else:
+            requests = [step.make_request(each) for each in wires]
+        found.append(Stage(model, requests, (model,)))
+        if number + 1 < len(steps):
+            for each, request in zip(wires, requests, strict=True):
+                each |= step.ask(connection, request)
     return found
-
-
-def make_stage(target: Target, prepared: list[Prepared], steps: tuple[str, ...]) -> Stage:
-    """Make a stage that asks a model about each of these."""
-    return Stage(target.model, [make_request(target, each) for each in prepared], steps)
-
-
-def ask(client: InferenceServerClient, target: Target, prepared: Prepared) -> np.ndarray:
-    """Return a model's first output for one request, without the batch dimension. Raises Unavailable."""
-    inputs = [
-        InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array)
-        for each in target.encode(prepared)
-    ]
-    try:
-        answered = client.infer(target.model, inputs).as_numpy(target.outputs[0])
-    except InferenceServerException as error:
-        raise Unavailable(f"{target.model}: {error.message()}") from None
-    return answered[0] if target.batched else answered
 
 
 def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarray) -> StageFigures:

@@ -108,7 +108,7 @@ class PointMeasurement:
         for point, seconds in zip(possible, lengths, strict=True):
             # Points without a length are left out: their trials would hold too few arrivals.
             if seconds:
-                kilobytes = round(float(np.mean([len(payload.encoded) for payload in point.sent()])) / 1e3, 1)
+                kilobytes = round(float(np.mean([payload.size for payload in point.sent()])) / 1e3, 1)
                 load = {"arrivals": f"poisson:rate={rates[point.label]:g}", "seconds": seconds, "kilobytes": kilobytes}
                 self.described["points"].append({"x": point.x, "label": point.label, **load})
         chosen = {each["label"] for each in self.described["points"]}
