@@ -37,7 +37,7 @@ LOCUST = {
     "seconds": NUMBER,
     "seed": int,
     "schedule": TEXT_OR_NULL,
-    "percentile": NUMBER,
+    "percentile": (*NUMBER, type(None)),
     "payloads": [str],
     "trace?": str,
 }

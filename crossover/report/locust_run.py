@@ -18,6 +18,7 @@ from crossover.report.format import ms
 from crossover.report.html import TEMPLATES, render
 from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples import journal, parquet
+from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
@@ -97,10 +98,14 @@ def find_samples(directory: Path, described: dict, into: Path) -> Path:
 
 
 def summarise_unfinished(described: dict, records: np.ndarray, reasons: Sequence[str]) -> dict:
-    """Return summary.json of a run that has left none, from run.json and its samples: INVALID, as it was cut short."""
+    """Return summary.json of a run that has left none, from run.json and its samples: INVALID, as it was cut short.
+
+    Where no percentile was asked for, it is the highest that so many arrivals allow, as in a run that ends well.
+    """
     result = summarise(records, described["seconds"], reasons)
-    verdict = judge(result, Facts(None, 0.0, complete=False, cause=NO_VERDICT), described["percentile"])
-    return {**described, **result, **verdict.as_dict()}
+    percentile = described["percentile"] or highest_percentile(len(records))
+    verdict = judge(result, Facts(None, 0.0, complete=False, cause=NO_VERDICT), percentile)
+    return {**described, "percentile": percentile, **result, **verdict.as_dict()}
 
 
 def list_latencies(summary: dict) -> list[tuple[str, list[str]]]:

@@ -19,6 +19,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 
+from crossover.cli.main import main as crossover
 from loadgen.samples import journal
 from loadgen.samples.sample import FORMAT, STATUSES
 from tests.conftest import ROOT, launch, ports
@@ -81,6 +82,29 @@ def test_where_no_percentile_is_asked_for_the_verdict_vouches_for_what_the_arriv
     if content["valid"]:  # a busy machine may not keep the schedule
         assert code == 0
         assert "VALID up to p90, the highest percentile that 50 arrivals allow (p95 takes 90)" in output.splitlines()
+
+
+@pytest.mark.parametrize("arrivals", ["constant:rate=10", "closed:users=2"])
+def test_crossover_report_reads_what_a_run_with_the_defaults_has_written(server, tmp_path, capsys, arrivals):
+    code, output = headless("audio", server.url, tmp_path, "--arrivals", arrivals, "--seconds", 2)
+    [run] = [path.parent for path in tmp_path.glob("*/run.json")]
+    assert crossover(["report", str(run), "-o", str(tmp_path / "page")]) in (0, 3), capsys.readouterr()
+    assert capsys.readouterr().out.startswith(f"audio server async:1: {arrivals}")
+
+
+def test_crossover_report_reads_a_run_with_the_defaults_that_was_killed(server, tmp_path, capsys):
+    process = locust(
+        "audio", "--headless", "--host", server.url, "--reports", tmp_path,
+        "--arrivals", "constant:rate=20", "--seconds", 3600,
+    )  # fmt: skip
+    while not (files := list(tmp_path.glob("*/samples.journal"))) or files[0].stat().st_size < 500:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=60)
+    assert crossover(["report", str(files[0].parent), "-o", str(tmp_path / "page")]) in (0, 3), capsys.readouterr()
+    assert "INVALID: interrupted: its process ended before it had written a verdict" in capsys.readouterr().out
+    assert json.loads((tmp_path / "page" / "summary.json").read_text())["percentile"] > 0
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", 2]], ids=["one", "two"])
