@@ -4,9 +4,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from crossover.experiments.experiment import Experiment
-from crossover.measurement import host, resume, unloaded_latency
+from crossover.measurement import host, payload_check, resume, unloaded_latency
 from crossover.measurement.retry import Retries
 from crossover.report.format import listed
+from loadgen.arm import Arm, Mode
 from serving.server import Server
 from workloads import flags
 from workloads.model_config import complete
@@ -51,7 +52,7 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
 
-        Raises ValueError before anything is written if a user's own workload cannot be prepared.
+        Raises ValueError before anything is written if a payload cannot be prepared, or has no good answer.
         """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
@@ -59,9 +60,18 @@ class ServerExperiment(Experiment):
         for name, each in workloads.items():
             tried = self.inputs[name][: self.tried]
             check_workload(each, self.prepared(each), tried, self.library(each))
+        for each in workloads.values():
+            self.check_payloads(each)
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)
+
+    def check_payloads(self, workload: Workload) -> None:
+        """Send every payload once by each placement. Raises ValueError that names those without a good answer."""
+        asked, mode, library = self.arms(workload), Mode("sequential"), self.library(workload)
+        others = [name for name in self.prepared(workload) if name not in asked]
+        sent, prepared = ([Arm(workload, name, mode, library) for name in names] for names in (asked, others))
+        payload_check.check_payloads(self.server, sent, prepared, self.inputs[workload.name])
 
     def library(self, workload: Workload) -> str:
         """Return the library of --library, if the workload has it."""

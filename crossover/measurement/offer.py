@@ -32,7 +32,9 @@ def offer(
     records, reasons = tabulate(samples)
     unanswered = records[records["status"] != STATUSES.index(COMPLETED)]
     if len(unanswered) == len(records) or (strict and len(unanswered)):
-        reason = reasons[unanswered["reason"][0]] if len(unanswered) else "no arrival was due"
+        reason = "no arrival was due"
+        if len(unanswered):
+            reason = f"{sent[unanswered['payload'][0]].name}: {reasons[unanswered['reason'][0]]}"
         raise Unavailable(f"{arm}: {len(unanswered)} of {len(records)} requests were not answered: {reason}")
     return records
 

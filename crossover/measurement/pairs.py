@@ -38,6 +38,8 @@ TIMEOUT = 30.0
 """Seconds for one answer."""
 EVERY = 0.1
 """Seconds from one pair whose CPU seconds are read to the next: short requests have pairs enough."""
+WARM = 100
+"""Payloads that are sent to warm up: `payload_check` has sent all of them once before."""
 LOST = 10
 """Unanswered requests in a row after which the server is taken to be gone."""
 
@@ -119,7 +121,7 @@ def measure_pairs(
     seed: int,
     show: Callable[[float], object] = lambda share: None,
 ) -> Pairs:
-    """Measure pairs for so many seconds, and at least one, after each arm was sent every payload once to warm up.
+    """Measure pairs for so many seconds, and at least one, after each arm was sent WARM payloads once to warm up.
 
     Args:
         server: The server to ask.
@@ -205,7 +207,7 @@ class PairCpu:
 
 
 def warm_up(server: Server, arms: Sequence[Arm], payloads: Sequence[Payload]) -> None:
-    """Send each arm's every payload once, and write nothing down. Raises Unavailable as `measure_pairs` does."""
+    """Send each arm's WARM payloads once, and write nothing down. Raises Unavailable as `measure_pairs` does."""
     lone = LoneRequests(server, arms)
     try:
         lone.warm_up(payloads)
@@ -239,8 +241,8 @@ class LoneRequests:
         self.origin = time.monotonic_ns()
 
     def warm_up(self, payloads: Sequence[Payload]) -> None:
-        """Send every payload once by every arm. Raises Unavailable as `send` does."""
-        for number, payload in enumerate(payloads):
+        """Send WARM payloads, or all if they are fewer, once by every arm. Raises Unavailable as `send` does."""
+        for number, payload in enumerate(payloads[:WARM]):
             for arm in range(len(self.clients)):
                 self.send(arm, payload, 0, number)
 
@@ -249,14 +251,22 @@ class LoneRequests:
 
         Raises Unavailable where LOST requests in a row had no good answer.
         """
-        instant = self.now()
-        sample = Sample(index, number, due=instant, fired=instant)
-        if request := self.clients[arm].prepare(self.preprocessors[arm], sample, payload):
-            self.clients[arm].exchange(self.connections[arm], sample, request)
+        sample = self.ask(arm, payload, index, number)
         self.lost = 0 if sample.status == COMPLETED else self.lost + 1
         if self.lost >= LOST:
             asked = self.clients[arm].arm
             raise Unavailable(f"{asked}: {LOST} requests in a row were not answered: {sample.reason}")
+        return sample
+
+    def ask(self, arm: int, payload: Payload, index: int, number: int, only_prepare: bool = False) -> Sample:
+        """Do what `send` does without giving up; with `only_prepare` the payload counts as answered unsent."""
+        instant = self.now()
+        sample = Sample(index, number, due=instant, fired=instant)
+        if request := self.clients[arm].prepare(self.preprocessors[arm], sample, payload):
+            if only_prepare:
+                sample.status = COMPLETED
+            else:
+                self.clients[arm].exchange(self.connections[arm], sample, request)
         return sample
 
     def close(self) -> None:

@@ -14,12 +14,23 @@ P99_NEEDS = required_requests(99)
 """Requests below which a p99 is shown in brackets: too few to bound it with 99 % confidence."""
 
 
+SHOWN = 0.01
+"""ms: the last digit that `ms` writes."""
+
+
 def ms(value: float | None) -> str:
     """Write milliseconds for a column of the terminal: two decimals below 10, one below 100, none above."""
     if value is None or not isfinite(value):
         return "-"
     value = 0.0 if abs(value) < NOISE else value
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def stage_time(value: float | None) -> float | None:
+    """Return a stage's ms as they are shown: None where two clocks counted one time, so that less than 0 is left."""
+    if value is None or value < -SHOWN / 2:
+        return None
+    return max(0.0, value)
 
 
 def kb(size: float | None) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from common import atomic_write
 from common.figures import significant
 from crossover.measurement.trial import Trial
-from crossover.report.format import P99_NEEDS, listed, number, tied
+from crossover.report.format import P99_NEEDS, listed, number, stage_time, tied
 from crossover.report.provenance import describe_load, list_servers
 from loadgen.samples.sample import STATUSES
 
@@ -80,6 +80,7 @@ def render(template: Path, **values: object) -> Markup:
     )
     environment.filters |= {"number": number, "kb": lambda size: number(None if size is None else size / 1e3)}
     environment.filters |= {"significant": significant, "listed": listed, "outcomes": outcomes, "tied": tied}
+    environment.filters["stage_time"] = stage_time
     environment.globals["P99_NEEDS"] = P99_NEEDS
     return Markup(environment.get_template(template.name).render(values))
 

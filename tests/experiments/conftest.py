@@ -67,6 +67,7 @@ def world(monkeypatch):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: made.now))
     monkeypatch.setattr(compare.unloaded, "measure_pairs", made.pairs)
     monkeypatch.setattr(compare.unloaded, "warm_up", made.warm_up)
+    monkeypatch.setattr(server_experiment.payload_check, "check_payloads", lambda *_: None)
     monkeypatch.setattr(host, "pin", lambda cores: None)
     monkeypatch.setattr(host, "free_cores", lambda cores: [0])
     monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)

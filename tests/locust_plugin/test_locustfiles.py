@@ -86,7 +86,7 @@ def test_where_no_percentile_is_asked_for_the_verdict_vouches_for_what_the_arriv
 
 @pytest.mark.parametrize("arrivals", ["constant:rate=10", "closed:users=2"])
 def test_crossover_report_reads_what_a_run_with_the_defaults_has_written(server, tmp_path, capsys, arrivals):
-    code, output = headless("audio", server.url, tmp_path, "--arrivals", arrivals, "--seconds", 2)
+    headless("audio", server.url, tmp_path, "--arrivals", arrivals, "--seconds", 2)
     [run] = [path.parent for path in tmp_path.glob("*/run.json")]
     assert crossover(["report", str(run), "-o", str(tmp_path / "page")]) in (0, 3), capsys.readouterr()
     assert capsys.readouterr().out.startswith(f"audio server async:1: {arrivals}")

@@ -351,6 +351,7 @@ def test_noise_and_what_is_not_known_are_no_figures(measured, written):
     def noisy(described, summary):
         for arm in summary["workloads"]["image"]["arms"]:
             arm["stages"]["unexplained in server"] = -7e-15
+            arm["stages"]["client waiting"] = -2.91  # what two clocks counted
             arm["service"]["p50"] = float("nan")
 
     described, summary = run(), compare.evaluate(run(), read_trials(measured))
@@ -359,6 +360,7 @@ def test_noise_and_what_is_not_known_are_no_figures(measured, written):
     kept[0].schedule = None  # of a closed loop
     for text in (written(noisy), tables.text(summary), compared(measured, described, kept, summary)):
         seen = Structure(text).text
+        assert "-2.91" not in seen
         assert not re.search(r"e-\d|\bnan\b|\binf\b|\bNone\b", seen)
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from crossover.experiments.catalogue import EXPERIMENTS
-from crossover.report.format import label_arms, ms
+from crossover.report.format import label_arms, ms, stage_time
 from crossover.report.terminal import Column, colour, draw_table
 from tests.trials_on_disk import optional
 
@@ -121,3 +121,8 @@ def test_the_workload_stays_where_it_is_wanted():
 )
 def test_milliseconds_of_noise_or_of_nothing_are_no_figures(value, shown):
     assert ms(value) == shown
+
+
+def test_no_time_of_a_step_is_shown_below_zero():
+    shown = [ms(stage_time(value)) for value in (None, -2.91, -0.0051, -0.0049, 0.0, 0.2)]
+    assert shown == ["-", "-", "-", "0.00", "0.00", "0.20"]

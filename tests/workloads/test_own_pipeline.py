@@ -13,7 +13,7 @@ from serving import smoke_test
 from tests.commands import again, only, run
 from tests.conftest import ROOT
 from tests.locust_plugin.test_locustfiles import fetch, headless, locust, post, rows
-from tests.workloads.own_pipeline import COMMANDS, infer
+from tests.workloads.own_pipeline import COMMANDS, HEAD, infer
 from workloads import image
 
 PLACEMENTS = ("phone", "cloud", "thumbnail")
@@ -161,3 +161,18 @@ def test_what_the_docs_say_can_be_typed():
         done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0
         assert all(word in done.stdout for word in words if word.startswith("--"))
+
+
+def test_sweeps_name_a_file_that_the_server_refuses_before_they_measure(at, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name, encoded in (("a.jpg", image.photographs((320,))[0].encoded), ("cut.jpg", b"\xff\xd8cut")):
+        (tmp_path / "photos" / name).write_bytes(encoded)
+    placements = "{'cloud': Placement('image'), 'copy': Placement('image', lambda e: np.frombuffer(e, np.uint8))}"
+    content = f"import numpy as np\n{HEAD}"
+    content += f"WORKLOAD = Workload(name='x', payloads=files('photos/*'), placements={placements})\n"
+    (tmp_path / "mine.py").write_text(content)
+    given = [tmp_path / "mine.py", "--sweeps", "workers", "--seconds", 60]
+    code, output = run("crossover", *given, *at, "--reports", tmp_path / "reports")
+    assert code == 2, output
+    assert "1 of 2 payloads of x has no good answer: cut.jpg (HTTP 400" in output.splitlines()[-1]
+    assert not (tmp_path / "reports").exists()

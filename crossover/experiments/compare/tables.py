@@ -10,7 +10,7 @@ from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.recommendation import MARGIN
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
-from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms
+from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms, stage_time
 from crossover.report.terminal import Column, colour, draw_table
 
 GPU = (
@@ -37,7 +37,7 @@ CPU         ms per request spent by the client process, and by the server with i
 KB up, down bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
-            unexplained: the rest in the server
+            unexplained: the rest in the server; -: two clocks counted the same time
 mean batch  requests that a step computed together, on average
 GPU         where one is used: joules per request; its use at the end of each trial, mean;
             most memory in use, anyone's"""
@@ -109,7 +109,7 @@ def breakdown_table(arms: Sequence[Mapping]) -> str:
     """
     # Arms have different stages: a line has an empty cell where an arm lacks one.
     names = list(dict.fromkeys(name for arm in arms for name in arm["stages"]))
-    rows = [(name, *(ms(arm["stages"].get(name)) for arm in arms)) for name in names]
+    rows = [(name, *(ms(stage_time(arm["stages"].get(name))) for arm in arms)) for name in names]
     rows.append(("in all", *(ms(arm["latency"]["mean"]) for arm in arms)))
     for step in list_computing_steps(names):
         batches = [arm["steps"].get(step, {}).get("mean_batch") for arm in arms]

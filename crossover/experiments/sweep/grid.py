@@ -119,6 +119,12 @@ def typical(workload: Workload) -> Callable[[], list[Payload]]:
     return workload.typical or workload.payloads
 
 
+def list_sources(workload: Workload) -> list[Callable[[], list[Payload]]]:
+    """Return the sources of all payloads that sweeps may send, each once."""
+    sizes = [size.payloads for axis in workload.sizes for size in axis.values]
+    return list(dict.fromkeys((workload.payloads, typical(workload), *sizes)))
+
+
 def size(cores: int) -> list[Maker]:
     """Return what makes the sweeps over the sizes of a workload: one per axis that it has."""
     def at_size(size: Size) -> Point:

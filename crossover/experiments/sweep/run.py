@@ -25,8 +25,9 @@ from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import PointMeasurement
 from crossover.experiments.sweep.result import KIND
 from crossover.experiments.sweep.site import Site, server_behind_link
-from crossover.measurement import compatibility, host, resume
+from crossover.measurement import compatibility, host, payload_check, resume
 from crossover.measurement.retry import Retries
+from loadgen.arm import Arm, Mode
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
@@ -53,6 +54,8 @@ class SweepExperiment(Experiment):
     def __init__(self, options):
         super().__init__(options)
         self.available = sorted(os.sched_getaffinity(0))
+        self.checked = False
+        """Whether every payload was sent once."""
         arms, cores = options.arms, len(self.available)
         self.sweeps, self.left_out = grid.planned(options.sweeps, options.workloads, arms, cores)
         self.up = Server.at(options.url, Path(options.state)) if options.url else None
@@ -118,6 +121,8 @@ class SweepExperiment(Experiment):
         print(self.plan(), flush=True)
         for workload in self.options.workloads.values():
             self.check_prepare(workload)
+        if self.up:
+            self.check_payloads(self.up)
         self.begin()
         seconds = self.options.seconds
         if self.options.continued:
@@ -134,14 +139,30 @@ class SweepExperiment(Experiment):
         self.complete()
 
     def check_prepare(self, workload: Workload) -> None:
-        """Try a user's own workload once, for the models of the server that is up if one is given.
+        """Prepare every payload of a user's own workload once, for the models of a server that is up if one is given.
 
         Raises ValueError with one line if it has nothing to send, or cannot be prepared.
         """
         if workload.file:
             whole = complete(workload, self.up.url) if self.up else workload
-            for source in dict.fromkeys((workload.payloads, grid.typical(workload))):
-                check_workload(whole, self.options.arms[workload.name], workload.read_source(source)[:1])
+            for source in grid.list_sources(workload):
+                check_workload(whole, self.options.arms[workload.name], workload.read_source(source))
+
+    def check_payloads(self, server: Server) -> None:
+        """Send every payload of users' own workloads once by each placement, to the first server that is up.
+
+        Those of the built-in workloads are made here, and are sound. Raises ValueError that names those without a good
+        answer.
+        """
+        if self.checked:
+            return
+        for workload in self.options.workloads.values():
+            if workload.file:
+                whole, placements = complete(workload, server.url), self.options.arms[workload.name]
+                arms = [Arm(whole, placement, Mode("sequential")) for placement in placements]
+                for source in grid.list_sources(workload):
+                    payload_check.check_payloads(server, arms, (), workload.read_source(source))
+        self.checked = True
 
     def remarks(self) -> list[str]:
         """Return what was left out, and why, a line each."""
@@ -161,6 +182,7 @@ class SweepExperiment(Experiment):
         """Measure all sweeps with points at one place. Raises Missing if there is no such place on this machine."""
         began, left = time.monotonic(), self.waiting[weights, place]
         with self.site(weights, place) as site:
+            self.check_payloads(site.server)
             if site.server is not self.up:
                 self.end += max(0, time.monotonic() - began - START)  # a slow start is not at the sweeps' expense
             while left:
