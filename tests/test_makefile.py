@@ -75,7 +75,10 @@ def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command
 @pytest.mark.parametrize(("code", "ends"), [(0, 0), (3, 0), (1, 2), (2, 2), (4, 2), (130, 2)])
 def test_only_a_measurement_that_decides_nothing_is_no_error_of_make(installed, tmp_path, code, ends):
     (tmp_path / "code").write_text(str(code))
-    assert installed("bench")[0] == ends
+    made, _, errors = installed("bench")
+    assert made == ends
+    # 130 is that somebody interrupted it, and no error of what was measured.
+    assert (f"Error {code}" in errors) == bool(ends)
 
 
 def test_a_sweep_starts_its_own_servers_and_no_other(installed):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from common.figures import significant
 from crossover.analysis.answer import Answer
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import LoadedPairs
@@ -100,11 +101,14 @@ def describe_ratio(estimate: Estimate, confidence: float) -> str:
     return f"{estimate.ratio:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def describe_subject(subject: str, arrivals: str) -> str:
-    """Return what was offered in words: a rate for a Poisson process, else the specification."""
-    if poisson := re.fullmatch(r"poisson:rate=([\d.e+-]+)", arrivals):
-        return f"{subject or 'these requests'} at {float(poisson[1]):g} requests/s"
-    return f"{subject or 'these requests'} under {arrivals}"
+def describe_subject(subject: str, arrivals: str, offered: float) -> str:
+    """Return what was offered in words: the rate of a Poisson process, else the specification and the rate.
+
+    `offered` are the requests per second that came: a short Poisson run has other than were asked for.
+    """
+    what, rate = subject or "these requests", f"{significant(offered)} requests/s"
+    poisson = re.fullmatch(r"poisson:rate=[\d.e+-]+", arrivals)
+    return f"{what} at {rate}" if poisson else f"{what} under {arrivals} ({rate})"
 
 
 def name_arms(names: tuple[str, str], placements: Placements) -> dict[str, str]:

@@ -143,8 +143,8 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
     result, trials = write_report(kind, directory, found, into)
     if not kind.has_figures(result, trials):
         raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
-    shown = [*describe_interruption(directory), kind.text(result, explain=explain), *kind.advise(result, directory)]
-    parts = [*shown, f"the page: {into / NAME}"]
+    shown = [*describe_interruption(directory), kind.text(result, explain=explain)]
+    parts = [*shown, f"the page: {into / NAME}", *kind.advise(result, directory)]
     return Answer("\n\n".join(parts), result, kind.verdicts(result))
 
 

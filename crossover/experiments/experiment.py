@@ -44,6 +44,8 @@ class Experiment(Run):
         self._taken: int | None = None  # what keeps others from measuring in the directory
         self.verdicts: list[str] = []
         """The sentences that say what was found, once the report is written."""
+        self.advice: list[str] = []
+        """The command that may decide what is undecided, once the report is written: the last line that is printed."""
 
     def conduct(self) -> int:
         """Do as every run, and let others measure in the directory then."""
@@ -136,10 +138,11 @@ class Experiment(Run):
                 if not self.kind.has_figures(result, trials):
                     return code or BROKEN
                 self.verdicts = self.kind.verdicts(result)
-                advice = self.kind.advise(result, self.directory)
+                self.advice = self.kind.advise(result, self.directory)
                 text = self.kind.text(result, explain=self.options.explain)
-                print("\n" + "\n".join([text, *advice, *self.remarks()]))
+                print("\n" + "\n".join([text, *self.remarks()]))
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
+                print("".join(f"\n{line}" for line in self.advice), end="\n" * bool(self.advice))
         except KeyboardInterrupt:
             print(f"\ninterrupted; its report can be made (again) by: crossover report {self.directory}")
             return INTERRUPTED
@@ -161,5 +164,5 @@ class Experiment(Run):
         }
 
     def verdict(self) -> str:
-        """Return the sentences that say what was found, a line each."""
-        return "\n".join(self.verdicts)
+        """Return the sentences that say what was found, a line each, and the command that may decide what is not."""
+        return "\n".join([*self.verdicts, *self.advice])

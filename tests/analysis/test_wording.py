@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.figures import significant
 from crossover.analysis.costs import Costs, Prices
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.recommendation import recommend
@@ -84,8 +85,8 @@ def test_a_cheaper_placement_that_is_hardly_slower_is_recommended():
     assert found["non-inferior and cheaper", "candidate"] >= 17 and not found["better", "baseline"]
     one = conclude(world(1.0, 1, cost=0.5))
     assert one["sentence"].startswith(
-        "For photographs at 7.5 requests/s on this machine, take the server, which is cheaper and at most 5 % slower: "
-        "latency server/client is "
+        f"For photographs at {significant(one['arms'][0]['offered'])} requests/s on this machine, take the server, "
+        "which is cheaper and at most 5 % slower: latency server/client is "
     )
     said = "The server takes 0.5 times the client CPU, 0.5 times the server CPU and about as many bytes: a million"
     assert one["remarks"][1].startswith(said)
@@ -250,8 +251,8 @@ def test_the_load_for_which_the_figures_hold_is_said(use, warned):
 
 
 def test_what_was_offered_is_named():
-    assert describe_subject("photographs", "poisson:rate=7.5") == "photographs at 7.5 requests/s"
-    assert describe_subject("speech", "gamma:rate=2,cv=3") == "speech under gamma:rate=2,cv=3"
+    assert describe_subject("photographs", "poisson:rate=1.9", 1.4615) == "photographs at 1.46 requests/s"
+    assert describe_subject("speech", "gamma:rate=2,cv=3", 1.94) == "speech under gamma:rate=2,cv=3 (1.94 requests/s)"
     assert [join(each) for each in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 
 

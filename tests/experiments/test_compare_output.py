@@ -1,9 +1,12 @@
 """What `crossover compare` prints for scripts, and the limits and prices that it is given."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from crossover.experiments.compare.undecided import advise
 from serving.server import Unavailable
 from tests.commands import only
 from tests.experiments.conftest import compared, kept
@@ -31,6 +34,30 @@ def test_quiet_prints_the_verdict_and_nothing_else(world, conduct):
     code, output, errors = conduct("--quiet")
     summary = json.loads((only(conduct.reports) / "summary.json").read_text())
     assert (code, output, errors) == (0, f"{summary['workloads']['image']['sentence']}\n", "")
+
+
+@pytest.mark.parametrize("more", [[], ["--quiet"], ["--continue"], ["--continue", "--quiet"]], ids=" ".join)
+def test_what_is_undecided_ends_with_3_and_with_the_command_that_may_decide_it(world, conduct, more):
+    code, output, _ = conduct("--rounds", 2, *(each for each in more if each != "--continue"))
+    if "--continue" in more:
+        code, output, _ = conduct(*more[:1], only(conduct.reports), *more[1:])
+    workload = json.loads((only(conduct.reports) / "summary.json").read_text())["workloads"]["image"]
+    assert code == 3 and "undecided: latency" in workload["sentence"]
+    last = output.splitlines()[-1]
+    assert re.search(rf"\(image\): crossover compare --continue {only(conduct.reports)} --seconds \d+$", last)
+    assert ("--quiet" in more) == (output.splitlines() == [workload["sentence"], last])
+
+
+def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than_half():
+    """Of a ratio that lies on the margin no time within reach decides half of such cases."""
+    found = {"kind": "undecided", "high": 1.07, "choice": ""}
+    answer = {"recommendation": found, "loaded": None, "looks": [96.0], "confidence": 0.95}
+    workload = {"answer": answer, "more_seconds": None, "seconds": 4.0, "rounds": 12, "arms": [{}, {}]}
+    [line] = advise({"workloads": {"image": workload}}, Path("here"))
+    seconds = float(line.rpartition(" ")[2])
+    assert "may decide it, though in fewer than half of such cases (image): crossover compare" in line
+    assert 7 * 96 < seconds < 2 * 7 * 96
+    assert advise({"workloads": {"image": workload | {"answer": answer | {"loaded": {"overloaded": ["x"]}}}}}, ".") == []
 
 
 def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world, conduct):

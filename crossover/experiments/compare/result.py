@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from common.figures import significant
 from crossover.analysis import answer, comparison, remarks, wording
 from crossover.analysis.costs import Prices
 from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
 from crossover.experiments.compare.arms import summarise_arm
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED
+from crossover.experiments.compare.undecided import advise, is_undecided
 from crossover.measurement.pairs import Pairs, read_pairs
 from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
@@ -59,7 +59,7 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
     names = name_pair(rounds[0]) if rounds else (placements[0], placements[-1])
     found, comparisons = compare_pair(run, name, rounds, unloaded)
     words = wording.name_arms(names, described["placements"])
-    about = wording.describe_subject(described["subject"], described["arrivals"])
+    about = wording.describe_subject(described["subject"], described["arrivals"], arms[0]["offered"])
     use = arms[0]["offered"] * max(described["back_to_back_seconds"].values(), default=0.0) or None
     others = {mode: compare_pair(run, name, other, ())[1] for mode, other in paired.items() if mode != chosen}
     return {
@@ -130,16 +130,6 @@ def extend(run: dict, described: dict, found: answer.Answer) -> float | None:
     return float(30 * np.ceil(seconds / 30))
 
 
-def advise(result: dict, directory: Path) -> list[str]:
-    """Return the command that goes on where a workload is undecided, with how long it takes; none without advice."""
-    undecided = {name: each["more_seconds"] for name, each in result["workloads"].items() if each["more_seconds"]}
-    if not undecided:
-        return []
-    seconds = max(undecided.values())
-    about = f"{significant(seconds / 60, 2)} more minutes decide about half of such cases ({', '.join(undecided)})"
-    return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
-
-
 def read_all_pairs(directory: Path, run: dict) -> dict[str, list[Pairs]]:
     """Return workload -> its unloaded pairs, of every workload in run.json. Raises ValueError for a damaged file."""
     return {name: read_pairs(directory, name) for name in run["workloads"]}
@@ -182,11 +172,12 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
 
 
 def exit_code(result: dict, measured: Sequence[Trial]) -> int:
-    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID over all its rounds."""
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID or nothing is decided."""
     arms = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
     if any(arm["errors"] for arm in arms):
         return BROKEN
-    return GOOD if all(arm["valid"] for arm in arms) else MEASUREMENT
+    undecided = any(is_undecided(workload) for workload in result["workloads"].values())
+    return GOOD if all(arm["valid"] for arm in arms) and not undecided else MEASUREMENT
 
 
 def note(measured: Sequence[Trial]) -> Markup:
