@@ -9,6 +9,8 @@ import json
 import socket
 import struct
 import time
+import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -20,6 +22,8 @@ from loadgen.real_threads import Socket, getaddrinfo
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
 
 BLOCK = 1 << 16  # bytes read at once
+BYTES_ACKED = 120  # offset of tcpi_bytes_acked, 8 bytes, in Linux's struct tcp_info
+IDLE = "the server closed the idle connection while a request was on its way, and may have read it: not sent again"
 
 
 class Connection:
@@ -34,13 +38,14 @@ class Connection:
         self._address, self._timeout = (server.host, server.port), timeout
         self._host = f"Host: {server.authority}\r\n".encode()
         self._socket: socket.socket | None = None
+        self._carried = 0  # bytes of the answered requests on this socket
         self._socket_timeout = self._deadline = 0.0
 
     def post(self, request: Request) -> Outcome:
         """Send the request and wait for the whole answer, at most `timeout` seconds.
 
-        Only status 200 with the outputs that were asked for is completed; 503 is rejected. No exception leaves this
-        method but KeyboardInterrupt and its like.
+        Only status 200 with the outputs that were asked for is completed; 503 and 429 are rejected. No exception leaves
+        this method but KeyboardInterrupt and its like.
         """
         self._deadline = time.monotonic() + self._timeout
         bytes_up = 0
@@ -48,9 +53,7 @@ class Connection:
             specs = tuple(tensor.spec for tensor in request.tensors)
             (line, headers), bytes_up = write_head(request.model, specs, request.outputs)
             pieces = [piece for tensor in request.tensors for piece in tensor.pieces]
-            self._connect()
-            self._send([line, self._host, headers, *pieces])
-            answer = self._receive()
+            answer = self._exchange([line, self._host, headers, *pieces])
         except (BlockingIOError, TimeoutError):
             self.close()
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s", bytes_up)
@@ -62,30 +65,60 @@ class Connection:
         except Exception as error:  # whatever a broken server or network does becomes an outcome
             self.close()
             return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"), bytes_up)
-        return judge_answer(answer.status, answer.json_size, answer.body, request.outputs, bytes_up)
+        return judge_answer(answer.status, answer.headers, answer.body, request.outputs, bytes_up)
 
-    def _connect(self) -> None:
-        """Keep the connection if the server has kept it; open another one otherwise.
+    def _exchange(self, pieces: list[bytes | memoryview]) -> "Answer":
+        """Send a request and read its answer.
 
-        Whether it has is asked before anything is sent, so that no request is ever sent twice.
+        A kept connection may be closed by the server at this very moment. The request is then sent again, once and on
+        another one, if the server cannot have read it: this kernel did not take all of it, or the server's end of the
+        connection came and acknowledged not one byte of it. Otherwise ConnectionError says IDLE: RFC 9110, section
+        9.2.2, forbids to repeat what may have been executed.
         """
+        answer, kept, handed_over = Answer(), self._connect(), False
+        try:
+            self._send(pieces)
+            handed_over = True
+            self._receive(answer)
+        except ConnectionError as error:
+            # Without a socket, another thread has closed the connection.
+            if not kept or answer.has_begun or self._socket is None:
+                raise
+            # The types below ConnectionError are resets; Linux does not count what a reset acknowledges.
+            ended_before = type(error) is ConnectionError and self._count_acknowledged() == self._carried
+            if handed_over and not ended_before:
+                raise ConnectionError(IDLE) from None
+            self.close()
+            return self._exchange(pieces)
+        self._carried += sum(map(len, pieces))
+        if not answer.keeps_alive:
+            self.close()
+        return answer
+
+    def _count_acknowledged(self) -> int:
+        """Return how many bytes sent on this socket the other end's kernel has acknowledged."""
+        info = self._require_socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKED + 8)
+        return struct.unpack_from("@Q", info, BYTES_ACKED)[0] - 1  # the connection's SYN counts as a byte
+
+    def _connect(self) -> bool:
+        """Keep the connection if the server has kept it; open another one otherwise. Returns whether it was kept."""
         if self._socket is not None:
             try:
                 self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return  # nothing to read: the connection is there, and in step
+                return True  # nothing to read: the connection is there, and in step
             except OSError:
                 pass
             self.close()
         error = OSError(f"{self._address[0]} has no address")
         for family, kind, protocol, _, server in getaddrinfo(*self._address, type=socket.SOCK_STREAM):
-            self._socket, self._socket_timeout = Socket(family, kind, protocol), 0.0
+            self._socket, self._socket_timeout, self._carried = Socket(family, kind, protocol), 0.0, 0
             try:
                 connection = self._require_socket()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._set_socket_timeout()  # connect(2) heeds it, too
                 connection.connect(server)
-                return
+                return False
             except OSError as failure:
                 self.close()
                 error = failure
@@ -101,18 +134,14 @@ class Connection:
                 self._set_socket_timeout()
                 rest = rest[self._require_socket().send(rest) :]
 
-    def _receive(self) -> "Answer":
+    def _receive(self, answer: "Answer") -> None:
         """Read until the answer is whole. Raises HttpParserError, ConnectionError, TimeoutError and other OSErrors."""
-        answer, received = Answer(), False
         while not answer.complete:
             self._set_socket_timeout()
             data = self._require_socket().recv(BLOCK)
-            if not data:
-                when = "in its answer" if received else "without an answer"
-                raise ConnectionError(f"closed by the server {when}")
-            received = True
+            if not data and not answer.ends_with_connection:
+                raise ConnectionError(f"closed by the server {'in its' if answer.has_begun else 'without an'} answer")
             answer.feed(data)
-        return answer
 
     def _set_socket_timeout(self) -> None:
         """Let the kernel end a blocking call at the deadline, which costs no second system call.
@@ -151,9 +180,13 @@ class Answer:
     """
 
     def __init__(self):
-        self.complete = False
-        self.json_size: bytes | None = None
-        """The header Inference-Header-Content-Length: how many bytes of the body are JSON."""
+        self.complete = self.has_begun = False
+        self.ends_with_connection = False
+        """Whether the end of the connection is the only end that its body has."""
+        self.keeps_alive = False
+        """Whether the server takes another request on this connection."""
+        self.headers: dict[bytes, bytes] = {}
+        """By name, in small letters."""
         self._parser, self._body = httptools.HttpResponseParser(self), []
 
     @property
@@ -167,18 +200,27 @@ class Answer:
         return b"".join(self._body)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises HttpParserError if they are no HTTP, or more than one answer."""
+        """Take the next bytes; none at the end of the connection.
+
+        Raises HttpParserError if they are no HTTP, or more than one answer.
+        """
+        self.has_begun, self.complete = True, self.complete or not data
         self._parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        """Refuse a second answer to one request."""
+        """Refuse a second answer to one request; forget an interim one."""
         if self.complete:
             raise ValueError("there is more behind the answer")
+        self.headers = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the one header that counts; HTTP's own are the parser's business."""
-        if name.lower() == b"inference-header-content-length":
-            self.json_size = value
+        """Note a header."""
+        self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Note whether the body says where it ends (RFC 9112, section 6.3)."""
+        delimited = self.headers.keys() & {b"content-length", b"transfer-encoding"}
+        self.ends_with_connection = self.status >= 200 and not delimited
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece of the body."""
@@ -186,7 +228,7 @@ class Answer:
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole, unless it is an interim one (below 200), which the final one follows."""
-        self.complete = self.status >= 200
+        self.complete, self.keeps_alive = self.status >= 200, self._parser.should_keep_alive()
 
 
 @lru_cache(4096)
@@ -216,29 +258,44 @@ def write_head(
 
 
 def judge_answer(
-    status: int, json_size: bytes | None, body: bytes, outputs: tuple[str, ...], bytes_up: int = 0
+    status: int, headers: Mapping[bytes, bytes], body: bytes, outputs: tuple[str, ...], bytes_up: int = 0
 ) -> Outcome:
     """Decide what a whole answer is worth: completed only with status 200, all outputs, and as many bytes as it says.
 
-    `json_size` is the value of Inference-Header-Content-Length; without it the whole body is JSON.
+    `headers` are by name in small letters; without Inference-Header-Content-Length the whole body is JSON.
     """
 
     def end(outcome: str, reason: str = "") -> Outcome:
         return Outcome(outcome, reason, bytes_up, len(body))
 
-    if status != 200:
-        return end(REJECTED if status == 503 else FAILED, f"HTTP {status}: {read_error(body)}")
     try:
-        size = int(json_size) if json_size else len(body)
-        names, binary = read_outputs(body[:size])
+        content = decode(body, headers.get(b"content-encoding", b""))
+        if status != 200:
+            refused = REJECTED if status in (429, 503) else FAILED
+            return end(refused, f"HTTP {status}: {explain_refusal(status, headers, content)}")
+        json_size = headers.get(b"inference-header-content-length")
+        size = int(json_size) if json_size else len(content)
+        names, binary = read_outputs(content[:size])
         missing = set(outputs) - names
     except Exception as error:
         return end(FAILED, first_line(f"unreadable answer: {type(error).__name__}: {error}"))
     if missing:
         return end(FAILED, f"the answer lacks {', '.join(sorted(missing))}")
-    if size + binary != len(body):
-        return end(FAILED, f"the answer has {len(body)} bytes, its header says {size + binary}")
+    if size + binary != len(content):
+        return end(FAILED, f"the answer has {len(content)} bytes, its header says {size + binary}")
     return end(COMPLETED)
+
+
+def decode(body: bytes, coding: bytes) -> bytes:
+    """Undo the Content-Encoding of a body. Raises ValueError or zlib.error if that is not known or the body not whole.
+
+    None is asked for, but a proxy may compress nevertheless.
+    """
+    if coding.lower() in (b"gzip", b"x-gzip", b"deflate"):
+        return zlib.decompress(body, zlib.MAX_WBITS + 32)  # of either kind
+    if coding.lower() not in (b"", b"identity"):
+        raise ValueError(f"its content-encoding is {coding.decode('latin-1')}; gzip and deflate are read")
+    return body
 
 
 @lru_cache(256)
@@ -249,8 +306,14 @@ def read_outputs(text: bytes) -> tuple[frozenset[str], int]:
     return frozenset(output["name"] for output in outputs), binary
 
 
-def read_error(body: bytes) -> str:
-    """Return the first line of an error's text, of Triton's JSON or of whatever stands there."""
+def explain_refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:
+    """Return in one line why a request was refused: where it is redirected to, or the text of an error.
+
+    That is of Triton's JSON, or whatever stands there.
+    """
+    if 300 <= status < 400 and b"location" in headers:
+        place = headers[b"location"].decode("utf-8", "replace")
+        return first_line(f"redirected to {place}; no redirect is followed: give the right address as --url")
     try:
         return first_line(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError, IndexError):

@@ -13,8 +13,8 @@ from workloads.tensors import Prepared, Tensor
 from workloads.workload import Target
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT = "completed", "failed", "rejected", "timed out"
-"""How a request ends: with the outputs asked for; with an error or another answer; with the server's 503, because its
-queue was full; without an answer within the deadline."""
+"""How a request ends: with the outputs asked for; with an error or another answer; with 503 or 429, because the
+server has too much to do; without an answer within the deadline."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
     )
     body = json.dumps({"error": str(no_image())}).encode()
     texts = body, str(no_image()).encode()
-    answers = [http.judge_answer(code, None, text, ()) for code in (400, 503) for text in texts]
+    answers = [http.judge_answer(code, {}, text, ()) for code in (400, 503) for text in texts]
     assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)
 
 

@@ -1,9 +1,11 @@
 """Laws of one request: whatever a server does on the wire becomes an outcome with a reason, within the deadline."""
 
+import gzip
 import re
 import socket
 import threading
 import time
+import zlib
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
 from loadgen.transport import http
-from loadgen.transport.message import COMPLETED, FAILED, TIMED_OUT, Outcome, make_request
+from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, make_request
 from workloads.tensors import Input
 from workloads.workload import Placement, Target
 
@@ -19,6 +21,7 @@ JSON = b'{"model_name":"m","outputs":[{"name":"logits","datatype":"FP32","shape"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON)
 TARGET = Target("m", (Input("x"),))
 REQUEST = make_request(TARGET, np.arange(4, dtype=np.float32))
+SIZED = b"inference-header-content-length"
 SIZE = http.write_head("m", (REQUEST.tensors[0].spec,), ("logits",))[1]
 
 
@@ -243,6 +246,168 @@ def test_closing_from_another_thread_wakes_the_one_that_waits():
 def test_an_answer_shorter_than_its_header_says_is_no_answer():
     header = b'{"outputs":[{"name":"logits","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
     n = len(header)
-    outcome = http.judge_answer(200, str(n).encode(), header + b"1234", ("logits",))
+    outcome = http.judge_answer(200, {SIZED: str(n).encode()}, header + b"1234", ("logits",))
     assert (outcome.status, outcome.reason) == (FAILED, f"the answer has {n + 4} bytes, its header says {n + 8}")
-    assert http.judge_answer(200, str(len(header)).encode(), header + b"12345678", ("logits",)).status == COMPLETED
+    assert http.judge_answer(200, {SIZED: str(n).encode()}, header + b"12345678", ("logits",)).status == COMPLETED
+
+
+UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize("head", [UNTIL_CLOSED, UNTIL_CLOSED.replace(b"1.1", b"1.0"), CONTINUE + UNTIL_CLOSED])
+def test_an_answer_may_end_with_the_connection(head):
+    with server(saying(head, JSON[:20], JSON[20:], pause=0.01), saying(HEAD + JSON)) as url:
+        connection = http.Connection(url, 2)
+        assert connection.post(REQUEST) == Outcome(COMPLETED, "", SIZE, len(JSON))
+        assert connection.post(REQUEST).status == COMPLETED
+        connection.close()
+
+
+@pytest.mark.parametrize("pieces", [(UNTIL_CLOSED, JSON[:20]), (UNTIL_CLOSED,), (CONTINUE,), (CHUNKED[:-9],)])
+def test_a_half_answer_does_not_end_with_the_connection(pieces):
+    with server(saying(*pieces)) as url:
+        outcome = post(url)
+    assert outcome.status == FAILED and outcome.reason
+
+
+def test_a_connection_that_the_server_will_close_is_not_used_again():
+    closing = HEAD[:-2] + b"Connection: close\r\n\r\n"
+
+    def once(connection):
+        read(connection)
+        connection.sendall(closing + JSON)
+        time.sleep(0.2)  # still open when the next request comes
+
+    with server(once, once) as url:
+        connection = http.Connection(url, 2)
+        assert [connection.post(REQUEST).status for _ in range(2)] == [COMPLETED] * 2
+        connection.close()
+
+
+class Raced(http.Connection):
+    """Lets `meanwhile` happen between the look at a kept connection and the next request."""
+
+    meanwhile = staticmethod(lambda: None)
+
+    def _connect(self) -> bool:
+        if kept := super()._connect():
+            self.meanwhile()
+        return kept
+
+
+def race(end, request=REQUEST):
+    """(outcome of a request that comes as `end(connection)` ends the idle one, what the server read after the end)."""
+    go, ended, seen = threading.Event(), threading.Event(), []
+
+    def idle(connection):
+        read(connection)
+        connection.sendall(HEAD + JSON)
+        go.wait(5)
+        end(connection, ended)
+
+    def again(connection):
+        seen.append(read(connection))
+        connection.sendall(HEAD + JSON)
+
+    def meanwhile():
+        go.set()
+        ended.wait(5)
+
+    with server(idle, again) as url:
+        connection = Raced(url, 5)
+        assert connection.post(REQUEST).status == COMPLETED
+        connection.meanwhile = meanwhile
+        outcome = connection.post(request)
+        connection.close()
+        time.sleep(0.1)
+    return outcome, seen
+
+
+def closing(connection, ended):
+    connection.close()
+    ended.set()
+
+
+LARGE = make_request(TARGET, np.zeros(9_000_000, np.uint8))
+
+
+@pytest.mark.parametrize("request_", [REQUEST, LARGE])
+def test_a_request_that_meets_the_end_of_an_idle_connection_is_sent_again_as_nobody_has_read_it(request_):
+    outcome, seen = race(closing, request_)
+    assert outcome.status == COMPLETED
+    assert len(seen) == 1 and seen[0].startswith(b"POST /v2/models/m/infer")
+
+
+def reading(count):
+    """Ends the connection in good order after it has read so much of the request."""
+
+    def end(connection, ended):
+        ended.set()
+        read(connection) if count is None else connection.recv(count)
+        if count is not None:
+            time.sleep(0.1)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return end
+
+
+def resetting(connection, ended):
+    """A reset says nothing of what was read: its acknowledgement is not counted."""
+    ended.set()
+    read(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+
+
+@pytest.mark.parametrize("end", [reading(None), reading(1), resetting])
+def test_a_request_that_the_server_may_have_read_is_never_sent_twice_and_has_a_reason_of_its_own(end):
+    outcome, seen = race(end)
+    assert (outcome.status, outcome.reason) == (FAILED, f"ConnectionError: {http.IDLE}")
+    assert not seen
+
+
+def test_a_first_request_is_never_sent_again():
+    seen = []
+
+    def silent(connection):
+        seen.append(read(connection))
+
+    with server(silent, silent) as url:
+        outcome = post(url)
+        time.sleep(0.1)
+    assert "closed by the server without an answer" in outcome.reason and len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "reason"),
+    [
+        (b"429 Too Many Requests", b'{"error":"slow down"}', REJECTED, "HTTP 429: slow down"),
+        (b"503 Service Unavailable", b"no", REJECTED, "HTTP 503: no"),
+        (b"301 Moved Permanently\r\nLocation: https://b/", b"<p>", FAILED, "HTTP 301: redirected to https://b/; "),
+        (b"304 Not Modified", b"", FAILED, "HTTP 304: "),
+    ],
+)
+def test_refusals_and_redirects_are_said_in_one_line(head, body, status, reason):
+    with server(saying(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (head, len(body), body))) as url:
+        outcome = post(url)
+    assert outcome.status == status and outcome.reason.startswith(reason) and "\n" not in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed", "reason"),
+    [
+        (b"gzip", gzip.compress(JSON), ""),
+        (b"X-GZip", gzip.compress(JSON), ""),
+        (b"deflate", zlib.compress(JSON), ""),
+        (b"identity", JSON, ""),
+        (b"br", b"x", "unreadable answer: ValueError: its content-encoding is br; gzip and deflate are read"),
+        (b"gzip", gzip.compress(JSON)[:-9], "unreadable answer: error: Error -5 while decompressing data"),
+        (b"gzip", JSON, "unreadable answer: error: Error -3 while decompressing data"),
+    ],
+)
+def test_compressed_answers_are_read_and_their_bytes_counted_as_they_crossed_the_network(coding, packed, reason):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(packed))
+    with server(saying(head + packed)) as url:
+        outcome = post(url)
+    assert (outcome.status, outcome.bytes_down) == (FAILED if reason else COMPLETED, len(packed))
+    assert outcome.reason.startswith(reason)
