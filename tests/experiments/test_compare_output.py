@@ -57,7 +57,8 @@ def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than
     seconds = float(line.rpartition(" ")[2])
     assert "may decide it, though in fewer than half of such cases (image): crossover compare" in line
     assert 7 * 96 < seconds < 2 * 7 * 96
-    assert advise({"workloads": {"image": workload | {"answer": answer | {"loaded": {"overloaded": ["x"]}}}}}, ".") == []
+    overloaded = answer | {"loaded": {"overloaded": ["x"]}}
+    assert advise({"workloads": {"image": workload | {"answer": overloaded}}}, ".") == []
 
 
 def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world, conduct):
