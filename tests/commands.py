@@ -50,7 +50,7 @@ def interrupted(process: subprocess.Popen, enough: Callable[[], bool], after: fl
         time.sleep(0.1)
     time.sleep(after)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "interrupted" in output and "Traceback" not in output and "KeyboardInterrupt" not in output
     return output

@@ -177,7 +177,7 @@ def test_interrupted_it_leaves_nothing(tmp_path):
     name = state.name(logs[0].parent)
     assert local.processes(name)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "interrupted: the server is stopped" in output.splitlines()
     assert not local.processes(name)

@@ -44,7 +44,7 @@ def test_stage_a_measures_three_arms_and_sigterm_leaves_what_was_measured(tmp_pa
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "Traceback" not in output
     left = Left.read(tmp_path)

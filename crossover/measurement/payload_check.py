@@ -27,7 +27,8 @@ def check_payloads(server: Server, arms: Sequence[Arm], preparing: Sequence[Arm]
     if len(payloads) >= MANY:
         print(f"{arms[0].workload.name}: {len(payloads)} files, each once by every placement ...", flush=True)
     every = [*arms, *preparing]
-    lone, bad, lost, answered = LoneRequests(server, every), {}, 0, 0
+    bad: dict[int, str] = {}
+    lone, lost, answered = LoneRequests(server, every), 0, 0
     try:
         for number, payload in enumerate(payloads):
             for index, arm in enumerate(every):

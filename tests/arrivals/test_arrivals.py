@@ -292,7 +292,7 @@ def test_numbers_that_describe_a_schedule():
 
 def look(*arguments, cwd) -> tuple[int, str]:
     command = [sys.executable, "-m", "crossover", "arrivals", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -314,7 +314,7 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path):
     command = [sys.executable, "-u", "-m", "crossover", "arrivals", "poisson:20", "--no-plot", "--save", "saved.csv"]
     env = {"PYTHONPATH": str(ROOT)}
     with os.fdopen(writer, "wb") as out:
-        done = subprocess.run(command, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, text=True, timeout=99)
     assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "saved.csv").stat().st_size
 
 

@@ -461,7 +461,7 @@ def test_more_rows_than_a_schedule_may_hold_are_refused(trace, monkeypatch):
 
 def look(*arguments, cwd) -> tuple[int, str]:
     command = [sys.executable, "-m", "crossover", "arrivals", *map(str, arguments), "--no-plot"]
-    done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 

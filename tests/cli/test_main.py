@@ -14,7 +14,7 @@ NAMES = [name for section in main.COMMANDS.values() for name in section]
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "crossover", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_help_names_every_command_and_fits_a_screen():
@@ -59,7 +59,7 @@ def test_wrong_usage_is_one_line_with_the_nearest_name_and_exit_code_2(arguments
 def test_a_shell_completes_commands_options_and_workloads(words, offers):
     asked = {"_CROSSOVER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     command, environment = [sys.executable, "-m", "crossover"], {**os.environ, **asked}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.splitlines() == offers
 
 

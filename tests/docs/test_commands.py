@@ -112,7 +112,7 @@ def test_a_module_takes_its_flags(command):
 @cache
 def write_help(module: str) -> str:
     command = [sys.executable, "-m", module, "--help"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 @each("python", lambda found: found.words[2].startswith("tests."))
@@ -138,7 +138,7 @@ def test_locust_takes_its_flags(file, folder):
     )
     command = [sys.executable, "-c", program, json.dumps(lines)]
     path = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 

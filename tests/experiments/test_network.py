@@ -156,5 +156,5 @@ def test_a_process_that_is_stopped_leaves_no_namespace(link):
     assert process.stdout.readline() == b"up\n"
     assert len([name for name in namespaces() if name.startswith(f"{NAME}-2")]) == 2
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=300)
     assert not [name for name in namespaces() if name.startswith(f"{NAME}-2")]

@@ -49,7 +49,7 @@ def page(folder: Path, *arguments, **environment):
     finally:
         if process.poll() is None:
             process.terminate()
-        run.output, _ = process.communicate(timeout=60)
+        run.output, _ = process.communicate(timeout=300)
         run.code = process.returncode
 
 

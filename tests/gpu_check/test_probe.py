@@ -53,11 +53,18 @@ def test_a_crash_keeps_the_stack_for_json():
     assert "Segmentation fault" in finding.figures["output"] and "broken.py" in finding.figures["output"]
 
 
-def test_a_check_that_hangs_is_killed_at_its_deadline():
+@pytest.fixture
+def new_children():
+    """Return what lists the children of this process that other tests have not left."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: set(psutil.Process().children(recursive=True)) - before
+
+
+def test_a_check_that_hangs_is_killed_at_its_deadline(new_children):
     begun, finding = run("hang", seconds=5)
     assert begun.text == "begun"
     assert (finding.state, finding.text) == (PROBLEM, "no end within 5 s")
-    assert not psutil.Process().children(recursive=True)
+    assert not new_children()
 
 
 def test_a_check_without_time_left_is_skipped():
@@ -70,15 +77,15 @@ def test_the_budget_ends_a_check_before_its_own_deadline():
     assert finding.text.startswith("no end within")
 
 
-def test_a_killed_runner_ends_its_check_without_a_word_and_begins_no_other():
+def test_a_killed_runner_ends_its_check_without_a_word_and_begins_no_other(new_children):
     runner = Runner(Budget(TIMELESS))
     findings = []
     thread = threading.Thread(target=lambda: findings.extend(runner.run(probe("hang"))))
     thread.start()
-    while not (runner._process and psutil.Process().children()):
+    while not (runner._process and new_children()):
         time.sleep(0.01)
     runner.kill()
     thread.join(60)
-    assert not thread.is_alive() and not psutil.Process().children(recursive=True)
+    assert not thread.is_alive() and not new_children()
     assert [finding.text for finding in findings] in ([], ["begun"])
     assert list(runner.run(probe("finish"))) == []

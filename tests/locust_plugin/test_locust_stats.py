@@ -48,7 +48,7 @@ class Feed(User):
 
 def python(program: str) -> subprocess.CompletedProcess:
     """In a process of its own, because importing Locust patches the standard library."""
-    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def fetch(url: str, body: str | None = None) -> str:
@@ -89,7 +89,7 @@ def locust(folder, locustfile: str, *arguments):
     finally:
         time.sleep(0.5)  # the last answer may still be on its way out
         process.send_signal(signal.SIGINT)
-        run.output, _ = process.communicate(timeout=30)
+        run.output, _ = process.communicate(timeout=300)
         print(run.output)
 
 

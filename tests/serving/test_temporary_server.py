@@ -33,7 +33,7 @@ def test_a_signal_ends_the_block_and_the_server(number):
     name = process.stdout.readline().strip()
     assert local.alive(name)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode and "KeyboardInterrupt" in errors
     assert not local.processes(name)
     assert not list(local.SHM.glob(f"{name}.*"))

@@ -14,4 +14,4 @@ HEAD = "from crossover import Placement, Workload, files\n"
 
 def infer(*arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "crossover", "infer", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
