@@ -7,6 +7,7 @@ Nothing is copied on the way but what does not lie in one piece, and the element
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class Input:
             return self.datatype or "an array of numbers or text"
         numpy = triton_to_np_dtype(self.datatype) if self.datatype != "BYTES" else None
         return f"{np.dtype(numpy).name if numpy else self.datatype or 'any type'} {shape_text(self.dims)}"
+
+    @property
+    def claim(self) -> str:
+        """What it takes, as a sentence of an error."""
+        return f"input {self.name} takes {self}" if self.name else f"a model takes {self}"
 
     def takes(self, datatype: str | None, shape: tuple[int, ...]) -> bool:
         """Tell whether an array of that type and shape can be sent as this input."""
@@ -88,12 +94,11 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
     A BYTES input takes a file as it lies, as bytes or as an array of UINT8: that is one element. Raises Misfit for what
     the input does not take, and for what is neither an array nor bytes.
     """
-    takes = f"input {wanted.name} takes {wanted}" if wanted.name else f"a model takes {wanted}"
     array = np.frombuffer(given, np.uint8) if isinstance(given, bytes) else given
     array = np.asarray(array) if isinstance(array, np.generic) else array
     if not isinstance(array, np.ndarray):
         what = "None" if given is None else f"an object of type {type(given).__name__}"
-        raise Misfit(what, takes)
+        raise Misfit(what, wanted.claim)
     shape, datatype = array.shape, find_datatype(array)
     pieces: tuple[bytes | memoryview, ...] = ()
     if wanted.datatype == "BYTES" and datatype == "UINT8":
@@ -105,7 +110,7 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
     elif datatype:
         pieces = (np.ascontiguousarray(array).reshape(-1).view(np.uint8).data,)
     if not datatype or not wanted.takes(datatype, shape):
-        raise Misfit(f"{array.dtype} {shape_text(array.shape)}", takes)
+        raise Misfit(f"{array.dtype} {shape_text(array.shape)}", wanted.claim)
     return Tensor(wanted.name, datatype, (1, *shape) if batched else shape, pieces)
 
 
@@ -113,7 +118,13 @@ def find_datatype(array: np.ndarray) -> str | None:
     """Return Triton's name of an array's type; None for a type that cannot be sent, or objects that are no text."""
     if array.dtype.kind == "O":
         return "BYTES" if all(isinstance(each, bytes | str) for each in array.flat) else None
-    return "BYTES" if array.dtype.kind in "SU" else np_to_triton_dtype(array.dtype)
+    return name_datatype(array.dtype)
+
+
+@cache
+def name_datatype(dtype: np.dtype) -> str | None:
+    """Return Triton's name of a type other than object; None for one that it does not have."""
+    return "BYTES" if dtype.kind in "SU" else np_to_triton_dtype(dtype)
 
 
 def shape_text(dims: tuple[int, ...]) -> str:

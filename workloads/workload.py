@@ -134,13 +134,16 @@ class Placement:
         makers = self.prepare if isinstance(self.prepare, Mapping) else {"prepare": self.prepare or PerThread}
         if not makers:
             raise UnsoundWorkload(f"the placement of {self.model} has an empty mapping as prepare")
-        for name, each in makers.items():
-            if not callable(each.make if isinstance(each, PerThread) else each):
-                raise UnsoundWorkload(f"{name} of the placement of {self.model} must be a function, not {each!r}")
+        for name, made in makers.items():
+            if not callable(made.make if isinstance(made, PerThread) else made):
+                raise UnsoundWorkload(f"{name} of the placement of {self.model} must be a function, not {made!r}")
         # A string is a sequence, too: each of its letters would be taken for a name.
         for field_name, names in (("inputs", self.inputs), ("outputs", self.outputs)):
             if not isinstance(names, tuple | list):
                 raise UnsoundWorkload(f"{field_name} of the placement of {self.model} must be a tuple, not {names!r}")
+        for each in self.inputs:
+            if not isinstance(each, str | Input):
+                raise UnsoundWorkload(f"inputs of the placement of {self.model} are names, or Input(...), not {each!r}")
         if not isinstance(self.extra, Mapping):
             raise UnsoundWorkload(f"extra of the placement of {self.model} must map names to arrays")
 

@@ -98,6 +98,20 @@ def test_an_unsound_workload_is_refused(other):
         toy(**other)
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"inputs": "x"}, "inputs of the placement of m must be a tuple, not 'x'"),
+        ({"inputs": (3,)}, "inputs of the placement of m are names, or Input(...), not 3"),
+        ({"outputs": "x"}, "outputs of the placement of m must be a tuple, not 'x'"),
+        ({"extra": ("x",)}, "extra of the placement of m must map names to arrays"),
+    ],
+)
+def test_an_unsound_placement_is_refused(given, says):
+    with pytest.raises(UnsoundWorkload, match=f"^{re.escape(says)}$"):
+        Placement("m", **given)
+
+
 def test_payloads_that_are_none_are_one_line():
     for made in ([], ["x"], None):
         with pytest.raises(ValueError, match="the payloads of toy must be a list of Payload"):
