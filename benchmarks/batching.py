@@ -10,10 +10,10 @@ docs/server.md, "Batching".
 import argparse
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
+from common import address
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command, interrupts
@@ -73,7 +73,7 @@ def offer(server: Server, arm: Arm, rate: float, seconds: float = 25) -> str:
 def main() -> int:
     """Print the tables of both networks; returns 2 without a server of the launcher's, 1 if one fails."""
     argparse.ArgumentParser(prog="python -m benchmarks.batching", description=__doc__.splitlines()[0]).parse_args()
-    server = Server.at("localhost:8000", Path(".run"))
+    server = Server.at("localhost:8000", address.STATE)
     try:
         server.require((*IMAGE.models, *AUDIO.models))
         if not server.state:

@@ -11,10 +11,10 @@ import argparse
 import io
 import sys
 import time
-from pathlib import Path
 
 import soundfile
 
+from common import address
 from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
@@ -81,7 +81,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         check_positive(seconds=options.seconds, repetitions=options.repetitions)
-        server = Server.at(options.url, Path(".run"))
+        server = Server.at(options.url, address.STATE)
         server.require((*IMAGE.models, *AUDIO.models))
     except (ValueError, Unavailable) as error:
         parser.exit(2, f"{error}\n")

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 PORT = 8000  # Triton's default
 DEFAULT = f"http://localhost:{PORT}"
-STATE = Path(".run")  # the state directory of `up` where none is given
+STATE = Path(__file__).resolve().parent.parent / ".run"  # the state directory of `up` where none is given
 EXAMPLE = "expected http://HOST:PORT, e.g. http://localhost:8000"
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
@@ -67,10 +67,10 @@ def parse(text: str) -> Address:
     return Address(normalise_host(parts.hostname), read_port(parts))
 
 
-def find_started(state: Path = STATE) -> str:
-    """Return the URL of the server that `up` started with this state directory; DEFAULT where there is no record."""
+def find_started(state: Path | None = None) -> str:
+    """Return the URL of the server that `up` started with this state directory, or STATE; DEFAULT without a record."""
     try:
-        return parse(json.loads((state / "server.json").read_text())["address"]).url
+        return parse(json.loads(((state or STATE) / "server.json").read_text())["address"]).url
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return DEFAULT
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 try:
-    from serving import Failure, commands, settings, signals, thread_plan
+    from serving import ROOT, Failure, commands, settings, signals, state, thread_plan
     from serving.ports import PORTS
 except ModuleNotFoundError as missing:  # another interpreter than that of .venv
     sys.exit(f"serving: {missing.name} is missing from this environment, {sys.prefix}; run `make env`, then use .venv")
@@ -48,7 +48,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for name, do in COMMANDS.items():
         words = write_help(do.__doc__)
         subs[name] = subparsers.add_parser(name, help=words, description=words, allow_abbrev=False)
-        subs[name].add_argument("--state", type=absolute, default=".run", help="state directory (default: %(default)s)")
+        words = "state directory (default: %(default)s)"
+        subs[name].add_argument("--state", type=absolute, default=ROOT / state.DIRECTORY, help=words)
 
     add = subs["run"].add_argument
     add("--weights", choices=("real", "tiny"), default="real", help="tiny stand-ins are for tests (default: real)")

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from common.messages import one_line
+from serving import ROOT
 from serving import state as records
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -33,7 +34,11 @@ def declare(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
 
 
 state = click.option(
-    "--state", metavar="DIR", default=".run", show_default=True, help="The state directory of `crossover up`."
+    "--state",
+    metavar="DIR",
+    default=str(ROOT / records.DIRECTORY),
+    show_default=f"{records.DIRECTORY} of the installation",
+    help="The state directory of `crossover up`.",
 )
 url = click.option(
     "--url",
