@@ -255,7 +255,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
     ("arguments", "says"),
     [
         (["video"], "unknown workload 'video'; try one of image, audio"),
-        (["--rounds", "-1"], "--rounds must be at least 1, or 0 for as many as fit, not -1"),
+        (["--rounds", "-1"], "--rounds must be at least 1, not -1"),
         (["--prices", "cpu=much"], "the price cpu=much is no number; e.g. cpu=0.04,gb=0.09"),
         *(([f"--precision={n}"], "--precision must be a share above 0 and below 1") for n in ("2", "1", "0", "nan")),
         (["--slo", "-1"], "--slo must be a positive number of ms, or 0 for its default, not -1"),

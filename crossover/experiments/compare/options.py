@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crossover.analysis.costs import parse_prices
 from crossover.experiments.compare.load import check_arrivals, least_seconds
-from crossover.experiments.options import check_run_options, check_server_options
+from crossover.experiments.options import check_rounds, check_run_options, check_server_options
 from crossover.measurement import resume
 from crossover.measurement.run_directory import BENCH
 from loadgen import arrivals
@@ -30,6 +30,9 @@ def check(options: Namespace) -> None:
     `more` are the seconds that --continue adds: those of --seconds, which else are the ones of the run that goes on.
     Raises ValueError in one line that names the option and what is good.
     """
+    # Left out, it is 0: as many as fit.
+    if "rounds" in options.explicit:
+        check_rounds(options)
     options.offered, options.more = {}, 0.0
     if options.continued:
         load_planned(Path(options.continued))
@@ -45,8 +48,6 @@ def check(options: Namespace) -> None:
         repeat_run(options)
     check_server_options(options, arms=2)
     check_run_options(options, 0 if options.continued or options.like else least_seconds(options))
-    if options.rounds < 0:
-        raise ValueError(f"--rounds must be at least 1, or 0 for as many as fit, not {options.rounds}")
     if not 0 <= options.slo < inf:
         raise ValueError(f"--slo must be a positive number of ms, or 0 for its default, not {options.slo:g}")
     if not 0 < options.precision < 1:
