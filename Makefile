@@ -62,7 +62,7 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes, strangers, an
 	$(PY) -m pytest -m "long or not long" tests/faults $(ARGS)
 	$(PY) -m pytest -m long --ignore tests/faults $(ARGS)
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
-	$(PY) -m pytest -m export tests/test_models.py $(ARGS)
+	$(PY) -m pytest -m export tests/test_models.py tests/examples $(ARGS)
 lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)
 	.venv/bin/ruff check .
 	.venv/bin/mypy

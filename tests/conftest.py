@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from models.environment import throwaway
 from serving.ports import PORTS, free_ports
 from serving.temporary_server import temporary_server
 
@@ -47,3 +48,10 @@ def server(tmp_path_factory):
     state = tmp_path_factory.mktemp("server")
     with temporary_server(state, "tiny") as running:
         yield SimpleNamespace(**running.state, state=state, url=running.url)
+
+
+@pytest.fixture(scope="session")
+def environment():
+    """The path of a Python with torch, in an environment that all tests of exports share."""
+    with throwaway() as python:
+        yield python

@@ -20,7 +20,6 @@ from safetensors.numpy import save_file
 
 from crossover.cli.main import main
 from models import artefacts, checkpoint, make, reach, standin
-from models.environment import throwaway
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
@@ -286,13 +285,7 @@ def test_a_stopped_export_leaves_no_environment_and_no_model(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-# The export itself: one environment for all of these.
-
-@pytest.fixture(scope="module")
-def environment():
-    with throwaway() as python:
-        yield python
-
+# The export itself.
 
 @pytest.fixture
 def export(environment, monkeypatch, tmp_path):

@@ -22,8 +22,9 @@ EIGHT = "max_batch_size: 8 dynamic_batching { preferred_batch_size: [ 8 ] max_qu
 
 
 @contextlib.contextmanager
-def running(folder):
-    server = Server(folder)
+def running(folder, repositories=()):
+    """The server, while the block lasts; with repositories of others it loads all of theirs, and no more."""
+    server = Server(folder, repositories)
     try:
         server.wait()
         yield server
@@ -34,12 +35,13 @@ def running(folder):
 class Server:
     """tritonserver with an empty repository; `load` adds a model to it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, repositories=()):
         self.repository = folder / "models"
         self.repository.mkdir()
         http, grpc, metrics = free_ports()
         command, environment = wheel.tritonserver(folder)
-        command += [f"--model-repository={self.repository}", "--model-control-mode=explicit", "--exit-timeout-secs=1"]
+        command += [f"--model-repository={each}" for each in repositories or [self.repository]]
+        command += ["--exit-timeout-secs=1", *([] if repositories else ["--model-control-mode=explicit"])]
         command += ["--http-address=127.0.0.1", f"--http-port={http}"]
         command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc}"]
         command += ["--metrics-address=127.0.0.1", f"--metrics-port={metrics}"]
@@ -55,9 +57,11 @@ class Server:
         while True:
             assert self.process.poll() is None, Path(self.log.name).read_text()
             try:
-                return self.http.is_server_live()
+                if self.http.is_server_ready():
+                    return
             except OSError:
-                time.sleep(0.05)
+                pass
+            time.sleep(0.05)
 
     def stop(self):
         self.process.terminate()

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tests.conftest import ROOT
 
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]}
+PATHS = [path for pattern in ("*.md", "docs/**/*.md", "examples/*/*.md") for path in ROOT.glob(pattern)]
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in PATHS}
 PROGRAMS = "crossover|make|locust|python -m"
 
 

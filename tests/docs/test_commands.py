@@ -20,7 +20,14 @@ from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Command, list_commands, read_blocks
 
 COMMANDS = list_commands()
-OTHERS = {".": "the shell's", "mkdir": "", "cp": "", "perf_analyzer": "NVIDIA's: run by `make bench-loadgen`"}
+OTHERS = {
+    ".": "the shell's",
+    "mkdir": "",
+    "cp": "",
+    "perf_analyzer": "NVIDIA's: run by `make bench-loadgen`",
+    "pip": "",
+    "tritonserver": "run so by the tests of the examples",
+}
 
 
 def of(program: str) -> list[Command]:
@@ -40,7 +47,8 @@ def folder(tmp_path_factory):
         (place / name).mkdir()
         shutil.copy(photograph, place / name)
     shutil.copy(photograph, place / "photo.jpg")
-    (place / "workloads").symlink_to(ROOT / "workloads")
+    for name in ("workloads", "examples"):
+        (place / name).symlink_to(ROOT / name)
     (place / "my_pipeline.py").write_text(read_blocks(PAGES["docs/own-pipeline.md"], "python")[0])
     return place
 
@@ -100,7 +108,13 @@ def test_every_make_target_has_its_line_of_help():
     assert {line.split()[0] for line in listed.splitlines()} == set(targets)
 
 
-@each("python", lambda found: not found.words[2].startswith("tests."))
+@each("python", lambda found: found.words[1] != "-m")
+def test_a_script_is_there_and_takes_its_flags(command):
+    command = [sys.executable, *command.words[1:], "--help"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@each("python", lambda found: found.words[1] == "-m" and not found.words[2].startswith("tests."))
 def test_a_module_takes_its_flags(command):
     known = write_help(command.words[2])
     rest = command.words[3:]
@@ -115,7 +129,7 @@ def write_help(module: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
-@each("python", lambda found: found.words[2].startswith("tests."))
+@each("python", lambda found: found.words[1] == "-m" and found.words[2].startswith("tests."))
 def test_a_module_of_the_tests_can_be_run(command):
     found = importlib.util.find_spec(command.words[2])
     assert '__name__ == "__main__"' in Path(found.origin).read_text()
