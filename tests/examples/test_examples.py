@@ -5,6 +5,7 @@ The networks are stand-ins here, so that nothing is downloaded; `test_weights.py
 
 import ast
 import importlib.util
+import json
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
 from models import standin
-from tests.conftest import ROOT
+from tests.commands import only, run
+from tests.conftest import ROOT, launch
 from tests.examples.repositories import EXAMPLES, copy_repository, encode_file
 from tests.twins import network, running
 from workloads import audio, image
@@ -118,3 +120,30 @@ def test_the_detector_hears_the_windows_of_a_clip_with_one_state(triton):
     )
     assert np.array_equal(whole[:20], first) and (whole[20:] > second).all()
     assert triton.ask("vad", waveform=waveform[:100])["speech"].shape == (1,)
+
+def test_each_placement_answers_alike(example, triton):
+    """`crossover infer` with a file of the reader's, and each of the placements."""
+    workload = f"examples/{example}/workload.py"
+    sent = {"imagenet": "workloads/photographs/cat.jpg", "voice": audio.CLIPS / "light-16k-mono.wav"}[example]
+    answers = []
+    for placement in ("client", "server"):
+        done = launch("infer", workload, sent, "--placement", placement, "--url", f"http://{triton.address}", "--json")
+        assert done.returncode == 0, done.stderr
+        [answer] = json.loads(done.stdout)
+        assert answer["placement"] == placement and answer["answer"]
+        answers.append(answer["answer"])
+    assert answers[0] == answers[1]
+
+
+def test_a_comparison_on_a_plain_triton_adds_up(example, triton, tmp_path):
+    """Neither key, supervisor nor state: the stages are there, and the CPU time of a stranger's server is not."""
+    given = [f"examples/{example}/workload.py", "--url", f"http://{triton.address}", "--state", tmp_path / "none"]
+    code, output = run("compare", *given, "--seconds", 6, "--rounds", 1, "--reports", tmp_path)
+    assert code in (0, 3), output  # 3: a machine that was too busy to measure on
+    found = json.loads((only(tmp_path) / "summary.json").read_text())["workloads"][example]
+    steps = {"imagenet": ["decode", "efficientnet"], "voice": ["resample", "vad"]}[example]
+    assert found["steps"] == steps
+    for arm in found["arms"]:
+        assert arm["errors"] == 0 and f"{steps[1]} compute" in arm["stages"]
+    [line] = [line for line in output.splitlines() if line.startswith("server CPU")]
+    assert line.endswith("not measured")
