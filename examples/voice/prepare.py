@@ -42,3 +42,6 @@ if __name__ == "__main__":
         prepare()
     except Refused as refusal:
         sys.exit(f"prepare.py: {refusal}")
+    except KeyboardInterrupt:
+        print("\nno incomplete file is left", file=sys.stderr)
+        sys.exit(130)

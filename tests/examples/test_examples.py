@@ -20,7 +20,7 @@ from tests.examples.repositories import EXAMPLES, copy_repository, encode_file
 from tests.twins import network, running
 from workloads import audio, image
 
-THEIRS = {"cv2", "io", "numpy", "onnxruntime", "pathlib", "soundfile", "soxr", "triton_python_backend_utils"}
+THEIRS = {"cv2", "io", "json", "numpy", "onnxruntime", "pathlib", "soundfile", "soxr", "triton_python_backend_utils"}
 DECODES = {"imagenet": ("decode", "jpeg", "pixels"), "voice": ("resample", "recording", "waveform")}
 """Example -> the model that prepares a file, its input, and its output."""
 LINES = 25

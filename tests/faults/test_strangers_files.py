@@ -171,7 +171,10 @@ def test_the_scan_finds_what_it_looks_for(tmp_path):
 DOCKERFILES = ["Dockerfile", "Dockerfile.gpu"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.name)
+LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "examples").glob("*/*.txt")])
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 def test_every_dependency_is_pinned_with_hashes_and_names_no_index(path):
     entries = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", path.read_text(), flags=re.M)).splitlines()
     entries = [entry for entry in entries if entry.strip()]
@@ -219,7 +222,7 @@ def test_whatever_installs_from_an_index_requires_hashes_and_names_no_index(name
 
 def test_a_program_that_runs_pip_requires_hashes():
     programs = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES if '"pip"' in path.read_text()}
-    assert programs.keys() == {"models/environment.py", "benchmarks/perf_analyzer.py"}
+    assert programs.keys() == {"models/environment.py", "models/wheels.py", "benchmarks/perf_analyzer.py"}
     assert all('"--require-hashes"' in text for text in programs.values())
 
 

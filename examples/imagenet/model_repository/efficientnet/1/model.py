@@ -1,5 +1,6 @@
 """pixels -> logits, with ONNX Runtime."""
 
+import json
 from pathlib import Path
 
 import onnxruntime
@@ -10,8 +11,10 @@ class TritonPythonModel:
     """What Triton's Python backend runs."""
 
     def initialize(self, args):
-        """Load the network that lies beside this file."""
-        self.session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"))
+        """Load the network that lies beside this file, with as many threads as config.pbtxt says."""
+        parameters, options = json.loads(args["model_config"])["parameters"], onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(parameters["threads"]["string_value"])
+        self.session = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx"), options)
 
     def execute(self, requests):
         """Answer every request on its own."""
