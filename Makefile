@@ -9,10 +9,10 @@ CROSSOVER := $(PY) -m crossover
 DRIVER := import ctypes, sys; print(int(sys.version_info >= (3, 11) and not ctypes.CDLL("libcuda.so.1").cuInit(0)))
 GPU ?= $(shell $(or $(wildcard $(PY)),$(PYTHON)) -c '$(DRIVER)' 2>/dev/null)# 1 where a driver answers
 ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
-NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# tiny ones need no export
+NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# for what starts servers of its own; `up` exports by itself
 SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
-UP = $(NETWORKS)$(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)
+UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || exit $$(($$? == 3 ? 0 : $$?))# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 IDLE = || { code=$$?; test $$code -eq 1 -a ! -e .run/server.json || exit $$code; }# 1 without a server only says that nothing runs
@@ -24,6 +24,7 @@ COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) printf '\r
 bench: $(ENV)  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
 	@$(UP)
 	$(CROSSOVER) compare $(call flag,SECONDS seconds) $(ARGS) $(MEASURED)
+	@echo 'the server still runs; `make down` stops it'
 up: $(ENV)  ## start the server: in Docker, or as a local process where no engine answers
 	@$(UP) $(ARGS)
 down:  ## stop it, leaving nothing behind

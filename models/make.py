@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 from models import artefacts, checkpoint
 from models.checkpoint import DEFAULT, Refused
@@ -105,6 +106,14 @@ def export(python, network, source, seed, output, room=None):
         (output / beside).unlink(missing_ok=True)
         for file in (*artefacts.FILES[network], beside):
             artefacts.write(output / file, (Path(stage) / file).read_bytes())
+
+
+def make_defaults():
+    """Return the options of `make` for both networks as `crossover models` without a flag has them."""
+    output = ROOT / "model_repository"
+    return SimpleNamespace(
+        weights="auto", checkpoints=dict.fromkeys(FLAGS), seed=0, output=output, force=False, python=None
+    )
 
 
 def make(options):

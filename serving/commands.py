@@ -8,11 +8,11 @@ import contextlib
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from serving import ROOT, Failure, docker, local, smoke_test, state
-from serving.record import new_record, say_flag
-from serving.state import ASKED
+from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, gpu_line, say, summary
 from serving.supervisor import Supervisor
 from serving.triton_api import TritonAPI
@@ -21,8 +21,11 @@ STOP = "stop it first with `make down`"
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
-def up(options):
-    """Start the server and wait until both ensembles have answered."""
+def up(options, prepare: Callable[[], None] = lambda: None):
+    """Start the server and wait until both ensembles have answered.
+
+    `prepare` is called before anything starts, and only where no other server is in the way.
+    """
     with state.locked(options.state):
         record = state.read(options.state)
         if record and alive(record, options.state):
@@ -35,6 +38,8 @@ def up(options):
             flag = "--on-cpu" if options.on_cpu else "--models"
             raise Failure(f"{flag} is for a local server, and this one would be a container; add --engine local")
         record = new_record(options, engine)
+        local.check_ports(record)
+        prepare()
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
         say(gpu_line(record))
         began = time.monotonic()
@@ -175,12 +180,12 @@ def keep_running(record: dict, options) -> None:
 
     Raises Failure if it is another one, or does not answer, also REPAIR seconds after its supervisor was started.
     """
-    for key in ASKED:
-        if record[key] != getattr(options, key):
-            wanted, current = (say_flag(key, value) for value in (getattr(options, key), record[key]))
-            raise Failure(f"already up {current}, not {wanted}; {STOP}")
+    for key in list_differences(record, options):
+        current, wanted = say_flag(key, record[key]), say_flag(key, getattr(options, key))
+        raise Failure(f"already up with {current}, and this call has {wanted}; {STOP}")
     if options.engine not in ("auto", record["engine"]):
-        raise Failure(f"already up with --engine {record['engine']}, not --engine {options.engine}; {STOP}")
+        current, wanted = f"--engine {record['engine']}", f"--engine {options.engine}"
+        raise Failure(f"already up with {current}, and this call has {wanted}; {STOP}")
     unsupervised = record["engine"] == "local" and not local.supervisors(record["name"])
     if unsupervised:
         local.supervise(record, options.state)

@@ -40,9 +40,14 @@ def steps(weights: str, state: Path) -> Path:
 
 def check() -> None:
     """Raise Failure unless the exported networks are there, with their labels and vocabulary."""
-    for path in (artefacts.RESNET, artefacts.LABELS, artefacts.WAV2VEC2, artefacts.VOCAB):
-        if not (STEPS / path).is_file():
-            raise Failure(f"model_repository/{path} is missing; run `make models`, or try --weights tiny")
+    for path in list_missing():
+        raise Failure(f"model_repository/{path} is missing; run `make models`, or try --weights tiny")
+
+
+def list_missing() -> list[str]:
+    """Return which files of the exported networks are not there, by their paths in model_repository/."""
+    needed = (artefacts.RESNET, artefacts.LABELS, artefacts.WAV2VEC2, artefacts.VOCAB)
+    return [str(path) for path in needed if not (STEPS / path).is_file()]
 
 
 def overlay(state: Path) -> Path:

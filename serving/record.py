@@ -7,7 +7,10 @@ from dataclasses import asdict
 
 from serving import docker, gpu, state, wheel
 from serving.state import ASKED
+from serving.status import steps_on_gpu
 from serving.thread_plan import GPU_STEPS, format_cores, plan_threads
+
+GPU_FLAGS = {"no_gpu", "on_cpu"}
 
 
 def new_record(options, engine: str) -> dict:
@@ -42,10 +45,25 @@ def find_obstacle(engine: str) -> str | None:
     return gpu.obstacle(native=wheel.installed() is None)
 
 
+def list_differences(record: dict, options) -> list[str]:
+    """Return the settings of ASKED in which the options ask for another server than that of the record.
+
+    Flags that lead to the same server are no difference: without a GPU, --no-gpu and --on-cpu change nothing.
+    """
+    differing = [key for key in ASKED if record[key] != getattr(options, key)]
+    if GPU_FLAGS.isdisjoint(differing):
+        return differing
+    wanted = new_record(options, record["engine"])
+    same = wanted["gpu"] == record["gpu"] and steps_on_gpu(wanted) == steps_on_gpu(record)
+    return [key for key in differing if not (same and key in GPU_FLAGS)]
+
+
 def say_flag(key: str, value) -> str:
-    """Return a setting of ASKED as the flags that give it: "with --slo 500", "without --no-gpu"."""
+    """Return a setting of ASKED as the flags that give it: "--slo 500", "--no-gpu", "no --no-gpu"."""
     flag = f"--{key.replace('_', '-')}"
-    if value is True or value is False or value == []:
-        return f"{'with' if value else 'without'} {flag}"
+    if value is True:
+        return flag
+    if value is False or value == []:
+        return f"no {flag}"
     values = value if key in ("on_cpu", "models") else [format_cores(value) if key == "cores" else value]
-    return "with " + " ".join(f"{flag} {each}" for each in values)
+    return " ".join(f"{flag} {each}" for each in values)

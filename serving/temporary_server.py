@@ -30,8 +30,9 @@ def temporary_server(
 
     `directory` is its state directory, in which the log stays; the other arguments are flags of `crossover up`, and
     `flags` more of them.
-    What a killed run left there is cleared first. SIGTERM and SIGHUP end the block, as Ctrl-C does; a second one does
-    not keep the server from being stopped. Raises Unavailable with the launcher's last line if it does not come up.
+    Networks that are missing are not exported. What a killed run left there is cleared first. SIGTERM and SIGHUP end
+    the block, as Ctrl-C does; a second one does not keep the server from being stopped. Raises Unavailable with the
+    launcher's last line if it does not come up.
     """
     launcher, state_flag = [sys.executable, "-m", "crossover"], ["--state", str(directory)]
     with heed_sigterm():
@@ -41,7 +42,9 @@ def temporary_server(
             optional = {name: value for name, value in (("cores", cores), ("slo", slo)) if value}
             given = {**{f"{kind}-port": str(port) for kind, port in ports.items()}, **optional}
             more = [*(word for name, value in given.items() for word in (f"--{name}", value)), *flags]
-            up = [*launcher, "up", *state_flag, "--weights", weights, "--engine", engine, "--host", host, *more]
+            up = [*launcher, "up", *state_flag, "--weights", weights, "--engine", engine, "--host", host]
+            # What an export prints would not be seen, and it takes minutes.
+            up += ["--no-export", *more]
             done = subprocess.run(up, cwd=ROOT, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Unavailable((done.stderr.strip().splitlines() or ["the server did not start"])[-1])

@@ -56,9 +56,15 @@ def test_help_shows_first_what_a_newcomer_needs_and_is_what_make_alone_prints(ma
     assert output == make("help")[1] and all(len(line) <= 130 for line in output.splitlines())
 
 
-def test_tiny_networks_need_no_export(installed):
-    assert "crossover models" not in installed("-n", "bench", "WEIGHTS=tiny")[1]
-    assert "crossover models && " in installed("-n", "bench")[1]
+@pytest.mark.parametrize("target", ["sweep", "overload", "soak"])
+def test_what_starts_servers_of_its_own_has_the_networks_exported_first_and_tiny_ones_need_none(installed, target):
+    assert "crossover models" not in installed("-n", target, "WEIGHTS=tiny")[1]
+    assert "crossover models && " in installed("-n", target)[1]
+
+
+def test_bench_leaves_the_export_to_up_and_says_in_the_end_that_the_server_still_runs(installed):
+    assert "crossover models" not in installed("-n", "bench")[1]
+    assert installed("bench")[1].splitlines()[-1] == "the server still runs; `make down` stops it"
 
 
 def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command(installed):

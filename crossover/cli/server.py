@@ -1,6 +1,7 @@
 """`crossover up`, `down`, `status` and `logs`: the server of this machine, by the launcher of `serving`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 from crossover.cli import options
-from serving import Failure, commands, settings, signals, thread_plan
+from serving import Failure, commands, model_loader, settings, signals, thread_plan
 from serving.status import status as show_status
 
 
@@ -40,19 +41,35 @@ from serving.status import status as show_status
 @click.option("--on-cpu", multiple=True, metavar="MODEL", help="Keep this step off the GPU; may be repeated.")
 @click.option("--models", multiple=True, metavar="DIR", help="Serve this model repository, too; may be repeated.")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--http-port", metavar="PORT", default=str(settings.HTTP_PORT), show_default=True, help="Of inference.")
-@click.option("--grpc-port", metavar="PORT", help="Of gRPC; default: the HTTP port + 1.")
-@click.option("--metrics-port", metavar="PORT", help="Of Prometheus metrics; default: the HTTP port + 2.")
+@click.option("--http-port", metavar="PORT", default=str(settings.HTTP_PORT), show_default=True, help="Port of HTTP.")
+@click.option("--grpc-port", metavar="PORT", help="Port of gRPC; default: the HTTP port + 1.")
+@click.option("--metrics-port", metavar="PORT", help="Port of Prometheus metrics; default: the HTTP port + 2.")
+@click.option("--no-export", is_flag=True, help="Fail where the real networks are missing; default: export them.")
 @options.state
-def up(**values: Any) -> int:
+def up(no_export: bool, **values: Any) -> int:
     """Start the server and wait until it answers.
 
     It is Triton with both pipelines, photographs and speech. Every other command finds it by itself. A server that runs
-    already, with the same settings, is left as it is.
+    already, with the same settings, is left as it is. Networks that are missing are exported first, as `crossover
+    models` does it.
     """
     with options.usage_errors():
         settings.complete(given := SimpleNamespace(**values))
-    return launch(commands.up, given)
+    needs_networks = given.weights == "real" and not no_export
+    return launch(partial(commands.up, prepare=export_missing) if needs_networks else commands.up, given)
+
+
+def export_missing() -> None:
+    """Export the networks if one is missing. Raises Failure, in one line, where one cannot be had."""
+    if not model_loader.list_missing():
+        return
+    from models.make import Refused, make, make_defaults
+
+    print("the networks are not exported yet: that takes minutes, once (--weights tiny needs none)", flush=True)
+    try:
+        make(make_defaults())
+    except Refused as refusal:
+        raise Failure(str(refusal)) from None
 
 
 @click.command()
@@ -72,7 +89,7 @@ def status(**values: Any) -> int:
 
 @click.command()
 @click.option("--follow", "-f", is_flag=True, help="Go on printing what is added.")
-@click.option("--lines", "-n", type=click.IntRange(min=0), default=40, show_default=True, help="Of the log's end.")
+@click.option("--lines", "-n", type=click.IntRange(min=0), default=40, show_default=True, help="Its last so many.")
 @options.state
 def logs(**values: Any) -> int:
     """Print the server's log; exit code 1 if nothing runs and nothing has left one."""

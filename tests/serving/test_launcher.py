@@ -194,6 +194,37 @@ def test_a_missing_network_is_named_with_the_command_that_makes_it(tmp_path, mon
         model_loader.steps("real", tmp_path)
 
 
+def up_without_networks(folder: Path, *flags) -> subprocess.CompletedProcess:
+    """`crossover up --weights real` where no network is exported, and where no disk has room for an export."""
+    script = "import sys; from pathlib import Path; from models import environment, make; from serving import "
+    script += "model_loader; from loadgen import command; from crossover.cli import main; environment.ROOM = 1e9; "
+    script += "model_loader.STEPS = make.ROOT = Path(sys.argv.pop(1)); sys.exit(command.run(main.main))"
+    given = [folder / "checkout", "up", "--engine=local", "--weights=real", *flags]
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-c", script, *map(str, given)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_up_exports_missing_networks_but_not_where_another_server_is_in_the_way(tmp_path, server):
+    state = f"--state={tmp_path}/state"
+    done = up_without_networks(tmp_path, state, *ports())
+    refused(done, "GiB free, the export needs")
+    assert "the networks are not exported yet" in done.stdout and "RANDOM WEIGHTS" in done.stdout
+    assert left_of(tmp_path / "state") == []
+
+    done = up_without_networks(tmp_path, state, *ports(), "--no-export")
+    refused(done, "resnet50/1/model.onnx is missing")
+    assert "RANDOM WEIGHTS" not in done.stdout
+
+    done = up_without_networks(tmp_path, state, *same_ports(server))
+    refused(done, "in use", "--http-port")
+    assert "exported" not in done.stdout
+
+    done = up_without_networks(tmp_path, f"--state={server.state}", *same_ports(server))
+    refused(done, "already up with --weights tiny, and this call has --weights real; stop it first")
+    assert "exported" not in done.stdout
+
+
 def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     refused(launch(*UP, f"--state={tmp_path}/file/state"), tmp_path / "file/state", "--state")

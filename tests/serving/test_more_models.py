@@ -1,11 +1,14 @@
 """Laws of --models: another repository beside ours, whose faults are its own."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from serving import local, more_models
+from serving.record import list_differences, new_record
 from serving.temporary_server import temporary_server
+from serving.thread_plan import GPU_STEPS
 from serving.triton_api import TritonAPI
 from tests.conftest import launch, ports
 
@@ -61,7 +64,7 @@ def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(t
         assert "\x1b" not in facts["not_served"]["coloured"]
         again = launch("up", "--engine=local", "--weights=tiny", f"--state={tmp_path}/state", *same(server))
         assert again.returncode == 1 and again.stderr.count("\n") == 1
-        assert f"already up with --models {theirs}, not without --models" in again.stderr
+        assert f"already up with --models {theirs}, and this call has no --models; stop it" in again.stderr
     assert not local.processes(server.state["name"])
 
 
@@ -118,18 +121,35 @@ def test_a_step_that_no_gpu_could_run_is_refused(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("flag", "words"),
-    [
-        ("--no-gpu", "already up without --no-gpu, not with --no-gpu"),
-        ("--on-cpu=resnet50", "already up without --on-cpu, not with --on-cpu resnet50"),
-    ],
-)
-def test_an_up_with_other_wishes_for_the_gpu_names_both(server, flag, words):
+@pytest.mark.parametrize("flag", ["--no-gpu", "--on-cpu=resnet50"])
+def test_an_up_with_other_wishes_for_the_gpu_names_both_unless_they_lead_to_the_same_server(server, flag):
     flags = [f"--{kind}-port={getattr(server, f'{kind}_port')}" for kind in ("http", "grpc", "metrics")]
     done = launch("up", "--engine=local", "--weights=tiny", f"--state={server.state}", *flags, flag)
-    assert done.returncode == 1 and words in done.stderr and "down" in done.stderr
-    assert TritonAPI(server.address).is_live()
+    if server.gpu:
+        given, name = flag.replace("=", " "), flag.partition("=")[0]
+        assert f"already up with no {name}, and this call has {given}; stop it" in done.stderr
+    else:
+        assert "nothing was changed" in done.stdout
+    assert done.returncode == int(server.gpu) and TritonAPI(server.address).is_live()
+
+
+@pytest.mark.parametrize(
+    ("ran", "asked", "differing"),
+    [
+        ({}, {"no_gpu": True}, ["no_gpu"]),
+        ({"no_gpu": True}, {}, ["no_gpu"]),
+        ({"no_gpu": True}, {"on_cpu": [*GPU_STEPS]}, []),
+        ({"on_cpu": ["resnet50"]}, {"on_cpu": ["wav2vec2"], "slo": 9}, ["slo", "on_cpu"]),
+        ({"no_gpu": True}, {"on_cpu": [*GPU_STEPS], "slo": 9}, ["slo"]),
+    ],
+)
+def test_on_a_gpu_flags_differ_where_other_steps_run_on_it(tmp_path, monkeypatch, ran, asked, differing):
+    """A GPU that could be used is assumed; no server is started."""
+    monkeypatch.setattr("serving.record.find_obstacle", lambda engine: None)
+    asks = {"state": tmp_path, "weights": "tiny", "host": "127.0.0.1", "cores": [0], "slo": 0, "models": []}
+    asks |= {"no_gpu": False, "on_cpu": [], "http_port": 1, "grpc_port": 2, "metrics_port": 3}
+    record = new_record(SimpleNamespace(**asks | ran), "local")
+    assert list_differences(record, SimpleNamespace(**asks | asked)) == differing
 
 
 def test_a_model_that_takes_the_server_with_it_is_named(tmp_path):
