@@ -41,6 +41,8 @@ class Answer:
     code: int = GOOD
     warning: str = ""
     """For standard error."""
+    warnings: Sequence[str] = ()
+    """What must not be overlooked of the runs; the text says it, too."""
 
 
 @click.command()
@@ -72,7 +74,8 @@ def report(
     report A C ...    a comparison, with other experiments in its page
 
     Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
-    instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN.
+    instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN. The exit code of a run
+    is the one that it ended with: 3 if it is INVALID.
     """  # noqa: D301 -- click reads the control character
     with options.usage_errors(), options.result_only(as_json, quiet) as show:
         try:
@@ -94,8 +97,9 @@ def report(
         print(answer.text)
         if answer.warning:
             options.print_error(answer.warning)
-        written = {"directory": str(into), "verdict": answer.verdict, "result": answer.result}
-        show({**written, "exit_code": answer.code}, "\n".join(answer.verdict))
+        both = {"verdict": answer.verdict, "warnings": list(answer.warnings)}
+        written = {"directory": str(into), **both, "result": answer.result, "exit_code": answer.code}
+        show(written, "\n".join([*answer.verdict, *answer.warnings]))
         return answer.code
 
 
@@ -145,7 +149,8 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
         raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
     shown = [*describe_interruption(directory), kind.text(result, explain=explain)]
     parts = [*shown, f"the page: {into / NAME}", *kind.advise(result, directory)]
-    return Answer("\n\n".join(parts), result, kind.verdicts(result))
+    code, warnings = kind.exit_code(result, trials), kind.warnings(result, trials)
+    return Answer("\n\n".join(parts), result, kind.verdicts(result), code, warnings=warnings)
 
 
 def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: float | None) -> Answer:
@@ -178,7 +183,7 @@ def show_locust_run(directory: Path, into: Path) -> Answer:
     run = locust_run.read(directory, into)
     assert run is not None
     page = locust_run.write_page(run, into)
-    return Answer(f"{locust_run.text(run)}\n\nthe page: {page}", run.summary, run.verdict)
+    return Answer(f"{locust_run.text(run)}\n\nthe page: {page}", run.summary, run.verdict, run.exit_code)
 
 
 def recover(path: Path, into: Path) -> Answer:

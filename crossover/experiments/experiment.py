@@ -46,6 +46,8 @@ class Experiment(Run):
         """The sentences that say what was found, once the report is written."""
         self.advice: list[str] = []
         """The command that may decide what is undecided, once the report is written: the last line that is printed."""
+        self.warnings: list[str] = []
+        """What must not be overlooked of it, once the report is written."""
 
     def conduct(self) -> int:
         """Do as every run, and let others measure in the directory then."""
@@ -137,7 +139,7 @@ class Experiment(Run):
                 result, trials = reporting.write_report(self.kind, self.directory)
                 if not self.kind.has_figures(result, trials):
                     return code or BROKEN
-                self.verdicts = self.kind.verdicts(result)
+                self.verdicts, self.warnings = self.kind.verdicts(result), self.kind.warnings(result, trials)
                 self.advice = self.kind.advise(result, self.directory)
                 text = self.kind.text(result, explain=self.options.explain)
                 print("\n" + "\n".join([text, *self.remarks()]))
@@ -152,7 +154,7 @@ class Experiment(Run):
         return code or self.kind.exit_code(result, trials)
 
     def document(self) -> dict:
-        """Return where the run lies, whether it came to its end, its verdict, and the content of its result's file."""
+        """Return where the run lies, whether it came to its end, verdict, warnings, and its result's file's content."""
         if not self.begun:
             return {}
         file = self.directory / self.kind.file
@@ -160,9 +162,10 @@ class Experiment(Run):
             "directory": str(self.directory),
             "complete": self.described["complete"],
             "verdict": self.verdicts,
+            "warnings": self.warnings,
             "result": json.loads(file.read_text()) if self.verdicts or file.is_file() else None,
         }
 
     def verdict(self) -> str:
-        """Return the sentences that say what was found, a line each, and the command that may decide what is not."""
-        return "\n".join([*self.verdicts, *self.advice])
+        """Return a line each: what was found, what must not be overlooked, and the command that may decide the rest."""
+        return "\n".join([*self.verdicts, *self.warnings, *self.advice])

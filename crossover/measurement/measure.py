@@ -11,6 +11,7 @@ from crossover.measurement import step_cpu
 from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
 from crossover.measurement.foreign_requests import count_passes, find_most_asked
+from crossover.measurement.remedies import REMEDIES
 from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
 from loadgen import interrupts, real_threads
@@ -155,7 +156,7 @@ def measure(
                 loop_ms=loop_ms,
                 facts=asdict(facts),
                 summary=result,
-                **judge(result, facts, percentile).as_dict(),
+                **judge(result, facts, percentile, REMEDIES).as_dict(),
                 path=path.with_suffix(".json"),
             )
             trial.write()

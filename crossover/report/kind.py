@@ -78,7 +78,7 @@ class Kind:
     text: Callable[..., str]
     """(result, explain=False) -> the result as it is printed, with the long legend if it is to be explained."""
     verdicts: Callable[[Any], list[str]]
-    """The sentences that say what was found: all that --quiet prints."""
+    """The sentences that say what was found: all that --quiet prints, beside warnings."""
     sections: Callable[[dict, Any, Trials], list[Section]]
     """(run.json, result, trials) -> its sections; other experiments on its page stand after the first."""
     exit_code: Callable[[Any, Trials], int] = worst
@@ -96,6 +96,10 @@ class Kind:
     """Whether stand-in weights are part of the experiment; else a banner warns of them."""
     draw: Callable[[Any, Path], None] = lambda result, into: None
     """(result, directory) -> nothing: saves its plots as files of their own in that directory."""
+
+    def warnings(self, result: Any, trials: Trials) -> list[str]:
+        """Return the banners as lines of a terminal, which --quiet prints, too."""
+        return [f"{what} {meaning}" for what, meaning in self.banners(result, trials)]
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
         """Return whether anything was measured."""

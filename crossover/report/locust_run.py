@@ -21,7 +21,7 @@ from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, judge
+from loadgen.samples.validity import Facts, Finding, Validity, judge
 
 STAGES = {
     "latency": "latency from the due time",
@@ -55,11 +55,17 @@ class LocustRun:
     @property
     def verdict(self) -> list[str]:
         """The verdict: VALID, or a line for each rule that is broken."""
-        lines = [
-            f"INVALID: {found['rule']}: {found['measured']} ({found['limit']}); {found['change']}"
-            for found in self.summary["findings"]
-        ]
-        return lines or ["VALID"]
+        return str(self.validity).splitlines()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the run: 0 where it is VALID."""
+        return self.validity.exit_code
+
+    @property
+    def validity(self) -> Validity:
+        """The rules that the run broke."""
+        return Validity(tuple(Finding(**found) for found in self.summary["findings"]))
 
 
 def read(directory: Path, into: Path) -> LocustRun | None:

@@ -5,7 +5,8 @@ returns None if the measurement keeps it; otherwise what was measured, its limit
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 from loadgen.samples.early_stopping import required_requests
 from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
@@ -306,11 +307,15 @@ UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
 """The rules that a run breaks if an arrival has no good answer."""
 
 
-def judge(summary: Mapping, facts: Facts, percentile: float = 99) -> Validity:
+def judge(
+    summary: Mapping, facts: Facts, percentile: float = 99, remedies: Mapping[str, str] = MappingProxyType({})
+) -> Validity:
     """Apply every rule to one summary; `percentile` is the highest one that is to be reported.
 
-    A run that was cut short breaks one rule: what else it lacks follows from that.
+    `remedies`, by rule, say what to change where that is not what users of Locust can do. A run that was cut short
+    breaks one rule: what else it lacks follows from that.
     """
     rules = RULES.items() if facts.complete else [("interrupted", check_completeness)]
     violations = ((name, rule(summary, facts, percentile)) for name, rule in rules)
-    return Validity(tuple(Finding(name, *violation) for name, violation in violations if violation))
+    found = (Finding(name, *violation) for name, violation in violations if violation)
+    return Validity(tuple(replace(each, change=remedies.get(each.rule, each.change)) for each in found))

@@ -62,8 +62,10 @@ def report(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture
 def archive(tmp_path):
-    trials_on_disk.write(tmp_path / "archive" / "before", ("image",), 6)
-    trials_on_disk.write(tmp_path / "archive" / "after", ("image",), 6)
+    """Two runs that are VALID, and one of which a request had no answer."""
+    trials_on_disk.write(tmp_path / "archive" / "before", ("image",), 6, broken="")
+    trials_on_disk.write(tmp_path / "archive" / "after", ("image",), 6, broken="")
+    trials_on_disk.write(tmp_path / "archive" / "reset", ("image",), 6)
     return tmp_path / "archive"
 
 
@@ -96,11 +98,27 @@ def test_json_is_the_content_of_its_file_and_quiet_prints_the_sentences_alone(re
     assert output.splitlines() == [each["sentence"] for each in arms.values()]
 
 
+def test_the_exit_code_is_that_of_the_run_and_quiet_says_what_is_invalid(report, archive):
+    code, output, _ = report(archive / "reset", "--quiet")
+    assert code == 1 and output.splitlines()[1].startswith("1 of 12 trials is INVALID (errors).")
+    assert "INVALID" not in output.splitlines()[0]  # the comparison leaves that round out
+    for file in archive.glob("before/image/image-client-async1/*.json"):
+        trial = json.loads(file.read_text())
+        file.write_text(json.dumps({**trial, "facts": {**trial["facts"], "cpu_share": 0.95}}))
+    code, output, _ = report(archive / "before", "--quiet")
+    sentence, warning = output.splitlines()
+    assert code == 3 and sentence.startswith("INVALID (client: client CPU), so do not rely on it. For photographs at ")
+    assert warning.startswith("image client is INVALID. Client CPU: used 95 % of its cores (at most 90 %); give the ")
+    assert "server fewer cores (`crossover up --cores`), or offer fewer arrivals" in warning
+    told = json.loads(report(archive / "before", "--json")[1])
+    assert (told["exit_code"], told["verdict"], told["warnings"]) == (3, [sentence], [warning])
+
+
 def test_a_run_of_locusts_has_a_page_and_its_figures_are_printed(report, tmp_path):
     run = locust_run(tmp_path / "20261126-101112.131-image-server-async1")
     before = contents(run)
     code, output, errors = report(run)
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (1, "")
     title, verdict, outcomes, *_ = output.splitlines()
     assert title == "image server async:1: constant:rate=50 for 4 s, seed 3"
     assert verdict == "INVALID: errors: 1 failed of 200 (none allowed); mend the cause"
@@ -123,7 +141,7 @@ def test_of_a_run_whose_process_was_killed_the_samples_are_recovered_beside_it(r
     run = locust_run(tmp_path / "killed", finished=False)
     before = contents(run)
     code, output, errors = report(run, "-o", "out")
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (1, "")
     assert "INVALID: interrupted: its process ended before it had written a verdict" in output or "INVALID" in output
     assert {path.name for path in Path("out").iterdir()} == {"report.html", "samples.parquet", "summary.json"}
     assert len(parquet.load(Path("out/samples.parquet"))[0]) == 200
@@ -139,7 +157,7 @@ def test_a_run_of_locusts_in_which_nothing_was_answered_is_no_error(report, tmp_
     book.write(Sample(0, 0, 0))
     book.close()
     code, output, errors = report(run)
-    assert (code, errors) == (0, "") and "1 = 1 unfinished" in output
+    assert (code, errors) == (1, "") and "1 = 1 unfinished" in output
     assert "No request was completed." in Path("reports/run-report/report.html").read_text()
 
 

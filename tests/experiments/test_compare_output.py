@@ -61,6 +61,13 @@ def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than
     assert advise({"workloads": {"image": workload | {"answer": overloaded}}}, ".") == []
 
 
+def test_quiet_also_says_that_trials_are_invalid(world, conduct):
+    world.troubles = ["reset"] * 4
+    code, output, _ = conduct("--quiet")
+    sentence, warning, *_ = output.splitlines()
+    assert code == 1 and sentence.startswith("For photographs") and " INVALID (errors). Do not rely on " in warning
+
+
 def test_a_limit_that_is_broken_is_exit_code_4_and_one_that_holds_is_none(world, conduct):
     code, output, errors = conduct("--fail-if", "p50>1", "--fail-if", "p50>1e6")
     assert code == 4 and "samples, summary.json and report.html: " in output

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from crossover.measurement.remedies import REMEDIES
 from loadgen.arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
 from loadgen.locust_plugin.distributed import busiest_share, combine
 from loadgen.samples.early_stopping import highest_percentile
@@ -32,6 +33,16 @@ def test_a_good_run_is_valid():
     verdict = judge(good(), FINE)
     assert (str(verdict), verdict.valid, verdict.exit_code) == ("VALID", True, 0)
     assert verdict.as_dict() == {"valid": True, "findings": []}
+
+
+def test_what_to_change_is_something_that_users_of_the_command_can_do():
+    """A comparison has no more client processes to be had, and neither --in-flight-cap nor --percentile."""
+    assert REMEDIES.keys() <= RULES.keys()
+    [lag] = judge(*perturbed(lagging(20, N // 2)), 99).findings
+    [told] = judge(*perturbed(lagging(20, N // 2)), 99, REMEDIES).findings
+    assert (told.rule, told.measured, told.change) == (lag.rule, lag.measured, REMEDIES["dispatch lag"])
+    assert "client processes" in lag.change
+    assert not any(word in each for each in REMEDIES.values() for word in ("processes", "--in-flight", "--percentile"))
 
 
 def perturbed(records=None, seconds=SECONDS, **facts) -> tuple[dict, Facts]:

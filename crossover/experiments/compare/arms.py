@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
+from crossover.measurement.remedies import REMEDIES
 from crossover.measurement.trial import Trial, pool_records
 from loadgen.samples.summary import compute_rates, summarise
 from loadgen.samples.validity import Facts, check_backlog_of_rounds, judge
@@ -53,7 +54,7 @@ def find_faults(trials: Sequence[Trial], pooled: Mapping) -> list[dict]:
         return findings
     shares = [trial.facts["cpu_share"] for trial in trials if trial.facts["cpu_share"] is not None]
     facts = Facts(sum(shares) / len(shares) if shares else None, hub_stall=0.0, complete=True)
-    judged = judge({**pooled, "trend": None, "backlog": None}, facts, 50).findings
+    judged = judge({**pooled, "trend": None, "backlog": None}, facts, 50, REMEDIES).findings
     backlog = check_backlog_of_rounds([trial.run for trial in trials]) if trials[0].facts.get("steady", True) else None
     found = [{**asdict(each), "round": None} for each in [*judged, backlog] if each and each.rule in TOGETHER]
     return [each for each in findings if each["rule"] not in TOGETHER] + found

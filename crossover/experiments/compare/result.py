@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from crossover.analysis import answer, comparison, remarks, wording
 from crossover.analysis.costs import Prices
+from crossover.analysis.loaded_pairs import ARMS
 from crossover.analysis.verdict import Comparison
 from crossover.experiments.compare import page, tables
 from crossover.experiments.compare.arms import summarise_arm
@@ -18,6 +19,7 @@ from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
 from crossover.report.format import label_arms
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
+from loadgen.samples.validity import UNANSWERED
 
 
 def list_excluded(trials: Sequence[Trial]) -> list[dict]:
@@ -70,11 +72,27 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
         "use": use,
         "more_seconds": extend(run, described, found),
         "comparisons": [each.as_dict() for each in comparisons],
-        "sentence": wording.write_sentence(found, names, words, about),
+        "sentence": name_faults(arms, chosen, found, names) + wording.write_sentence(found, names, words, about),
         "remarks": remarks.write_remarks(found, comparisons, names, words, use),
         "left_out": list_excluded(trials),
         "other_modes": {mode: [each.as_dict() for each in other] for mode, other in others.items()},
     }
+
+
+def name_faults(arms: Sequence[dict], mode: str | None, found: answer.Answer, names: tuple[str, str]) -> str:
+    """Return the beginning of a sentence that must not be relied on: which arms are INVALID, by which rules.
+
+    Empty where no arm of this mode is. Unanswered arrivals are left out, as their rounds are not compared, and so is an
+    arm that does not carry the load, as the sentence says that itself.
+    """
+    lost = {names[ARMS.index(each)] for each in (found.loaded.overloaded if found.loaded else ())}
+    compared = [arm for arm in arms if mode in (None, arm["mode"])]
+    labels, faults = label_arms(arm["arm"] for arm in compared), []
+    for arm in compared:
+        rules = dict.fromkeys(each["rule"] for each in arm["findings"] if each["rule"] not in UNANSWERED)
+        if rules and arm["placement"] not in lost:
+            faults.append(f"{labels[arm['arm']]}: {', '.join(rules)}")
+    return f"INVALID ({'; '.join(faults)}), so do not rely on it. " if faults else ""
 
 
 def pair_modes(trials: Sequence[Trial], baseline: str) -> tuple[str | None, dict[str, list[answer.TrialPair]]]:
