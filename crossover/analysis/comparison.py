@@ -6,6 +6,7 @@ from math import isfinite, log, log1p
 
 import numpy as np
 
+from common.figures import ratio
 from crossover.analysis.answer import Answer, TrialPair
 from crossover.analysis.bootstrap import Statistic, minimum_rounds, ratio_interval
 from crossover.analysis.estimate import Estimate
@@ -80,10 +81,12 @@ def compare_answers(
     rows, loaded, costs = [], answer.loaded, answer.costs
     if loaded:
         means = [[np.exp(np.log(trial.twins).mean()) for trial in pair] for pair in rounds if pair[0].scheduled]
-        row = fill_row(replace(blank, metric=DECIDING[0], rounds=loaded.rounds), np.array(means), loaded.ratio)
+        row = replace(blank, metric=DECIDING[0], rounds=loaded.rounds)
+        row = replace(row, unadjusted=loaded.plain.ratio if loaded.adjusted else None)
+        row = fill_row(row, np.array(means), loaded.ratio)
         if loaded.overloaded:
             carried = " and ".join(names[ARMS.index(arm)] for arm in loaded.overloaded)
-            row = replace(row, low=None, high=None, kind="undecided", verdict=f"{carried}: does not carry this load")
+            row = replace(row, low=None, high=None, kind="undecided", verdict=f"overloaded: {carried}")
         rows.append(row)
     if answer.unloaded:
         row = replace(
@@ -195,6 +198,15 @@ def folds(comparison: Comparison | Mapping) -> bool:
     return values["kind"] == "undecided" and values["metric"] not in DECIDING and values["ratio"] is not None
 
 
+def name_folded(comparisons: Sequence[Mapping]) -> str:
+    """Name the metrics that are left out of the table, with their ratios: undecided, or without an interval."""
+    parts: dict[str, list[str]] = {}
+    for each in filter(folds, comparisons):
+        why = "too few data for an interval" if each["low"] is None else "undecided"
+        parts.setdefault(why, []).append(f"{each['metric']} {ratio(each['ratio'], each['low'], each['high'])}")
+    return "; ".join(f"{why}: {', '.join(named)}" for why, named in parts.items())
+
+
 def format_table(comparisons: Sequence[Comparison | Mapping]) -> str:
     """Return a table for the terminal, one line per metric; the comparisons may come from summary.json.
 
@@ -214,8 +226,7 @@ def format_table(comparisons: Sequence[Comparison | Mapping]) -> str:
         f"{name:<{widths[0]}}  {a:>{widths[1]}}  {b:>{widths[2]}}  {ratio:<{widths[3]}}  {verdict}".rstrip()
         for name, a, b, ratio, verdict in lines
     ]
-    folded = [f"{each['metric']} {format_ratio(each)}" for each in rows if folds(each)]
-    return "\n".join([*table, *([f"too few data to decide: {', '.join(folded)}"] if folded else [])])
+    return "\n".join([*table, *filter(None, [name_folded(rows)])])
 
 
 def as_mapping(comparison: Comparison | Mapping) -> Mapping:

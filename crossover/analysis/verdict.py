@@ -35,6 +35,8 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     """Limits of the ratio's interval; None where there are too little data for one."""
+    unadjusted: float | None = None
+    """The ratio as measured, where `ratio` is adjusted for the machine's speed; else None."""
     kind: str = "undecided"
     """'undecided', 'equivalent', or the better arm: 'baseline' or 'candidate'."""
     verdict: str = ""

@@ -16,6 +16,10 @@ from crossover.analysis.loaded_pairs import LoadedPairs
 from crossover.analysis.recommendation import BETTER, CHEAPER, EQUIVALENT, Recommendation
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 
+NOTHING = "no information yet"
+WIDE = 4
+"""Factor between the limits of an interval, above which a ratio is written as NOTHING."""
+
 Placements = Mapping[str, Mapping[str, str]]
 """Name -> `words`, what a sentence calls the placement."""
 
@@ -31,13 +35,17 @@ def write_sentence(answer: Answer, names: tuple[str, str], words: Mapping[str, s
     if loaded and loaded.overloaded:
         return head + describe_overload(loaded, called)
     if answer.recommendation is None or loaded is None:
-        alone = f"; {describe_alone(answer, names)}" if answer.unloaded else ""
+        alone = describe_alone(answer, f"; latency {names[1]}/{names[0]} is ")
         return f"{head}undecided: nothing that can be compared was measured at this load{alone}."
     verdict = name_verdict(answer.recommendation, called)
-    ratio = f"latency {names[1]}/{names[0]} is {describe_ratio(loaded.ratio, answer.confidence)} at this load"
-    ratio += describe_bound(answer.recommendation)
-    alone = f", and {describe_alone(answer, names)}" if answer.unloaded else ""
-    return f"{head}{verdict}: {ratio}{alone}."
+    subject = f"latency {names[1]}/{names[0]}"
+    if says_nothing(loaded.ratio, answer.confidence):
+        ratio, between = f"{NOTHING} on {subject} at this load", "; it is "
+    else:
+        ratio = f"{subject} is {describe_ratio(loaded.ratio, answer.confidence)}"
+        ratio += f", adjusted ({significant(loaded.plain.ratio)} unadjusted)," if loaded.adjusted else ""
+        ratio, between = f"{ratio} at this load{describe_bound(answer.recommendation)}", ", and "
+    return f"{head}{verdict}: {ratio}{describe_alone(answer, between)}."
 
 
 def name_verdict(found: Recommendation, called: Mapping[str, str]) -> str:
@@ -87,10 +95,19 @@ def describe_overload(loaded: LoadedPairs, called: Mapping[str, str]) -> str:
     return f"{take}{join(parts)} {verb} not carry this load; latencies are not compared."
 
 
-def describe_alone(answer: Answer, names: tuple[str, str]) -> str:
-    """Return the ratio of unloaded requests, in words."""
-    assert answer.unloaded, "there are no unloaded pairs"
-    return f"{describe_ratio(answer.unloaded.ratio, answer.unloaded_confidence)} for one request at a time"
+def describe_alone(answer: Answer, before: str) -> str:
+    """Return the ratio of unloaded requests in words, after `before`; empty without any."""
+    if not answer.unloaded:
+        return ""
+    ratio, confidence = answer.unloaded.ratio, answer.unloaded_confidence
+    known = f"; {NOTHING}" if says_nothing(ratio, confidence) else before + describe_ratio(ratio, confidence)
+    return f"{known} for one request at a time"
+
+
+def says_nothing(estimate: Estimate, confidence: float) -> bool:
+    """Return whether the interval spans more than WIDE and holds 1: then the ratio's digits would only mislead."""
+    low, high = estimate.ratios(confidence)
+    return isfinite(estimate.error) and low < 1 < high and high > WIDE * low
 
 
 def describe_ratio(estimate: Estimate, confidence: float) -> str:

@@ -1,19 +1,23 @@
 """What a comparison says of worlds whose truth is known: it decides what its data decide, and no more."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from common.figures import significant
+from crossover.analysis.answer import find_answer, pair_trials
 from crossover.analysis.costs import Costs, Prices
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.recommendation import recommend
 from crossover.analysis.remarks import describe_costs, describe_load_limit
+from crossover.analysis.unloaded_pairs import UnloadedPairs
 from crossover.analysis.verdict import Comparison
-from crossover.analysis.wording import describe_bound, describe_subject, join
+from crossover.analysis.wording import describe_bound, describe_subject, join, write_sentence
 from crossover.experiments.compare import result
+from crossover.experiments.compare.tables import comparison_table
 from crossover.measurement.pairs import Pairs
 from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
 from tests import trials_on_disk
@@ -128,6 +132,45 @@ def test_an_undecided_comparison_says_how_long_to_go_on_and_by_which_command(tmp
     minutes = f"{one['more_seconds'] / 60:.2g} more minutes decide about half of such cases (image)"
     assert line == f"{minutes}: crossover compare --continue {tmp_path} --seconds {one['more_seconds']:g}"
     assert result.advise({"workloads": {"image": conclude(world(1.2, 1))}}, tmp_path) == []
+
+
+def test_an_adjusted_ratio_stands_beside_the_unadjusted_one_wherever_it_is_shown():
+    found = conclude(world(1.2, 1))
+    row, plain = found["comparisons"][0], found["answer"]["loaded"]["plain"]["value"]
+    assert found["answer"]["loaded"]["adjusted"] and row["unadjusted"] == pytest.approx(np.exp(plain))
+    assert row["unadjusted"] == pytest.approx(row["candidate"] / row["baseline"], rel=1e-6) != row["ratio"]
+    unadjusted = significant(row["unadjusted"])
+    assert f"], adjusted ({unadjusted} unadjusted), at this load" in found["sentence"]
+    *_, second, last = comparison_table(found["comparisons"]).splitlines()
+    assert second == f"latency at this load: the ratio is adjusted for the machine's speed, {unadjusted} unadjusted"
+    assert last == "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
+    found = conclude(world(1.2, 1, known=False))
+    assert found["comparisons"][0]["unadjusted"] is None and "adjusted" not in found["sentence"]
+
+
+def pair_of(error: float, value: float = 0.1) -> UnloadedPairs:
+    return UnloadedPairs(Estimate(value, error, 9), Estimate(0, error, 9), 80, 90, 40, 9, 30, 0)
+
+
+@pytest.mark.parametrize(("error", "value", "says"), [(0.2, 0.1, True), (0.6, 0.1, False), (0.6, 2.0, True)])
+def test_a_ratio_of_which_nothing_is_known_is_not_in_the_headline(error, value, says):
+    """Its interval holds 1 and spans more than a factor of four; one beyond 1 says at least who is quicker."""
+    answer = answer_with(pair_of(error, value))
+    sentence = write_sentence(answer, ("client", "server"), {"client": "the client", "server": "the server"}, "these")
+    assert ("; no information yet for one request at a time." in sentence) is not says
+    assert ("for one request at a time" in sentence) and (f"{np.exp(value):.3g} [" in sentence) is says
+
+
+def answer_with(unloaded: UnloadedPairs):
+    pairs = pair_trials(world(1.2, 1), "async:1", "client")
+    return replace(find_answer(pairs, [unloaded_cpu()], ["resnet50"]), unloaded=unloaded, unloaded_looks=(30.0,))
+
+
+def test_of_a_load_of_which_nothing_is_known_the_headline_says_so():
+    answer = answer_with(pair_of(0.01))
+    answer = replace(answer, loaded=replace(answer.loaded, ratio=Estimate(0.1, 0.9, 9)))
+    sentence = write_sentence(answer, ("client", "server"), {"client": "the client", "server": "the server"}, "these")
+    assert ": no information yet on latency server/client at this load; it is 1.11 [" in sentence
 
 
 def costing(traffic: tuple[float, float], cpu: tuple[float, float], prices: Prices | None = None) -> Costs:

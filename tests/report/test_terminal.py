@@ -1,10 +1,13 @@
 """Laws of what is printed: tables that fit, colours only where a terminal shows them, arms by what tells them apart."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
+from crossover.analysis.verdict import Comparison
 from crossover.experiments.catalogue import EXPERIMENTS
+from crossover.experiments.compare.tables import comparison_table
 from crossover.report.format import label_arms, ms, stage_time
 from crossover.report.terminal import Column, colour, draw_table
 from tests.trials_on_disk import optional
@@ -51,6 +54,28 @@ def test_columns_that_do_not_fit_are_left_out_by_their_rank_and_named(width):
     assert "xxx" not in drawn and "a wide column that can be spared, another.)" in drawn
     width(200)
     assert "The report" not in draw_table(COLUMNS, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict", "shown"),
+    [
+        ("undecided", "undecided: too few data for an interval", "undecided"),
+        ("baseline", "client better: the other arm has none", "client better"),
+        ("undecided", "overloaded: server", "overloaded: server"),
+        ("equivalent", "equivalent within 5 %", "equivalent"),
+    ],
+)
+def test_a_long_verdict_costs_a_comparison_neither_its_figures_nor_a_second_line(width, kind, verdict, shown):
+    width(80)
+    rows = [
+        Comparison("latency at this load", "ms", 1234.5, 1834.5, 1.49, 20, False, 0.05, 0.96, ("client", "server")),
+        Comparison("goodput", "answers/s within 1500 ms", 6.41, 6.38, 0.995, 20, True, 0.05, 0.96),
+        Comparison("cost", "per million requests", 31.3, 10.3, 0.327, 20, False, 0.05, 0.96, low=0.308, high=0.346),
+    ]
+    head, *lines = comparison_table([replace(each, kind=kind, verdict=verdict) for each in rows]).splitlines()
+    assert head.split() == ["client", "server", "server/client", "verdict"]
+    assert lines[0].endswith(shown) and "1234" in lines[0] and "1834" in lines[0] and len(lines[0]) <= 80
+    assert kind == "undecided" or lines[1].startswith("goodput, /s within 1500 ms  ")
 
 
 def test_a_long_cell_goes_on_within_its_column(width):

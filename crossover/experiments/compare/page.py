@@ -8,7 +8,6 @@ from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.compare import plots
-from crossover.experiments.compare.tables import write_ratio
 from crossover.measurement.trial import Trial
 from crossover.report.format import label_arms
 from crossover.report.html import Section, render
@@ -74,7 +73,7 @@ def forest(about: str, comparisons: Sequence[dict]) -> dict:
             ends = limits(rows)
             scale = plots.scale(ends, f"{about}: scale of {quotient} for {rows[0]['metric']}")
             groups.append({"rows": [forest_row(about, row, ends, quotient) for row in rows], "scale": scale})
-    folded = [f"{row['metric']} {write_ratio(row)}" for row in comparisons if comparison.folds(row)]
+    folded = comparison.name_folded(comparisons)
     return {"groups": groups, "names": (first, second), "quotient": quotient, "folded": folded}
 
 

@@ -11,7 +11,7 @@ from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.recommendation import MARGIN
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms, stage_time
-from crossover.report.terminal import Column, colour, draw_table
+from crossover.report.terminal import LEGIBLE, Column, colour, draw_table
 
 GPU = (
     ("GPU energy, J per request", "gpu_joules", 1),
@@ -19,6 +19,7 @@ GPU = (
     ("GPU memory, GB", "gpu_memory_mb", 0.001),
 )
 
+AVERAGED = "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
 LEGEND = "Times are ms from the due time, [ ]: 95 % interval; --explain says more."
 EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
@@ -140,18 +141,32 @@ def comparison_table(comparisons: Sequence[Mapping | Comparison]) -> str:
     )
     cells = [
         (
-            f"{row['metric']}, {row['unit']}",
+            # The unit of goodput alone begins with a noun: without it the row stays a line.
+            f"{row['metric']}, {row['unit'].removeprefix('answers')}",
             *(figures.significant(row[arm]) for arm in (BASELINE, CANDIDATE)),
             write_ratio(row),
-            # How far apart they may be stands in the sentence and in the page.
-            "equivalent" if row["kind"] == "equivalent" else row["verdict"],
+            shorten_verdict(row),
         )
         for row in rows
         if not comparison.folds(row)
     ]
-    folded = [f"{row['metric']} {write_ratio(row)}" for row in rows if comparison.folds(row)]
-    undecided = [f"too few data to decide: {', '.join(folded)}"] if folded else []
-    return "\n".join([draw_table(columns, cells), *undecided])
+    adjusted = [
+        f"{row['metric']}: the ratio is adjusted for the machine's speed, {figures.significant(value)} unadjusted"
+        for row in rows
+        if (value := row.get("unadjusted"))
+    ]
+    return "\n".join(filter(None, [draw_table(columns, cells), comparison.name_folded(rows), *adjusted, AVERAGED]))
+
+
+def shorten_verdict(row: Mapping) -> str:
+    """Return the verdict of a row for the terminal, where a long one would cost other columns their place.
+
+    How far apart equivalent arms may be stands in the sentence and in the page, as does why a row is undecided.
+    """
+    verdict = row["verdict"]
+    if row["kind"] == "equivalent":
+        return "equivalent"
+    return verdict if len(verdict) <= LEGIBLE else verdict.partition(":")[0]
 
 
 def write_ratio(row: Mapping) -> str:
