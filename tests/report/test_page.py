@@ -152,7 +152,7 @@ def test_the_terminal_says_that_a_run_was_interrupted(tmp_path, monkeypatch, cap
     described = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**described, "complete": False}))
     code, output, errors = again(monkeypatch, capsys, tmp_path)
-    assert (code, errors) == (0, "") and output.startswith(line)
+    assert (code, errors) == (3, "") and output.startswith(line)
 
 
 def test_an_invalid_trial_says_why_and_what_to_change(written):
