@@ -27,6 +27,7 @@ LAYERS = (
     ("crossover.measurement",),
     ("crossover.analysis",),
     ("crossover.report",),
+    ("crossover.parity",),
     ("crossover.experiments.burst_shapes", "crossover.experiments.options"),
     ("crossover.experiments.base_run",),
     ("crossover.experiments.experiment",),

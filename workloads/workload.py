@@ -125,6 +125,8 @@ class Placement:
     """What crosses the network, e.g. "FP32 tensor"."""
     variants: Mapping[str, "Placement"] = field(default_factory=dict)
     """Other forms in which the same placement could send its input; sweeps of the network compare them."""
+    lossy: str = ""
+    """What is lost on the way, in words: "re-encoded as JPEG". Its answers may then differ from the others'."""
     derived: Derived | None = None
     """How to make the model where the server lacks it."""
 
@@ -146,6 +148,8 @@ class Placement:
                 raise UnsoundWorkload(f"inputs of the placement of {self.model} are names, or Input(...), not {each!r}")
         if not isinstance(self.extra, Mapping):
             raise UnsoundWorkload(f"extra of the placement of {self.model} must map names to arrays")
+        if not isinstance(self.lossy, str):
+            raise UnsoundWorkload(f"lossy of the placement of {self.model} says what is lost, unlike {self.lossy!r}")
 
     @cached_property
     def target(self) -> Target:

@@ -36,6 +36,7 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
     type=click.Choice(["aa", "slow"]),
     help="Self-check: an arm against itself, or 10 % slower.",
 )
+@click.option("--allow-different", is_flag=True, help="Compare placements that answer differently; reports say so.")
 @click.option("--fail-if", metavar="LIMIT", multiple=True, help="Exit with 4, e.g. if 'p95>300' or 'ratio>1.1'.")
 @options.seed
 @options.reports

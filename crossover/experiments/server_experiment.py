@@ -52,7 +52,8 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
 
-        Raises ValueError before anything is written if a payload cannot be prepared, or has no good answer.
+        Raises ValueError before anything is written if a payload cannot be prepared, or has no good answer, or as `try_out`
+        does.
         """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
@@ -62,6 +63,7 @@ class ServerExperiment(Experiment):
             check_workload(each, self.prepared(each), tried, self.library(each))
         for each in workloads.values():
             self.check_payloads(each)
+        self.try_out()
         super().begin()
         host.pin(self.cores)
         print(setting(self.described), flush=True)
@@ -72,6 +74,9 @@ class ServerExperiment(Experiment):
         others = [name for name in self.prepared(workload) if name not in asked]
         sent, prepared = ([Arm(workload, name, mode, library) for name in names] for names in (asked, others))
         payload_check.check_payloads(self.server, sent, prepared, self.inputs[workload.name])
+
+    def try_out(self) -> None:
+        """Try on the server, before anything is written, what an experiment needs to know. Raises ValueError."""
 
     def library(self, workload: Workload) -> str:
         """Return the library of --library, if the workload has it."""

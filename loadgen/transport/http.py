@@ -39,6 +39,8 @@ class Connection:
         self._host = f"Host: {server.authority}\r\n".encode()
         self._socket: socket.socket | None = None
         self._carried = 0  # bytes of the answered requests on this socket
+        self.answer: Answer | None = None
+        """The last whole answer, for those who want its outputs."""
         self._socket_timeout = self._deadline = 0.0
 
     def post(self, request: Request) -> Outcome:
@@ -53,7 +55,7 @@ class Connection:
             specs = tuple(tensor.spec for tensor in request.tensors)
             (line, headers), bytes_up = write_head(request.model, specs, request.outputs)
             pieces = [piece for tensor in request.tensors for piece in tensor.pieces]
-            answer = self._exchange([line, self._host, headers, *pieces])
+            self.answer = answer = self._exchange([line, self._host, headers, *pieces])
         except (BlockingIOError, TimeoutError):
             self.close()
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s", bytes_up)

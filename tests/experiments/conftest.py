@@ -11,6 +11,8 @@ from crossover.experiments import base_run, experiment, server_experiment
 from crossover.experiments.compare import load
 from crossover.experiments.compare import run as compare
 from crossover.measurement import host, retry
+from crossover.parity.check import Pair
+from crossover.parity.difference import Difference
 from tests import commands, trials_on_disk
 from tests.analysis.test_bootstrap import FEW
 from tests.commands import only
@@ -24,7 +26,11 @@ class World:
     def __init__(self):
         self.now, self.measured, self.warmed, self.waited, self.troubles = 0.0, [], 0, 0, []
         self.troubles_of_pairs = []
+        self.difference = "logits", 2, 2, 0.01, 0.04, 1.0, "a.jpg", ""
         self.models = trials_on_disk.run(("image",))["server"]["models"]
+
+    def field(self, path, name):
+        return "2.51.0"
 
     def facts(self, steps):
         return {"url": self.url, "version": "2.51.0", "models": self.models}
@@ -43,6 +49,9 @@ class World:
 
     def warm_up(self, *_):
         self.warmed += 1
+
+    def check_placements(self, url, workload, placements, library, payloads):
+        return [Pair(tuple(placements), "", len(payloads), [Difference(*self.difference)], ["server: x"], ["a: why"])]
 
     def raised(self):
         trouble = self.troubles.pop(0) if self.troubles else None
@@ -68,6 +77,7 @@ def world(monkeypatch):
     monkeypatch.setattr(compare.unloaded, "measure_pairs", made.pairs)
     monkeypatch.setattr(compare.unloaded, "warm_up", made.warm_up)
     monkeypatch.setattr(server_experiment.payload_check, "check_payloads", lambda *_: None)
+    monkeypatch.setattr(compare.parity, "check_placements", made.check_placements)
     monkeypatch.setattr(host, "pin", lambda cores: None)
     monkeypatch.setattr(host, "free_cores", lambda cores: [0])
     monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)

@@ -17,6 +17,7 @@ from crossover.experiments.compare.undecided import advise, is_undecided
 from crossover.measurement.pairs import Pairs, read_pairs
 from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
+from crossover.parity.wording import note_loss, warn_of_difference
 from crossover.report.format import label_arms
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
 from loadgen.samples.validity import UNANSWERED
@@ -72,8 +73,11 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
         "use": use,
         "more_seconds": extend(run, described, found),
         "comparisons": [each.as_dict() for each in comparisons],
-        "sentence": name_faults(arms, chosen, found, names) + wording.write_sentence(found, names, words, about),
-        "remarks": remarks.write_remarks(found, comparisons, names, words, use),
+        # A verdict never stands without what it rests on, with --quiet neither.
+        "sentence": name_faults(arms, chosen, found, names)
+        + wording.write_sentence(found, names, words, about)
+        + warn_of_difference(described.get("parity")),
+        "remarks": [*note_loss(described.get("parity")), *remarks.write_remarks(found, comparisons, names, words, use)],
         "left_out": list_excluded(trials),
         "other_modes": {mode: [each.as_dict() for each in other] for mode, other in others.items()},
     }
@@ -181,6 +185,9 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
             used = remarks.describe_others(loaded["others"], loaded["client_others"])
             what = f"The machine was not quiet: {used} ({name})."
             banners.append((what, "Its intervals may be too narrow: stop the others and measure again."))
+    for name, workload in result["workloads"].items():
+        if warning := warn_of_difference(workload.get("parity")):
+            banners.insert(0, (f"Different computations are compared ({name}).", warning.strip()))
     labels = label_arms((arm["arm"] for arm in arms), workload=True)
     for arm in arms:
         for fault in (fault for fault in arm["findings"] if fault["round"] is None):

@@ -22,6 +22,8 @@ from crossover.experiments.compare.result import KIND, read_all_pairs
 from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
+from crossover.parity import check as parity
+from crossover.parity.wording import refuse
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from serving.server import Unavailable
@@ -46,6 +48,8 @@ class Comparison(ServerExperiment):
         super().__init__(options)
         self.delay = 0.0
         """Seconds by which the second arm of --control slow is later, until run.json says it."""
+        self.parity: dict[str, dict] = {}
+        """How the answers of each workload's placements differ, as `parity.Pair.as_dict`; with --control nothing."""
         for name, offered in options.offered.items():
             # The same load means nothing with other payloads.
             if offered["digest"] != payloads.digest(self.inputs[name]):
@@ -72,6 +76,25 @@ class Comparison(ServerExperiment):
             given = self.options.prices
             self.described["prices"] = (parse_prices(given) if given else Prices()).as_dict()
             self.write()
+
+    def try_out(self) -> None:
+        """Send a few payloads by both placements, and note how the answers differ.
+
+        Raises ValueError if they compute different things, unless --allow-different is given; Unavailable if no payload
+        was answered by both.
+        """
+        if self.options.control:
+            return
+        self.server.field("/v2", "version")
+        for name, workload in self.options.workloads.items():
+            few = parity.choose_few(self.inputs[name])
+            chosen, library = self.arms(workload), self.library(workload)
+            [pair] = parity.check_placements(self.server.url, workload, chosen, library, few)
+            self.parity[name] = pair.as_dict()
+            if pair.verdict == parity.UNKNOWN:
+                raise Unavailable(f"{name}: no payload was answered by both placements: {pair.unanswered[0]}")
+            if pair.verdict == parity.DIFFERENT and not self.options.allow_different:
+                raise ValueError(refuse(workload.file or name, self.parity[name]))
 
     def report(self, code: int, began: float) -> int:
         """Note in run.json that the data are looked at, then report them. Returns the exit code."""
@@ -211,6 +234,7 @@ class Comparison(ServerExperiment):
         return {
             **offered,
             **workload.describe(list(dict.fromkeys(arm.placement for arm in arms))),
+            "parity": self.parity.get(name),
             "share": workload.share,
             "unloaded_seconds": budget * UNLOADED,
             "trace": note,
