@@ -1,11 +1,12 @@
 """Compares what the placements of a workload answer to the same payloads, pair by pair."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 
 from crossover.parity.answers import Answered, Asker
 from crossover.parity.difference import Difference, Distance, judge, match_outputs, measure_distance
+from crossover.parity.replaced_step import ReplacedSteps, find_replaced_steps, read_arrays
 from loadgen.arm import Arm, Mode
 from workloads.payloads import Payload
 from workloads.workload import Workload
@@ -27,8 +28,10 @@ class Pair:
     payloads: int
     """That both have answered."""
     outputs: list[Difference]
+    tensors: list[Difference]
+    """What the client prepares, against what the steps make that it replaces; the verdict does not go by them."""
     unmatched: list[str]
-    """Outputs that only one of them has: `server: transcript`."""
+    """What is not compared, and why: `transcript, which only server has`."""
     unanswered: list[str]
     """Payloads that not both have answered, with the reason."""
 
@@ -43,7 +46,8 @@ class Pair:
 
     def as_dict(self) -> dict:
         """Return it as run.json has it."""
-        return {**asdict(self), "outputs": [each.as_dict() for each in self.outputs], "verdict": self.verdict}
+        differences = {key: [each.as_dict() for each in getattr(self, key)] for key in ("outputs", "tensors")}
+        return {**asdict(self), **differences, "verdict": self.verdict}
 
 
 @dataclass
@@ -51,8 +55,10 @@ class Comparing:
     """Two placements while their answers come in."""
 
     names: tuple[str, str]
+    replaced: ReplacedSteps | None
     payloads: int = 0
     distances: dict[str, list[Distance]] = field(default_factory=dict)
+    tensors: dict[str, list[Distance]] = field(default_factory=dict)
     unmatched: dict[str, None] = field(default_factory=dict)
     unanswered: list[str] = field(default_factory=list)
 
@@ -70,12 +76,29 @@ class Comparing:
             self.distances.setdefault(name, []).append(distance)
         for i, answered in enumerate((first, second)):
             alone = [name for name in answered.outputs if name not in [pair[i] for pair in matched]]
-            self.unmatched |= dict.fromkeys(f"{self.names[i]}: {name}" for name in alone)
+            self.unmatched |= dict.fromkeys(f"{name}, which only {self.names[i]} has" for name in alone)
+
+    def take_tensors(self, payload: str, answers: Sequence[Answered], asker: Asker) -> None:
+        """Ask the steps that one placement replaces, by the `asker` of the other, and take their tensors."""
+        if not self.replaced or any(each.reason or not each.request for each in answers):
+            return
+        direct, ensemble = answers[self.replaced.asked_directly], answers[1 - self.replaced.asked_directly]
+        assert direct.request and ensemble.request
+        made, prepared = self.replaced.make_tensors(asker, ensemble.request), read_arrays(direct.request.tensors)
+        if made.reason:
+            self.unmatched[f"the tensors: {made.reason}"] = None
+        for name in made.outputs.keys() & prepared.keys():
+            distance = measure_distance(payload, prepared[name], made.outputs[name])
+            self.tensors.setdefault(f"{name} ({self.replaced.words})", []).append(distance)
 
     def finish(self, lossy: str) -> Pair:
         """Return what they come to."""
-        judged = [judge(name, distances) for name, distances in self.distances.items()]
-        return Pair(self.names, lossy, self.payloads, judged, list(self.unmatched), self.unanswered)
+        judged, tensors = (
+            [judge(name, distances) for name, distances in each.items()] for each in (self.distances, self.tensors)
+        )
+        # The highest number means something of answers only.
+        tensors = [replace(each, top1=None) for each in tensors]
+        return Pair(self.names, lossy, self.payloads, judged, tensors, list(self.unmatched), self.unanswered)
 
 
 def check_placements(
@@ -91,13 +114,16 @@ def check_placements(
     The workload must be complete (`model_config.complete`); `show` is called with the number of payloads that are done.
     """
     askers = {name: Asker(url, Arm(workload, name, Mode("sequential"), library)) for name in placements}
-    comparing = [Comparing(names) for names in combinations(placements, 2)]
+    pairs = combinations(placements, 2)
+    comparing = [Comparing(names, find_replaced_steps(url, workload, names)) for names in pairs]
     try:
         for done, payload in enumerate(payloads, 1):
             answers = {name: asker.ask(payload) for name, asker in askers.items()}
             for each in comparing:
-                first, second = each.names
-                each.take(payload.name, answers[first], answers[second])
+                both = [answers[name] for name in each.names]
+                each.take(payload.name, *both)
+                if each.replaced:
+                    each.take_tensors(payload.name, both, askers[each.names[1 - each.replaced.asked_directly]])
             show(done)
     finally:
         for asker in askers.values():

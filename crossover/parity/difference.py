@@ -82,11 +82,11 @@ def match_outputs(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarr
 def measure_distance(payload: str, first: np.ndarray, second: np.ndarray) -> Distance:
     """Compare two arrays of one output; the first is the baseline's. Dimensions of 1 in front play no part."""
     first, second = strip(first), strip(second)
-    if first.shape != second.shape:
-        return Distance(payload, f"its shape is {list(second.shape)} instead of {list(first.shape)}")
     kinds = {first.dtype.kind, second.dtype.kind}
     if kinds & set("OSU") and len(kinds) > 1:
         return Distance(payload, "one is text, the other has numbers")
+    if first.shape != second.shape:
+        return Distance(payload, f"its shape is {list(second.shape)} instead of {list(first.shape)}")
     if "f" not in kinds:
         return Distance(payload, exact=True, equal=bool(np.array_equal(first, second)))
     a, b = first.astype(float), second.astype(float)
@@ -94,7 +94,7 @@ def measure_distance(payload: str, first: np.ndarray, second: np.ndarray) -> Dis
     # Values that are not finite must be the same.
     if not np.array_equal(a[~known], b[~known], equal_nan=True):
         return Distance(payload, "not the same values are infinite or not a number")
-    apart = np.abs(a - b)[known] if known.any() else np.zeros(1)
+    apart = np.abs(a[known] - b[known]) if known.any() else np.zeros(1)
     kept = a[known]
     has_rows = a.ndim > 0 and a.shape[-1] > 1 and bool(known.all())
     alike = a.argmax(-1) == b.argmax(-1) if has_rows else np.array([])

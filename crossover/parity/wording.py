@@ -37,7 +37,7 @@ def describe_pair(name: str, pair: Mapping) -> list[str]:
     if not pair["outputs"] and pair["payloads"]:
         lines.append("  they have no output in common")
     if pair["unmatched"]:
-        lines.append(f"  not compared, as only one has it: {', '.join(pair['unmatched'])}")
+        lines.append(f"  not compared: {'; '.join(pair['unmatched'])}")
     lost = pair["unanswered"]
     lines += [f"  no answer: {each}" for each in lost[:SHOWN]]
     if len(lost) > SHOWN:
@@ -49,7 +49,7 @@ def explain_difference(pair: Mapping) -> str:
     """Say in one sentence that two placements answer differently, and in what."""
     first, second = pair["names"]
     apart = [describe_output(each) for each in pair["outputs"] if not each["agrees"]]
-    what = "; ".join(apart) or f"they have no output in common ({', '.join(pair['unmatched'])})"
+    what = "; ".join(apart) or f"they have no output in common ({'; '.join(pair['unmatched'])})"
     return f"placements {first!r} and {second!r} answer differently: {what}"
 
 

@@ -51,7 +51,8 @@ class World:
         self.warmed += 1
 
     def check_placements(self, url, workload, placements, library, payloads):
-        return [Pair(tuple(placements), "", len(payloads), [Difference(*self.difference)], ["server: x"], ["a: why"])]
+        found = [Difference(*self.difference)]
+        return [Pair(tuple(placements), "", len(payloads), found, found, ["server: x"], ["a: why"])]
 
     def raised(self):
         trouble = self.troubles.pop(0) if self.troubles else None
