@@ -1,4 +1,8 @@
-"""A Triton server that runs, anyone's: what it is, what its models did, what it cost."""
+"""A server that runs, anyone's: what it is, what its models did, what it cost.
+
+It is a Triton, or another server of the Open Inference Protocol. The protocol has metadata and inference; statistics
+and configurations are extensions of Triton's. What a server does not tell is None or missing, and never 0.
+"""
 
 import ipaddress
 import json
@@ -18,15 +22,23 @@ from serving.triton_api import Refused, TritonAPI, Unreachable
 GPU_UTILISATION, GPU_ENERGY, GPU_MEMORY = "nv_gpu_utilization", "nv_energy_consumption", "nv_gpu_memory_used_bytes"
 TIMEOUT = 10  # seconds for one answer
 INET = (socket.AF_INET, socket.AF_INET6)
+EXTENSIONS = {"statistics", "model_configuration"}
+"""Of Triton, by which it is known: its name can be given when it is started."""
+LACKING = (400, 401, 403, 404, 405, 501)
+"""What a server answers that lacks an extension of Triton's, or keeps it to itself."""
 
 
 class Unavailable(Failure):
-    """The server cannot be asked; the message is one line."""
+    """The server cannot be asked; the message is one line. `code` is that of an HTTP error, 0 without any."""
+
+    def __init__(self, message: str, code: int = 0):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
 class Server:
-    """A Triton server at `url`; `state` is the launcher's record of it if it runs on this machine, else {}."""
+    """A server at `url`; `state` is the launcher's record of it if it runs on this machine, else {}."""
 
     url: str
     state: dict
@@ -62,15 +74,30 @@ class Server:
         """The numbers of the cores that the launcher gave it; empty if that is not known."""
         return self.state.get("cores", [])
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its address is this machine's."""
+        return is_local(address.parse(self.url).host)
+
     def get(self, path: str) -> dict:
         """Return the JSON object at `path`. Raises Unavailable if there is none, with the server's words if any."""
         try:
             return self.api.get(path, TIMEOUT)
         except Refused as refusal:
-            raise Unavailable(f"{self.url}{path}: HTTP {refusal.code}: {first_line(refusal.reason)}") from None
+            said = f"{self.url}{path}: HTTP {refusal.code}: {first_line(refusal.reason)}"
+            raise Unavailable(said, refusal.code) from None
         except Unreachable as broken:
             why = one_line(broken.reason)
             raise Unavailable(f"no Triton server answers at {self.url} ({why}); start it with `make up`") from None
+
+    def get_extension(self, path: str) -> dict | None:
+        """Return the JSON object of one of Triton's extensions; None where the server lacks it. Raises Unavailable."""
+        try:
+            return self.get(path)
+        except Unavailable as error:
+            if error.code in LACKING:
+                return None
+            raise
 
     def field(self, path: str, name: str):
         """Return one field of the object at `path`. Raises Unavailable if it is missing: then this is not Triton."""
@@ -83,18 +110,29 @@ class Server:
         """Raise Unavailable if the server does not answer, or if one of these models is not ready there."""
         self.field("/v2", "version")
         statistics = self.statistics()
-        if missing := [model for model in models if model not in statistics]:
-            there = ", ".join(sorted(statistics)) or "none"
-            raise Unavailable(f"{self.url} has no model {missing[0]}, only {there}; start the right one with `make up`")
+        for model in models:
+            if statistics and model not in statistics:
+                only = f"has no model {model}, only {', '.join(sorted(statistics))}"
+                raise Unavailable(f"{self.url} {only}; start the right one with `make up`")
+            if not statistics and not self.api.is_ready(model):
+                raise Unavailable(f"{self.url} has no model {model} that is ready")
 
     def facts(self, models: tuple[str, ...]) -> dict:
-        """Return URL and version, and each model's instances, their kinds, parameters and provenance.
+        """Return URL, software and version, and each model's instances, their kinds, parameters and provenance.
 
-        A kind is "CPU", "GPU", or "AUTO" where a native backend chooses. Raises Unavailable.
+        A kind is "CPU", "GPU", or "AUTO" where a native backend chooses. Where a server does not tell its models'
+        configurations, instances are None. Raises Unavailable if it does not answer, or lacks a model.
         """
-        facts = {"url": self.url, "version": self.field("/v2", "version"), "models": {}}
+        version, metadata = self.field("/v2", "version"), self.get("/v2")
+        is_triton = set(metadata.get("extensions") or ()) >= EXTENSIONS
+        software = "Triton" if is_triton else str(metadata.get("name") or "a server without a name")
+        facts = {"url": self.url, "software": software, "version": version, "models": {}}
         for model in models:
-            config = self.get(f"/v2/models/{model}/config")
+            config = self.get_extension(f"/v2/models/{model}/config")
+            if config is None:
+                self.get(f"/v2/models/{model}")
+                facts["models"][model] = {"instances": None, "kinds": [], "parameters": {}}
+                continue
             parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
             provenance = parameters.pop("provenance", None)
             groups = config.get("instance_group", [])
@@ -107,8 +145,13 @@ class Server:
         return facts
 
     def statistics(self) -> dict[str, dict]:
-        """Return each model's counters since it was loaded. Raises Unavailable."""
-        return {model["name"]: model for model in self.field("/v2/models/stats", "model_stats")}
+        """Return each model's counters since it was loaded; none if the server has no statistics. Raises Unavailable."""
+        path = "/v2/models/stats"
+        if (answer := self.get_extension(path)) is None:
+            return {}
+        if "model_stats" not in answer:
+            raise Unavailable(f"no server answers as Triton does at {self.url}{path}: its answer has no 'model_stats'")
+        return {model["name"]: model for model in answer["model_stats"]}
 
     def wait(self, seconds: float) -> None:
         """Wait until the server answers. Raises Unavailable if it does not within that time."""

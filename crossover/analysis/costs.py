@@ -89,8 +89,12 @@ class Costs:
     candidate_traffic: float = 0.0
 
     def as_dict(self) -> dict:
-        """Return the fields as JSON holds them, the ratio as a dict or None."""
-        return {**asdict(self), "ratio": self.ratio and self.ratio.as_dict()}
+        """Return the fields as JSON holds them, the ratio as a dict or None.
+
+        Sums without the server's CPU are no costs of a request: they are None.
+        """
+        known = {"ratio": self.ratio and self.ratio.as_dict()}
+        return {**asdict(self), **(known if self.server_known else dict.fromkeys(("baseline", "candidate", "ratio")))}
 
 
 def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[float], prices: Prices) -> Costs:

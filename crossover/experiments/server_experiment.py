@@ -110,13 +110,14 @@ def setting(run: dict) -> str:
     """
     server, cores = run["server"], run["cores"]
     if not cores["server"]:
-        apart = "not a server of this machine's launcher"
+        apart = "not a server of this machine's launcher; its CPU and GPU are not measured"
     elif set(cores["client"]) & set(cores["server"]):
         apart = "!! shared by both: a comparison on shared cores is not of equal budgets"
     else:
         apart = "pinned apart"
     lines = [
-        f"server: Triton {server['version']} at {server['url']}, engine {run['engine'] or 'unknown'}",
+        f"server: {server.get('software', 'Triton')} {server['version']} at {server['url']}, engine "
+        f"{run['engine'] or 'unknown'}",
         f"cores: client {listed(cores['client'])}, server {listed(cores['server'])}: {apart}",
     ]
     for model, facts in server["models"].items():

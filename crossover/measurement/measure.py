@@ -55,9 +55,11 @@ class Counters:
         """
         server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
         others = self.use.share_of_others(server_cpu)
-        # The server uses none of the client's cores, unless they are its own.
+        # The server uses none of the client's cores, unless they are its own. Of a server on this machine whose cores
+        # are not known, nobody knows: what it uses is not others' use.
         shared = bool(set(self.use.cores) & set(self.client_use.cores))
-        client_others = self.client_use.share_of_others(server_cpu if shared else 0.0)
+        unknown = not self.use.cores and server.is_here
+        client_others = self.client_use.share_of_others(None if unknown else server_cpu if shared else 0.0)
         steps, cpu = {}, {}
         statistics: dict[str, dict] = {}
         with contextlib.suppress(Unavailable):  # it died during the trial; its requests have failed

@@ -53,7 +53,9 @@ class ReplacedSteps:
             # They have the ensemble's batch dimension already.
             made = {step.outputs[name]: array for name, array in answered.outputs.items() if name in step.outputs}
             known |= {name: encode(Input(name), array, batched=False) for name, array in made.items()}
-        return Answered({name: known[tensor].array for name, tensor in self.network.inputs.items() if tensor in known})
+        given = {tensor.name for tensor in request.tensors}
+        handed = {name: tensor for name, tensor in self.network.inputs.items() if tensor in known.keys() - given}
+        return Answered({name: known[tensor].array for name, tensor in handed.items()})
 
 
 def find_replaced_steps(url: str, workload: Workload, names: tuple[str, str]) -> ReplacedSteps | None:

@@ -33,7 +33,7 @@ class World:
         return "2.51.0"
 
     def facts(self, steps):
-        return {"url": self.url, "version": "2.51.0", "models": self.models}
+        return {"url": self.url, "software": "Triton", "version": "2.51.0", "models": self.models}
 
     def wait(self, seconds):
         self.waited += 1
