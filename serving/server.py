@@ -145,7 +145,7 @@ class Server:
         return facts
 
     def statistics(self) -> dict[str, dict]:
-        """Return each model's counters since it was loaded; none if the server has no statistics. Raises Unavailable."""
+        """Return each model's counters since it was loaded; none where there are no statistics. Raises Unavailable."""
         path = "/v2/models/stats"
         if (answer := self.get_extension(path)) is None:
             return {}

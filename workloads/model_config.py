@@ -1,7 +1,8 @@
 """What a workload leaves unsaid, from the server: tensors, batching, and the steps of ensembles.
 
-Triton answers `GET /v2/models/NAME/config` with the model's configuration, in the form of its config.pbtxt. What the
-workload says itself wins, and must not contradict it.
+Triton answers `GET /v2/models/NAME/config` with the model's configuration, in the form of its config.pbtxt. Another
+server of the Open Inference Protocol has `GET /v2/models/NAME`, with names, types and shapes. What the workload says
+itself wins, and must not contradict it.
 """
 
 import json
@@ -48,7 +49,7 @@ def complete(workload: Workload, url: str) -> Workload:
         lacks = not placement.inputs or not placement.outputs or placement.batched is None
         placements[name] = placement
         if workload.file or lacks or not workload.steps:
-            served = read_model(url, placement.model, asked_by)
+            served = read_model(url, placement.model, asked_by, placement.batched)
             placements[name] = fill_in(placement, served, asked_by)
             if not workload.steps:
                 steps = merge(steps, list(dict.fromkeys(served.steps)))
@@ -118,12 +119,14 @@ def merge(steps: list[str], others: list[str]) -> list[str]:
     return [*longer, *(each for each in shorter if each not in longer)]
 
 
-def read_model(url: str, model: str, asked_by: str) -> ServedModel:
+def read_model(url: str, model: str, asked_by: str, batched: bool | None = None) -> ServedModel:
     """Return what the server says of a model; `asked_by` says in an error who needs it.
+
+    `batched` is what the workload says of it, if anything; it counts where the server does not say it.
 
     Raises ConnectionError as `read` does, and ValueError also for a model whose answers are no answer to one request.
     """
-    config = read(url, model, asked_by)
+    config = read(url, model, asked_by, batched)
     return replace(parse_model(config), steps=flatten(url, config, asked_by))
 
 
@@ -158,10 +161,10 @@ def flatten(url: str, config: dict, asked_by: str) -> tuple[str, ...]:
     return tuple(leaf for step in steps for leaf in flatten(url, read(url, step, asked_by), asked_by))
 
 
-def read(url: str, model: str, asked_by: str) -> dict:
-    """Return a model's configuration; `asked_by` says in an error who needs it.
+def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> dict:
+    """Return a model's configuration, or what its metadata say of it; `asked_by` and `batched` as for `read_model`.
 
-    Raises ConnectionError with one line if no server answers, ValueError if it has no such model or is no Triton.
+    Raises ConnectionError with one line if no server answers, ValueError if it has no such model.
     """
     server = address.parse(url)
     try:
@@ -171,12 +174,44 @@ def read(url: str, model: str, asked_by: str) -> dict:
         words = first_line(refusal.read(4096).decode("utf-8", "replace"))
         if refusal.code in STARTING:
             raise ConnectionError(explain_silence(server.url, refusal)) from None
+        if metadata := read_metadata(server.url, model):
+            return make_config(metadata, batched)
         raise ValueError(f"{server.url} has no model {model}, which {asked_by} asks: {words}") from None
     except (OSError, ValueError, HTTPException) as error:
         raise ConnectionError(explain_silence(server.url, error)) from None
     if not isinstance(config, dict):
         raise ConnectionError(f"no Triton server answers at {server.url}: its JSON is no object")
     return config
+
+
+def read_metadata(url: str, model: str) -> dict | None:
+    """Return a model's metadata, as every server of the protocol has them; None if there are none."""
+    try:
+        with direct.open(f"{url}/v2/models/{model}", timeout=TIMEOUT) as response:
+            metadata = json.load(response)
+    except (OSError, ValueError, HTTPException):
+        return None
+    return metadata if isinstance(metadata, dict) and metadata.get("inputs") else None
+
+
+def make_config(metadata: dict, batched: bool | None) -> dict:
+    """Return metadata in the form of a configuration.
+
+    Their shapes have the batch dimension, and do not say so: it is taken for one where every tensor begins with a -1
+    that is not its only dimension, unless the workload says otherwise. Which inputs are optional is not said either: of
+    several the server refuses what it lacks.
+    """
+    inputs, outputs = metadata["inputs"], metadata.get("outputs") or []
+    shapes = [[int(n) for n in each.get("shape", ())] for each in (*inputs, *outputs)]
+    if batched is None:
+        batched = all(len(shape) > 1 and shape[0] == -1 for shape in shapes)
+    tensors = [
+        {"name": each["name"], "data_type": each.get("datatype", ""), "dims": shape[batched:]}
+        for each, shape in zip((*inputs, *outputs), shapes, strict=True)
+    ]
+    count = len(inputs)
+    given = [{**each, "optional": count > 1} for each in tensors[:count]]
+    return {"name": metadata["name"], "max_batch_size": int(batched), "input": given, "output": tensors[count:]}
 
 
 def check_answers(url: str) -> None:

@@ -44,9 +44,9 @@ def send(url, monkeypatch, placement, payload=FILE, workload=None) -> tuple[Samp
     answers = []
     judge = http.judge_answer
 
-    def record(status, json_size, body, *rest):
-        answers.append((json_size, body))
-        return judge(status, json_size, body, *rest)
+    def record(status, headers, body, *rest):
+        answers.append((headers.get(b"inference-header-content-length"), body))
+        return judge(status, headers, body, *rest)
 
     monkeypatch.setattr(http, "judge_answer", record)
     whole = complete(workload or own(placement), url)
