@@ -5,14 +5,16 @@ Nested ensembles are replaced by their own steps. A tensor is the same at both e
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-
-from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
+from typing import TYPE_CHECKING
 
 from loadgen.transport.message import Request
 from serving.server import Unavailable
 from workloads.model_config import parse_model, read
 from workloads.tensors import Input, Tensor, encode
 from workloads.workload import Target
+
+if TYPE_CHECKING:
+    from tritonclient.http import InferenceServerClient
 
 Wires = dict[str, Tensor]
 """Name of a tensor of the ensemble -> the tensor, of one request. Those of a nested ensemble have its number before."""
@@ -34,8 +36,10 @@ class Step:
         tensors = tuple(replace(wires[wire], name=name) for name, wire in self.reads.items() if wire in wires)
         return Request(self.target.model, tensors, self.target.outputs)
 
-    def ask(self, client: InferenceServerClient, request: Request) -> Wires:
+    def ask(self, client: "InferenceServerClient", request: Request) -> Wires:
         """Ask the model, and return what it writes. Raises Unavailable."""
+        from tritonclient.http import InferenceServerException, InferInput  # imports gevent
+
         inputs = [
             InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array)
             for each in request.tensors

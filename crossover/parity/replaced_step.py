@@ -4,25 +4,16 @@ Where one placement asks a model itself, and another asks an ensemble of which t
 the steps before it. These are asked alone, one after the other, for what they would hand to that model.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from crossover.measurement.ensemble_steps import Step, list_steps
 from crossover.parity.answers import Answered, Asker
 from loadgen.transport.message import Request
-from workloads import model_config
 from workloads.tensors import Input, Tensor, encode
 from workloads.workload import Workload
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of an ensemble: a model, and which of the ensemble's tensors each of its inputs and outputs is."""
-
-    model: str
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,48 +29,34 @@ class ReplacedSteps:
     @property
     def words(self) -> str:
         """What they are called: `image_preprocess alone`."""
-        return f"{', '.join(step.model for step in self.steps)} alone"
+        return f"{', '.join(step.target.model for step in self.steps)} alone"
 
     def make_tensors(self, asker: Asker, request: Request) -> Answered:
         """Return what the steps make of an ensemble's request, by the name of the network's input."""
-        known = {tensor.name: tensor for tensor in request.tensors}
+        wires = {tensor.name: tensor for tensor in request.tensors}
+        given = set(wires)
         for step in self.steps:
-            # What an ensemble's request leaves out is optional.
-            inputs = {name: known[tensor] for name, tensor in step.inputs.items() if tensor in known}
-            tensors = tuple(replace(tensor, name=name) for name, tensor in inputs.items())
-            answered = asker.send(Request(step.model, tensors, tuple(step.outputs)))
+            answered = asker.send(step.make_request(wires))
             if answered.reason:
-                return Answered(reason=f"{step.model}: {answered.reason}")
-            # They have the ensemble's batch dimension already.
-            made = {step.outputs[name]: array for name, array in answered.outputs.items() if name in step.outputs}
-            known |= {name: encode(Input(name), array, batched=False) for name, array in made.items()}
-        given = {tensor.name for tensor in request.tensors}
-        handed = {name: tensor for name, tensor in self.network.inputs.items() if tensor in known.keys() - given}
-        return Answered({name: known[tensor].array for name, tensor in handed.items()})
+                return Answered(reason=f"{step.target.model}: {answered.reason}")
+            made = {step.writes[name]: array for name, array in answered.outputs.items() if name in step.writes}
+            wires |= {wire: encode(Input(wire), array, batched=False) for wire, array in made.items()}
+        handed = {name: wire for name, wire in self.network.reads.items() if wire in wires.keys() - given}
+        return Answered({name: wires[wire].array for name, wire in handed.items()})
 
 
 def find_replaced_steps(url: str, workload: Workload, names: tuple[str, str]) -> ReplacedSteps | None:
     """Return the steps of one placement's ensemble that the other one replaces; None where there are none.
 
-    Nested ensembles are not looked into. Raises ConnectionError if the server does not answer.
+    Raises ValueError and ConnectionError as `list_steps` does.
     """
     models = [workload.placements[name].model for name in names]
     for direct, ensemble in ((0, 1), (1, 0)):
-        steps = read_steps(url, models[ensemble], workload.describe_placement(names[ensemble]))
+        steps = list_steps(url, models[ensemble])
         for network in steps:
-            if network.model == models[direct] and (before := list_steps_before(network, steps)):
+            if network.target.model == models[direct] and (before := list_steps_before(network, steps)):
                 return ReplacedSteps(direct, network, before)
     return None
-
-
-def read_steps(url: str, model: str, asked_by: str) -> list[Step]:
-    """Return the steps of an ensemble; none of another model, or where the server tells no configuration."""
-    try:
-        config = model_config.read(url, model, asked_by)
-    except ValueError:
-        return []
-    described = config.get("ensemble_scheduling", {}).get("step", ())
-    return [Step(each["model_name"], each["input_map"], each["output_map"]) for each in described]
 
 
 def list_steps_before(network: Step, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -88,7 +65,7 @@ def list_steps_before(network: Step, steps: Sequence[Step]) -> tuple[Step, ...]:
 
     def add_makers(step: Step) -> None:
         for maker in steps:
-            if maker not in found and set(maker.outputs.values()) & set(step.inputs.values()):
+            if maker not in found and set(maker.writes.values()) & set(step.reads.values()):
                 add_makers(maker)
                 found.append(maker)
 

@@ -103,6 +103,8 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
     connection = InferenceServerClient(server.url.partition("//")[2])
     steps = list_steps(server.url, target.model)
     models = tuple(step.target.model for step in steps)
+    if not steps and server.get_extension(f"/v2/models/{target.model}/config") is None:
+        raise Unavailable(f"{server.url} does not tell which steps {target.model} has: its efficiency is not measured")
     if not steps:
         raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; try --arms")
     if twice := [model for model, times in Counter(models).items() if times > 1]:

@@ -259,13 +259,14 @@ class SweepExperiment(Experiment):
         models = tuple(dict.fromkeys((workload.placements[sweep.arms[0]].model, *workload.steps)))
         facts = site.server.facts(models)
         origins = [facts["models"][model].get("provenance", {}).get("weights") for model in models]
-        origin = next(filter(None, origins), "unknown")
+        origin = next(filter(None, origins), None)
         return {
             "workload": sweep.workload.name,
             "sweep": sweep.title,
             "unit": sweep.unit,
-            "network": f"{site.weights} ({origin} weights)",
-            "regime": PHRASES[site.weights],
+            # What a server that is not the launcher's computes with is not known.
+            "network": f"{site.weights} ({origin} weights)" if origin else "the server's own models",
+            "regime": PHRASES[site.weights] if origin else "the server's own models",
             "forms": list(sweep.baselines),
             **workload.describe(sweep.arms),
             "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
