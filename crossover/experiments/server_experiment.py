@@ -52,8 +52,8 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
 
-        Raises ValueError before anything is written if a payload cannot be prepared, or has no good answer, or as `try_out`
-        does.
+        Raises ValueError before anything is written if a payload cannot be prepared or has no good answer, or as
+        `try_out` does.
         """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
