@@ -135,12 +135,29 @@ def test_each_placement_answers_alike(example, triton):
     assert answers[0] == answers[1]
 
 
-def test_a_comparison_on_a_plain_triton_adds_up(example, triton, tmp_path):
+@pytest.fixture
+def sent(example, tmp_path):
+    """A folder of files, as the example's own photographs are not there before `prepare.py` has run."""
+    (tmp_path / "sent").mkdir()
+    for payload in payloads(example):
+        (tmp_path / "sent" / payload.name).write_bytes(payload.encoded)
+    return tmp_path / "sent"
+
+
+def test_the_check_finds_the_same_computation(example, triton, sent):
+    given = [f"examples/{example}/workload.py", "--payloads", sent, "--url", f"http://{triton.address}"]
+    done = launch("check", *given)
+    assert done.returncode == 0 and "the same computation" in done.stdout, done.stdout + done.stderr
+    assert f"{DECODES[example][2]} ({DECODES[example][0]} alone): equal in {len(payloads(example))}" in done.stdout
+
+
+def test_a_comparison_on_a_plain_triton_adds_up(example, triton, sent, tmp_path):
     """Neither key, supervisor nor state: the stages are there, and the CPU time of a stranger's server is not."""
     given = [f"examples/{example}/workload.py", "--url", f"http://{triton.address}", "--state", tmp_path / "none"]
-    code, output = run("compare", *given, "--seconds", 6, "--rounds", 1, "--reports", tmp_path)
+    quick = ["--seconds", 6, "--rounds", 1, "--reports", tmp_path / "reports"]
+    code, output = run("compare", *given, "--payloads", sent, *quick)
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
-    found = json.loads((only(tmp_path) / "summary.json").read_text())["workloads"][example]
+    found = json.loads((only(tmp_path / "reports") / "summary.json").read_text())["workloads"][example]
     steps = {"imagenet": ["decode", "efficientnet"], "voice": ["resample", "vad"]}[example]
     assert found["steps"] == steps
     for arm in found["arms"]:
