@@ -94,6 +94,13 @@ def test_a_repository_has_no_code_of_ours(name):
             assert set(names) <= THEIRS, path
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_model_has_a_version_in_a_fresh_clone(name):
+    """Git keeps no empty folder, and Triton loads no ensemble without one."""
+    models = [config.parent for config in (ROOT / "examples" / name / "model_repository").glob("*/config.pbtxt")]
+    assert len(models) == 3 and all(any((model / "1").iterdir()) for model in models)
+
+
 def test_client_and_server_prepare_the_same_tensor(example, triton):
     model, given, made = DECODES[example]
     for payload in payloads(example):
