@@ -9,13 +9,17 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from http.client import BadStatusLine
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+
+from common.messages import first_line
 
 PORT = 8000  # Triton's default
 DEFAULT = f"http://localhost:{PORT}"
 STATE = Path(__file__).resolve().parent.parent / ".run"  # the state directory of `up` where none is given
 EXAMPLE = "expected http://HOST:PORT, e.g. http://localhost:8000"
+NO_HTTP = "what answers there is no HTTP"
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 
@@ -73,6 +77,22 @@ def find_started(state: Path | None = None) -> str:
         return parse(json.loads(((state or STATE) / "server.json").read_text())["address"]).url
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return DEFAULT
+
+
+def explain_silence(url: str, error: Exception | str) -> str:
+    """Say in one line that no Triton server answers at a URL, why, and what to do.
+
+    `error` is what was raised, or a reason in words. Only at Triton's own address is it likely that none was started.
+    """
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, BadStatusLine) and not isinstance(cause, OSError):  # one that hung up is both
+        cause = NO_HTTP
+    why = first_line(getattr(cause, "strerror", None) or cause) or type(error).__name__
+    server = parse(url)
+    remedy = "start it with `make up`" if server.port == PORT else "is the address right? `crossover status` has one"
+    if cause == NO_HTTP:
+        remedy = f"is {server.port} its gRPC port?"
+    return f"no Triton server answers at {server.url} ({why}); {remedy}"
 
 
 def explain_refusal(scheme: str) -> str:

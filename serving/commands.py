@@ -6,6 +6,7 @@ help texts. Failure is raised where a command cannot do what was asked for.
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -83,7 +84,8 @@ def logs(options):
         say("nothing is running")
         return 1
     follow = ["--follow"] if options.follow else []
-    return subprocess.run(["tail", f"--lines={options.lines}", *follow, log], check=False).returncode
+    code = subprocess.run(["tail", f"--lines={options.lines}", *follow, log], check=False).returncode
+    return 0 if code == -signal.SIGPIPE else code  # a reader that has enough, as head, is no error
 
 
 def run(options):

@@ -87,8 +87,7 @@ class Server:
             said = f"{self.url}{path}: HTTP {refusal.code}: {first_line(refusal.reason)}"
             raise Unavailable(said, refusal.code) from None
         except Unreachable as broken:
-            why = one_line(broken.reason)
-            raise Unavailable(f"no Triton server answers at {self.url} ({why}); start it with `make up`") from None
+            raise Unavailable(address.explain_silence(self.url, one_line(broken.reason))) from None
 
     def get_extension(self, path: str) -> dict | None:
         """Return the JSON object of one of Triton's extensions; None where the server lacks it. Raises Unavailable."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from common.address import NO_HTTP
 from serving import Failure
 
 LONGEST_REFUSAL = 2**16  # bytes of a refusal that are read: whoever answers there need not be Triton
@@ -71,6 +72,8 @@ class TritonAPI:
                 raise Refused(path, refusal.code, reason(refusal.read(LONGEST_REFUSAL))) from None
         except (OSError, ValueError, http.client.HTTPException) as broken:
             why = getattr(broken, "reason", None) or broken
+            if isinstance(broken, http.client.BadStatusLine) and not isinstance(broken, OSError):
+                why = NO_HTTP  # its own words would be binary; one that hung up is an OSError as well
             raise Unreachable(url, " ".join(str(why).split()) or type(broken).__name__) from None
 
     def get(self, path: str, timeout: float = 60.0) -> dict:

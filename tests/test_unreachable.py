@@ -156,3 +156,11 @@ def test_an_address_that_would_be_sent_in_clear_text_is_refused_without_its_secr
     assert "before an @" in lines[-1]
     assert "hunter2" not in "\n".join(lines)
     assert not (tmp_path / "out").exists()
+
+
+@ALL
+def test_the_grpc_port_is_no_http_and_no_binary_is_printed(server, tmp_path, command):
+    if command in ("dispatch", "ours"):
+        pytest.skip("a benchmark, for whoever knows its server")
+    port = server.grpc_port
+    refuses(command, f"http://localhost:{port}", tmp_path, rf"there is no HTTP\); is {port} its gRPC port\?")

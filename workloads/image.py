@@ -89,7 +89,7 @@ def name_classes(logits: np.ndarray) -> str:
     `logits` holds byte strings `score:index:name` then, and no numbers.
     """
     texts = [text.decode().split(":", 2) for text in logits.ravel()]
-    return ", ".join(f"{name} ({float(score):.2f})" for score, _, name in texts)
+    return ", ".join(f"{name} (score {float(score):.2f})" for score, _, name in texts)
 
 
 IMAGE = Workload(

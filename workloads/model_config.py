@@ -37,14 +37,19 @@ class ServedModel:
     their own steps. A model that is passed twice is there twice."""
 
 
-def complete(workload: Workload, url: str) -> Workload:
-    """Return the workload with the tensors of every placement, and its steps, as the server at `url` has them.
+def complete(workload: Workload, url: str, asked: Iterable[str] | None = None) -> Workload:
+    """Return the workload with the tensors of its placements, and its steps, as the server at `url` has them.
+
+    Of placements that are not among those `asked`, by default all, the server need not have the model.
 
     A built-in one says it all: then nothing is asked. Raises ConnectionError with one line if no server answers, and
     ValueError if it lacks a model, has one that cannot be measured, or contradicts the workload.
     """
     placements, steps = {}, list(workload.steps)
     for name, placement in workload.placements.items():
+        if asked is not None and name not in asked:
+            placements[name] = placement
+            continue
         asked_by = workload.describe_placement(name)
         lacks = not placement.inputs or not placement.outputs or placement.batched is None
         placements[name] = placement
@@ -173,12 +178,12 @@ def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> di
     except urllib.error.HTTPError as refusal:
         words = first_line(refusal.read(4096).decode("utf-8", "replace"))
         if refusal.code in STARTING:
-            raise ConnectionError(explain_silence(server.url, refusal)) from None
+            raise ConnectionError(address.explain_silence(server.url, refusal)) from None
         if metadata := read_metadata(server.url, model):
             return make_config(metadata, batched)
         raise ValueError(f"{server.url} has no model {model}, which {asked_by} asks: {words}") from None
     except (OSError, ValueError, HTTPException) as error:
-        raise ConnectionError(explain_silence(server.url, error)) from None
+        raise ConnectionError(address.explain_silence(server.url, error)) from None
     if not isinstance(config, dict):
         raise ConnectionError(f"no Triton server answers at {server.url}: its JSON is no object")
     return config
@@ -222,11 +227,4 @@ def check_answers(url: str) -> None:
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError, HTTPException) as error:
-        raise ConnectionError(explain_silence(server.url, error)) from None
-
-
-def explain_silence(url: str, error: Exception) -> str:
-    """Say in one line that no server answers at `url`, and why."""
-    cause = getattr(error, "reason", None) or error
-    reason = first_line(getattr(cause, "strerror", None) or cause) or type(error).__name__
-    return f"no Triton server answers at {url} ({reason}); start it with `make up`"
+        raise ConnectionError(address.explain_silence(server.url, error)) from None

@@ -36,11 +36,13 @@ def parse_prices(text: str) -> Prices:
     """
     found: dict[str, float] = {}
     for part in text.split(","):
-        name, _, value = part.strip().partition("=")
+        name, given, value = part.strip().partition("=")
         if name not in NAMES:
             raise ValueError(f"unknown price {name!r}; there are {', '.join(NAMES)}, e.g. cpu=0.04,gb=0.09")
         if name in found:
             raise ValueError(f"the price {name} is given twice")
+        if not given or not value:
+            raise ValueError(f"the price {name} has no number; e.g. {name}=0.04")
         try:
             found[name] = float(value)
         except ValueError:

@@ -53,7 +53,22 @@ def infer(files: tuple[str, ...], placement: str, classes: int, url: str, state:
     answers = [answer(server.url, each, placement, classes, quiet=as_json) for each in questions]
     if as_json:
         print(json.dumps(answers, indent=1))
+    elif any("answer" in each for each in answers):
+        warn_of_weights(server, [each for _, each, _ in questions if each])
     return BROKEN if any("error" in each for each in answers) else 0
+
+
+def warn_of_weights(server: Server, workloads: list[Workload]) -> None:
+    """Print a line on standard error for each network whose answers mean nothing, as its weights are not pretrained."""
+    steps = tuple(dict.fromkeys(step for each in workloads for step in each.steps))
+    try:
+        models = server.facts(steps)["models"]
+    except Unavailable:  # a server of somebody else's need not have them
+        return
+    for model, facts in models.items():
+        weights = facts.get("provenance", {})
+        if weights and weights["weights"] != "pretrained":
+            options.print_error(f"!! {model}: {weights['weights']}: {weights['note']}")
 
 
 def list_questions(names: list[str], workloads: list[Workload]) -> list[Question]:
@@ -69,6 +84,8 @@ def list_questions(names: list[str], workloads: list[Workload]) -> list[Question
 
 def read_question(name: str, workloads: list[Workload]) -> Question:
     """Return what is to be sent for a file's name."""
+    if Path(name).is_dir():
+        return name, None, f"it is a folder; give its files: {name.rstrip('/')}/*"
     try:
         return name, choose(workloads, Path(name)), Payload(Path(name).name, Path(name).read_bytes())
     except (OSError, ValueError) as error:
@@ -82,9 +99,9 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
     try:
         if workload is None or isinstance(content, str):
             raise ValueError(content)
-        workload = complete(workload, url)
-        client = InferenceServerClient(address.parse(url).authority)
         placement = placement or workload.encoded
+        workload = complete(workload, url, [placement])
+        client = InferenceServerClient(address.parse(url).authority)
         result |= {"workload": workload.name, "placement": placement}
         result["answer"] = ask(client, workload, placement, content, classes)
     except (OSError, ValueError, InferenceServerException) as error:

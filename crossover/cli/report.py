@@ -108,8 +108,11 @@ def choose_output(runs: Sequence[Path], output: Path | None) -> Path:
     read = [each.resolve() for each in runs]
     into = output or Path("reports") / f"{'-'.join(each.name.removesuffix(JOURNAL) for each in read)}-report"
     inside = into.resolve()
-    if (inside / "run.json").exists() or any(each == inside or each in inside.parents for each in read):
-        raise ValueError(f"-o {into} is a run, or lies in one that is read; give another directory")
+    # What is no run is refused by whoever reads it.
+    runs_read = [each for each in read if (each / "run.json").exists() or each.suffix == JOURNAL]
+    if (inside / "run.json").exists() or any(each == inside or each in inside.parents for each in runs_read):
+        where = f"-o {into} is a run, or lies" if output else f"{into}, where the page would go, is a run, or lies"
+        raise ValueError(f"{where} in one that is read; give another directory{'' if output else ' with -o'}")
     return into
 
 
@@ -163,7 +166,10 @@ def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: flo
     if differing and not anyway:
         raise NothingMeasured(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}")
     if not (changes := before_after.find_changes(before, after)):
-        have = "; ".join(f"{each} has {before_after.list_arms(read_trials(each))}" for each in (before, after))
+        arms = {each: before_after.list_arms(read_trials(each)) for each in (before, after)}
+        have = "; ".join(f"{each} has {own}" for each, own in arms.items())
+        if len(set(arms.values())) == 1:
+            have = f"both have {arms[before]}, but other arrivals: crossover compare --like {before} repeats them"
         raise NothingMeasured(f"nothing to compare: no arm has a round of one schedule in both: {have}")
     page = before_after.write_page(before, after, changes, differing, into)
     warnings = [f"compared nevertheless, but not of one setting: {'; '.join(differing)}"] if differing else []

@@ -11,17 +11,17 @@ from loadgen.arrivals.checks import check_positive
 from workloads import catalogue, flags
 
 
-def check_run_options(options: Namespace, least: float = 0) -> None:
+def check_run_options(options: Namespace, least: float = 0, why: str = "") -> None:
     """Check the options of every run. Raises ValueError in one line that names a bad value.
 
-    `least` are the seconds of measurement without which the experiment says nothing.
+    `least` are the seconds of measurement without which the experiment says nothing, and `why` is what takes them.
     """
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, not {options.seed}")
     check_positive(seconds=options.seconds)
     resume.check_option(options)
     if options.seconds < least:
-        raise ValueError(f"--seconds must be at least {least:g} for this, not {options.seconds:g}")
+        raise ValueError(f"--seconds must be at least {least:g}, not {options.seconds:g}: {why}")
 
 
 def check_server_options(options: Namespace, arms: int = 0) -> None:

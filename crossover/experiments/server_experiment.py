@@ -57,7 +57,7 @@ class ServerExperiment(Experiment):
         """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
-        workloads |= {name: complete(each, self.server.url) for name, each in workloads.items()}
+        workloads |= {name: complete(each, self.server.url, self.prepared(each)) for name, each in workloads.items()}
         for name, each in workloads.items():
             tried = self.inputs[name][: self.tried]
             check_workload(each, self.prepared(each), tried, self.library(each))

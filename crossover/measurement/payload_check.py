@@ -24,6 +24,7 @@ def check_payloads(server: Server, arms: Sequence[Arm], preparing: Sequence[Arm]
     Raises ValueError with one line that names the first NAMED payloads without a good answer and says how many there
     are; Unavailable if the server answers none, or LOST requests in a row for another reason than the payload.
     """
+    server.field("/v2", "version")  # where no Triton answers, this says it best
     if len(payloads) >= MANY:
         print(f"{arms[0].workload.name}: {len(payloads)} files, each once by every placement ...", flush=True)
     every = [*arms, *preparing]

@@ -13,6 +13,8 @@ from crossover.measurement.trial import Trial, read_trials
 from loadgen.samples.sample import FORMAT
 
 BENCH = "bench"
+HELD = 3
+"""Runs that are named where their folder is taken for one of them: the newest."""
 
 
 def make_name(kind: str = BENCH) -> str:
@@ -96,7 +98,11 @@ def read_file(directory: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"{directory} is no run: it has no run.json") from None
+        why = "it has no run.json"
+        if held := sorted(str(each.parent) for each in directory.glob("*/run.json")):
+            more = f" and {len(held) - HELD} more" if len(held) > HELD else ""
+            why = f"it holds {', '.join(held[-HELD:])}{more}"
+        raise ValueError(f"{directory} is no run: {why}") from None
     except NotADirectoryError:
         raise ValueError(f"{directory} is no run: give the directory that has its run.json") from None
     except ValueError as error:

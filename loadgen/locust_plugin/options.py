@@ -123,7 +123,7 @@ def check_options(workload: Workload, default: str, options: Namespace, answers:
     if not workload.file:
         return
     try:
-        check_workload(complete(workload, url), [arm.placement], first, arm.library)
+        check_workload(complete(workload, url, [arm.placement]), [arm.placement], first, arm.library)
     except ConnectionError:  # the server may come up later, and another may be asked by the web form
         if answers:
             raise

@@ -95,7 +95,7 @@ class OpenLoopUser(User):
     def read_settings(self) -> Settings:
         """Return what was asked for, with what only the server knows. Raises ConnectionError if it does not answer."""
         settings = Settings.from_options(self.workload, self.environment.parsed_options)
-        workload = complete(self.workload, self.environment.host or self.host)
+        workload = complete(self.workload, self.environment.host or self.host, [settings.arm.placement])
         return replace(settings, arm=replace(settings.arm, workload=workload))
 
     def offer_all(self) -> None:

@@ -22,6 +22,8 @@ def test_it_names_classes_and_prints_a_transcript(server):
     assert photograph.count("stand-in ") == 2
     assert sound.startswith(f"{SOUND}: ")
     assert len(sound) > len(f"{SOUND}: ''")
+    # What random weights answer means nothing, and it says so; what stands behind a class is no percentage.
+    assert "(score " in photograph and "!! resnet50: stand-in" in done.stderr and "!! wav2vec2: stand-in" in done.stderr
 
 
 def test_without_a_file_it_sends_a_photograph_and_a_clip_of_the_repository_to_the_server_that_up_started(server):
@@ -44,11 +46,13 @@ def test_as_json_it_is_one_document_with_what_went_wrong(server):
 
 def test_one_bad_file_is_one_line_and_the_others_are_answered(server, tmp_path):
     (tmp_path / "text.jpg").write_text("no photograph")
-    done = infer(tmp_path / "text.jpg", tmp_path / "none.wav", ROOT / "README.md", PHOTOGRAPH, "--url", server.url)
+    given = (tmp_path / "text.jpg", tmp_path / "none.wav", ROOT / "README.md", tmp_path)
+    done = infer(*given, PHOTOGRAPH, "--url", server.url)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
-    text, none, readme = done.stderr.splitlines()
+    text, none, readme, folder, _ = done.stderr.splitlines()  # the last is of weights
     assert all(line.startswith("crossover infer: ") for line in (text, none, readme))
+    assert folder == f"crossover infer: {tmp_path}: it is a folder; give its files: {tmp_path}/*"
     assert "input 'encoded'" in text
     assert "No such file" in none
     assert "its name ends in none of" in readme
@@ -59,7 +63,7 @@ def test_without_a_server_it_says_so_once_with_its_url_and_what_to_do(tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("crossover infer: no Triton server answers at http://localhost:9 (")
-    assert "refused" in line and line.endswith("; start it with `make up`")
+    assert "refused" in line and line.endswith("; is the address right? `crossover status` has one")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def test_a_run_is_reported_in_a_directory_of_its_own_and_nothing_is_written_into
     before = contents(archive)
     code, output, errors = report(archive / "before")
     assert (code, errors) == (0, "")
-    assert output.endswith("\n\nthe page: reports/before-report/report.html\n")
+    assert "\n\nthe page: reports/before-report/report.html\n" in output
+    assert "crossover compare --continue" in output.splitlines()[-1]  # it is undecided
     assert {path.name for path in Path("reports/before-report").iterdir()} == {"report.html", "summary.json"}
     code, output, errors = report(archive / "before", archive / "after", "-o", "deep/both")
     assert (code, errors) == (0, "") and output.endswith("the page: deep/both/before-after.html\n")
@@ -190,6 +191,24 @@ def test_what_is_no_run_or_no_place_for_a_page_is_one_line_and_exit_code_2(repor
     [line] = errors.splitlines()
     assert line.startswith("crossover report: ") and says in line
     assert not Path("reports").exists()
+
+
+def test_a_folder_of_runs_is_no_run_and_names_the_newest(report, tmp_path):
+    runs = [locust_run(tmp_path / "here" / "reports" / f"2026112{number}") for number in range(5)]
+    code, output, errors = report("reports")
+    newest = ", ".join(str(each.relative_to(tmp_path / "here")) for each in runs[-3:])
+    said = f"crossover report: reports is no run: it holds {newest} and 2 more\n"
+    assert (code, output, errors) == (2, "", said)
+
+
+def test_runs_of_other_arrivals_name_the_option_that_repeats_them(report, tmp_path):
+    for name in ("before", "after"):
+        trials_on_disk.write(tmp_path / name, ("image",), 6, "")
+    for number in range(1, 7):
+        for placement in trials_on_disk.PLACEMENTS:
+            trials_on_disk.trial(tmp_path / "after", "image", placement, number, 12)
+    code, _, errors = report(tmp_path / "before", tmp_path / "after", "--anyway")
+    assert code and errors.count("image client async:1") == 1 and f"--like {tmp_path / 'before'}" in errors
 
 
 def test_a_run_without_samples_is_one_line(report, tmp_path):

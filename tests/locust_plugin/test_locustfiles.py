@@ -113,7 +113,8 @@ def test_where_nothing_answers_nothing_is_sent_and_one_line_says_so(tmp_path, pr
     code, output = headless("image", "http://127.0.0.1:9", tmp_path, *processes)
     assert code == 1
     [line] = [line for line in output.splitlines() if not line.startswith("[")]  # Locust's own begin with the time
-    assert line == "no Triton server answers at http://127.0.0.1:9 (Connection refused); start it with `make up`"
+    refused = "no Triton server answers at http://127.0.0.1:9 (Connection refused)"
+    assert line == f"{refused}; is the address right? `crossover status` has one"
     assert not list(tmp_path.iterdir())
 
 

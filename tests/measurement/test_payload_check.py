@@ -38,7 +38,7 @@ def test_what_is_only_prepared_is_not_sent_and_must_be_prepared(server):
 
 def test_where_no_server_answers_the_files_are_not_to_blame(server):
     gone = Server("http://127.0.0.1:9", Server.at(server.url, server.state).state)
-    with pytest.raises(Unavailable, match="no request was answered"):
+    with pytest.raises(Unavailable, match="no Triton server answers"):
         check_payloads(gone, arms("server"), (), GOOD)
 
 

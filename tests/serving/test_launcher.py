@@ -65,6 +65,13 @@ def test_status_says_what_runs_and_logs_what_it_wrote(server):
     assert "Started HTTPService" in done.stdout
 
 
+def test_a_reader_of_the_log_that_has_enough_is_no_error(tmp_path):
+    (tmp_path / "server.log").write_text("a line of the log\n" * 100_000)
+    pipe = f"{sys.executable} -m crossover logs -n 100000 --state={tmp_path} | head -3"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 3, "")
+
+
 def test_logs_of_a_server_whose_log_was_removed_says_so(server):
     log, aside = server.state / "server.log", server.state / "aside"
     log.rename(aside)

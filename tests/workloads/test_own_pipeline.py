@@ -176,3 +176,14 @@ def test_sweeps_name_a_file_that_the_server_refuses_before_they_measure(at, tmp_
     assert code == 2, output
     assert "1 of 2 payloads of x has no good answer: cut.jpg (HTTP 400" in output.splitlines()[-1]
     assert not (tmp_path / "reports").exists()
+
+
+def test_a_placement_that_is_not_asked_needs_no_model(own, at, tmp_path):
+    copy = tmp_path / own.name
+    copy.write_text(own.read_text().replace('"cloud": Placement("image")', '"cloud": Placement("nowhere")'))
+    (tmp_path / "photos").symlink_to(own.parent / "photos")
+    quick = ["--rate", 4, "--seconds", 5, "--reports", tmp_path / "reports"]
+    code, output = run("load", copy, "--arms", "phone", *quick, *at)
+    assert code in OK, output
+    code, output = run("load", copy, "--arms", "cloud", *quick, *at)
+    assert code == 2 and "has no model nowhere" in output

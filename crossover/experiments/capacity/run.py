@@ -182,4 +182,5 @@ def check(options: Namespace) -> None:
     if options.percentile and not 50 <= options.percentile <= 99.9:
         raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
     check_server_options(options)
-    check_run_options(options, least_seconds(options.arms, options.percentile, options.loads))
+    what = f"the fewest probes of every arm of {', '.join(options.workloads)}"
+    check_run_options(options, least_seconds(options.arms, options.percentile, options.loads), what)

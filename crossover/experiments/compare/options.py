@@ -4,7 +4,9 @@ from argparse import Namespace
 from math import inf
 from pathlib import Path
 
+from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.costs import parse_prices
+from crossover.analysis.wording import join
 from crossover.experiments.compare.load import check_arrivals, least_seconds
 from crossover.experiments.options import check_rounds, check_run_options, check_server_options
 from crossover.measurement import resume
@@ -47,7 +49,9 @@ def check(options: Namespace) -> None:
     if options.like:
         repeat_run(options)
     check_server_options(options, arms=2)
-    check_run_options(options, 0 if options.continued or options.like else least_seconds(options))
+    rounds = f"{options.rounds or minimum_rounds()} rounds" + ", the fewest with an interval," * (not options.rounds)
+    why = f"{rounds} of every arm of {join(list(options.workloads))}"
+    check_run_options(options, 0 if options.continued or options.like else least_seconds(options), why)
     if not 0 <= options.slo < inf:
         raise ValueError(f"--slo must be a positive number of ms, or 0 for its default, not {options.slo:g}")
     if not 0 < options.precision < 1:

@@ -218,6 +218,6 @@ def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
     given = options.arms
     check_server_options(options)
-    check_run_options(options, LEAST * len(options.workloads))
+    check_run_options(options, LEAST * len(options.workloads), f"{LEAST} s of {', then '.join(options.workloads)}")
     ensembles = {name: [workload.encoded] for name, workload in options.workloads.items()}
     options.arms = choose_arms(given, options.workloads, 1) if given else ensembles

@@ -106,7 +106,8 @@ def check(options: Namespace) -> None:
     count = len(options.rates or SHARES)
     total = sum(workload.share for workload in options.workloads.values())
     trials = {name: count * len(options.arms[name]) / each.share for name, each in options.workloads.items()}
-    check_run_options(options, ceil(max(trials.values()) * total * (SHORTEST + OVERHEAD)))
+    what = f"{count} rates for every arm of {', '.join(options.workloads)}, {SHORTEST:g} s each at least"
+    check_run_options(options, ceil(max(trials.values()) * total * (SHORTEST + OVERHEAD)), what)
 
 
 def parse_rates(text: str) -> list[float]:

@@ -172,8 +172,10 @@ class Overloads(Run):
             host.pin(available)
             up = contextlib.nullcontext(self.up)
             with start_server(options.start, bound) if options.start else up as server:
-                workloads = {name: complete(each, server.url) for name, each in options.workloads.items()}
-                server.require(model for each in workloads.values() for model in each.models)
+                arms = options.arms
+                workloads = {name: complete(each, server.url, arms[name]) for name, each in options.workloads.items()}
+                asked = (each.placements[arm].model for name, each in workloads.items() for arm in arms[name])
+                server.require([*asked, *(step for each in workloads.values() for step in each.steps)])
                 for name, each in workloads.items():
                     check_workload(each, options.arms[name], each.load()[:1])
                 host.pin(host.free_cores(server.cores))
@@ -213,7 +215,7 @@ def check(options: Namespace) -> None:
     if not (0 < options.slo < np.inf and 0 <= options.capacity < np.inf):
         raise ValueError("--slo must be a positive number, --capacity one that is not negative")
     options.seconds = options.seconds or total_seconds(options, USUAL)
-    check_run_options(options, np.ceil(total_seconds(options, LEAST)))
+    check_run_options(options, np.ceil(total_seconds(options, LEAST)), f"an overload lasts {LEAST:g} s at least")
     # What is left of all seconds for each overload itself.
     options.overload = (options.seconds - total_seconds(options, 0)) / count_overloads(options)
 

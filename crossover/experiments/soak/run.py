@@ -220,4 +220,4 @@ def start_server(weights: str) -> Iterator[Server]:
 
 def check(options: Namespace) -> None:
     """Check the options. Raises ValueError for a bad one."""
-    check_run_options(options, MINUTE)
+    check_run_options(options, MINUTE, "growth is judged from minute to minute")

@@ -66,8 +66,8 @@ class Sweep:
 
     def complete(self, url: str) -> "Sweep":
         """Return the sweep with what its workload leaves to the server at `url`. Raises ConnectionError."""
-        known = {form: complete(workload, url) for form, workload in self.forms.items()}
-        return replace(self, workload=complete(self.workload, url), forms=known)
+        known = {form: complete(workload, url, self.arms) for form, workload in self.forms.items()}
+        return replace(self, workload=complete(self.workload, url, self.arms), forms=known)
 
     def at(self, place: Place) -> list[Point]:
         """Return the points that are measured at this place."""

@@ -144,9 +144,10 @@ class SweepExperiment(Experiment):
         Raises ValueError with one line if it has nothing to send, or cannot be prepared.
         """
         if workload.file:
-            whole = complete(workload, self.up.url) if self.up else workload
+            asked = self.options.arms[workload.name]
+            whole = complete(workload, self.up.url, asked) if self.up else workload
             for source in grid.list_sources(workload):
-                check_workload(whole, self.options.arms[workload.name], workload.read_source(source))
+                check_workload(whole, asked, workload.read_source(source))
 
     def check_payloads(self, server: Server) -> None:
         """Send every payload of users' own workloads once by each placement, to the first server that is up.
@@ -158,7 +159,8 @@ class SweepExperiment(Experiment):
             return
         for workload in self.options.workloads.values():
             if workload.file:
-                whole, placements = complete(workload, server.url), self.options.arms[workload.name]
+                placements = self.options.arms[workload.name]
+                whole = complete(workload, server.url, placements)
                 arms = [Arm(whole, placement, Mode("sequential")) for placement in placements]
                 for source in grid.list_sources(workload):
                     payload_check.check_payloads(server, arms, (), workload.read_source(source))
