@@ -15,7 +15,15 @@ def one_line(error: object) -> str:
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
+def shorten(text: str, longest: int) -> str:
+    """Return the text, cut between two words where it is longer than so many characters, with dots for the rest."""
+    if len(text) <= longest:
+        return text
+    head = text[: longest - 3]
+    return f"{head.rpartition(' ')[0] or head}..."
+
+
 def first_line(text: object) -> str:
     """Return a sample's reason: the first line that is not empty, cut to LONGEST characters; "" if there is none."""
     lines = str(text).strip().splitlines()
-    return one_line(lines[0])[:LONGEST] if lines else ""
+    return shorten(one_line(lines[0]), LONGEST) if lines else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.messages import one_line
+from common.messages import one_line, shorten
 from crossover.gpu_check import files
 from crossover.gpu_check.finding import REPORT, SEE_LOG, Finding, judge, ok, problem, skipped
 from serving.server import Server
@@ -115,14 +115,14 @@ def examine_mixture(
     fate = answers.pop(4)
     remedy = f"serve with `--no-gpu`, and {REPORT}"
     if failed := [answer for answer in answers if isinstance(answer, Exception)]:
-        return problem(title, f"{beside}: {len(failed)} of them failed: {one_line(failed[0])[:WORDS]}", remedy)
+        return problem(title, f"{beside}: {len(failed)} of them failed: {shorten(one_line(failed[0]), WORDS)}", remedy)
     if wrong := [number for number in range(len(good)) if not is_own(number, answers, alone)]:
         return problem(title, f"{beside}: {len(wrong)} of them got another answer than alone", remedy)
     each = f"{beside}: each of them got its own answer"
     if isinstance(fate, Refused) and fate.code == BAD_REQUEST:
-        return ok(title, f"{each}, and it its {BAD_REQUEST}: {fate.reason[:WORDS]}")
+        return ok(title, f"{each}, and it its {BAD_REQUEST}: {shorten(fate.reason, WORDS)}")
     if isinstance(fate, Exception):
-        return problem(title, f"{beside}: it got no {BAD_REQUEST}: {one_line(fate)[:WORDS]}", remedy)
+        return problem(title, f"{beside}: it got no {BAD_REQUEST}: {shorten(one_line(fate), WORDS)}", remedy)
     if refused:
         return problem(title, f"{beside}: it was answered, not refused", REPORT)
     return ok(title, f"{each}, and so did it: its decoder guessed what is missing")

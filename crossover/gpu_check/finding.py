@@ -51,5 +51,6 @@ def judge(name: str, good: bool, text: str, remedy: str = REPORT, /, **figures: 
 def summarise(findings: Iterable[Finding], seconds: float) -> str:
     """Return the last line: how many findings of each state there are, and how long the check took."""
     states = [finding.state for finding in findings]
-    counts = f"{states.count(OK)} ok, {states.count(SKIPPED)} skipped, {states.count(PROBLEM)} problems"
+    problems = states.count(PROBLEM)
+    counts = f"{states.count(OK)} ok, {states.count(SKIPPED)} skipped, {problems} problem{'s' * (problems != 1)}"
     return f"{'summary':<{NAMES}}{counts}, in {seconds:.0f} s"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from common import messages
 from crossover.gpu_check.finding import REPORT, Finding, judge, ok, problem, skipped
 from models import artefacts, standin
 from serving.model_loader import STEPS
@@ -208,7 +209,7 @@ def shorten(errors: str) -> str:
     signs = (MISSING, re.compile(r"\[E:|FAIL|[Ee]rror"), re.compile("CUDA"))
     found = (line for sign in signs for line in lines if sign.search(line))
     line = next(found, "it does not say why").rpartition("with error: ")[2]
-    return " ".join(re.sub(r"^.*\[[A-Z]:\w+:[^\]]*\] ", "", line).split())[:300]
+    return messages.shorten(" ".join(re.sub(r"^.*\[[A-Z]:\w+:[^\]]*\] ", "", line).split()), 300)
 
 
 def advise(errors: str) -> str:

@@ -104,7 +104,12 @@ class Runner:
                 self._process = None
             if (late.is_set() or code) and not self._killed:
                 output.seek(0)
-                yield explain(probe, code, seconds if late.is_set() else None, output.read())
+                if late.is_set() and seconds < probe.seconds:
+                    # Its own time was not up: that of the whole check was.
+                    text = f"no time left: it had the last {seconds:.0f} s of {self.budget.seconds:g} s"
+                    yield skipped(probe.name, f"{text}; --seconds gives more", output=output.read()[-TAIL:])
+                else:
+                    yield explain(probe, code, seconds if late.is_set() else None, output.read())
 
     def kill(self) -> None:
         """End the probe that runs, if any, and begin no other one."""

@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from common.messages import first_line, one_line
+from common.messages import first_line, one_line, shorten
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
@@ -33,6 +33,12 @@ def test_a_reason_is_the_first_line_and_not_long():
     assert first_line("\n  first\nsecond") == "first"
     assert first_line("") == ""
     assert len(first_line("x" * 1000)) == 200
+
+
+def test_a_long_text_is_cut_between_words():
+    assert shorten("one two", 7) == "one two"
+    assert shorten("one two three", 12) == "one two..."
+    assert first_line("word " * 100) == "word " * 38 + "word..."
 
 
 def test_no_sample_keeps_an_address_whoever_wrote_it():
