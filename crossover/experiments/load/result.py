@@ -112,7 +112,9 @@ def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
     best = kept[-1]
     figures = ", ".join(f"{name} {bracket(best, name)}" for name in PERCENTILES)
     says = f"{arm} kept up with {best['offered']:.3g}/s: {figures} ms of {best['answers']} requests"
-    return f"{says}; not with {lost[0]['offered']:.3g}/s." if lost else f"{says}."
+    if lost:
+        return f"{says}; not with {lost[0]['offered']:.3g}/s."
+    return f"{says}; that is the highest rate of this run, and its limit lies above (`crossover capacity` finds it)."
 
 
 def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
