@@ -99,8 +99,8 @@ class RunRecorder:
         arrivals = result["books"][COMPLETED] if due is None else due
         percentile = self.settings.percentile or highest_percentile(arrivals)
         verdict = judge(result, facts, percentile)
-        words = f"VALID up to p{percentile:g}" if verdict.valid else f"INVALID: {verdict.findings[0].rule}"
-        self._live.verdict = words
+        words = f"VALID up to p{percentile:g}"
+        self._live.verdict = words if verdict.valid else describe_findings(verdict)
         for line in describe_result(result, percentile, facts.closed):
             log.info("%s", line)
         why = ", as was asked for" if self.settings.percentile else explain_percentile(percentile, arrivals)
@@ -109,6 +109,11 @@ class RunRecorder:
         atomic_write.write_json(self.directory / "summary.json", {**description, **result, **verdict.as_dict()})
         log.info("samples: %s", parquet.to_parquet(self.journal.path, description["payloads"], description))
         return verdict
+
+
+def describe_findings(verdict: Validity) -> str:
+    """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
+    return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
 
 
 def describe_result(result: Mapping, percentile: float, closed: bool) -> list[str]:
