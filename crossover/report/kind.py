@@ -81,6 +81,8 @@ class Kind:
     """The sentences that say what was found: all that --quiet prints, beside warnings."""
     sections: Callable[[dict, Any, Trials], list[Section]]
     """(run.json, result, trials) -> its sections; other experiments on its page stand after the first."""
+    ask: Callable[[Any], str] | None = None
+    """result -> the heading of its page, where that depends on what was measured; None: `question`."""
     exit_code: Callable[[Any, Trials], int] = worst
     banners: Callable[[Any, Trials], Banners] = lambda result, trials: warn_of_invalid(trials)
     """(result, trials) -> what of them must not be overlooked."""
@@ -170,7 +172,7 @@ def write_page(
     labels = label_arms((trial.arm for trial in trials), workload=True)
     page = html.Page(
         run=run,
-        question=kind.question,
+        question=kind.ask(result) if kind.ask and result else kind.question,
         subject=kind.name if kind.by_folder else ", ".join(dict.fromkeys(trial.workload for trial in trials)),
         banners=provenance.list_banners(
             run,
@@ -179,12 +181,21 @@ def write_page(
             sources={name: found for name, sections in shown.items() if sections and (found := sections[0].source)},
         ),
         sections=[first, *(section for sections in shown.values() for section in sections), *further],
-        trials=[(trial, folder(trial, directory) if kind.by_folder else labels[trial.arm]) for trial in trials],
+        trials=[
+            (trial, folder(trial, directory) if kind.by_folder else labels[trial.arm])
+            for trial in sort_as_shown(trials, run)
+        ],
         by_folder=kind.by_folder,
         note=kind.note(trials),
         schedules={} if kind.by_folder else list_schedules(trials),
     )
     html.write(into or directory, page)
+
+
+def sort_as_shown(trials: Trials, run: dict) -> Trials:
+    """Return the trials with their workloads in the order of run.json, which is that of the sections."""
+    names = list(run.get("workloads", ()))
+    return sorted(trials, key=lambda trial: names.index(trial.workload) if trial.workload in names else len(names))
 
 
 def list_sections(kind: Kind, directory: Path, shown_in: dict, into: Path) -> list[Section]:

@@ -65,13 +65,16 @@ def test_an_overload_that_no_trial_tells_reaches_table_page_summary_and_exit_cod
     assert all(trial.valid for trial in read_trials(tmp_path))
     (tmp_path / "run.json").write_text(json.dumps(trials_on_disk.run(("image",), 6)))
     code, output, errors = again(monkeypatch, capsys, tmp_path)
-    assert code == 0, errors
+    assert (code, errors) == (3, "")
     lines = [line for line in output.splitlines() if line.startswith("INVALID")]
-    assert [line.partition(":")[0] for line in lines] == ["INVALID client", "INVALID server"]
+    assert [line.partition(":")[0] for line in lines] == ["INVALID client", "INVALID server", "INVALID (client"]
+    sentence = lines.pop()
+    assert sentence.startswith("INVALID (client: backlog; server: backlog), so do not rely on it. For photographs")
     assert all("backlog: over 6 rounds latency grew by" in line and "; lower the rate" in line for line in lines)
     made = Path("reports") / f"{tmp_path.name}-report"
     summary = json.loads((made / "summary.json").read_text())
     assert [arm["valid"] for arm in summary["workloads"]["image"]["arms"]] == [False, False]
     assert result.KIND.exit_code(summary, ()) == 3
     page = (made / "report.html").read_text()
-    assert "image client is INVALID." in page and "Backlog: over 6 rounds latency grew by" in page
+    banner = "<strong>image client and image server are INVALID.</strong> image client: backlog: over 6 rounds latency"
+    assert banner in page and "image server: backlog: over 6 rounds latency" in page

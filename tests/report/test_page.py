@@ -145,6 +145,13 @@ def test_what_spoils_a_comparison_is_said_loudly_and_only_then(written):
     assert said.count("banner") == 1 and "INVALID" in said
 
 
+def test_the_question_names_the_placements_and_trials_stand_in_the_order_of_the_sections(written):
+    text = written(lambda described, summary: None)
+    assert "<h1>Which placement is better: should the client or the server decode?</h1>" in text
+    table = text.partition('id="trials"')[2]
+    assert 0 < table.index("image client") < table.index("audio client")
+
+
 def test_the_terminal_says_that_a_run_was_interrupted(tmp_path, monkeypatch, capsys):
     write(tmp_path, ("image",), 2, broken="")
     line = f"{tmp_path} was interrupted: what follows is what was measured until then."
@@ -350,7 +357,7 @@ def test_an_arm_is_called_by_what_tells_it_apart(measured, written):
 def test_noise_and_what_is_not_known_are_no_figures(measured, written):
     def noisy(described, summary):
         for arm in summary["workloads"]["image"]["arms"]:
-            arm["stages"]["unexplained in server"] = -7e-15
+            arm["stages"]["rest of the server"] = -7e-15
             arm["stages"]["client waiting"] = -2.91  # what two clocks counted
             arm["service"]["p50"] = float("nan")
 
@@ -414,8 +421,8 @@ def test_a_placement_has_the_colour_of_its_place_and_every_colour_is_the_pages(w
 
 
 def test_every_stage_has_a_look_of_its_own():
-    names = ["dispatch lag", "client waiting", "client preprocessing", "client handing over", "network and HTTP"]
-    names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["unexplained in server"]
+    names = ["dispatch lag", "client waiting", "client preprocessing", "client sending", "network and HTTP"]
+    names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["rest of the server"]
     looks = [tuple(paint.values()) for paint in compare_plots.choose_paints(names).values()]
     assert len(set(looks)) == len(names)
 

@@ -38,6 +38,7 @@ def test_any_two_placements_are_compared_and_the_first_is_the_baseline(own, at, 
     assert found["sentence"].startswith("For photographs at ")
     assert "cloud/thumbnail" in output and "Traceback" not in output
     page = (only(tmp_path) / "report.html").read_text()
+    assert "<h1>Which placement is better: thumbnail or cloud?</h1>" in page
     assert "cloud ÷ thumbnail" in page and "preprocessed by" not in page
     code, output, errors = again(monkeypatch, capsys, only(tmp_path))  # without the file
     assert code in OK and "cloud/thumbnail" in output, errors

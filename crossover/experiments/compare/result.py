@@ -169,31 +169,47 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
 
 
 def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str]]:
-    """List what INVALID trials mean, and which arms are INVALID over all their rounds.
+    """List what INVALID trials mean, which arms are INVALID over all their rounds, and that the machine was not quiet.
 
-    A trial's backlog may be chance: all rounds of its arm together say whether it was (`find_faults`).
+    A trial's backlog may be chance: all rounds of its arm together say whether it was (`find_faults`). Each matter has
+    one banner, whatever the number of arms and workloads.
     """
     arms = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
-    trusted = {arm["arm"] for arm in arms if arm["valid"]}
+    # An arm that breaks rules over all its rounds only has a banner of its own below.
+    trusted = {arm["arm"] for arm in arms if all(fault["round"] is None for fault in arm["findings"])}
     excluded = sum(len(workload["left_out"]) for workload in result["workloads"].values())
     rounds = "1 round whose data are" if excluded == 1 else f"{excluded} rounds whose data are"
     meaning = f" The comparison leaves out {rounds} wrong." if excluded else ""
     banners = warn_of_invalid(measured, lambda invalid: do_not_rely(invalid) + meaning, trusted)
     for name, workload in result["workloads"].items():
-        loaded = workload["answer"]["loaded"]
-        if loaded and not loaded["quiet"]:
-            used = remarks.describe_others(loaded["others"], loaded["client_others"])
-            what = f"The machine was not quiet: {used} ({name})."
-            banners.append((what, "Its intervals may be too narrow: stop the others and measure again."))
-    for name, workload in result["workloads"].items():
         if warning := warn_of_difference(workload.get("parity")):
             banners.insert(0, (f"Different computations are compared ({name}).", warning.strip()))
     labels = label_arms((arm["arm"] for arm in arms), workload=True)
-    for arm in arms:
-        for fault in (fault for fault in arm["findings"] if fault["round"] is None):
-            text = f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}."
-            banners.append((f"{labels[arm['arm']]} is INVALID.", text[0].upper() + text[1:]))
+    faults = [
+        (labels[arm["arm"]], f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}.")
+        for arm in arms
+        for fault in arm["findings"]
+        if fault["round"] is None
+    ]
+    if faults:
+        names = list(dict.fromkeys(name for name, _ in faults))
+        texts = [f"{text[0].upper()}{text[1:]}" if len(faults) == 1 else f"{name}: {text}" for name, text in faults]
+        banners.append((f"{wording.join(names)} {'is' if len(names) == 1 else 'are'} INVALID.", " ".join(texts)))
+    loaded = {name: each["answer"]["loaded"] for name, each in result["workloads"].items()}
+    loud = [name for name, each in loaded.items() if each and not each["quiet"]]
+    if loud:
+        what = f"The machine was not quiet while it measured {wording.join(loud)}."
+        banners.append((what, "Intervals may be too narrow: stop the other programs and measure again."))
     return banners
+
+
+def ask(result: dict) -> str:
+    """Return the heading of the page: its placements by name, where all workloads have the same ones."""
+    placements = {tuple(workload["placements"]) for workload in result["workloads"].values()}
+    names = next(iter(placements)) if len(placements) == 1 else ()
+    if set(names) == {"client", "server"}:
+        return "Which placement is better: should the client or the server decode?"
+    return f"Which placement is better: {', '.join(names[:-1])} or {names[-1]}?" if names[1:] else KIND.question
 
 
 def exit_code(result: dict, measured: Sequence[Trial]) -> int:
@@ -221,7 +237,8 @@ KIND = Kind(
     name=BENCH,
     file="summary.json",
     title="",
-    question="Which placement is better: should the client or the server decode?",
+    question="Which placement is better?",
+    ask=ask,
     leaves="samples, summary.json and report.html",
     fold=fold,
     text=tables.text,
