@@ -15,7 +15,7 @@ CLIENT_STAGES = {
     "dispatch lag": ("due", "fired"),
     "client waiting": ("fired", "began"),
     "client preprocessing": ("began", "prepared"),
-    "client handing over": ("prepared", "sent"),
+    "client sending": ("prepared", "sent"),
 }
 """Stage -> the two instants of a sample between which it lies."""
 NETWORK = "network and HTTP"
@@ -23,7 +23,7 @@ NETWORK = "network and HTTP"
 
 The server's clock runs on while the answer travels, so it may report more than that; the stage is then 0.
 """
-UNEXPLAINED = "unexplained in server"
+UNEXPLAINED = "rest of the server"
 """What the server reports for the request in all, less the queue and compute of every step."""
 OUTPUT = "compute_output"
 

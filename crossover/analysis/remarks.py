@@ -12,12 +12,8 @@ from crossover.analysis.recommendation import EQUIVALENT
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.analysis.wording import count, join
 
-COSTS = {
-    "client CPU": "about as much client CPU",
-    "server CPU": "about as much server CPU",
-    "bytes": "about as many bytes",
-}
-"""Metric -> what is said where its row is equivalent."""
+COSTS = {"client CPU": "as much client CPU", "server CPU": "as much server CPU", "bytes": "as many bytes"}
+"""Metric -> what is said after a factor, or after "about" where its row is equivalent."""
 BUSY = 0.7
 """Share of the slower placement's time: above it, short trials that begin with an empty queue show too little."""
 
@@ -37,8 +33,8 @@ def write_remarks(
     return [
         line
         for line in (
-            describe_shared_step(answer, words[names[1]]),
-            describe_costs(answer.costs, {each.metric: each for each in comparisons}, words[names[1]]),
+            describe_shared_step(answer, [words[name] for name in names]),
+            describe_costs(answer.costs, {each.metric: each for each in comparisons}, [words[name] for name in names]),
             describe_load_limit(use),
             describe_repeated(answer.loaded, [words[name] for name in names]),
             describe_trust(answer),
@@ -47,39 +43,44 @@ def write_remarks(
     ]
 
 
-def describe_shared_step(answer: Answer, candidate: str) -> str:
-    """Write the difference without the shared step in ms and per cent of a whole request; empty without one."""
+def describe_shared_step(answer: Answer, called: Sequence[str]) -> str:
+    """Write the difference without the shared step in ms and per cent of a whole request; empty without one.
+
+    `called` is what a sentence calls both arms.
+    """
     left = answer.without_shared_step
     if left is None or not isfinite(left.milliseconds.error):
         return ""
     ms, confidence = left.milliseconds, answer.confidence
     # The whole request of the baseline: what is left and the shared step, whose means are over the same rounds.
     low, high = ms.interval(confidence)
-    text = f"Without {join(answer.shared_steps)}, which both share, {candidate} takes {ms.value:+.3g} ms"
-    text += f" [{low:+.3g}, {high:+.3g}]"
+    steps, (baseline, candidate) = join(answer.shared_steps), called
+    text = f"Apart from {steps}, which both use, a request takes {ms.value:+.3g} ms"
+    text += f" [{low:+.3g}, {high:+.3g}] with {candidate}, compared with {baseline}"
     if answer.baseline_ms:
         share, *limits = [f"{100 * value / answer.baseline_ms:+.1f}" for value in (ms.value, low, high)]
-        text += f", {share} % [{', '.join(limits)}] of a request"
+        text += f", or {share} % [{', '.join(limits)}] of all its latency there"
     # One placement prepares on the server, and the other does not.
     if any(answer.own_steps) and not all(answer.own_steps):
-        text += "; preparing on the network's cores also slows the network, which only the whole latency shows"
+        text += f". Preparing on the same cores also slows {steps}: only the whole latency includes that"
     return f"{text}."
 
 
-def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], candidate: str) -> str:
+def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], called: Sequence[str]) -> str:
     """Write the candidate's costs as multiples of the baseline's, and what a million requests cost of both.
 
-    A metric that its row does not decide is left out, as it is named below the table.
+    A metric that its row does not decide is left out, as it is named below the table. `called` is what a sentence calls
+    both arms.
     """
     if costs is None:
         return ""
     factors = []
-    for name, alike in COSTS.items():
+    for name, much in COSTS.items():
         if (row := by_metric.get(name)) and row.kind in (BASELINE, CANDIDATE) and row.ratio is not None:
-            factors.append(f"{significant(row.ratio, 2)} times the {name}")
+            factors.append(f"{significant(row.ratio, 2)} times {much}")
         elif row and row.kind == EQUIVALENT:
-            factors.append(alike)
-    text = f"{candidate[0].upper()}{candidate[1:]} takes {join(factors)}" if factors else "Costs"
+            factors.append(f"about {much}")
+    text = f"With {called[1]} a request takes {join(factors)} as with {called[0]}" if factors else "Costs"
     if not costs.server_known:
         return f"{text}; the server's CPU time is not known, so neither is what a request costs."
     prices = costs.prices
@@ -88,7 +89,7 @@ def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], can
         cpu = f"{prices.client:g} (client) and {prices.server:g} (server) per core-hour"
     at = f"at {cpu} and {prices.gb:g} per GB (--prices)"
     if max(costs.candidate, costs.baseline) < NOISE:
-        return f"{text}; a request costs nothing {at}." if factors else ""
+        return f"{text}; it costs nothing {at}." if factors else ""
     return f"{text}: a million requests cost {describe_money(costs)}, {at}."
 
 

@@ -19,7 +19,7 @@ HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that ther
 @click.option(
     "--slo", metavar="MS", type=float, default=0, help=f"The limit of latency; default: {SLO_FACTOR} times unloaded."
 )
-@click.option("--percentile", type=float, default=0, help=f"Of latency, held to the limit; {HIGHEST}.")
+@click.option("--percentile", type=float, default=0, help=f"The percentile that the limit is for; {HIGHEST}.")
 @click.option("--loads", metavar="A,B", help="Shares of the capacity for bursts; default: 0.5,0.7,0.9 or fewer.")
 @options.seed
 @options.reports

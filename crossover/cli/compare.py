@@ -29,7 +29,7 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
 @click.option(
     "--precision", type=float, default=0.025, show_default=True, help="Stop once the ratio is known to this share."
 )
-@click.option("--prices", metavar="SPEC", default="", help=f"Of a core-hour and a GB; default: {PRICES}.")
+@click.option("--prices", metavar="SPEC", default="", help=f"Prices of a core-hour and a GB; default: {PRICES}.")
 @click.option("--like", metavar="DIR", default="", help="Repeat the load of that run, to compare the two afterwards.")
 @click.option(
     "--control",

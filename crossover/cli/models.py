@@ -24,7 +24,7 @@ BROKEN = 1  # the exit code where a network cannot be had
 )
 @click.option(FLAGS["resnet50"], "resnet50", metavar="DIR|HUB_ID", help=f"default: {DEFAULT['resnet50']}.")
 @click.option(FLAGS["wav2vec2"], "wav2vec2", metavar="DIR|HUB_ID", help=f"default: {DEFAULT['wav2vec2']}.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random weights.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws random weights.")
 @click.option("--output", metavar="DIR", type=Path, help="The folder of the networks; default: model_repository.")
 @click.option("--python", metavar="PYTHON", help="The interpreter that exports; it has torch and transformers.")
 @click.option("--force", is_flag=True, help="Export networks again that are there already.")

@@ -14,7 +14,7 @@ from crossover.experiments.soak.run import Soak, check
 @click.option("--url", metavar="URL", default="", help="A server that is up, left alone; default: one of its own.")
 @options.state
 @click.option(
-    "--weights", type=click.Choice(["real", "tiny"]), default="real", show_default=True, help="Of its own server."
+    "--weights", type=click.Choice(["real", "tiny"]), default="real", show_default=True, help="Its server's networks."
 )
 @options.seed
 @options.output

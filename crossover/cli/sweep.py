@@ -17,9 +17,9 @@ from crossover.experiments.sweep.run import SweepExperiment, check
 @click.option(
     "--sweeps", metavar="A,B", default=",".join(grid.NAMES), show_default=True, help="The quantities to vary."
 )
-@click.option("--weights", metavar="A,B", default="real,tiny", show_default=True, help="Of the servers that it starts.")
+@click.option("--weights", metavar="A,B", default="real,tiny", show_default=True, help="Networks of its own servers.")
 @click.option("--rounds", type=int, default=6, show_default=True, help="At each point; fewer than 6: no interval.")
-@click.option("--engine", type=click.Choice(["auto", "local", "docker"]), default="auto", help="Of its own servers.")
+@click.option("--engine", type=click.Choice(["auto", "local", "docker"]), default="auto", help="As for `crossover up`.")
 @click.option("--url", metavar="URL", default="", help="A server that is up, for sizes and workers; default: its own.")
 @options.state
 @options.seed

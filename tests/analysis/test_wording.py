@@ -92,7 +92,7 @@ def test_a_cheaper_placement_that_is_hardly_slower_is_recommended():
         f"For photographs at {significant(one['arms'][0]['offered'])} requests/s on this machine, take the server, "
         "which is cheaper and at most 5 % slower: latency server/client is "
     )
-    said = "The server takes 0.5 times the client CPU, 0.5 times the server CPU and about as many bytes: a million"
+    said = "With the server a request takes 0.5 times as much client CPU, 0.5 times as much server CPU and about as"
     assert one["remarks"][1].startswith(said)
 
 
@@ -173,6 +173,9 @@ def test_of_a_load_of_which_nothing_is_known_the_headline_says_so():
     assert ": no information yet on latency server/client at this load; it is 1.11 [" in sentence
 
 
+CALLED = ("the client", "the server")
+
+
 def costing(traffic: tuple[float, float], cpu: tuple[float, float], prices: Prices | None = None) -> Costs:
     total = [sum(each) for each in zip(traffic, cpu, strict=True)]
     return Costs(*total, None, prices or Prices(), True, *traffic)
@@ -188,9 +191,10 @@ def test_what_is_not_decided_is_no_factor_of_the_costs_and_traffic_is_told_from_
         row("server CPU", 1.02, "equivalent"),
         row("bytes", 0.316, "candidate"),
     ]
-    line = describe_costs(costing((30.3, 9.5), (1.11, 1.12)), {each.metric: each for each in rows}, "the server")
+    line = describe_costs(costing((30.3, 9.5), (1.11, 1.12)), {each.metric: each for each in rows}, CALLED)
     assert line == (
-        "The server takes about as much server CPU and 0.32 times the bytes: a million requests cost 10.6 instead of "
+        "With the server a request takes about as much server CPU and 0.32 times as many bytes as with the client: a "
+        "million requests cost 10.6 instead of "
         "31.4 (9.5 instead of 30.3 for bytes, 1.12 instead of 1.11 for CPU), at 0.04 per core-hour and 0.05 per GB "
         "(--prices)."
     )
@@ -198,10 +202,11 @@ def test_what_is_not_decided_is_no_factor_of_the_costs_and_traffic_is_told_from_
 
 def test_what_costs_nothing_is_not_compared_with_nothing():
     nothing = costing((0, 0), (0, 0), Prices(0, 0, 0))
-    assert describe_costs(nothing, {}, "the server") == ""
-    line = describe_costs(nothing, {"bytes": row("bytes", 0.3, "candidate")}, "the server")
+    assert describe_costs(nothing, {}, CALLED) == ""
+    line = describe_costs(nothing, {"bytes": row("bytes", 0.3, "candidate")}, CALLED)
     assert line == (
-        "The server takes 0.3 times the bytes; a request costs nothing at 0 per core-hour and 0 per GB (--prices)."
+        "With the server a request takes 0.3 times as many bytes as with the client; it costs nothing at 0 per "
+        "core-hour and 0 per GB (--prices)."
     )
 
 
@@ -213,34 +218,34 @@ def test_neighbours_are_named_and_a_quiet_machine_is_not():
         each.client_others = 0.8 if each.placement == "client" else 0.0
     found = conclude(busy)
     assert "the machine was not quiet: other programs used 40 % of the client's cores" in found["remarks"][-1].lower()
-    [(what, _)] = result.list_banners({"workloads": {"image": found}}, busy)
-    assert what == "The machine was not quiet: other programs used 40 % of the client's cores (image)."
+    [(what, _)] = result.list_banners({"workloads": {"image": found, "audio": found}}, busy)
+    assert what == "The machine was not quiet while it measured image and audio."
     assert not any("quiet" in line for line in conclude(world(1.0, 1))["remarks"])
 
 
 def test_the_difference_without_the_shared_step_is_in_ms_and_per_cent_of_a_request():
     line = conclude(world(1.1, 1))["remarks"][0]
-    assert line.startswith("Without resnet50, which both share, the server takes +") and " % [" in line
-    assert line.endswith("] of a request.")
+    assert line.startswith("Apart from resnet50, which both use, a request takes +") and " % [" in line
+    assert line.endswith("] of all its latency there.") and "] with the server, compared with the client, or +" in line
 
 
-SLOWS = "; preparing on the network's cores also slows the network, which only the whole latency shows."
+SLOWS = ". Preparing on the same cores also slows resnet50: only the whole latency includes that."
 
 
 def test_that_preparing_slows_the_network_is_said_where_one_placement_prepares_on_the_server():
     line = conclude(world(1.1, 1, preparing=(0.0, 8.0)))["remarks"][0]
-    assert line.startswith("Without resnet50, which both share,") and line.endswith(SLOWS)
+    assert line.startswith("Apart from resnet50, which both use,") and line.endswith(SLOWS)
     # Both do, and the same: then it is no difference between them.
     same = unloaded_cpu(image_preprocess=(0.008, 0.008))
     line = conclude(world(1.1, 1, preparing=(8.0, 8.0)), same)["remarks"][0]
-    assert line.startswith("Without image_preprocess and resnet50, which both share,") and SLOWS not in line
+    assert line.startswith("Apart from image_preprocess and resnet50, which both use,") and SLOWS not in line
 
 
 def test_a_step_that_has_other_work_in_each_placement_is_not_taken_for_shared():
     """A thumbnail is decoded sooner than the whole photograph."""
     found = conclude(world(1.1, 1, preparing=(6.0, 8.0)), unloaded_cpu(image_preprocess=(0.006, 0.008)))
     assert found["answer"]["shared_steps"] == ["resnet50"] and found["answer"]["own_steps"] == [[], []]
-    assert found["remarks"][0].startswith("Without resnet50, which both share,") and SLOWS not in found["remarks"][0]
+    assert found["remarks"][0].startswith("Apart from resnet50, which both use,") and SLOWS not in found["remarks"][0]
 
 
 def test_one_request_of_another_user_makes_no_step_shared():

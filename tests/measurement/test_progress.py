@@ -11,7 +11,7 @@ SHOWS = """
 from crossover.measurement.progress import Progress
 progress = Progress()
 progress.start(3, 1, 20.0)
-progress.set_interim("candidate/baseline 1.02 so far")
+progress.set_interim("server/client 1.02 so far")
 progress.show_trial("image round 2/3: image client async:1, which is a long name of an arm")
 progress.show_trial("image round 3/3: image server async:1")
 progress.print_line("a line that stays")
@@ -50,5 +50,5 @@ def test_on_a_terminal_it_is_one_line_that_never_wraps():
 def test_in_a_log_each_trial_has_a_whole_line_without_any_control_character():
     done = subprocess.run([sys.executable, "-c", SHOWS], cwd=ROOT, capture_output=True, text=True, check=True)
     first, second, *_ = done.stdout.splitlines()
-    assert first.endswith("which is a long name of an arm  candidate/baseline 1.02 so far") and len(first) > 100
+    assert first.endswith("which is a long name of an arm  server/client 1.02 so far") and len(first) > 100
     assert second.startswith("  [#############.......] 2/3  ") and "\x1b" not in done.stdout and "\r" not in done.stdout

@@ -207,7 +207,9 @@ class Comparison(ServerExperiment):
             within = f"latency's ratio is known to within {self.options.precision * 100:g} %"
             self.progress.print_line(f"{name}: enough after round {number} of {rounds}: {within}")
             return True
-        self.progress.set_interim(f"candidate/baseline {ratios[-1].ratio:.3g} so far" if ratios else "")
+        first, *_, second = self.list_arms(self.options.workloads[name])
+        names = f"{second.control or second.placement}/{first.placement}"
+        self.progress.set_interim(f"{names} {ratios[-1].ratio:.3g} so far" if ratios else "")
         return False
 
     def choose_load(self, workload: Workload, budget: float) -> dict:

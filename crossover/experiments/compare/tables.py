@@ -38,7 +38,7 @@ CPU         ms per request spent by the client process, and by the server with i
 KB up, down bytes of the request's and of the answer's body, mean
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
-             unexplained: the rest in the server
+             rest of the server: what it reports beyond that
 -           not measured, as the server does not tell it; no part of that arm; or two clocks counted the same time
 mean batch  requests that a step computed together, on average
 GPU         where one is used: joules per request; its use at the end of each trial, mean;
