@@ -164,7 +164,7 @@ def test_figures_plots_and_page_come_from_what_is_on_the_disk(small, monkeypatch
     assert (directory / "tiny" / "image-image-size" / "ratio.png").stat().st_size > 5000
     code, printed, _ = again(monkeypatch, capsys, directory)
     made = Path("reports") / f"{directory.name}-report"
-    assert code == 0 and found[0]["says"] in printed
+    assert code in (0, 3) and found[0]["says"] in printed
     assert json.loads((made / "crossover.json").read_text()) == found
     assert (made / "report.html").read_text() == before
     assert tied(crossings.outcome(found[0])) in before and "24 trials" in before
