@@ -52,8 +52,8 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
 
-        Raises ValueError before anything is written if a payload cannot be prepared or has no good answer, or as
-        `try_out` does.
+        Raises Unavailable before anything is written if the server does not answer or lacks a model, and ValueError if
+        a payload cannot be prepared or has no good answer, or as `try_out` does.
         """
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
@@ -61,6 +61,7 @@ class ServerExperiment(Experiment):
         for name, each in workloads.items():
             tried = self.inputs[name][: self.tried]
             check_workload(each, self.prepared(each), tried, self.library(each))
+        self.server.require(each.placements[name].model for each in workloads.values() for name in self.prepared(each))
         for each in workloads.values():
             self.check_payloads(each)
         self.try_out()

@@ -32,6 +32,9 @@ class World:
     def field(self, path, name):
         return "2.51.0"
 
+    def require(self, models):
+        pass
+
     def facts(self, steps):
         return {"url": self.url, "software": "Triton", "version": "2.51.0", "models": self.models}
 

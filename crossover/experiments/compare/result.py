@@ -207,8 +207,6 @@ def ask(result: dict) -> str:
     """Return the heading of the page: its placements by name, where all workloads have the same ones."""
     placements = {tuple(workload["placements"]) for workload in result["workloads"].values()}
     names = next(iter(placements)) if len(placements) == 1 else ()
-    if set(names) == {"client", "server"}:
-        return "Which placement is better: should the client or the server decode?"
     return f"Which placement is better: {', '.join(names[:-1])} or {names[-1]}?" if names[1:] else KIND.question
 
 
