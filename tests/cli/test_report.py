@@ -73,13 +73,18 @@ def test_a_run_is_reported_in_a_directory_of_its_own_and_nothing_is_written_into
     before = contents(archive)
     code, output, errors = report(archive / "before")
     assert (code, errors) == (0, "")
-    assert "\n\nthe page: reports/before-report/report.html\n" in output
-    assert "crossover compare --continue" in output.splitlines()[-1]  # it is undecided
+    assert output.endswith("\n\nthe page: reports/before-report/report.html\n")
     assert {path.name for path in Path("reports/before-report").iterdir()} == {"report.html", "summary.json"}
     code, output, errors = report(archive / "before", archive / "after", "-o", "deep/both")
     assert (code, errors) == (0, "") and output.endswith("the page: deep/both/before-after.html\n")
     assert [path.name for path in Path("deep/both").iterdir()] == ["before-after.html"]
     assert contents(archive) == before
+
+
+def test_the_report_of_an_undecided_run_ends_with_the_command_that_may_decide_it(report, tmp_path):
+    trials_on_disk.write(tmp_path / "two", ("image",), 2, broken="")
+    code, output, _ = report(tmp_path / "two")
+    assert code == 3 and f": crossover compare --continue {tmp_path / 'two'} --seconds " in output.splitlines()[-1]
 
 
 def test_json_is_the_content_of_its_file_and_quiet_prints_the_sentences_alone(report, archive):
