@@ -21,6 +21,7 @@ COMMANDS = {
     "efficiency": ["-m", "crossover", "efficiency", "image", "--reports", "{out}", "--url", "{url}"],
     "clients": ["-m", "crossover", "clients", "image", "--reports", "{out}", "--url", "{url}"],
     "load": ["-m", "crossover", "load", "image", "--reports", "{out}", "--url", "{url}"],
+    "check": ["-m", "crossover", "check", "image", "--url", "{url}"],
     "infer": ["-m", "crossover", "infer", "serving/smoke_test.jpg", "--url", "{url}"],
     "dispatch": ["-m", "benchmarks.dispatch", "--seconds=1", "--repetitions=1", "--url", "{url}"],
     "ours": ["-m", "benchmarks.crossover_client", "{url}", "small", "--rate=20", "--seconds=0.5"],
