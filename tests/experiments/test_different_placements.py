@@ -65,4 +65,5 @@ def test_placements_of_which_nothing_is_known_are_not_compared(world, conduct, m
 def test_an_arm_that_is_compared_with_itself_is_not_checked(world, conduct, monkeypatch):
     monkeypatch.setattr("crossover.parity.check.check_placements", lambda *_: 1 / 0)
     code, _, errors = conduct("--control", "aa")
-    assert (code, errors) == (0, "") and kept(conduct.reports)["workloads"]["image"]["parity"] is None
+    assert code in (0, 3) and not errors  # 3: undecided, as these arms have no control's trials
+    assert kept(conduct.reports)["workloads"]["image"]["parity"] is None
