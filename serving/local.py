@@ -149,12 +149,13 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
         raise Failure(f"{failure}; --no-gpu keeps to the CPU") if record["gpu"] else failure from None
     say("  smoke test: image answered a photograph, and audio a sound")
     record["more_models"] = more_models.load(api, record["name"], record["models"], say)
+    record["more_configs"] = more_models.read_configs(api, record["more_models"])
 
 
 def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     """Start the server, which writes to `log` (None: to our own output).
 
-    Puts `configs` and `more_models` (model -> why it is not served, or "") into the record.
+    Puts `configs`, `more_models` (model -> why it is not served, or "") and `more_configs` into the record.
 
     Returns its process once both ensembles answer. Raises Failure with the end of the log; nothing is left then.
     """

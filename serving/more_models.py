@@ -1,10 +1,11 @@
 """Model repositories that are served beside ours: `crossover up --models DIR`.
 
-Their models are loaded as their files say, without the thread plan, and the supervisor does not look after them. One
-that does not load is named with Triton's reason, and the others are served.
+Their models are loaded as their files say, without the thread plan, and the supervisor reloads them like ours. One that
+does not load is named with Triton's reason, and the others are served.
 """
 
 import compileall
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -62,6 +63,19 @@ def load(api: TritonAPI, server: str, folders: Sequence[str], say=print) -> dict
             outcomes[model.name] = one_line(failure.reason if isinstance(failure, Refused) else failure)
             say(f"  {model.name} is not served: {outcomes[model.name]}")
     return outcomes
+
+
+def read_configs(api: TritonAPI, outcomes: dict[str, str]) -> dict[str, str]:
+    """Return the configurations (JSON) of those that are served by Python stubs, which die by themselves.
+
+    `outcomes` is what `load` returned. Raises Unreachable if the server is gone.
+    """
+    served = {model: api.config(model) for model, reason in outcomes.items() if not reason}
+    return {
+        model: json.dumps(config)
+        for model, config in served.items()
+        if model_loader.in_stubs(config.get("backend", ""))
+    }
 
 
 def backend(model: Path) -> str:

@@ -54,7 +54,8 @@ class Supervisor:
         self.old: dict[Stub, float] = {}  # living stubs of a model that was reloaded -> when that was
         self.broken: dict[str, float] = {}  # models to be reloaded -> when that was noticed
         self.unseen = set(record["plan"])  # models that this supervisor has not seen ready yet
-        self.configs = {model: json.loads(config) for model, config in record["configs"].items()}
+        configs = {**record["configs"], **record.get("more_configs", {})}
+        self.configs = {model: json.loads(config) for model, config in configs.items()}
         self.hang_detector = HangDetector(local.metrics_address(record))
         self.grace = max(RESCAN, record["slo"] / 1e3)  # seconds for an old stub to answer what it has accepted
 

@@ -11,12 +11,36 @@ from typing import ClassVar
 import numpy as np
 
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT, UNFINISHED, Sample
+from loadgen.samples.validity import Validity
 
 SECOND = 10**9
 WINDOW = 10 * SECOND
 """The row of a running run covers this many ns."""
 LATE = 1 * SECOND
 """The row shows the state one second ago, because workers' samples may reach the master that late."""
+COLUMNS = {
+    "number": "Run",
+    "arm": "Arm",
+    "verdict": "Verdict",
+    "latency_p50": "Latency p50 (ms)",
+    "latency_p99": "Latency p99 (ms)",
+    "lag_p99": "Dispatch lag p99 (ms)",
+    "offered": "Offered /s",
+    "completed": "Completed /s",
+    "arrivals": "Arrivals",
+    "seed": "Seed",
+    "state": "Time (s)",
+    "in_flight": "In flight",
+    "dropped": "Dropped",
+    "rejected": "Rejected",
+    "timed_out": "Timed out",
+    "failed": "Failed",
+    "lag_p50": "Dispatch lag p50 (ms)",
+    "wait_p50": "Wait p50 (ms)",
+    "prepare_p50": "Prepare p50 (ms)",
+    "server_p50": "Server p50 (ms)",
+}
+"""The live tab's columns: a key of `LiveRun.row` and its title. What decides comes first, where a screen shows it."""
 STAGES = ("lag", "wait", "prepare", "server", "latency")
 RUNS_PER_ARM = 5
 """So many runs of an arm stay in the list."""
@@ -24,6 +48,11 @@ PER_DECADE, LONGEST = 1000, 10**13
 """Histogram bins per decade, and the longest time that they hold, in ns."""
 NEVER = -1
 """A stage that a request did not reach."""
+
+
+def describe_findings(verdict: Validity) -> str:
+    """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
+    return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
 
 
 class LiveRun:

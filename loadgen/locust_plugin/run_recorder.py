@@ -13,7 +13,7 @@ from common import atomic_write
 from common.figures import significant
 from loadgen import interrupts
 from loadgen.client.loop import Loop
-from loadgen.locust_plugin.live_view import LiveRun
+from loadgen.locust_plugin.live_view import LiveRun, describe_findings
 from loadgen.locust_plugin.options import Settings
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
@@ -109,11 +109,6 @@ class RunRecorder:
         atomic_write.write_json(self.directory / "summary.json", {**description, **result, **verdict.as_dict()})
         log.info("samples: %s", parquet.to_parquet(self.journal.path, description["payloads"], description))
         return verdict
-
-
-def describe_findings(verdict: Validity) -> str:
-    """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
-    return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
 
 
 def describe_result(result: Mapping, percentile: float, closed: bool) -> list[str]:

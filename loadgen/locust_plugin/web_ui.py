@@ -14,35 +14,11 @@ from flask_login import current_user
 from locust.env import Environment
 
 from loadgen.locust_plugin import flags, web_access
-from loadgen.locust_plugin.live_view import LiveRun
+from loadgen.locust_plugin.live_view import COLUMNS, LiveRun
 from loadgen.locust_plugin.precise_stats import show_four_digits
 
 PAGE = Path(__file__).with_name("page.html").read_text()
 """What is added to the page's head."""
-
-LIVE_COLUMNS = {
-    "number": "Run",
-    "arm": "Arm",
-    "verdict": "Verdict",
-    "latency_p50": "Latency p50 (ms)",
-    "latency_p99": "Latency p99 (ms)",
-    "lag_p99": "Dispatch lag p99 (ms)",
-    "offered": "Offered /s",
-    "completed": "Completed /s",
-    "arrivals": "Arrivals",
-    "seed": "Seed",
-    "state": "Time (s)",
-    "in_flight": "In flight",
-    "dropped": "Dropped",
-    "rejected": "Rejected",
-    "timed_out": "Timed out",
-    "failed": "Failed",
-    "lag_p50": "Dispatch lag p50 (ms)",
-    "wait_p50": "Wait p50 (ms)",
-    "prepare_p50": "Prepare p50 (ms)",
-    "server_p50": "Server p50 (ms)",
-}
-"""The live tab's columns: a key of `LiveRun.row` and its title. What decides comes first, where a screen shows it."""
 
 
 def make_live_rows() -> list[dict]:
@@ -74,7 +50,7 @@ def extend(web_ui, environment: Environment, check: Callable[[Namespace], object
         flags.last_form.update(request.form)
         return None
 
-    columns = [{"key": key, "title": title} for key, title in LIVE_COLUMNS.items()]
+    columns = [{"key": key, "title": title} for key, title in COLUMNS.items()]
     web_ui.template_args["extended_tabs"] = [{"title": "Live", "key": "live"}]
     web_ui.template_args["extended_tables"] = [{"key": "live", "structure": columns}]
 

@@ -6,9 +6,16 @@ import re
 import numpy as np
 import pytest
 
-from loadgen.locust_plugin.live_view import LATE, RUNS_PER_ARM, SECOND, STAGES, WINDOW, LiveRun
-from loadgen.locust_plugin.run_recorder import describe_findings
-from loadgen.locust_plugin.web_ui import LIVE_COLUMNS
+from loadgen.locust_plugin.live_view import (
+    COLUMNS,
+    LATE,
+    RUNS_PER_ARM,
+    SECOND,
+    STAGES,
+    WINDOW,
+    LiveRun,
+    describe_findings,
+)
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from loadgen.samples.validity import Finding, Validity
 from tests.locust_plugin.test_locust_stats import fetch, locust, within
@@ -44,7 +51,7 @@ def session(monkeypatch):
 def test_a_row_says_why_a_run_is_invalid_and_its_lag_stands_where_a_screen_shows_it():
     findings = [Finding("errors", "3 failed of 40", "none", ""), Finding("dispatch lag", "p99 9 ms", "1 ms", "")]
     assert describe_findings(Validity(tuple(findings))) == "INVALID: errors: 3 failed of 40; dispatch lag: p99 9 ms"
-    assert list(LIVE_COLUMNS).index("lag_p99") == list(LIVE_COLUMNS).index("latency_p99") + 1
+    assert list(COLUMNS).index("lag_p99") == list(COLUMNS).index("latency_p99") + 1
 
 
 def test_rates_are_those_of_the_last_ten_seconds():

@@ -1,11 +1,16 @@
 """Laws of --models: another repository beside ours, whose faults are its own."""
 
 import json
+import os
+import re
+import signal
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from serving import local, more_models
+from serving.processes import stubs
 from serving.record import list_differences, new_record
 from serving.temporary_server import temporary_server
 from serving.thread_plan import GPU_STEPS
@@ -66,6 +71,19 @@ def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(t
         assert again.returncode == 1 and again.stderr.count("\n") == 1
         assert f"already up with --models {theirs}, and this call has no --models; stop it" in again.stderr
     assert not local.processes(server.state["name"])
+
+
+def test_a_stub_of_theirs_that_is_killed_comes_back(theirs, tmp_path):
+    with temporary_server(tmp_path / "state", "tiny", flags=["--models", str(theirs)]) as server:
+        [stub] = [each for each in stubs(server.state["name"]) if each.model == "add-one"]
+        os.kill(stub.pid, signal.SIGKILL)
+        log = tmp_path / "state" / "server.log"
+        # The supervisor may not have seen the stub yet: then it is "missing", and has not "died".
+        while not re.search("supervisor: add-one: .*; reloaded, image and audio answer", log.read_text()):
+            time.sleep(0.1)
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
+        answer, _ = server.api.call("/v2/models/a_sum/infer", json.dumps(body).encode())
+        assert json.loads(answer)["outputs"][0]["data"] == [4]
 
 
 def same(server) -> list[str]:
