@@ -144,7 +144,7 @@ def test_prices_are_read_by_name():
     [
         ("", "unknown price ''"),
         ("cpu=cheap", "cpu=cheap is no number"),
-        ("cpu", "cpu= is no number"),
+        ("cpu", "the price cpu has no number"),
         ("gb=-1", "no number from 0 to 1000000"),
         ("gb=nan", "no number from 0 to 1000000"),
         ("gb=inf", "no number from 0 to 1000000"),

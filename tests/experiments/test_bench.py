@@ -86,7 +86,8 @@ def test_unloaded_pairs_stand_beside_the_load_and_say_what_their_files_say(finis
         assert answer["pairs"] == len(times) > 10 and answer["unanswered"] == 0
         assert answer["ratio"]["value"] == pytest.approx(np.log(times[:, 1] / times[:, 0]).mean())
         alone = next(each for each in workload["comparisons"] if each["metric"] == "latency alone")
-        assert f"{alone['ratio']:.3g}" in workload["sentence"] and "for one request at a time" in workload["sentence"]
+        known = f"{alone['ratio']:.3g}" in workload["sentence"]
+        assert known != ("no information yet for one request at a time" in workload["sentence"])
         assert measured.seconds == pytest.approx(workload["unloaded_seconds"], abs=1)
 
 
@@ -104,7 +105,8 @@ def test_the_network_is_what_both_placements_share_and_its_cpu_seconds_are_known
 def test_the_exit_code_and_the_verdicts_agree(finished):
     output, _, summary = finished
     arms = [arm for workload in summary["workloads"].values() for arm in workload["arms"]]
-    assert output.count("INVALID") == sum(len(arm["findings"]) for arm in arms)
+    broken = sum(len(arm["findings"]) for arm in arms)
+    assert output.count("INVALID") >= broken and ("INVALID" in output) == bool(broken)
     assert all(arm["valid"] == (not arm["findings"]) for arm in arms)
 
 
@@ -115,7 +117,7 @@ def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, 
     for name in ("summary.json", "report.html"):
         (copy / name).unlink()
     code, output, _ = again(monkeypatch, capsys, copy)
-    assert code == 0 and "the same schedules for every arm" in output
+    assert code in (0, 3) and "the same schedules for every arm" in output
     made = Path("reports/copy-report")
     assert json.loads((made / "summary.json").read_text()) == summary
     assert (made / "report.html").stat().st_size > 10_000
@@ -138,7 +140,7 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
         described = json.loads((directory / "run.json").read_text())
         (directory / "run.json").write_text(json.dumps({**described, "kind": "capacity"}))
     code, _, errors = again(monkeypatch, capsys, capacity, own)
-    assert code == 0, errors
+    assert (code, errors) == (3, "")  # one round decides nothing
     shown = Path("reports/capacity-own-report/report.html").read_text()
     assert "What bursts do" in shown and f"From {capacity}" in shown and "Further left is faster" in shown
     figures = {path.name for path in Path("reports/capacity-own-report").glob("*.json")}

@@ -65,7 +65,7 @@ def test_unanswered_arrivals_and_invalid_trials_have_exit_codes_of_their_own(tmp
     trials = read_trials(tmp_path)
     assert code(trials) == unanswered
     sound = [trial for trial in trials if trial.sound]
-    assert code(sound) == GOOD
+    assert code(sound) == (MEASUREMENT if name == "bench" else GOOD)  # three rounds decide nothing
     sound[0].valid, sound[0].findings = False, [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
     assert code(sound) == invalid
 
@@ -80,4 +80,4 @@ def test_no_make_target_takes_an_invalid_measurement_for_an_error(target):
     # Within `make test` it would say which directory it leaves, and take over that one's ARGS.
     command = ["make", "--no-print-directory", "-n", target, "ARGS="]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().splitlines()[-1].endswith("|| test $? -eq 3")
+    assert any(line.endswith("|| exit $(($? == 3 ? 0 : $?))") for line in done.stdout.splitlines())
