@@ -105,8 +105,8 @@ def test_the_network_is_what_both_placements_share_and_its_cpu_seconds_are_known
 def test_the_exit_code_and_the_verdicts_agree(finished):
     output, _, summary = finished
     arms = [arm for workload in summary["workloads"].values() for arm in workload["arms"]]
-    broken = sum(len(arm["findings"]) for arm in arms)
-    assert output.count("INVALID") >= broken and ("INVALID" in output) == bool(broken)
+    sentences = sum(workload["sentence"].count("INVALID") for workload in summary["workloads"].values())
+    assert output.count("INVALID") == sum(len(arm["findings"]) for arm in arms) + sentences
     assert all(arm["valid"] == (not arm["findings"]) for arm in arms)
 
 
@@ -117,7 +117,7 @@ def test_a_report_is_made_again_from_its_samples_and_two_are_compared(finished, 
     for name in ("summary.json", "report.html"):
         (copy / name).unlink()
     code, output, _ = again(monkeypatch, capsys, copy)
-    assert code in (0, 3) and "the same schedules for every arm" in output
+    assert code == 3 and "the same schedules for every arm" in output  # two rounds decide nothing
     made = Path("reports/copy-report")
     assert json.loads((made / "summary.json").read_text()) == summary
     assert (made / "report.html").stat().st_size > 10_000
