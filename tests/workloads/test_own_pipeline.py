@@ -35,7 +35,9 @@ def test_any_two_placements_are_compared_and_the_first_is_the_baseline(own, at, 
     [p50] = [each for each in found["comparisons"] if each["metric"] == "p50"]
     assert p50["names"] == ["thumbnail", "cloud"]
     assert p50["ratio"] == pytest.approx(p50["candidate"] / p50["baseline"])
-    assert found["sentence"].startswith("For photographs at ")
+    disturbed = any(not arm["valid"] for arm in found["arms"])  # a busy machine may not keep the schedule
+    warning, _, said = found["sentence"].rpartition(", so do not rely on it. ")
+    assert warning.startswith("INVALID (") == disturbed and said.startswith("For photographs at ")
     assert "cloud/thumbnail" in output and "Traceback" not in output
     page = (only(tmp_path) / "report.html").read_text()
     assert "<h1>Which placement is better: thumbnail or cloud?</h1>" in page
