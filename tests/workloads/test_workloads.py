@@ -1,4 +1,4 @@
-"""A workload: its file, its placements, libraries and payloads."""
+"""A workload: its file, libraries and payloads, and the arms chosen of it."""
 
 import re
 
@@ -39,18 +39,6 @@ def test_two_workloads_of_one_name_are_refused(tmp_path):
     with pytest.raises(ValueError, match="two of these workloads are called 'image'"):
         catalogue.find_all(["image", str(tmp_path / "mine.py")])
     assert list(catalogue.find_all([str(tmp_path / "mine.py"), "audio"])) == ["image", "audio"]
-
-
-def test_per_thread_makes_one_each_and_a_function_is_shared():
-    def prepare(encoded):
-        return encoded
-
-    assert Placement("m", prepare).preprocessor() is Placement("m", prepare).preprocessor() is prepare
-    made = Placement("m", per_thread(lambda: list))
-    assert made.prepares and made.preprocessor()(b"\x01") == [1]
-    assert not Placement("m").prepares and Placement("m").preprocessor()(b"\x01\x02").tolist() == [1, 2]
-    libraries = Placement("m", {"first": prepare, "second": per_thread(lambda: bytes.upper)})
-    assert libraries.preprocessor() is prepare and libraries.preprocessor("second")(b"x") == b"X"
 
 
 def test_a_library_is_called_by_its_name_and_a_lambda_by_none():
@@ -96,20 +84,6 @@ def test_a_library_is_chosen_where_a_workload_has_it():
 def test_an_unsound_workload_is_refused(other):
     with pytest.raises(UnsoundWorkload):
         toy(**other)
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({"inputs": "x"}, "inputs of the placement of m must be a tuple, not 'x'"),
-        ({"inputs": (3,)}, "inputs of the placement of m are names, or Input(...), not 3"),
-        ({"outputs": "x"}, "outputs of the placement of m must be a tuple, not 'x'"),
-        ({"extra": ("x",)}, "extra of the placement of m must map names to arrays"),
-    ],
-)
-def test_an_unsound_placement_is_refused(given, says):
-    with pytest.raises(UnsoundWorkload, match=f"^{re.escape(says)}$"):
-        Placement("m", **given)
 
 
 def test_payloads_that_are_none_are_one_line():

@@ -1,0 +1,45 @@
+"""A served model as a client sees it, and how what a client prepared becomes a request to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workloads.tensors import Input, Misfit, Prepared, Tensor, encode
+
+
+@dataclass(frozen=True)
+class Target:
+    """A served model as a client sees it: its inputs, and the outputs asked for."""
+
+    model: str
+    inputs: tuple[Input, ...] | None
+    """Those that `prepare` gives; None where nothing is known of them."""
+    outputs: tuple[str, ...] = ("logits",)
+    batched: bool = True
+    """Whether the model takes a batch dimension."""
+    extra: tuple[Tensor, ...] = ()
+    """What every request sends besides, ready to be sent."""
+
+    def encode(self, prepared: Prepared) -> tuple[Tensor, ...]:
+        """Return what `prepare` returned as the tensors of one request.
+
+        Raises Misfit if the model does not take it.
+        """
+        if not isinstance(prepared, Mapping):
+            return encode(self._find_only(), prepared, self.batched), *self.extra
+        inputs = tuple(map(Input, prepared)) if self.inputs is None else self.inputs
+        known = {each.name: each for each in inputs}
+        if unknown := [name for name in prepared if name not in known]:
+            raise Misfit(f"an input {unknown[0]!r}", f"{self.model} takes {', '.join(known) or 'none'}")
+        if missing := [each.name for each in inputs if not each.optional and each.name not in prepared]:
+            raise Misfit(f"no input {missing[0]!r}", f"{self.model} takes {', '.join(known)}")
+        return *(encode(known[name], given, self.batched) for name, given in prepared.items()), *self.extra
+
+    def _find_only(self) -> Input:
+        """Return the one input that must be sent. Raises Misfit if there is not one."""
+        if self.inputs is None or len(self.inputs) == 1:
+            return self.inputs[0] if self.inputs else Input("")
+        needed = [each for each in self.inputs if not each.optional]
+        if len(needed) != 1:
+            names = ", ".join(each.name for each in needed or self.inputs)
+            raise Misfit("one array", f"{self.model} takes a dict of {names}")
+        return needed[0]
