@@ -43,9 +43,9 @@ def read(cls: type[Process], text: str) -> Process:
 
 
 def write(process) -> str:
-    """Return the specification that reads back as an equal process; an empty word is not written."""
+    """Return the specification that reads back as an equal process; an empty word, or None, is not written."""
     values = {field.name.rstrip("_"): getattr(process, field.name) for field in dataclasses.fields(process)}
-    fields = ",".join(f"{key}={format_value(value)}" for key, value in values.items() if value != "")
+    fields = ",".join(f"{key}={format_value(value)}" for key, value in values.items() if value not in ("", None))
     return f"{type(process).__name__.lower()}:{fields}"
 
 
@@ -86,6 +86,7 @@ def parse_numbers(key: str, text: str) -> tuple[float, ...]:
 
 PARSERS: dict[Any, Callable[[str, str], Any]] = {
     float: parse_number,
+    float | None: parse_number,
     int: parse_whole_number,
     tuple[float, ...]: parse_numbers,
     str: lambda key, text: text,

@@ -256,10 +256,101 @@ LAYOUTS = {
 def test_a_public_layout_is_read_and_recognised(name, trace):
     lines, expected = LAYOUTS[name]
     for asked in ("", f",kind={name}"):
-        plan = parse(trace(*lines) + asked).schedule(60, 1)
+        plan = parse(trace(*lines) + asked + ",spread=0").schedule(60, 1)
         assert plan.times.tolist() == expected
         assert f"kind={name}" in plan.note and ("recognised" in plan.note) == (not asked)
     assert "takes neither column nor unit" in refusal(trace(*lines) + f",kind={name},column=1")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("azure-functions-2019", "5de1b35ef27a"),
+        ("azure-functions-2021", "cf7e6fc36652"),
+        ("azure-llm", "5d6c691233ce"),
+        ("burstgpt", "973b4231bed7"),
+        ("mooncake", "828f35825c5f"),
+    ],
+)
+def test_a_public_layout_gives_the_same_schedule_from_one_version_to_the_next(name, digest, trace):
+    minutes = ["HashOwner,HashApp,HashFunction,Trigger,1,2,3", "o1,a1,f1,http,3,0,1", "o1,a1,f2,timer,1,1,1"]
+    lines = LAYOUTS[name][0] if name in LAYOUTS else minutes
+    assert parse(trace(*lines) + f",kind={name}").schedule(180, 3).digest == digest
+
+
+@pytest.mark.parametrize("asked", ["", ",spread=0.25", ",scale=0.5,skip=6"])
+def test_whole_seconds_are_spread_over_the_second_by_the_seed(asked, trace):
+    seconds = np.sort(np.random.default_rng(2).integers(5, 40, 500)).tolist()
+    file = trace(LAYOUTS["burstgpt"][0][0], *(f"{at},ChatGPT,10,20,30,API log" for at in seconds)) + asked
+    times = drawn(file)
+    process = parse(file)
+    recorded = times / process.scale + process.skip
+    assert np.floor(recorded).tolist() == [at for at in seconds if at >= process.skip]
+    assert (recorded % 1).max() < (process.spread or 1) and np.all(np.diff(times) > 0)
+    assert drawn(file, seed=8).tolist() != times.tolist()
+    assert np.array_equal(drawn(file, 9.5), times[times < 9.5])
+    assert str(parse(str(process))) == str(process)
+
+
+def test_a_fraction_of_a_second_in_burstgpt_is_kept_as_recorded(trace):
+    lines = [line.replace("6,", "6.5,", 1) for line in LAYOUTS["burstgpt"][0]]
+    assert drawn(trace(*lines)).tolist() == [5, 5, 5, 6.5, 8]
+
+
+def test_counts_per_second_are_spread_over_their_second(trace):
+    file = trace("second,count", *(f"{i},{n}" for i, n in enumerate([5, 0, 1000])))
+    plan = parse(file + ",unit=s").schedule(60, 1)
+    assert np.bincount(plan.times.astype(int)).tolist() == [5, 0, 1000]
+    assert "arrivals per second; 1,005 arrivals in 3 seconds" in plan.note
+    assert "counts are taken as consecutive minutes, but column 'second' says which" in refusal(file)
+    minutes = trace("minute,count", "1,2")
+    assert "consecutive seconds, but column 'minute' says which" in refusal(minutes + ",unit=s")
+    assert "counts are per minute, or per second with unit=s; not unit=ms" in refusal(minutes + ",unit=ms")
+    assert "spread is for timestamps and intervals: counts are spread over their 60 s" in refusal(minutes + ",spread=1")
+
+
+def test_a_clock_that_is_coarser_than_the_gaps_is_warned_of(trace):
+    for lines, asked, says in [
+        (["counts", 90, 30], "", "it tells times to 60 s, coarser than the mean gap of "),
+        (LAYOUTS["burstgpt"][0], "", "it tells times to 1 s, coarser than the mean gap of "),
+        ([0, 0, 1, 1, 1, 2], "", "1 s, coarser than the mean gap of 0.4 s: requests arrive at once; if that is its"),
+        ([0, 0, 1, 1, 1, 2], ",scale=3", "clock's doing, spread=1 spreads them"),
+        ([0, 0, 1, 1, 1, 2], ",spread=1", "where in it requests arrive is drawn by the seed, and shorter bursts are"),
+        (
+            ['{"timestamp": 0, "input_length": 1, "output_length": 1}'] * 3
+            + ['{"timestamp": 3000, "input_length": 1, "output_length": 1}'] * 3,
+            "",
+            "tells times to 3 s",
+        ),
+    ]:
+        note = parse(trace(*lines) + asked).schedule(120, 1).note
+        assert "; warning: " in note and says in note, note
+    for lines in (
+        ["counts", 1, 1],
+        [0.5, 1.25, 1.25, 7.125],
+        LAYOUTS["azure-llm"][0],
+        LAYOUTS["mooncake"][0],
+        [3],
+        [3, 3],
+        [0.802, 1.7],
+    ):
+        assert "warning" not in parse(trace(*lines)).schedule(120, 1).note
+    assert "spread must be zero or more, not -1" in refused_at_once(trace(1) + ",spread=-1")
+
+
+def refused_at_once(spec: str) -> str:
+    """The line that refuses a specification before any file is read."""
+    with pytest.raises(ValueError) as error:
+        parse(spec)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_damaged_row_of_a_public_layout_is_named_by_its_line(name, trace):
+    lines = list(LAYOUTS[name][0])
+    lines[-1] = '{"input_length": 1}' if name == "mooncake" else "x" + lines[-1].replace(",", ",x")
+    lines[2:2] = ["", "# a comment"]
+    assert f", line {len(lines)}: " in refusal(trace(*lines) + f",kind={name}")
 
 
 def test_counts_of_functions_are_summed_over_the_functions(trace):
@@ -314,7 +405,7 @@ def test_only_what_cannot_be_seconds_from_the_start_counts_since_1970(trace):
     assert "line 2: 1700000000000 lies more than three" in refusal(trace(1_700_000_000, 1_700_000_000_000))
     assert "lies beyond the year 5000" in refusal(trace(1_700_000_000_000) + ",unit=s")
     assert "is no time since 1970 in any of s, ms, us, ns" in refusal(trace("1" * 25))
-    assert "counts are per minute and take no unit" in refusal(trace(5) + ",kind=counts,unit=s")
+    assert "not unit=ns" in refusal(trace(5) + ",kind=counts,unit=ns")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +434,7 @@ LINES = [
     ([-1], ", line 1: -1 is negative"),
     (["# t", 2, 1], ", line 3: 1 is earlier than the timestamp before it"),
     (["counts", 1.5], ", line 2: 1.5 is not a whole number of arrivals"),
-    (["counts", 1e12], ", line 2: 1000000000000.0 in a minute is more than 50,000,000 arrivals"),
+    (["counts", 1e12], ", line 2: 1000000000000.0 in one row is more than 50,000,000 arrivals"),
     (["counts", 4e7, 4e7], "more than 50,000,000 arrivals; lower the rate"),
     (["t", "1_000"], ", line 2: '1_000' is not a number"),
     (["time;x", "0,100;a"], ", line 2: '0,100' is not a number: it has a decimal comma; expected 0.100"),
@@ -492,9 +583,14 @@ def test_every_command_of_the_document_prints_what_stands_below_it(tmp_path):
         assert program == "crossover"
         done = subprocess.run(
             [sys.executable, "-m", program, *arguments],
-            cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
         )
         assert output in done.stdout + done.stderr, command
         assert done.returncode == (2 if done.stderr else 0), command
     for kind in traces.KINDS:
         assert f"kind={kind}" in DOCUMENT
+    for kind in traces.layouts.LAYOUTS:
+        assert f",kind={kind}" in (ROOT / "docs" / "arrivals.md").read_text()

@@ -29,16 +29,19 @@ class Recording:
     """What a trace file holds. `values` is float64 of shape (n,)."""
 
     kind: str
-    """`timestamps` (seconds from the start, ascending), `intervals` (seconds) or `counts` (arrivals per minute)."""
+    """`timestamps` (seconds from the start, ascending), `intervals` (seconds) or `counts` (arrivals per `width`)."""
     values: np.ndarray
     source: str
     """How the file was read, for the reader of a log: which column, which unit."""
+    width: float = 0.0
+    """Seconds from a value on within which the arrival was: that is all the file says. 0: it was then."""
 
     @property
     def extent(self) -> str:
         """How many arrivals the file holds and when."""
         if self.kind == "counts":
-            return f"{self.values.sum():,.0f} arrivals in {pluralise(len(self.values), 'minute')}"
+            noun = "minute" if self.width == 60 else "second"
+            return f"{self.values.sum():,.0f} arrivals in {pluralise(len(self.values), noun)}"
         first, last = (self.values[0], self.values.sum()) if self.kind == "intervals" else self.values[[0, -1]]
         return f"{pluralise(len(self.values), 'arrival')} from {first:.6g} to {last:.6g} s"
 
@@ -73,20 +76,22 @@ def read_table(table: rows.Table, kind: str, column: str, unit: str) -> Recordin
         source = f"kind={kind}" if kind else f"kind={layout}, recognised by its columns"
         return Recording(*layouts.read(kind or layout, table, source))
     chosen = columns.choose(table, kind, column, hint=f"; kind={layout} reads this layout" if layout else "")
-    texts = table.column(chosen.index)
+    texts, width = table.column(chosen.index), 0.0
     if chosen.kind != "counts" and not unit:
         texts, unit = find_unit(table, chosen, texts)
     if chosen.kind == "timestamps":
         values, measure = cells.read_timestamps(texts, unit)
     elif chosen.kind == "intervals":
         values, measure = cells.read_intervals(texts, unit)
-    elif unit:
-        raise Fault(": counts are per minute and take no unit")
+    elif unit not in ("", "s"):
+        raise Fault(f": counts are per minute, or per second with unit=s; not unit={unit}")
     else:
-        values, measure = cells.read_counts(columns.read_consecutive_minutes(table, chosen.index))
+        period, width = ("second", 1.0) if unit else ("minute", 60.0)
+        values = cells.read_counts(columns.read_consecutive(table, chosen.index, period))
+        measure = f", arrivals per {period}"
     if not len(values):
         raise Fault(" is empty")
-    return Recording(chosen.kind, values, f"{chosen.label}{measure}{table.form}")
+    return Recording(chosen.kind, values, f"{chosen.label}{measure}{table.form}", width)
 
 
 def find_unit(table: rows.Table, column: columns.Column, texts: cells.Cells) -> tuple[cells.Cells, str]:

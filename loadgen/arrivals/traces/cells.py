@@ -177,12 +177,12 @@ def read_intervals(cells: Cells, unit: str) -> tuple[np.ndarray, str]:
     return np.array(values), f", {WORDS[unit or 's']} between arrivals"
 
 
-def read_counts(cells: Cells) -> tuple[np.ndarray, str]:
-    """Return the arrivals in every minute, and a note. Raises LineFault."""
+def read_counts(cells: Cells) -> np.ndarray:
+    """Return the arrivals in every row. Raises LineFault."""
     values = array("d")
     for line, text in limit(cells):
         values.append(read_count(line, text))
-    return np.array(values), ", arrivals per minute"
+    return np.array(values)
 
 
 def read_count(line: int, text: str) -> float:
@@ -191,7 +191,7 @@ def read_count(line: int, text: str) -> float:
     if value % 1:
         raise LineFault(line, f"{cut(text)} is not a whole number of arrivals")
     if value > LIMIT:
-        raise LineFault(line, f"{cut(text)} in a minute is more than {LIMIT:,} arrivals, the most of a run")
+        raise LineFault(line, f"{cut(text)} in one row is more than {LIMIT:,} arrivals, the most of a run")
     return value
 
 

@@ -58,8 +58,9 @@ PERIODS = {
     ),
     *("timestamp", "timestamps", "bucket", "period", "window", "slot", "bin", "start", "end"),
 }
-COARSE_OR_FINE = {"hour", "hours", "second", "seconds", "day", "days", "date"}
-"""Words for periods other than minutes, even where their numbers are consecutive."""
+LONGER = {"hour", "hours", "day", "days", "date"}
+OTHERS = {"minute": {*LONGER, "second", "seconds"}, "second": {*LONGER, "minute", "minutes", "min"}}
+"""Period of a count -> words for other periods, even where their numbers are consecutive."""
 SHOWN = 12  # columns that an error lists
 
 
@@ -190,10 +191,10 @@ def reject_functions_as_rows(table: Table, hint: str) -> None:
     raise LineFault(table.line, f"{says}; kind=counts expects one row per minute: sum them first{hint}")
 
 
-def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, str]]:
-    """Yield the cells of a column of counts, one per minute.
+def read_consecutive(table: Table, index: int, period: str) -> Iterator[tuple[int, str]]:
+    """Yield the cells of a column of counts, one per period: `minute` or `second`.
 
-    Raises LineFault where a column beside it shows that a row is not the minute after the row before.
+    Raises LineFault where a column beside it shows that a row is not the period after the row before.
     """
     beside = [i for i, name in enumerate(table.names) if i != index and PERIODS & set(split_words(name))]
     if not beside:
@@ -203,15 +204,14 @@ def read_consecutive_minutes(table: Table, index: int) -> Iterator[tuple[int, st
     for line, row in table.rows():
         for i in beside:
             match, name = re.fullmatch(r"(\d{1,15})(?:\.0*)?", row[i].strip(), re.ASCII), table.names[i]
-            minute = int(match[1]) if match else None
-            follows = minute is not None and minute == before.get(i, minute - 1) + 1
-            if minute is None or not follows or COARSE_OR_FINE & set(split_words(name)):
-                says = f"counts are taken as consecutive minutes, but column {quote(name)} says which ({quote(row[i])}"
-                after = f" after '{before[i]}'" if i in before else ""
-                raise LineFault(
-                    line, f"{says}{after}): fill the gaps and give the counts alone, in a file of one column"
-                )
-            before[i] = minute
+            place = int(match[1]) if match else None
+            follows = place is not None and place == before.get(i, place - 1) + 1
+            if place is None or not follows or OTHERS[period] & set(split_words(name)):
+                says = f"counts are taken as consecutive {period}s, but column {quote(name)} says which"
+                found = quote(row[i]) + (f" after '{before[i]}'" if i in before else "")
+                what = "fill the gaps and give the counts alone, in a file of one column"
+                raise LineFault(line, f"{says} ({found}): {what}")
+            before[i] = place
         yield line, row[index]
 
 

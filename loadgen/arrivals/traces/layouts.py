@@ -27,6 +27,8 @@ class Layout:
     read: Reader
     json: bool = False
     """True if the file has JSON lines."""
+    width: float = 0.0
+    """Seconds: the file says only in which of such spans an arrival was; 0 where it says when."""
 
 
 def find_columns(layout: Layout, table: Table) -> list[int]:
@@ -58,13 +60,17 @@ def recognise(table: Table) -> str:
     return ""
 
 
-def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str]:
-    """Return kind, values and a note by the layout of this name; the note begins with `source`. Raises Fault."""
+def read(name: str, table: Table, source: str) -> tuple[str, np.ndarray, str, float]:
+    """Return kind, values, a note and the width by the layout of this name; the note begins with `source`.
+
+    Timestamps have the layout's width where all of them are multiples of it. Raises Fault.
+    """
     layout = LAYOUTS[name]
     kind, values, note = layout.read(table, find_columns(layout, table))
     if not len(values):
         raise Fault(" is empty")
-    return kind, values, f"{source}{note}"
+    is_coarse = layout.width and (kind == "counts" or not np.any(values % layout.width))
+    return kind, values, f"{source}{note}", layout.width if is_coarse else 0.0
 
 
 def make_time_reader(unit: str) -> Reader:
@@ -127,9 +133,9 @@ def read_counts(table: Table, columns: list[int]) -> tuple[str, np.ndarray, str]
 
 FUNCTIONS_2019 = ("HashOwner", "HashApp", "HashFunction", "Trigger")
 LAYOUTS: dict[str, Layout] = {
-    "azure-functions-2019": Layout(FUNCTIONS_2019, read_counts),
+    "azure-functions-2019": Layout(FUNCTIONS_2019, read_counts, width=60),
     "azure-functions-2021": Layout(("app", "func", "end_timestamp", "duration"), read_ends),
     "azure-llm": Layout(("TIMESTAMP", "ContextTokens", "GeneratedTokens"), make_time_reader("")),
-    "burstgpt": Layout(("Timestamp", "Model", "Request tokens", "Response tokens"), make_time_reader("s")),
+    "burstgpt": Layout(("Timestamp", "Model", "Request tokens", "Response tokens"), make_time_reader("s"), width=1),
     "mooncake": Layout(("timestamp", "input_length", "output_length"), make_time_reader("ms"), json=True),
 }
