@@ -1,7 +1,7 @@
 """What is compared: an arm is a placement of a workload x a client mode, as data.
 
-    a placement that prepares:  bytes -> preprocess (client CPU) -> tensor -> [ network ] -> answer
-    one that does not:          bytes -----------------> [ ensemble: preprocess -> network ] -> answer
+a placement that prepares:  bytes -> preprocess (client CPU) -> tensor -> [ network ] -> answer
+one that does not:          bytes -----------------> [ ensemble: preprocess -> network ] -> answer
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """A pipeline of one's own, described by a Python file (docs/own-pipeline.md) or by a built-in workload's name.
 
-    locust -f loadgen/own.py --workload my_pipeline.py            # web UI on http://localhost:8089
-    locust -f loadgen/own.py --workload my_pipeline.py --headless --placement client --arrivals poisson:rate=5
+locust -f loadgen/own.py --workload my_pipeline.py            # web UI on http://localhost:8089
+locust -f loadgen/own.py --workload my_pipeline.py --headless --placement client --arrivals poisson:rate=5
 """
 
 import sys

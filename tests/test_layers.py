@@ -44,6 +44,7 @@ LAYERS = (
 `*` stands for the experiments side by side: each is a room of its own, so none imports another.
 """
 
+
 def upward(graph, may_import, layers):
     """(module, what it imports although that is not below it), sorted."""
     found = []

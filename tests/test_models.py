@@ -49,10 +49,14 @@ def noise(*shape, seed=0):
 def contract(tree):
     image, image_tensors = answers(tree / artefacts.RESNET)
     audio, audio_tensors = answers(tree / artefacts.WAV2VEC2)
-    assert image_tensors == {"pixels": ("tensor(float)", ["batch", 3, 224, 224]),
-                             "logits": ("tensor(float)", ["batch", 1000])}
-    assert audio_tensors == {"waveform": ("tensor(float)", ["batch", "samples"]),
-                             "logits": ("tensor(float)", ["batch", "frames", 32])}
+    assert image_tensors == {
+        "pixels": ("tensor(float)", ["batch", 3, 224, 224]),
+        "logits": ("tensor(float)", ["batch", 1000]),
+    }
+    assert audio_tensors == {
+        "waveform": ("tensor(float)", ["batch", "samples"]),
+        "logits": ("tensor(float)", ["batch", "frames", 32]),
+    }
     assert image(noise(3, 3, 224, 224)).shape == (3, 1000)
     for samples in (400, 719, 720, 16000, 35001):
         assert audio(noise(2, samples)).shape == (2, artefacts.frames(samples), 32)
@@ -94,7 +98,7 @@ def test_a_stand_in_answers_the_same_in_a_batch_as_alone(tree):
     for file, shape in ((artefacts.RESNET, (5, 3, 224, 224)), (artefacts.WAV2VEC2, (5, 6000))):
         network, _ = answers(tree / file)
         batch = noise(*shape)
-        alone = np.concatenate([network(batch[n:n + 1]) for n in range(5)])
+        alone = np.concatenate([network(batch[n : n + 1]) for n in range(5)])
         np.testing.assert_allclose(network(batch), alone, atol=1e-5)
 
 
@@ -133,22 +137,42 @@ def test_a_stand_in_says_that_it_is_one(tree):
 
 # Checkpoints, as far as they can be judged without torch.
 
-IMAGE = {"model_type": "resnet", "layer_type": "basic", "depths": [1], "hidden_sizes": [8], "embedding_size": 8,
-         "id2label": {str(number): f"thing {number}" for number in range(1000)}}
-AUDIO = {"model_type": "wav2vec2", "vocab_size": 32, "feat_extract_norm": "group", "conv_dim": [8] * 7,
-         "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-         "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
-TOKENS = {token: number for number, token in enumerate(
-    ["<pad>", *"|ABCDEFGHIJKLMNOPQRSTUVWXYZ'", "<s>", "</s>", "<unk>"])}
+IMAGE = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "depths": [1],
+    "hidden_sizes": [8],
+    "embedding_size": 8,
+    "id2label": {str(number): f"thing {number}" for number in range(1000)},
+}
+AUDIO = {
+    "model_type": "wav2vec2",
+    "vocab_size": 32,
+    "feat_extract_norm": "group",
+    "conv_dim": [8] * 7,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+TOKENS = {
+    token: number for number, token in enumerate(["<pad>", *"|ABCDEFGHIJKLMNOPQRSTUVWXYZ'", "<s>", "</s>", "<unk>"])
+}
 
 
 def image_weights():
     norms = ["resnet.embedder.embedder", *(f"resnet.encoder.stages.0.layers.0.layer.{n}" for n in (0, 1))]
-    weights = {f"{norm}.convolution.weight": noise(8, 8 if n else 3, 3 if n else 7, 3 if n else 7, seed=n) / 9
-               for n, norm in enumerate(norms)}
+    weights = {
+        f"{norm}.convolution.weight": noise(8, 8 if n else 3, 3 if n else 7, 3 if n else 7, seed=n) / 9
+        for n, norm in enumerate(norms)
+    }
     for norm in norms:
-        weights |= {f"{norm}.normalization.{name}": np.full(8, value, np.float32) for name, value in
-                    (("weight", 1), ("bias", 0.1), ("running_mean", 0.2), ("running_var", 0.7))}
+        weights |= {
+            f"{norm}.normalization.{name}": np.full(8, value, np.float32)
+            for name, value in (("weight", 1), ("bias", 0.1), ("running_mean", 0.2), ("running_var", 0.7))
+        }
     return weights | {"classifier.1.weight": noise(1000, 8), "classifier.1.bias": noise(1000, seed=7)}
 
 
@@ -156,11 +180,19 @@ def audio_weights():
     """With the positional convolution's weight norm as the checkpoints of its day spell it: weight_g, weight_v."""
     base, layer = "wav2vec2.feature_extractor.conv_layers", "wav2vec2.encoder.layers.0"
     shapes = {f"{base}.{n}.conv.weight": (8, 8 if n else 1, kernel) for n, kernel in enumerate((10, 3, 3, 3, 3, 2, 2))}
-    norms = {f"{base}.0.layer_norm": 8, "wav2vec2.feature_projection.layer_norm": 8, "wav2vec2.encoder.layer_norm": 16,
-             f"{layer}.layer_norm": 16, f"{layer}.final_layer_norm": 16}
-    linear = {"wav2vec2.feature_projection.projection": (16, 8), "lm_head": (32, 16),
-              **{f"{layer}.attention.{name}_proj": (16, 16) for name in ("k", "v", "q", "out")},
-              **{f"{layer}.feed_forward.{name}_dense": (16, 16) for name in ("intermediate", "output")}}
+    norms = {
+        f"{base}.0.layer_norm": 8,
+        "wav2vec2.feature_projection.layer_norm": 8,
+        "wav2vec2.encoder.layer_norm": 16,
+        f"{layer}.layer_norm": 16,
+        f"{layer}.final_layer_norm": 16,
+    }
+    linear = {
+        "wav2vec2.feature_projection.projection": (16, 8),
+        "lm_head": (32, 16),
+        **{f"{layer}.attention.{name}_proj": (16, 16) for name in ("k", "v", "q", "out")},
+        **{f"{layer}.feed_forward.{name}_dense": (16, 16) for name in ("intermediate", "output")},
+    }
     for name, shape in linear.items():
         shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     place = "wav2vec2.encoder.pos_conv_embed.conv"
@@ -180,14 +212,17 @@ def save(directory, config, weights, tokens=None):
     return directory
 
 
-@pytest.mark.parametrize(("network", "config", "word"), [
-    ("resnet50", {**IMAGE, "id2label": {"0": "cat", "1": "dog"}}, "number of labels is 2, expected 1000"),
-    ("resnet50", {**IMAGE, "model_type": "vit"}, "model_type is vit, expected resnet"),
-    ("resnet50", {**IMAGE, "num_channels": 1}, "num_channels is 1, expected 3"),
-    ("wav2vec2", {**AUDIO, "vocab_size": 40}, "vocab_size is 40, expected 32"),
-    ("wav2vec2", {**AUDIO, "feat_extract_norm": "layer"}, "attention mask"),
-    ("wav2vec2", {**AUDIO, "conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "receptive field and hop"),
-])
+@pytest.mark.parametrize(
+    ("network", "config", "word"),
+    [
+        ("resnet50", {**IMAGE, "id2label": {"0": "cat", "1": "dog"}}, "number of labels is 2, expected 1000"),
+        ("resnet50", {**IMAGE, "model_type": "vit"}, "model_type is vit, expected resnet"),
+        ("resnet50", {**IMAGE, "num_channels": 1}, "num_channels is 1, expected 3"),
+        ("wav2vec2", {**AUDIO, "vocab_size": 40}, "vocab_size is 40, expected 32"),
+        ("wav2vec2", {**AUDIO, "feat_extract_norm": "layer"}, "attention mask"),
+        ("wav2vec2", {**AUDIO, "conv_stride": [5, 2, 2, 2, 2, 2, 1]}, "receptive field and hop"),
+    ],
+)
 def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(network, config, word, tmp_path):
     with pytest.raises(checkpoint.Refused, match=word) as refusal:
         checkpoint.check(network, save(tmp_path / "c", config, {"w": np.zeros(1)}))
@@ -213,20 +248,25 @@ def test_an_address_that_is_silent_or_refuses_is_a_problem_in_words():
 
 # The command line.
 
+
 def models_command(*arguments, **environment):
     command = [sys.executable, "-m", "crossover", "models", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "HF_ENDPOINT": NOWHERE, **environment})
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HF_ENDPOINT": NOWHERE, **environment}
+    )
 
 
-@pytest.mark.parametrize(("arguments", "code", "word"), [
-    (["--weights", "trained"], 2, "'auto', 'pretrained', 'random'"),
-    (["--image-checkpoint", "no/such/folder"], 2, "no/such/folder"),
-    (["--weights", "random", "--image-checkpoint", "a/b"], 2, "leave one of the two out"),
-    (["--weights", "pretrained"], 1, "Connection refused"),
-    (["--audio-checkpoint", "someone/something"], 1, "--audio-checkpoint a directory"),
-    (["--audio-checkpoint", ROOT / "tests"], 1, "config.json"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["--weights", "trained"], 2, "'auto', 'pretrained', 'random'"),
+        (["--image-checkpoint", "no/such/folder"], 2, "no/such/folder"),
+        (["--weights", "random", "--image-checkpoint", "a/b"], 2, "leave one of the two out"),
+        (["--weights", "pretrained"], 1, "Connection refused"),
+        (["--audio-checkpoint", "someone/something"], 1, "--audio-checkpoint a directory"),
+        (["--audio-checkpoint", ROOT / "tests"], 1, "config.json"),
+    ],
+)
 def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(arguments, code, word, tmp_path):
     done = models_command(*arguments, "--output", tmp_path / "out")
     assert (done.returncode, done.stdout) == (code, "")
@@ -235,13 +275,16 @@ def test_what_cannot_be_had_is_said_in_one_line_and_leaves_nothing(arguments, co
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("python", "words"), [
-    (sys.executable, "lacks torch"),
-    ("/no/such/python", "no such interpreter"),
-    ("false", "is no Python 3 that runs: exit code 1"),
-    ("true", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
-    ("echo", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
-])
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (sys.executable, "lacks torch"),
+        ("/no/such/python", "no such interpreter"),
+        ("false", "is no Python 3 that runs: exit code 1"),
+        ("true", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
+        ("echo", "is no Python 3 that runs: exit code 0, and not what a Python prints"),
+    ],
+)
 def test_an_interpreter_that_cannot_export_is_refused_in_one_line(python, words, tmp_path):
     done = models_command("--weights", "random", "--python", python, "--output", tmp_path / "out", TMPDIR=str(tmp_path))
     assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1
@@ -260,8 +303,9 @@ def test_a_file_that_is_no_program_is_no_interpreter(content, tmp_path):
 def test_what_is_there_stays_unless_other_weights_are_asked_for(tmp_path):
     standin.build(tmp_path)
     for network in artefacts.FILES:
-        (tmp_path / network / "provenance.json").write_text(artefacts.provenance(
-            network, weights="random", source="somewhere", opset=18, seed=5))
+        (tmp_path / network / "provenance.json").write_text(
+            artefacts.provenance(network, weights="random", source="somewhere", opset=18, seed=5)
+        )
     done = models_command("--seed", 5, "--output", tmp_path)
     assert done.returncode == 0
     assert done.stdout.count("already there, random weights, somewhere") == 2
@@ -275,8 +319,9 @@ def test_a_stand_in_does_not_pass_for_the_network(tree):
 def test_a_stopped_export_leaves_no_environment_and_no_model(tmp_path):
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "crossover", "models", "--weights", "random", "--output", tmp_path / "out"]
-    export = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
-                              stderr=subprocess.PIPE)
+    export = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, stderr=subprocess.PIPE
+    )
     while export.poll() is None and not list(tmp_path.glob("tmp/*/pyvenv.cfg")):
         time.sleep(0.02)
     export.send_signal(signal.SIGTERM)
@@ -306,6 +351,7 @@ def test_a_file_is_read_out_of_the_wheel_that_has_it(tmp_path):
 
 # The export itself.
 
+
 @pytest.fixture
 def export(environment, monkeypatch, tmp_path):
     """The command, but for its environment being there already; gives its artefact tree, or exits as the command."""
@@ -325,8 +371,9 @@ def origin(tree, network):
 
 def holds(path, weight):
     """Whether the graph holds this very array."""
-    return any(np.array_equal(onnx.numpy_helper.to_array(tensor), weight)
-               for tensor in onnx.load(path).graph.initializer)
+    return any(
+        np.array_equal(onnx.numpy_helper.to_array(tensor), weight) for tensor in onnx.load(path).graph.initializer
+    )
 
 
 @pytest.mark.export
@@ -375,12 +422,15 @@ def blind(weights):
 
 @pytest.mark.export
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("spoil", "word"), [
-    (lacking_its_head, "lacks 1 weights of ResNetForImageClassification, classifier.1.weight among them"),
-    (of_ten_classes, "classifier.1.bias is [10], its config.json makes it [1000]"),
-    (not_a_number, "not finite"),
-    (blind, "gives every input the same logits"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lacking_its_head, "lacks 1 weights of ResNetForImageClassification, classifier.1.weight among them"),
+        (of_ten_classes, "classifier.1.bias is [10], its config.json makes it [1000]"),
+        (not_a_number, "not finite"),
+        (blind, "gives every input the same logits"),
+    ],
+)
 def test_a_spoilt_checkpoint_is_refused_and_what_was_there_stays(spoil, word, export, tmp_path, capfd):
     before = (standin.build(tmp_path / "out") / artefacts.RESNET).read_bytes()
     image = save(tmp_path / "image", IMAGE, spoil(image_weights()))
@@ -403,8 +453,10 @@ class Hub(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def describe(self):
-        files = [{"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
-                 for path in Path(self.directory).iterdir()]
+        files = [
+            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": path.name}
+            for path in Path(self.directory).iterdir()
+        ]
         model = {"id": "someone/something", "sha": self.revision}
         body = json.dumps(files if "/tree/" in self.path else model).encode()
         self.send_response(200)
@@ -426,8 +478,7 @@ class Hub(http.server.SimpleHTTPRequestHandler):
 @pytest.mark.timeout(1200)
 def test_a_checkpoint_of_the_hub_is_downloaded_and_its_revision_kept(export, tmp_path, monkeypatch):
     folder = save(tmp_path / "hub", IMAGE, image_weights())
-    with http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), lambda *given: Hub(*given, directory=str(folder))) as hub:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Hub(*given, directory=str(folder))) as hub:
         threading.Thread(target=hub.serve_forever, daemon=True).start()
         monkeypatch.setattr(checkpoint, "HUB", f"http://127.0.0.1:{hub.server_port}")
         monkeypatch.setenv("HF_ENDPOINT", checkpoint.HUB)

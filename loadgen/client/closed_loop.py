@@ -31,9 +31,7 @@ class ClosedLoop(Loop):
         # The preprocessors are made here and not in the threads, whose requests would wait for a library's import.
         self._client = Client(self.arm, self._now)
         self._numbers = itertools.count(plan.first, plan.stride)  # all users share it; next() is atomic
-        self._connections = [
-            Connection(self.url, self.timeout) for _ in range(plan.first, self.users, plan.stride)
-        ]
+        self._connections = [Connection(self.url, self.timeout) for _ in range(plan.first, self.users, plan.stride)]
         self._preprocessors = [self.arm.preprocessor() for _ in self._connections]
         self._users_at_work = len(self._connections)
 

@@ -1,23 +1,33 @@
-"""The live view: one row per run for the web page, of the last seconds while it runs and of the whole run after it.
+"""The live view: what the page, and whoever else asks, can know of each run of the session while it goes on.
 
 All figures follow from the samples' own instants, so it does not matter which process sends them, or when within a
-second. Memory is bounded: raw numbers for a few seconds, histograms for what is older, a single row after the end.
+second. Memory is bounded: raw numbers for a few seconds, histograms and a bounded series for what is older, and after
+the end a row, the histograms and the text of the series.
 """
 
+import json
 import time
 from array import array
-from typing import ClassVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
+from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, make_histograms, read_quantile
+from loadgen.locust_plugin.time_series import SECOND, TimeSeries, to_digits
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT, UNFINISHED, Sample
 from loadgen.samples.validity import Validity
 
-SECOND = 10**9
 WINDOW = 10 * SECOND
 """The row of a running run covers this many ns."""
 LATE = 1 * SECOND
 """The row shows the state one second ago, because workers' samples may reach the master that late."""
+KEPT = (WINDOW + 2 * LATE) // SECOND
+"""Seconds whose samples are kept as numbers; what has not come within them comes too late for a second's quantiles."""
+RUNS_PER_ARM, RUNS = 5, 40
+"""So many runs of an arm, and of all arms, stay in the list."""
+GOOD = STATUSES.index(COMPLETED)
 COLUMNS = {
     "number": "Run",
     "arm": "Arm",
@@ -41,18 +51,34 @@ COLUMNS = {
     "server_p50": "Server p50 (ms)",
 }
 """The live tab's columns: a key of `LiveRun.row` and its title. What decides comes first, where a screen shows it."""
-STAGES = ("lag", "wait", "prepare", "server", "latency")
-RUNS_PER_ARM = 5
-"""So many runs of an arm stay in the list."""
-PER_DECADE, LONGEST = 1000, 10**13
-"""Histogram bins per decade, and the longest time that they hold, in ns."""
-NEVER = -1
-"""A stage that a request did not reach."""
+PERCENTS = {"lag": (50, 99), "latency": (50, 95, 99)}
+"""Stage -> its percentiles in a row; of the others the median."""
+RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
 def describe_findings(verdict: Validity) -> str:
     """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
     return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of a run at an instant, in counts that never fall. Shapes and units as in `histograms`."""
+
+    number: int
+    arm: str
+    asked: dict[str, Any]
+    """What was asked for: `arrivals` and `seed`."""
+    state: str
+    """RUNNING, ENDED or STOPPED."""
+    due: int | None
+    """Arrivals that were due; None for a closed loop."""
+    counts: dict[str, int]
+    """Status -> samples that ended in it."""
+    histograms: np.ndarray
+    """A histogram for each of STAGES: that of the lag is of all samples that were fired, the others of completed."""
+    validity: Validity | None
+    """None until the run is judged."""
 
 
 class LiveRun:
@@ -71,13 +97,21 @@ class LiveRun:
         """
         self.arm, self.seconds, self.start_ns, self.number = arm, seconds, start_ns, number
         self.asked = asked
-        self.verdict = "running"
-        """In the words of the run's row."""
+        self.verdict = RUNNING
+        """In a few words: `running`, `VALID up to p95`, `INVALID` or `stopped`."""
+        self.validity: Validity | None = None
+        """The findings, once the run is judged."""
+        self.directory: Path | None = None
+        """Where its files are."""
+        self.state = RUNNING
         self.counts = dict.fromkeys(STATUSES, 0)
         self._dues = None if dues is None else np.sort(np.asarray(dues, float) * SECOND)
-        self._recent: dict[int, array] = {}  # second -> per sample: when it finished, and the five stages
+        self._recent: dict[int, array] = {}  # second -> per sample: when it finished, its status, and the five stages
         self._older = np.zeros((len(STAGES), BINS), int)
+        self._series = TimeSeries(self._dues, seconds)
         self._final: dict | None = None
+        self._ended_due: int | None = None
+        self._chart = ""
 
     @classmethod
     def begin(cls, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int, **asked) -> "LiveRun":
@@ -86,6 +120,7 @@ class LiveRun:
             run.end()
         for run in [run for run in cls.runs if run.arm == arm][: 1 - RUNS_PER_ARM]:
             cls.runs.remove(run)
+        del cls.runs[: max(0, len(cls.runs) + 1 - RUNS)]
         cls._begun += 1
         cls.runs.append(cls(arm, dues, seconds, start_ns, cls._begun, **asked))
         return cls.runs[-1]
@@ -105,9 +140,10 @@ class LiveRun:
         lag = fired - due if fired else NEVER
         if status == COMPLETED:
             began, done = sample.began, sample.done
-            recent.extend((finished, lag, began - due, sample.prepared - began, done - sample.sent, done - due))
+            stages = (lag, began - due, sample.prepared - began, done - sample.sent, done - due)
+            recent.extend((finished, GOOD, *stages))
         else:
-            recent.extend((finished, lag, NEVER, NEVER, NEVER, NEVER))
+            recent.extend((finished, STATUSES.index(status), lag, NEVER, NEVER, NEVER, NEVER))
 
     def row(self, now_ns: int | None = None) -> dict:
         """Return the figures of the last ten seconds, or of the whole run once it has ended; in ms and per second.
@@ -129,7 +165,7 @@ class LiveRun:
             offered=per_second(self._due(now - WINDOW, now), length),
             completed=per_second(int(np.count_nonzero(window[:, -1] != NEVER)), length),
             in_flight=None if due is None else max(0, due - finished),
-            histograms=make_histograms(window),
+            histograms=make_histograms(window[:, 2:]),
         )
 
     def end(self, now_ns: int | None = None, stopped: float | None = None) -> None:
@@ -144,9 +180,37 @@ class LiveRun:
             offered=per_second(self._due(-SECOND, now), min(now, self.seconds * SECOND)),
             completed=per_second(self.counts[COMPLETED], length),
             in_flight=self.counts[UNFINISHED],
-            histograms=self._older + make_histograms(table),
+            histograms=self._older + make_histograms(table[:, 2:]),
         )
-        self._recent, self._older, self._dues = {}, np.zeros(0, int), None
+        self.state = ENDED if stopped is None else STOPPED
+        self._older = (self._older + make_histograms(table[:, 2:])).astype(np.uint32)
+        self._chart = json.dumps({"settled": None, **self._series.read(int(length), self._seconds(), ended=True)})
+        self._ended_due = self._due(-SECOND, now)
+        self._recent, self._dues, self._series = {}, None, TimeSeries(None, self.seconds)
+
+    def snapshot(self, now_ns: int | None = None) -> Snapshot:
+        """Return what is known of the run now, also once it has ended."""
+        due = self._ended_due if self._final else self._due(-SECOND, self._at(now_ns))
+        histograms = self._older + make_histograms(self._table(self._recent)[:, 2:])
+        counts = dict(self.counts)
+        return Snapshot(self.number, self.arm, self.asked, self.state, due, counts, histograms, self.validity)
+
+    def observe(self, name: str, value: float, now_ns: int | None = None) -> None:
+        """Add what was measured beside the samples, such as the client's CPU, to the charts of a running run."""
+        if not self._final:
+            self._series.observe(name, self._at(now_ns), value)
+
+    def chart(self, since: int = 0, now_ns: int | None = None) -> str:
+        """Return the run's series as JSON: `settled`, and `recent` and `whole` of `TimeSeries.read`.
+
+        Points before the second `since` are left out while the run goes on; what is `settled` no longer changes, so
+        that it is the next `since`.
+        """
+        if self._final:
+            return self._chart
+        now = self._at(now_ns) - LATE
+        settled = max(0, now // SECOND - KEPT)
+        return json.dumps({"settled": settled, **self._series.read(max(0, now), self._seconds(), since)})
 
     def _at(self, now_ns: int | None) -> int:
         return (time.monotonic_ns() if now_ns is None else now_ns) - self.start_ns
@@ -154,16 +218,21 @@ class LiveRun:
     def _open_second(self, second: int) -> array:
         """Begin a new second; turn those that no row needs any more into histograms."""
         # Not only the oldest: a worker that was silent may send several seconds at once.
-        oldest = max(self._recent, default=second) - (WINDOW + 2 * LATE) // SECOND
-        expired = {each: self._recent.pop(each) for each in list(self._recent) if each < oldest}
-        self._older += make_histograms(self._table(expired))
+        oldest = max(self._recent, default=second) - KEPT
+        expired = {each: self._recent.pop(each) for each in sorted(self._recent) if each < oldest}
+        self._older += make_histograms(self._table(expired)[:, 2:])
+        for each, numbers in expired.items():
+            self._series.settle(each, self._table({each: numbers}))
         return self._recent.setdefault(second, array("q"))
+
+    def _seconds(self) -> dict[int, np.ndarray]:
+        return {second: self._table({second: numbers}) for second, numbers in list(self._recent.items())}
 
     @staticmethod
     def _table(seconds: dict[int, array]) -> np.ndarray:
         # A copy of the values: samples may arrive while the web page asks for the row.
         raw = b"".join(numbers.tobytes() for numbers in list(seconds.values()))
-        return np.frombuffer(raw, np.int64).reshape(-1, 1 + len(STAGES))
+        return np.frombuffer(raw, np.int64).reshape(-1, 2 + len(STAGES))
 
     def _due(self, after: int, until: int) -> int | None:
         return None if self._dues is None else int(np.diff(np.searchsorted(self._dues, (after, until), "right"))[0])
@@ -172,38 +241,13 @@ class LiveRun:
         ms = {
             f"{stage}_p{percent}": read_quantile(counts, percent / 100)
             for stage, counts in zip(STAGES, histograms, strict=True)
-            for percent in ((50, 99) if stage in ("lag", "latency") else (50,))
+            for percent in PERCENTS.get(stage, (50,))
         }
         ended_badly = {s.replace(" ", "_"): self.counts[s] for s in (FAILED, REJECTED, TIMED_OUT, DROPPED)}
         known = {"number": self.number, "arm": self.arm, "verdict": self.verdict, **self.asked}
         return {**known, **row, **ended_badly, **ms}
 
 
-BINS = round(np.log10(LONGEST) * PER_DECADE) + 1
-
-
-def make_histograms(table: np.ndarray) -> np.ndarray:
-    """Count each stage's times in logarithmic bins; int of shape (stages, BINS).
-
-    `table` has a row per sample: when it finished, and its stages, in ns. A quantile read from the bins is off by
-    0.12 % at most.
-    """
-
-    def histogram(ns: np.ndarray) -> np.ndarray:
-        place = np.rint(np.log10(np.clip(ns[ns != NEVER], 1, LONGEST)) * PER_DECADE)
-        return np.bincount(place.astype(int), minlength=BINS)
-
-    return np.array([histogram(table[:, 1 + i]) for i in range(len(STAGES))])
-
-
-def read_quantile(counts: np.ndarray, q: float) -> float | None:
-    """Return a histogram's quantile in ms, to three digits, down to 0.1 microseconds; None for an empty one."""
-    if not (total := counts.sum()):
-        return None
-    ns = 10 ** (np.searchsorted(counts.cumsum(), q * total) / PER_DECADE)
-    return round(float(f"{ns / 1e6:.3g}"), 4)
-
-
 def per_second(count: int | None, ns: float) -> float | None:
     """Return a count over `ns` as a rate, to four digits; None where either is missing."""
-    return None if count is None or ns <= 0 else float(f"{count / ns * SECOND:.4g}")
+    return None if count is None or ns <= 0 else to_digits(count / ns * SECOND)

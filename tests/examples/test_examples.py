@@ -128,6 +128,7 @@ def test_the_detector_hears_the_windows_of_a_clip_with_one_state(triton):
     assert np.array_equal(whole[:20], first) and (whole[20:] > second).all()
     assert triton.ask("vad", waveform=waveform[:100])["speech"].shape == (1,)
 
+
 def test_each_placement_answers_alike(example, triton):
     """`crossover infer` with a file of the reader's, and each of the placements."""
     workload = f"examples/{example}/workload.py"

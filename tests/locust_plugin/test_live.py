@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
+from loadgen.locust_plugin.histograms import STAGES
 from loadgen.locust_plugin.live_view import (
     COLUMNS,
     LATE,
     RUNS_PER_ARM,
     SECOND,
-    STAGES,
     WINDOW,
     LiveRun,
     describe_findings,

@@ -61,9 +61,7 @@ def as_rounds(drawn: Rounds, comparison: int) -> list[LoadedRound]:
     ]
 
 
-def loaded(
-    world: World, rounds: int, comparisons: int, seed: int, unloaded: float = 20.0, **load
-) -> list[LoadedPairs]:
+def loaded(world: World, rounds: int, comparisons: int, seed: int, unloaded: float = 20.0, **load) -> list[LoadedPairs]:
     """With so many seconds of unloaded pairs, which show what the placements do to the network."""
     drawn = worlds.loaded(world, comparisons, rounds, seed, **load)
     network = find_network(world, comparisons, seed, unloaded)

@@ -64,9 +64,7 @@ def link(rng: np.random.Generator, mbit: float, n: int, speed: float = 0.03) -> 
     slowest = max(53.7 + TENSOR / mbit, 63.3 + JPEG / mbit)
     dues = np.cumsum(rng.exponential(slowest / UTILISATION, n))
     baseline, candidate = np.exp(rng.normal(0, speed, 2))
-    return Round(
-        over_link(mbit, dues, TENSOR, 50.0, 3.7, baseline), over_link(mbit, dues, JPEG, 63.3, 0.0, candidate)
-    )
+    return Round(over_link(mbit, dues, TENSOR, 50.0, 3.7, baseline), over_link(mbit, dues, JPEG, 63.3, 0.0, candidate))
 
 
 def links(seed: int, rates=RATES, rounds: int = 6, n: int = 100) -> dict[float, list[Round]]:

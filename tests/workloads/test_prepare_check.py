@@ -102,7 +102,9 @@ def test_payloads_that_are_none_are_refused_in_one_line(source, says):
 
 
 WITH_X = {
-    "name": "m", "max_batch_size": 8, "output": [{"name": "y"}],
+    "name": "m",
+    "max_batch_size": 8,
+    "output": [{"name": "y"}],
     "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["3", "-1"]}],
 }
 

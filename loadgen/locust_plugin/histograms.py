@@ -1,0 +1,38 @@
+"""Histograms of the stages of many samples: they add up, take constant memory, and hold quantiles to 0.12 %."""
+
+import numpy as np
+
+STAGES = ("lag", "wait", "prepare", "server", "latency")
+"""Dispatch lag; due until a worker takes it up; preprocessing; sent until answered; due until answered."""
+NEVER = -1
+"""A stage that a request did not reach."""
+PER_DECADE, LONGEST = 1000, 10**13
+"""Bins per decade, and the longest time that they hold, in ns."""
+BINS = round(np.log10(LONGEST) * PER_DECADE) + 1
+
+
+def make_histograms(times: np.ndarray) -> np.ndarray:
+    """Count each stage's times in logarithmic bins; int of shape (stages, BINS).
+
+    `times` has a row per sample and a column for each of STAGES, in ns. A quantile read from the bins is off by 0.12 %
+    at most.
+    """
+
+    def histogram(ns: np.ndarray) -> np.ndarray:
+        place = np.rint(np.log10(np.clip(ns[ns != NEVER], 1, LONGEST)) * PER_DECADE)
+        return np.bincount(place.astype(int), minlength=BINS)
+
+    return np.array([histogram(times[:, stage]) for stage in range(len(STAGES))])
+
+
+def read_quantile(counts: np.ndarray, q: float) -> float | None:
+    """Return a histogram's quantile in ms, to three digits, down to 0.1 microseconds; None for an empty one."""
+    if not (total := counts.sum()):
+        return None
+    ns = 10 ** (np.searchsorted(counts.cumsum(), q * total) / PER_DECADE)
+    return round(float(f"{ns / 1e6:.3g}"), 4)
+
+
+def count_up_to(counts: np.ndarray, ns: float) -> int:
+    """Return how many times of a histogram are at most `ns` long: exact for a bound at the edge of two bins."""
+    return int(counts[: max(0, round(float(np.log10(max(ns, 1))) * PER_DECADE) + 1)].sum())

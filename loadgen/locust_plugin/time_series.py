@@ -1,0 +1,192 @@
+"""A run over time, for charts: a point per second of the last minutes, and a bounded number for the whole run.
+
+Memory does not grow with the run: seconds are forgotten after RECENT of them, and the points of the whole run are as
+wide as its length asks for. Each point is a fold over the samples that finished in it, so quantiles are those of the
+samples themselves, never averages of quantiles.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, make_histograms, read_quantile
+from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT
+
+SECOND = 10**9
+RECENT = 300
+"""Seconds of the last minutes."""
+POINTS, TAIL = 240, 60
+"""The whole run has so many points at most, and so many more for answers that come after its schedule."""
+OUTCOMES = {"completed": (COMPLETED,), "refused": (REJECTED,), "lost": (FAILED, TIMED_OUT, DROPPED)}
+"""Column -> the statuses that it counts."""
+QUANTILES = {
+    "latency_p50": ("latency", 50), "latency_p95": ("latency", 95), "latency_p99": ("latency", 99),
+    "wait": ("wait", 50), "prepare": ("prepare", 50), "server": ("server", 50), "lag_p99": ("lag", 99),
+}  # fmt: skip
+"""Column -> (stage, percentile), in ms."""
+EMPTY = np.zeros((len(STAGES), BINS), int)
+Table = np.ndarray
+"""A row per sample: when it finished, its status in STATUSES, and the ns of each of STAGES."""
+
+
+@dataclass
+class Point:
+    """What finished within one stretch of time, and what was observed in it."""
+
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(len(STATUSES), int))
+    """How many ended in each status."""
+    quantiles: dict[str, float | None] = field(default_factory=dict)
+    """A value for each of QUANTILES, in ms."""
+    observed: dict[str, list[float]] = field(default_factory=dict)
+    """Name -> sum and number of what was observed."""
+
+
+def count_statuses(table: Table) -> np.ndarray:
+    """Count the samples of each status; int of shape (statuses,)."""
+    return np.bincount(table[:, 1], minlength=len(STATUSES))
+
+
+def find_quantiles(table: Table) -> dict[str, float | None]:
+    """Return the QUANTILES of samples in ms, interpolated linearly as in a run's summary; None where there are none."""
+    found: dict[str, float | None] = {}
+    for name, (stage, percentile) in QUANTILES.items():
+        times = table[:, 2 + STAGES.index(stage)]
+        times = times[times != NEVER]
+        found[name] = to_digits(np.percentile(times, percentile) / 1e6) if len(times) else None
+    return found
+
+
+def read_quantiles(histograms: np.ndarray) -> dict[str, float | None]:
+    """Return the QUANTILES of `make_histograms`' result."""
+    return {name: read_quantile(histograms[STAGES.index(stage)], q / 100) for name, (stage, q) in QUANTILES.items()}
+
+
+class TimeSeries:
+    """The points of one run. `settle` takes the samples of a second in which no more are expected."""
+
+    def __init__(self, dues: np.ndarray | None, seconds: float):
+        """Begin empty. `dues` are the sorted due times in ns, None for a closed loop; the schedule lasts `seconds`."""
+        self._dues, self._seconds = dues, seconds
+        self.width = max(1, int(np.ceil(seconds / POINTS)))
+        """Seconds of a point of the whole run."""
+        self._recent: dict[int, Point] = {}
+        self._whole: dict[int, Point] = {}
+        self._open: dict[int, np.ndarray] = {}  # of the whole run's points that may get more samples: histograms
+        self._forgotten = 0  # samples that finished before the seconds in _recent
+        self._fresh: dict[int, tuple[int, dict]] = {}  # second -> how many samples it had when read, their quantiles
+
+    def settle(self, second: int, table: Table) -> None:
+        """Add the samples that finished within a second.
+
+        A second that comes a second time, as a worker was silent for long, adds to the counts; its quantiles stay.
+        """
+        self._recent[second] = self._join(second, table)
+        self._fresh.pop(second, None)
+        place = self._place(second)
+        whole = self._whole.setdefault(place, Point())
+        whole.counts += count_statuses(table)
+        if not whole.quantiles:
+            self._open[place] = self._open.get(place, 0) + make_histograms(table[:, 2:])
+        for each in [each for each in self._open if each < place]:
+            self._whole[each].quantiles = read_quantiles(self._open.pop(each))
+        self._forget(max(self._recent))
+
+    def observe(self, name: str, instant: int, value: float) -> None:
+        """Add a value that was measured at an instant of the run, in ns, to its points, which show the mean."""
+        second = max(0, instant // SECOND)
+        for points, place in ((self._recent, second), (self._whole, self._place(second))):
+            observed = points.setdefault(place, Point()).observed.setdefault(name, [0.0, 0])
+            observed[0] += value
+            observed[1] += 1
+        self._forget(second)
+
+    def read(self, now: int, fresh: Mapping[int, Table], since: int = 0, ended: bool = False) -> dict:
+        """Return the columns `recent` and `whole` up to `now` (ns from the start), from the second `since` on.
+
+        `fresh` are the seconds that have not been settled. A column is a list with a value or None for each point; `t`
+        is the end of each point in seconds. A run that has `ended` has a last point that may be shorter than others.
+        """
+        last = -(-now // SECOND) if ended else now // SECOND
+        latest = now if ended else last * SECOND
+        fresh = {second: table for second, table in fresh.items() if second < last}
+        recent = self._recent | {second: self._join(second, table) for second, table in fresh.items()}
+        whole = dict(self._whole)
+        for place in {*map(self._place, fresh), *self._open}:
+            whole[place] = self._widen(place, [each for second, each in fresh.items() if self._place(second) == place])
+        first, place = max(since, last - RECENT, 0), self._place(since)
+        before = self._forgotten + sum(int(each.counts.sum()) for second, each in recent.items() if second < first)
+        earlier = sum(int(each.counts.sum()) for number, each in whole.items() if number < place)
+        places = range(place, self._place(max(last - 1, 0)) + 1)
+        return {
+            "recent": self._columns(recent, range(first, last), 1, latest, before),
+            "whole": self._columns(whole, places, self.width, latest, earlier),
+        }
+
+    def _place(self, second: int) -> int:
+        return min(second // self.width, POINTS + TAIL - 1)
+
+    def _forget(self, newest: int) -> None:
+        for second in [each for each in self._recent if each < newest - RECENT]:
+            self._forgotten += int(self._recent.pop(second).counts.sum())
+
+    def _join(self, second: int, table: Table) -> Point:
+        """Return the point of a second with its samples so far; their quantiles are computed once."""
+        known = self._recent.get(second, Point())
+        count, quantiles = self._fresh.get(second, (-1, {}))
+        if known.quantiles:
+            quantiles = known.quantiles
+        elif count != len(table):
+            quantiles = find_quantiles(table)
+            self._fresh[second] = len(table), quantiles
+        return Point(known.counts + count_statuses(table), quantiles, known.observed)
+
+    def _widen(self, place: int, tables: Sequence[Table]) -> Point:
+        """Return a point of the whole run that may get more samples, with those of the fresh seconds."""
+        known, histograms = self._whole.get(place, Point()), self._open.get(place, EMPTY)
+        if not tables:
+            return Point(known.counts, known.quantiles or read_quantiles(histograms), known.observed)
+        table = np.concatenate(tables)
+        quantiles = known.quantiles or read_quantiles(histograms + make_histograms(table[:, 2:]))
+        return Point(known.counts + count_statuses(table), quantiles, known.observed)
+
+    def _columns(self, points: Mapping[int, Point], places: range, width: int, latest: int, before: int) -> dict:
+        names = ("t", "offered", *OUTCOMES, "in_flight", *QUANTILES)
+        columns: dict[str, list] = {name: [] for name in names}
+        observed = sorted({name for each in points.values() for name in each.observed})
+        columns |= {name: [] for name in observed}
+        finished = before
+        for place in places:
+            point, begin = points.get(place, Point()), place * width * SECOND
+            end = min(begin + width * SECOND, latest)
+            if end <= begin:
+                break
+            finished += int(point.counts.sum())
+            columns["t"].append(round(end / SECOND, 3))
+            columns["offered"].append(self._offered(begin, end))
+            due = None if self._dues is None else int(np.searchsorted(self._dues, end, "right"))
+            columns["in_flight"].append(None if due is None else max(0, due - finished))
+            # A rate over less than half a second says little.
+            rated = end - begin >= SECOND / 2
+            for name, statuses in OUTCOMES.items():
+                count = sum(int(point.counts[STATUSES.index(status)]) for status in statuses)
+                columns[name].append(to_digits(count / (end - begin) * SECOND) if rated else None)
+            for name in QUANTILES:
+                columns[name].append(point.quantiles.get(name))
+            for name in observed:
+                total, count = point.observed.get(name, [0.0, 0])
+                columns[name].append(to_digits(total / count) if count else None)
+        return columns
+
+    def _offered(self, begin: int, end: int) -> float | None:
+        """Return the arrivals per second that were due; None after the schedule's end, and for a closed loop."""
+        end = min(end, int(self._seconds * SECOND))
+        if self._dues is None or end - begin < SECOND / 2:
+            return None
+        due = int(np.diff(np.searchsorted(self._dues, (begin, end)))[0])
+        return to_digits(due / (end - begin) * SECOND)
+
+
+def to_digits(value: float) -> float:
+    """Return a figure to four digits."""
+    return float(f"{value:.4g}")
