@@ -18,6 +18,7 @@ import numpy as np
 from gevent.event import Event
 
 from loadgen.client.loop import ENDED
+from loadgen.locust_plugin.observers import EVERY, CpuClock, add_shares
 from loadgen.locust_plugin.run_recorder import RunRecorder
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
@@ -71,7 +72,7 @@ class Worker:
         """Wait for the share of the next run, and begin to send samples."""
         self._has_share.wait()
         self._has_share.clear()
-        self._shipping = gevent.spawn(self._ship_forever)
+        self._greenlets = [gevent.spawn(self._ship_forever), gevent.spawn(self._tell_cpu_forever)]
         return self._share
 
     def _remove_journal(self, environment, msg, **_) -> None:
@@ -86,7 +87,7 @@ class Worker:
 
     def report_end(self, facts: Facts) -> None:
         """Send the remaining samples and this process's facts: the share is done."""
-        self._shipping.kill()
+        gevent.killall(self._greenlets)
         self._ship()
         self._runner.send_message("share_done", asdict(facts))
 
@@ -94,6 +95,12 @@ class Worker:
         while True:
             gevent.sleep(INTERVAL)
             self._ship()
+
+    def _tell_cpu_forever(self) -> None:
+        clock = CpuClock()
+        while True:
+            gevent.sleep(EVERY)
+            self._runner.send_message("cpu", (clock.cores, clock.read()))
 
     def _ship(self) -> None:
         finished, self._finished = self._finished, []
@@ -116,6 +123,7 @@ class Master:
         self._facts: list[Facts] = []
         runner.register_message("samples", self._gather)
         runner.register_message("share_done", self._receive_end)
+        runner.register_message("cpu", self._receive_cpu)
 
     def start(self, recorder: RunRecorder) -> None:
         """Send every connected worker its share of the recorder's run."""
@@ -156,6 +164,10 @@ class Master:
         if msg.node_id in self._waiting_for:
             self._waiting_for.discard(msg.node_id)
             self._facts.append(Facts(**msg.data))
+
+    def _receive_cpu(self, msg, **_) -> None:
+        if self._recorder is not None and self._recorder.observers is not None:
+            self._recorder.observers.shares[msg.node_id] = tuple(msg.data)
 
     def stop(self, patience: float = 30.0) -> Validity | None:
         """End the run and return its verdict; None if it has been ended already.
@@ -208,8 +220,4 @@ def combine(workers: Sequence[Facts], dead: Sequence[int], closed: bool) -> Fact
 
 def busiest_share(workers: Iterable[Facts]) -> float | None:
     """Return the CPU share of the busiest set of cores, where workers on the same cores add up; None if unknown."""
-    shares: dict[str, float] = {}
-    for facts in workers:
-        if facts.cpu_share is not None:
-            shares[facts.cores] = shares.get(facts.cores, 0.0) + facts.cpu_share
-    return max(shares.values(), default=None)
+    return add_shares((facts.cores, facts.cpu_share) for facts in workers if facts.cpu_share is not None)

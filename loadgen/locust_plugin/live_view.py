@@ -28,29 +28,6 @@ KEPT = (WINDOW + 2 * LATE) // SECOND
 RUNS_PER_ARM, RUNS = 5, 40
 """So many runs of an arm, and of all arms, stay in the list."""
 GOOD = STATUSES.index(COMPLETED)
-COLUMNS = {
-    "number": "Run",
-    "arm": "Arm",
-    "verdict": "Verdict",
-    "latency_p50": "Latency p50 (ms)",
-    "latency_p99": "Latency p99 (ms)",
-    "lag_p99": "Dispatch lag p99 (ms)",
-    "offered": "Offered /s",
-    "completed": "Completed /s",
-    "arrivals": "Arrivals",
-    "seed": "Seed",
-    "state": "Time (s)",
-    "in_flight": "In flight",
-    "dropped": "Dropped",
-    "rejected": "Rejected",
-    "timed_out": "Timed out",
-    "failed": "Failed",
-    "lag_p50": "Dispatch lag p50 (ms)",
-    "wait_p50": "Wait p50 (ms)",
-    "prepare_p50": "Prepare p50 (ms)",
-    "server_p50": "Server p50 (ms)",
-}
-"""The live tab's columns: a key of `LiveRun.row` and its title. What decides comes first, where a screen shows it."""
 PERCENTS = {"lag": (50, 99), "latency": (50, 95, 99)}
 """Stage -> its percentiles in a row; of the others the median."""
 RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
@@ -87,6 +64,7 @@ class LiveRun:
     runs: ClassVar[list["LiveRun"]] = []
     """The session's runs, oldest first: the last RUNS_PER_ARM of each arm."""
     _begun: ClassVar[int] = 0
+    _arms: ClassVar[dict[str, int]] = {}
 
     def __init__(self, arm: str, dues: np.ndarray | None, seconds: float, start_ns: int = 0, number: int = 1, **asked):
         """Begin an empty run that is `seconds` long.
@@ -104,6 +82,9 @@ class LiveRun:
         self.directory: Path | None = None
         """Where its files are."""
         self.state = RUNNING
+        """RUNNING, ENDED or STOPPED."""
+        self.colour = 0
+        """The number of its arm in the session, by which the charts choose its colour."""
         self.counts = dict.fromkeys(STATUSES, 0)
         self._dues = None if dues is None else np.sort(np.asarray(dues, float) * SECOND)
         self._recent: dict[int, array] = {}  # second -> per sample: when it finished, its status, and the five stages
@@ -123,6 +104,7 @@ class LiveRun:
         del cls.runs[: max(0, len(cls.runs) + 1 - RUNS)]
         cls._begun += 1
         cls.runs.append(cls(arm, dues, seconds, start_ns, cls._begun, **asked))
+        cls.runs[-1].colour = cls._arms.setdefault(arm, len(cls._arms))
         return cls.runs[-1]
 
     def add(self, sample: Sample) -> None:

@@ -14,6 +14,7 @@ from common.figures import significant
 from loadgen import interrupts
 from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import LiveRun, describe_findings
+from loadgen.locust_plugin.observers import Observers
 from loadgen.locust_plugin.options import Settings
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
@@ -63,6 +64,8 @@ class RunRecorder:
         """
         self.settings = settings
         self.directory = Path(reports) / f"{make_timestamp()}-{settings.arm.slug}"
+        self.observers: Observers | None = None
+        """What else is measured, once `observe` has been called."""
         self.journal = journal.Journal(self.directory / "samples.journal")
         self._description = settings.describe()
         start = time.monotonic_ns() + round(lead * 1e9)
@@ -70,11 +73,16 @@ class RunRecorder:
         atomic_write.write_json(self.directory / "run.json", self._description)
         shown = {"arrivals": str(settings.process), "seed": settings.seed}
         self._live = LiveRun.begin(str(settings.arm), settings.dues, settings.seconds, start, **shown)
+        self._live.directory = self.directory
         lasts = f"for {settings.seconds:g} s, seed {settings.seed}"
         schedule = f", schedule {settings.schedule.digest}" if settings.schedule else ""
         log.info("%s: %s %s%s", settings.arm, settings.process, lasts, schedule)
         if self._description["trace"]:
             log.info("%s", self._description["trace"])
+
+    def observe(self, url: str, own: bool) -> None:
+        """Measure beside the samples, until `close`, what the charts show: see `observers.Observers`."""
+        self.observers = Observers(self._live, url, self.settings.arm.workload.steps, own)
 
     def record(self, sample: Sample) -> None:
         """Show a finished sample in the live view."""
@@ -88,6 +96,8 @@ class RunRecorder:
         """
         seconds = self.settings.seconds
         stopped = facts.ended if not facts.complete and facts.ended < seconds else None
+        if self.observers:
+            self.observers.stop()
         self._live.end(stopped=stopped)
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
@@ -100,6 +110,7 @@ class RunRecorder:
         percentile = self.settings.percentile or highest_percentile(arrivals)
         verdict = judge(result, facts, percentile)
         words = f"VALID up to p{percentile:g}"
+        self._live.validity = verdict
         self._live.verdict = words if verdict.valid else describe_findings(verdict)
         for line in describe_result(result, percentile, facts.closed):
             log.info("%s", line)

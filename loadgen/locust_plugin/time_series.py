@@ -105,7 +105,8 @@ class TimeSeries:
         """Return the columns `recent` and `whole` up to `now` (ns from the start), from the second `since` on.
 
         `fresh` are the seconds that have not been settled. A column is a list with a value or None for each point; `t`
-        is the end of each point in seconds. A run that has `ended` has a last point that may be shorter than others.
+        is the end of each point in seconds, and `width` the seconds of a point. A run that has `ended` may have a last
+        point that is shorter.
         """
         last = -(-now // SECOND) if ended else now // SECOND
         latest = now if ended else last * SECOND
@@ -174,9 +175,9 @@ class TimeSeries:
             for name in QUANTILES:
                 columns[name].append(point.quantiles.get(name))
             for name in observed:
-                total, count = point.observed.get(name, [0.0, 0])
-                columns[name].append(to_digits(total / count) if count else None)
-        return columns
+                total, number = point.observed.get(name, (0.0, 0.0))
+                columns[name].append(to_digits(total / number) if number else None)
+        return {"width": width, **columns}
 
     def _offered(self, begin: int, end: int) -> float | None:
         """Return the arrivals per second that were due; None after the schedule's end, and for a closed loop."""

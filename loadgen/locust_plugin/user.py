@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import gevent
 from locust import LoadTestShape, User, events, task
+from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from common import address
@@ -103,6 +104,7 @@ class OpenLoopUser(User):
         settings = self.read_settings()
         settings.arm.preprocessor()  # imports its library before the run
         recorder = RunRecorder(settings, self.environment.parsed_options.reports)
+        recorder.observe(find_shown_server(self.environment), own=True)
         facts = None
         try:
             facts = self.run_loop(settings, recorder.record, recorder.journal)
@@ -188,6 +190,11 @@ class OpenLoopUser(User):
         )
 
 
+def find_shown_server(environment: Environment) -> str:
+    """Return the address of the server whose queues a page shows; "" where Locust has no page."""
+    return (environment.host or OpenLoopUser.host) if environment.web_ui else ""
+
+
 def name_fault(error: OSError) -> str:
     """Return the file and what is wrong with it, such as a full disk."""
     return f"{error.filename or 'samples'}: {error.strerror or error}"
@@ -222,7 +229,7 @@ def install(workload: Workload) -> None:
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
         if web_ui:
-            extend(web_ui, environment, check, workload.subject or workload.name)
+            extend(web_ui, environment, check, workload.subject or workload.name, workload.name)
         options = environment.parsed_options
         try:
             check(options, answers=options.headless or options.autostart)
@@ -235,7 +242,9 @@ def install(workload: Workload) -> None:
         if Shape.master:
             settings = Settings.from_options(workload, environment.parsed_options)
             try:
-                Shape.master.start(RunRecorder(settings, environment.parsed_options.reports, distributed.LEAD))
+                recorder = RunRecorder(settings, environment.parsed_options.reports, distributed.LEAD)
+                recorder.observe(find_shown_server(environment), own=False)
+                Shape.master.start(recorder)
             except OSError as error:  # the master then waits for no worker, and the run ends at once
                 log.error("%s: %s; nothing is sent", error.filename, error.strerror)
                 environment.process_exit_code = 1
