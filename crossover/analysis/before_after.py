@@ -30,9 +30,12 @@ class Change:
     """What a change did to one arm: ratios are after / before."""
 
     arm: str
+    """Where two arms are compared with each other, what their names have in common, and both where they differ."""
     answer: Answer
     comparisons: tuple[Comparison, ...]
     """Latency at the load first, if any round is compared."""
+    arms: tuple[str, ...] = ()
+    """The two arms, where they are different ones."""
 
     @property
     def ratio(self) -> Estimate | None:
@@ -111,20 +114,25 @@ def compare_arm(
     arm: str,
     rounds: Sequence[TrialPair],
     described: Mapping,
-    pairs: tuple[Mapping[str, Sequence[Pairs]], Mapping[str, Sequence[Pairs]]],
+    pairs: tuple[Mapping[str, Sequence[Pairs]], Mapping[str, Sequence[Pairs]]] = ({}, {}),
+    names: tuple[str, str] = NAMES,
+    arms: tuple[str, ...] = (),
 ) -> Change:
-    """Compare one arm's rounds in two runs, and its unloaded requests."""
+    """Compare one arm's rounds in two runs, and its unloaded requests.
+
+    `names` are what the two are called. Where they are different arms, `arms` names both.
+    """
     answer = find_answer(rounds, (), described.get("steps", ()))
     if answer.loaded:
         answer = replace(answer, loaded=replace(answer.loaded, why_plain=WHY_PLAIN))
-    rows = compare_answers(answer, rounds, (), NAMES)
+    rows = compare_answers(answer, rounds, (), names)
     first = rounds[0][0]
     measured = [each.get(first.workload, ()) for each in pairs]
     if alone := compare_alone([collect_unloaded(each, first) for each in measured], answer.confidence):
         rows.insert(1, alone)
     sound = keep_sound(rounds)
-    metrics = compare(sound, described.get("slo_ms"), confidence=answer.confidence, names=NAMES)
-    return Change(arm, answer, (*rows, *metrics))
+    metrics = compare(sound, described.get("slo_ms"), confidence=answer.confidence, names=names)
+    return Change(arm, answer, (*rows, *metrics), arms)
 
 
 def collect_unloaded(measured: Sequence[Pairs], trial: Trial) -> tuple[np.ndarray, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -63,8 +64,10 @@ def goodput(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
     return quotient([(trial.latency <= slo_ms).sum() for trial in trials], [trial.seconds for trial in trials])
 
 
-def client_cpu(trials: Sequence[Trial], slo_ms: float | None) -> Statistic:
-    """Return CPU time of the client's process, in ms per scheduled request."""
+def client_cpu(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:
+    """Return CPU time of the client's process, in ms per scheduled request; None if a trial lacks it (nan)."""
+    if any(isnan(trial.client_cpu) for trial in trials):
+        return None
     return quotient([trial.client_cpu * 1e3 for trial in trials], [trial.scheduled for trial in trials])
 
 

@@ -14,8 +14,8 @@ import click
 from crossover.cli import options
 from crossover.experiments.catalogue import EXPERIMENTS, find_kind
 from crossover.experiments.compare import before_after
+from crossover.experiments.compare.run_pair import NothingToCompare, check_distinct, compare_directories
 from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
-from crossover.measurement.trial import read_trials
 from crossover.report import locust_run
 from crossover.report.html import NAME
 from crossover.report.kind import BROKEN, GOOD, USAGE, describe_interruption, write_report
@@ -26,7 +26,7 @@ WRONG_PATH = {errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOE
 
 
 class NothingMeasured(Exception):
-    """A run has no figures, or two have none in common."""
+    """A run has no figures."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def report(
 
     \b
     report A          figures and page of a run: an experiment's, or Locust's
-    report A B        two comparisons: each arm before and after a change
+    report A B        two comparisons: each arm before and after a change; or two of Locust's
     report A C ...    a comparison, with other experiments in its page
 
     Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
@@ -82,7 +82,7 @@ def report(
             share = before_after.parse_share(fail_if_worse) if fail_if_worse else None
             into = choose_output(runs, output)
             answer = answer_for(runs, into, anyway, share, explain)
-        except NothingMeasured as error:
+        except (NothingMeasured, NothingToCompare) as error:
             options.print_error(error)
             return BROKEN
         except OSError as error:
@@ -124,9 +124,11 @@ def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | No
     if len(runs) == 1 and share is None:
         if runs[0].suffix == JOURNAL:
             return recover(runs[0], into)
-        if read_locust_run(runs[0]) is not None:
+        if is_of_locust(runs[0]):
             return show_locust_run(runs[0], into)
-    before_after.check_distinct(runs)
+    check_distinct(runs)
+    if len(runs) == 2 and all(is_of_locust(each) for each in runs):
+        return compare_runs(runs[0], runs[1], into, anyway, share)
     kinds = {each: read_run(each)["kind"] for each in runs}
     comparisons = [each for each, kind in kinds.items() if kind == BENCH]
     others = [each for each, kind in kinds.items() if kind != BENCH]
@@ -139,6 +141,11 @@ def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | No
     if share is not None:
         raise ValueError("--fail-if-worse compares two runs of `crossover compare`: give both directories")
     return show_run([*comparisons, *others], into, explain)
+
+
+def is_of_locust(run: Path) -> bool:
+    """Return whether a directory is a run of Locust's. Raises ValueError if it is no run."""
+    return read_locust_run(run) is not None
 
 
 def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
@@ -157,28 +164,21 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
 
 
 def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: float | None) -> Answer:
-    """Compare each arm of two comparisons with itself, and write a page of it.
+    """Compare two runs, and write a page of it.
 
-    With `worse`, the share of --fail-if-worse, the code is what `judge_changes` says. Raises NothingMeasured if the two
-    may not be compared and `anyway` is not set, or have no arm in common.
+    With `worse`, the share of --fail-if-worse, the code is what `judge_changes` says. Raises NothingToCompare if the
+    two may not be compared and `anyway` is not set, or have nothing in common.
     """
-    differing = before_after.list_differences(before, after)
-    if differing and not anyway:
-        raise NothingMeasured(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}")
-    if not (changes := before_after.find_changes(before, after)):
-        arms = {each: before_after.list_arms(read_trials(each)) for each in (before, after)}
-        have = "; ".join(f"{each} has {own}" for each, own in arms.items())
-        if len(set(arms.values())) == 1:
-            have = f"both have {arms[before]}, but other arrivals: crossover compare --like {before} repeats them"
-        raise NothingMeasured(f"nothing to compare: no arm has a round of one schedule in both: {have}")
-    page = before_after.write_page(before, after, changes, differing, into)
-    warnings = [f"compared nevertheless, but not of one setting: {'; '.join(differing)}"] if differing else []
-    code, why = before_after.judge_changes(before, after, changes, worse) if worse is not None else (GOOD, "")
+    found = compare_directories(before, after, anyway)
+    page = before_after.write_page(found, into)
+    differing = "; ".join(found.differing)
+    warnings = [f"compared nevertheless, but not of one setting: {differing}"] if differing else []
+    code, why = before_after.judge_changes(found, worse) if worse is not None else (GOOD, "")
     warnings += [why] if why else []
     return Answer(
-        f"{before_after.text(before, after, changes)}\n\nthe page: {page}",
-        before_after.document(before, after, changes, differing),
-        [change.sentence for change in changes],
+        f"{before_after.text(found)}\n\nthe page: {page}",
+        before_after.document(found),
+        [change.sentence for change in found.changes],
         code,
         "; ".join(warnings),
     )

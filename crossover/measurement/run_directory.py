@@ -52,7 +52,8 @@ def read_run(directory: Path) -> dict:
     """
     path, run = directory / "run.json", read_file(directory)
     if is_of_locust(run):
-        raise ValueError(f"{directory} is a run of Locust's: `crossover report {directory}` shows it, by itself")
+        shows = f"`crossover report {directory}` shows it, by itself or beside another of Locust's"
+        raise ValueError(f"{directory} is a run of Locust's: {shows}")
     try:
         run_shape.check(run, {"created": str, "machine?": dict})
         if (written := run.get("format", 1)) != FORMAT:

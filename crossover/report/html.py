@@ -56,14 +56,18 @@ class Page:
     """Workload -> one trial for each schedule, whose seeds the provenance lists."""
 
 
-def write(directory: Path, page: Page, name: str = NAME) -> Path:
-    """Write the page of that name, whole or not at all, and return its path. Raises OSError."""
-    path = directory / name
-    values = {name: getattr(page, name) for name in page.__dataclass_fields__}
-    values |= {"servers": list_servers(page.run), "offered": describe_load(page.run)}
-    rendered = render(TEMPLATES / "page.html.j2", **values)
-    atomic_write.write(path, rendered)
+def write(directory: Path, page: Page) -> Path:
+    """Write the page as NAME, whole or not at all, and return its path. Raises OSError."""
+    path = directory / NAME
+    atomic_write.write(path, make(page))
     return path
+
+
+def make(page: Page, home: str = "") -> Markup:
+    """Return the page; `home` is the address of the list of runs, for a link to it at the top."""
+    values = {name: getattr(page, name) for name in page.__dataclass_fields__}
+    values |= {"servers": list_servers(page.run), "offered": describe_load(page.run), "home": home}
+    return render(TEMPLATES / "page.html.j2", **values)
 
 
 def render(template: Path, **values: object) -> Markup:

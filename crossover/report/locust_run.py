@@ -21,7 +21,7 @@ from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, Finding, Validity, judge
+from loadgen.samples.validity import INTERRUPTED, Facts, Finding, Validity, judge
 
 STAGES = {
     "latency": "latency from the due time",
@@ -33,6 +33,7 @@ STAGES = {
 }
 """Key of summary.json -> what it is called; the three after the first are parts of it."""
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
+SUMMARY, SAMPLES, JOURNAL = "summary.json", "samples.parquet", "samples.journal"
 NO_VERDICT = "its process ended before it had written a verdict"
 
 
@@ -63,6 +64,11 @@ class LocustRun:
         return self.validity.exit_code
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the run ended by itself; else it was stopped, or its process ended before it."""
+        return all(found["rule"] != INTERRUPTED for found in self.summary["findings"])
+
+    @property
     def validity(self) -> Validity:
         """The rules that the run broke."""
         return Validity(tuple(Finding(**found) for found in self.summary["findings"]))
@@ -74,33 +80,40 @@ def read(directory: Path, into: Path) -> LocustRun | None:
     A journal that a crash left is converted into `into`, and a summary that is missing is made: both are written there,
     nothing is written into the run. Raises ValueError if the directory is no run or has no samples, OSError.
     """
+    run, described = load(directory), read_locust_run(directory)
+    if run is None or described is None:
+        return None
+    into.mkdir(parents=True, exist_ok=True)
+    if not (directory / SAMPLES).exists():
+        parquet.convert(directory / JOURNAL, into / SAMPLES, described["payloads"], described)
+    if not (directory / SUMMARY).exists():
+        write(into, SUMMARY, run.summary)
+    return run
+
+
+def load(directory: Path) -> LocustRun | None:
+    """Read a run of Locust's and write nothing; None if the directory is another kind's.
+
+    Samples come from the journal, and the summary from them, where a crash left no others. Raises ValueError as `read`.
+    """
     described = read_locust_run(directory)
     if described is None:
         return None
-    records, reasons, _ = parquet.load(find_samples(directory, described, into))
+    finished, unfinished = directory / SAMPLES, directory / JOURNAL
+    if finished.exists():
+        records, reasons, _ = parquet.load(finished)
+    elif unfinished.exists():
+        journal.check(unfinished)
+        records, reasons = journal.read(unfinished)
+    else:
+        raise ValueError(f"{directory} has no samples: neither {SAMPLES} nor {JOURNAL}")
     try:
-        summary = json.loads((directory / "summary.json").read_text())
+        summary = json.loads((directory / SUMMARY).read_text())
     except FileNotFoundError:
         summary = summarise_unfinished(described, records, reasons)
-        write(into, "summary.json", summary)
     except ValueError as error:
-        raise ValueError(f"{directory / 'summary.json'} is damaged: {error}") from None
+        raise ValueError(f"{directory / SUMMARY} is damaged: {error}") from None
     return LocustRun(directory, summary, records)
-
-
-def find_samples(directory: Path, described: dict, into: Path) -> Path:
-    """Return the file of a run's samples, made from the journal in `into` where the run has only that.
-
-    `described` is run.json. Raises ValueError if there is neither.
-    """
-    finished, unfinished = directory / "samples.parquet", directory / "samples.journal"
-    if finished.exists():
-        return finished
-    if not unfinished.exists():
-        raise ValueError(f"{directory} has no samples: neither {finished.name} nor {unfinished.name}")
-    journal.check(unfinished)
-    into.mkdir(parents=True, exist_ok=True)
-    return parquet.convert(unfinished, into / finished.name, described["payloads"], described)
 
 
 def summarise_unfinished(described: dict, records: np.ndarray, reasons: Sequence[str]) -> dict:

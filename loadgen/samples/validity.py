@@ -289,8 +289,9 @@ def check_backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
     return Finding("backlog", measured, f"at most {MAX_SHARE_TOGETHER * 1e3:.0f} ms, or {limit:.1f} requests", change)
 
 
+INTERRUPTED = "interrupted"
 RULES = {
-    "interrupted": check_completeness,
+    INTERRUPTED: check_completeness,
     "books": check_accounting,
     "errors": check_errors,
     "in-flight cap": check_in_flight_cap,
@@ -303,7 +304,7 @@ RULES = {
     "latency rises": check_trend,
     "backlog": check_backlog,
 }
-UNANSWERED = {"interrupted", "books", "errors", "in-flight cap"}
+UNANSWERED = {INTERRUPTED, "books", "errors", "in-flight cap"}
 """The rules that a run breaks if an arrival has no good answer."""
 
 
@@ -315,7 +316,7 @@ def judge(
     `remedies`, by rule, say what to change where that is not what users of Locust can do. A run that was cut short
     breaks one rule: what else it lacks follows from that.
     """
-    rules = RULES.items() if facts.complete else [("interrupted", check_completeness)]
+    rules = RULES.items() if facts.complete else [(INTERRUPTED, check_completeness)]
     violations = ((name, rule(summary, facts, percentile)) for name, rule in rules)
     found = (Finding(name, *violation) for name, violation in violations if violation)
     return Validity(tuple(replace(each, change=remedies.get(each.rule, each.change)) for each in found))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -15,29 +16,35 @@ from tests.conftest import ROOT
 from tests.report.test_page import Structure
 
 MS = 1_000_000
-SETTINGS = {
+SETTINGS: dict = {
     "format": FORMAT, "arm": "image server async:1", "arrivals": "constant:rate=50", "seconds": 4.0, "seed": 3,
     "schedule": "0123456789ab", "timeout": 30.0, "percentile": 90.0, "payloads": ["a.jpg", "b.jpg"], "trace": "",
 }  # fmt: skip
 FINDING = {"rule": "errors", "measured": "1 failed of 200", "limit": "none allowed", "change": "mend the cause"}
 
 
-def locust_run(directory: Path, finished: bool = True) -> Path:
-    """A run of Locust's of 200 arrivals, one of which failed; unfinished, it has a journal and no summary."""
+def locust_run(directory: Path, finished: bool = True, failed: int = 66, slower: int = 0, **changes) -> Path:
+    """A run of Locust's of 200 arrivals, one of which failed; unfinished, it has a journal and no summary.
+
+    Without the arrival `failed`, as for -1, it is VALID. Answers take `slower` ms more; `changes` are of run.json.
+    """
     directory.mkdir(parents=True)
-    (directory / "run.json").write_text(json.dumps(SETTINGS))
+    settings = {**SETTINGS, **changes}
+    (directory / "run.json").write_text(json.dumps(settings))
     book = journal.Journal(directory / "samples.journal")
     for number in range(200):
         due = 20 * MS * number
-        instants = (due, due + MS, due + 2 * MS, due + 5 * MS, due + 6 * MS, due + (20 + number % 7) * MS)
-        outcome = (FAILED, 0, 0, "connection reset") if number == 66 else (COMPLETED, 900, 40)
+        done = due + (20 + slower + number % 7) * MS
+        instants = (due, due + MS, due + 2 * MS, due + 5 * MS, due + 6 * MS, done)
+        outcome = (FAILED, 0, 0, "connection reset") if number == failed else (COMPLETED, 900, 40)
         book.write(Sample(number, number % 2, *instants, *outcome))
     book.close()
     if finished:
         records, reasons = journal.read(book.path)
-        summary = {**SETTINGS, **summarise(records, 4.0, reasons), "valid": False, "findings": [FINDING]}
+        verdict = {"valid": failed < 0, "findings": [FINDING] * (failed >= 0)}
+        summary = {**settings, **summarise(records, 4.0, reasons), **verdict}
         (directory / "summary.json").write_text(json.dumps(summary))
-        parquet.to_parquet(book.path, SETTINGS["payloads"], SETTINGS)
+        parquet.to_parquet(book.path, settings["payloads"], settings)
     return directory
 
 
@@ -143,6 +150,50 @@ def test_a_run_of_locusts_has_a_page_and_its_figures_are_printed(report, tmp_pat
     assert contents(run) == before
 
 
+def test_two_runs_of_locusts_are_compared_twin_by_twin_and_have_no_interval(report, tmp_path):
+    runs = [locust_run(tmp_path / name, failed=-1, slower=ms) for name, ms in (("a", 0), ("b", 23))]
+    before = [contents(run) for run in runs]
+    code, output, _ = report(*runs, "--json")
+    [change] = json.loads(output)["result"]["arms"].values()
+    assert (code, change["sentence"]) == (
+        0, "image server async:1: undecided: 2.01 over 1 round, too few for an interval."
+    )  # fmt: skip
+    row = change["comparisons"][0]
+    ratios = [(43 + number % 7) / (20 + number % 7) for number in range(200)]
+    assert row["metric"] == "latency at this load" and (row["low"], row["high"]) == (None, None)
+    assert row["ratio"] == pytest.approx(statistics.geometric_mean(ratios))
+    assert row["names"] == ["before", "after"] and "not measured" in {each["verdict"] for each in change["comparisons"]}
+    seen = Structure(Path("reports/a-b-report/before-after.html").read_text())
+    assert seen.open == [] and "None" not in seen.text and "nan" not in seen.text
+    assert [contents(run) for run in runs] == before
+
+
+def test_two_arms_of_locusts_with_the_same_arrivals_are_compared(report, tmp_path):
+    other = locust_run(tmp_path / "b", failed=-1, slower=23, arm="image client async:1")
+    result = json.loads(report(locust_run(tmp_path / "a"), other, "--json")[1])["result"]
+    [(arm, change)] = result["arms"].items()
+    assert arm == "image server/client async:1" and change["comparisons"][0]["names"] == ["server", "client"]
+    assert "as no round has an answer to every arrival in both runs" in change["sentence"]
+    _, output, _ = report(tmp_path / "a", other)
+    assert f"{tmp_path / 'a'} is INVALID: errors." in output and "image server/client: " in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schedule": "other"}, "no arrival has a twin, as their schedules differ: give both the same --arrivals"),
+        ({"schedule": None}, "b is a closed loop, which has no schedule"),
+        ({"arm": "audio server async:1"}, "they are of different workloads, image and audio"),
+        ({"seed": 4, "timeout": 5.0}, "seed of the schedule: 3 against 4; timeout, s: 30.0 against 5.0"),
+        ({"finished": False}, "b was cut short, so that arrivals lack their twins"),
+    ],
+)
+def test_two_runs_of_locusts_without_twins_are_one_line(report, tmp_path, changes, says):
+    code, output, errors = report(locust_run(tmp_path / "a"), locust_run(tmp_path / "b", **changes))
+    assert (code, output, errors.count("\n")) == (1, "", 1)
+    assert says in errors
+
+
 def test_of_a_run_whose_process_was_killed_the_samples_are_recovered_beside_it(report, tmp_path):
     run = locust_run(tmp_path / "killed", finished=False)
     before = contents(run)
@@ -173,6 +224,11 @@ def damaged(directory: Path, **changes) -> Path:
     return run
 
 
+def comparison(directory: Path) -> Path:
+    trials_on_disk.write(directory, ("image",), 1, broken="")
+    return directory
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -180,7 +236,7 @@ def damaged(directory: Path, **changes) -> Path:
         (lambda at: [ROOT / "README.md"], "README.md is no run: give the directory that has its run.json"),
         (lambda at: [damaged(at / "a", format=2)], "is of format 2; this version reads format"),
         (lambda at: [damaged(at / "a", seconds="long")], "run.json is damaged: 'seconds'"),
-        (lambda at: [locust_run(at / "a"), locust_run(at / "b")], "a is a run of Locust's: `crossover report"),
+        (lambda at: [locust_run(at / "a"), comparison(at / "b")], "a is a run of Locust's: `crossover report"),
         (lambda at: [locust_run(at / "a"), "-o", at / "a"], "is a run, or lies in one that is read"),
         (lambda at: [locust_run(at / "a"), "-o", at / "a" / "pages"], "is a run, or lies in one that is read"),
         (lambda at: [locust_run(at / "a"), "-o", locust_run(at / "b")], "is a run, or lies in one that is read"),
