@@ -91,7 +91,7 @@ def test_a_load_is_measured_and_what_is_not_known_is_null(url, own, at, tmp_path
     # The server may use any core of this machine: what it uses is not other programs' use.
     assert trial["others"] is None and trial["client_others"] is None
     assert set(trial["steps"]) == ({"decode", "weigh", "inner"} if is_triton else set())
-    assert re.search(r"cloud +20 .* - *$", output, re.M)
+    assert re.search(r"cloud +20!? .* - *$", output, re.M)  # "!": the machine was too busy to keep the schedule
 
 
 def test_an_efficiency_that_cannot_be_known_is_one_line(url, own, at, tmp_path, capsys):
