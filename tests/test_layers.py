@@ -274,6 +274,7 @@ FLOORS = (
     {"samples"},
     {"arm"},
     {"client"},
+    {"metrics"},
     {"locust_plugin"},
 )
 """Of loadgen: what stands on one floor knows nothing of what stands beside or above it."""

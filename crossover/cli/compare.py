@@ -42,6 +42,7 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
 @options.reports
 @options.resume
 @options.server
+@options.metrics
 @options.output
 @options.explain
 def compare(fail_if: tuple[str, ...], **values: Any) -> int:

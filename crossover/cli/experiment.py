@@ -1,7 +1,10 @@
 """How a command conducts an experiment: its options, those of a run that goes on, and what is printed of the result."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from crossover.experiments.base_run import Run
 from crossover.experiments.experiment import Experiment
 from crossover.measurement import resume
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, USAGE
+from loadgen.command import INTERRUPTED
+from loadgen.metrics import exporter
 
-OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "explain", "fail_if"}
+OF_THIS_CALL = {"continued", "reports", "as_json", "quiet", "explain", "fail_if", "metrics_port", "metrics_host"}
 """Options that say nothing about what is measured: a run that goes on does not take them over."""
 
 
@@ -42,6 +47,7 @@ def conduct(
                 completed.url = options.find_url(completed.url, completed.state)
             check(completed)
             run = make(completed)
+            page = serve_metrics(completed)
         # From here on the run itself reports what ends it.
         code = run.conduct()
         document = run.document()
@@ -51,7 +57,17 @@ def conduct(
             code = code if code == BROKEN else missed or code
         if code != USAGE:
             show({**document, "exit_code": code}, run.verdict())
+    if page and code not in (USAGE, INTERRUPTED):
+        with suppress(KeyboardInterrupt):  # which ends only the wait
+            page.wait_for_fetch(partial(print, file=sys.stderr))
     return code
+
+
+def serve_metrics(chosen: Namespace) -> exporter.Exporter | None:
+    """Open the page of metrics that --metrics-port asks for. Raises ValueError if its port cannot be had."""
+    if not getattr(chosen, "metrics_port", 0):
+        return None
+    return exporter.start(chosen.metrics_host, chosen.metrics_port)
 
 
 def complete(values: dict[str, Any], make: type[Run]) -> Namespace:

@@ -23,6 +23,7 @@ SUGGESTED = ", ".join(f"{share:g}" for share in SHARES)
 @options.reports
 @options.resume
 @options.server
+@options.metrics
 @options.output
 @options.explain
 def load(**values: Any) -> int:

@@ -99,6 +99,12 @@ output = declare(
 )
 """--json as `as_json`, and --quiet; `result_only` keeps everything else from standard output."""
 
+metrics = declare(
+    click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Serve metrics for Prometheus here."),
+    click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="The address of --metrics-port."),
+)
+"""--metrics-port and --metrics-host; `experiment.conduct` serves the page."""
+
 explain = click.option("--explain", is_flag=True, help="Explain every column of the tables.")
 
 

@@ -19,8 +19,8 @@ from loadgen.arm import Arm
 from loadgen.arrivals import Schedule
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
+from loadgen.metrics import exporter
 from loadgen.samples import journal, parquet
-from loadgen.samples.sample import Sample
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, judge
 from serving.server import Server, Unavailable
@@ -118,7 +118,9 @@ def measure(
     passes = count_passes(server, arm.target.model)
     before = Counters.read(server)
     samples = journal.Journal(path.with_suffix(".journal"))
-    loop = OpenLoop(arm, server.url, ignore, timeout, samples, sleep)
+    metrics = exporter.find_arm(arm)
+    loop = OpenLoop(arm, server.url, metrics.add, timeout, samples, sleep)
+    metrics.begin(schedule.times, loop)
     began, started, complete = time.time(), time.monotonic(), False
     try:
         loop.run(Plan(schedule.times, order, payloads))
@@ -137,6 +139,8 @@ def measure(
             if found := find_most_asked(before.statistics, statistics, passes, sent):
                 model, counted, own = found
                 facts = replace(facts, model=model, counted=counted, own=own + given_up)
+            verdict = judge(result, facts, percentile, REMEDIES)
+            metrics.end(verdict)
             del records  # it maps the journal, which the next line removes
             names = [payload.name for payload in payloads]
             parquet.to_parquet(samples.path, names, {"arm": str(arm), "arrivals": schedule.spec, "seed": schedule.seed})
@@ -158,15 +162,11 @@ def measure(
                 loop_ms=loop_ms,
                 facts=asdict(facts),
                 summary=result,
-                **judge(result, facts, percentile, REMEDIES).as_dict(),
+                **verdict.as_dict(),
                 path=path.with_suffix(".json"),
             )
             trial.write()
     return trial
-
-
-def ignore(sample: Sample) -> None:
-    """Take a finished sample and do nothing: the journal already has it."""
 
 
 def increase(before: float | None, after: float | None) -> float | None:

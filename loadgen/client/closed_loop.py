@@ -57,6 +57,8 @@ class ClosedLoop(Loop):
             # Each turn is one request: due at once, sent in this thread, and followed by a pause for thought.
             while (now := self._now()) < end:
                 index = next(self._numbers)
+                with self._lock:
+                    self.fired += 1
                 number = plan.payload_number(index)
                 sample = self._open[index] = Sample(index, number, due=now, fired=now)
                 if request := self._client.prepare(preprocess, sample, plan.payloads[number]):

@@ -106,6 +106,13 @@ class Loop(ABC):
                 self._close()
                 self._give_up(plan)
 
+    @property
+    def elapsed(self) -> int:
+        """The run's time in ns: 0 before the schedule begins, and constant once the run is over."""
+        if self.ended:
+            return round(self.ended * 1e9)
+        return 0 if self._start == NOT_BEGUN else max(0, self._now())
+
     @abstractmethod
     def _prepare(self, plan: Plan) -> None:
         """Make what no request shall pay for: preprocessors and connections."""

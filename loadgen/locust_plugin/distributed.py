@@ -8,7 +8,7 @@ journal of its own as well.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -20,6 +20,7 @@ from gevent.event import Event
 from loadgen.client.loop import ENDED
 from loadgen.locust_plugin.observers import EVERY, CpuClock, add_shares
 from loadgen.locust_plugin.run_recorder import RunRecorder
+from loadgen.metrics.worker_progress import WorkerProgress
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
 from loadgen.samples.validity import Facts, Validity
@@ -61,6 +62,8 @@ class Worker:
         self._finished: list[tuple] = []
         self.journal: Journal | None = None
         """The journal of the present run, kept until the master has everything that is in it."""
+        self.count_fired: Callable[[], int] = lambda: 0
+        """Returns how many arrivals of the present run this worker has fired."""
         runner.register_message("share", self._receive_share)
         runner.register_message("received", self._remove_journal)
 
@@ -72,6 +75,7 @@ class Worker:
         """Wait for the share of the next run, and begin to send samples."""
         self._has_share.wait()
         self._has_share.clear()
+        self.count_fired = lambda: 0
         self._greenlets = [gevent.spawn(self._ship_forever), gevent.spawn(self._tell_cpu_forever)]
         return self._share
 
@@ -106,6 +110,7 @@ class Worker:
         finished, self._finished = self._finished, []
         if finished:
             self._runner.send_message("samples", finished)
+        self._runner.send_message("fired", self.count_fired())
 
 
 class Master:
@@ -121,9 +126,12 @@ class Master:
         self._workers: list[str] = []
         self._waiting_for: set[str] = set()
         self._facts: list[Facts] = []
+        self._lost: set[tuple[str, str]] = set()  # (run, worker)
+        self._progress = WorkerProgress(0)
         runner.register_message("samples", self._gather)
         runner.register_message("share_done", self._receive_end)
         runner.register_message("cpu", self._receive_cpu)
+        runner.register_message("fired", self._receive_fired)
 
     def start(self, recorder: RunRecorder) -> None:
         """Send every connected worker its share of the recorder's run."""
@@ -132,6 +140,8 @@ class Master:
         self._waiting_for = set(self._workers)
         self._seen = np.zeros(0 if settings.dues is None else len(settings.dues), bool)
         epoch = time.time() + LEAD
+        self._progress = WorkerProgress(time.monotonic_ns() + round(LEAD * 1e9))
+        recorder.metrics.begin(settings.dues, self._progress)
         # A start in the future, the same for all: workers that receive the message later start no later.
         for index, worker in enumerate(self._workers):
             share = Share(index, len(self._workers), epoch, recorder.directory.name)
@@ -146,6 +156,19 @@ class Master:
     def alive(self) -> set[str]:
         """The names of the workers that Locust does not count as missing."""
         return {name for name, client in self._runner.clients.items() if client.state != "missing"}
+
+    def count_workers(self) -> tuple[int, int]:
+        """Return (workers that are alive, workers that fell silent during a run, also if they came back)."""
+        if self._recorder:
+            self._note_lost(self._recorder, self._waiting_for - self.alive)
+        return len(self.alive), len(self._lost)
+
+    def _note_lost(self, recorder: RunRecorder, workers: Iterable[str]) -> None:
+        self._lost |= {(recorder.directory.name, worker) for worker in workers}
+
+    def _receive_fired(self, msg, **_) -> None:
+        if self._recorder:
+            self._progress.by_worker[msg.node_id] = msg.data
 
     def _gather(self, msg, **_) -> None:
         if self._recorder is None:
@@ -177,12 +200,14 @@ class Master:
         """
         if self._recorder is None:
             return None
+        self._progress.end()
         for worker in self._waiting_for & self.alive:
             self._runner.send_message("stop", None, worker)
         deadline = time.monotonic() + patience
         while not self.finished and time.monotonic() < deadline:
             gevent.sleep(0.05)
         recorder, self._recorder = self._recorder, None
+        self._note_lost(recorder, self._waiting_for)
         dead = [i for i, worker in enumerate(self._workers) if worker in self._waiting_for]
         facts = combine(self._facts, dead, recorder.settings.dues is None)
         went_on = not self._facts or any(each.complete for each in self._facts)

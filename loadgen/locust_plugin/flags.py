@@ -14,6 +14,7 @@ from common.messages import one_line
 from loadgen import arrivals
 from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
+from loadgen.metrics.exporter import LOOPBACK
 from workloads.workload import Workload
 
 PAGE = "docs/load-generator.md"
@@ -26,7 +27,7 @@ LOCUSTS_OWN = {
 
 
 def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
-    """Add the flags of a run to a parser of Locust's and, but for --reports, to its web form."""
+    """Add the flags of a run to a parser of Locust's and, but for --reports and --metrics-port, to its web form."""
     add, libraries = parser.add_argument, list(workload.libraries)
     placements = list(workload.placements)
     add("--placement", choices=placements, default=workload.encoded, help="where the input is decoded and preprocessed")
@@ -42,6 +43,9 @@ def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
     add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
     vouches = "latency percentile that the verdict vouches for; empty: the highest that so many arrivals allow"
     add("--percentile", default="", help=vouches)
+    exports = "serve the run's metrics for Prometheus on this port; 0: do not"
+    add("--metrics-port", type=int, default=0, include_in_web_ui=False, help=exports)
+    add("--metrics-host", default=LOOPBACK, include_in_web_ui=False, help="the address that --metrics-port listens on")
     add("--reports", default="reports", include_in_web_ui=False, help="where samples are written")
 
 
@@ -58,7 +62,7 @@ def list_flags(workload: Workload) -> str:
 
 def extend(parser: argparse.ArgumentParser, workload: Workload) -> None:
     """Add the flags to Locust's parser; check Locust's own, which it parses first, before anything is started."""
-    parser.set_defaults(web_host=ports.LOOPBACK, master_bind_host=ports.LOOPBACK)
+    parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
     declare(parser, workload)
     shown: dict = {"help": "list Crossover's flags, and exit", "include_in_web_ui": False}
     parser.add_argument("--flags", action="store_true", **shown)
@@ -92,6 +96,7 @@ def check_first(parse: Callable[..., argparse.Namespace], workload: Workload) ->
                     print(instead.format(value), file=sys.stderr)
                     sys.exit(2)
             ports.check_page(parsed)
+            ports.check_metrics(parsed)
             ports.choose_port(parsed)
         vars(parsed).update(last_form)
         return parsed

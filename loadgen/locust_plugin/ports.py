@@ -8,14 +8,28 @@ import socket
 import sys
 from argparse import Namespace
 
+from loadgen.metrics.exporter import LOOPBACK
+
 DEFAULT = 5557  # Locust's, of --master-bind-port and --master-port
-LOOPBACK = "127.0.0.1"
 
 
 def check_page(options: Namespace) -> None:
     """Exit with code 2, and one line, if Locust has a page and cannot listen on its port."""
     if not options.worker and (options.headful or not options.headless):
         check_port(options.web_host, options.web_port, "page", "; choose another with --web-port")
+
+
+def check_metrics(options: Namespace) -> None:
+    """Exit with code 2, and one line, if metrics are asked for that cannot be served."""
+    if not options.metrics_port:
+        return
+    if options.worker:
+        print("--metrics-port is the master's: it counts what all of its workers do", file=sys.stderr)
+        sys.exit(2)
+    if options.metrics_port == options.web_port and not (options.headless and not options.headful):
+        print(f"--metrics-port and --web-port must differ, not both be {options.web_port}", file=sys.stderr)
+        sys.exit(2)
+    check_port(options.metrics_host, options.metrics_port, "page of metrics", "; choose another with --metrics-port")
 
 
 def choose_port(options: Namespace) -> None:

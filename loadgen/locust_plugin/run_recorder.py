@@ -16,6 +16,7 @@ from loadgen.client.loop import Loop
 from loadgen.locust_plugin.live_view import LiveRun, describe_findings
 from loadgen.locust_plugin.observers import Observers
 from loadgen.locust_plugin.options import Settings
+from loadgen.metrics import exporter
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
 from loadgen.samples.sample import COMPLETED, Sample, format_counts
@@ -74,6 +75,7 @@ class RunRecorder:
         shown = {"arrivals": str(settings.process), "seed": settings.seed}
         self._live = LiveRun.begin(str(settings.arm), settings.dues, settings.seconds, start, **shown)
         self._live.directory = self.directory
+        self.metrics = exporter.find_arm(settings.arm)
         lasts = f"for {settings.seconds:g} s, seed {settings.seed}"
         schedule = f", schedule {settings.schedule.digest}" if settings.schedule else ""
         log.info("%s: %s %s%s", settings.arm, settings.process, lasts, schedule)
@@ -85,8 +87,9 @@ class RunRecorder:
         self.observers = Observers(self._live, url, self.settings.arm.workload.steps, own)
 
     def record(self, sample: Sample) -> None:
-        """Show a finished sample in the live view."""
+        """Show a finished sample in the live view and in the metrics."""
         self._live.add(sample)
+        self.metrics.add(sample)
 
     @interrupts.defer_interrupts()
     def close(self, facts: Facts) -> Validity:
@@ -109,6 +112,7 @@ class RunRecorder:
         arrivals = result["books"][COMPLETED] if due is None else due
         percentile = self.settings.percentile or highest_percentile(arrivals)
         verdict = judge(result, facts, percentile)
+        self.metrics.end(verdict)
         words = f"VALID up to p{percentile:g}"
         self._live.validity = verdict
         self._live.verdict = words if verdict.valid else describe_findings(verdict)

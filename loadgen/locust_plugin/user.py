@@ -27,6 +27,7 @@ from loadgen.locust_plugin import distributed, flags, precise_stats, run_recorde
 from loadgen.locust_plugin.options import Settings, check_options
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
+from loadgen.metrics import exporter
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
@@ -166,6 +167,9 @@ class OpenLoopUser(User):
             self.loop = ClosedLoop(int(process.users), process.think, settings.seconds, *client)
         else:
             self.loop = OpenLoop(*client)
+        exporter.find_arm(settings.arm).begin(settings.dues, self.loop)
+        if self.worker:
+            self.worker.count_fired = lambda: self.loop.fired
         self.loop.run(plan)
         return self.facts(True)
 
@@ -228,9 +232,17 @@ def install(workload: Workload) -> None:
             return
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
+        options = environment.parsed_options
+        if options.metrics_port:
+            try:
+                metrics = exporter.start(options.metrics_host, options.metrics_port).metrics
+            except ValueError as error:  # somebody took the port since it was tried
+                print(error, file=sys.stderr)
+                signals.leave(runner, 2)
+            if Shape.master:
+                metrics.count_workers = Shape.master.count_workers
         if web_ui:
             extend(web_ui, environment, check, workload.subject or workload.name, workload.name)
-        options = environment.parsed_options
         try:
             check(options, answers=options.headless or options.autostart)
         except (ValueError, ConnectionError) as error:
@@ -255,3 +267,8 @@ def install(workload: Workload) -> None:
         Shape.started = False
         if Shape.master and (verdict := Shape.master.stop()):
             environment.process_exit_code = verdict.exit_code
+
+    @events.quitting.add_listener
+    def leave_metrics(environment, **_) -> None:
+        if exporter.current and not Shape.interrupted:
+            exporter.current.wait_for_fetch(log.info, gevent.sleep)
