@@ -50,6 +50,8 @@ status:  ## what runs where, and whether it answers
 	$(INSTALLED) $(CROSSOVER) status $(ARGS) $(IDLE)
 logs:  ## the server's log
 	$(INSTALLED) $(CROSSOVER) logs $(ARGS) $(IDLE)
+observe:  ## Prometheus and Grafana in Docker, beside a server and load generators of this machine; ARGS=down stops them
+	docker compose -p crossover-observe -f docker-compose.observe.yml $(or $(ARGS),up -d)
 models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
 	$(CROSSOVER) models $(ARGS)
 env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never

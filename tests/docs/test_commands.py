@@ -24,6 +24,7 @@ OTHERS = {
     ".": "the shell's",
     "mkdir": "",
     "cp": "",
+    "prometheus": "its flags are those of tests/observe",
     "perf_analyzer": "NVIDIA's: run by `make bench-loadgen`",
     "pip": "",
     "tritonserver": "run so by the tests of the examples",
