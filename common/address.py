@@ -79,6 +79,15 @@ def find_started(state: Path | None = None) -> str:
         return DEFAULT
 
 
+def read_record(url: str, state: Path | None = None) -> dict:
+    """Return the launcher's record in this state directory, or in STATE, if it is of the server at `url`; else {}."""
+    try:
+        record = json.loads(((state or STATE) / "server.json").read_text())
+        return record if parse(record["address"]) == parse(url.replace("localhost", "127.0.0.1")) else {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
 def explain_silence(url: str, error: Exception | str) -> str:
     """Say in one line that no Triton server answers at a URL, why, and what to do.
 

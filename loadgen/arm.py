@@ -1,4 +1,4 @@
-"""What is compared: an arm is a placement of a workload x a client mode, as data.
+"""What is compared: an arm is a placement of a workload, with its transport, x a client mode, as data.
 
 a placement that prepares:  bytes -> preprocess (client CPU) -> tensor -> [ network ] -> answer
 one that does not:          bytes -----------------> [ ensemble: preprocess -> network ] -> answer
@@ -7,6 +7,8 @@ one that does not:          bytes -----------------> [ ensemble: preprocess -> n
 from dataclasses import dataclass
 
 from loadgen import clock
+from loadgen.transport.connect import connect
+from loadgen.transport.message import Connection
 from workloads.tensors import Prepared
 from workloads.workload import Placement, Preprocessor, Target, Workload
 
@@ -85,6 +87,13 @@ class Arm:
         """Make the function that turns a payload's bytes into what is sent; each thread needs one of its own."""
         preprocess = self.placed.preprocessor(self.library)
         return add_delay(preprocess, self.delay) if self.delay else preprocess
+
+    def connect(self, url: str, timeout: float) -> Connection:
+        """Make a connection to the server at `url`, for one thread, by this arm's transport.
+
+        `timeout` is the deadline of a request in seconds. Raises ValueError for an address that is refused.
+        """
+        return connect(self.placed.transport, url, timeout)
 
     @property
     def sends_payloads_unchanged(self) -> bool:

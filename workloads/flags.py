@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from workloads.payloads import Payload
+from workloads.transports import split_name
 from workloads.workload import Workload
 
 
@@ -43,25 +44,40 @@ def check_library(library: str, workloads: Mapping[str, Workload]) -> None:
         raise ValueError(f"unknown library {library!r}; {good}")
 
 
-def choose_arms(text: str | None, workloads: Mapping[str, Workload], count: int = 0) -> dict[str, list[str]]:
-    """Return workload -> its placements that are measured, baseline first; the first two where `text` is None.
+def choose_arms(
+    text: str | None, workloads: Mapping[str, Workload], count: int = 0, transport: str | None = None
+) -> dict[str, list[str]]:
+    """Return workload -> its arms that are measured, baseline first; the first two placements where `text` is None.
 
-    `text` is names with commas, `count` how many there must be (0: any). Raises ValueError with one line that names
-    what was given and what is good.
+    `text` is names with commas, each of a placement, or of one and a transport, as `client+grpc`. `count` is how many
+    there must be (0: any), `transport` that of the arms which name none (None: HTTP). The workloads get what the arms
+    name by `Workload.with_arms`. Raises ValueError with one line that names what was given and what is good.
     """
     arms: dict[str, list[str]] = {}
     for name, workload in workloads.items():
         good = ", ".join(workload.placements)
-        if count == 2 and len(workload.placements) == 1:
+        if count == 2 and len(workload.placements) == 1 and text is None:
             raise ValueError(f"{name} has one placement, {good}; a comparison needs two")
         chosen = list(workload.compared) if text is None else [each.strip() for each in text.split(",")]
         if not any(chosen):
             raise ValueError(f"--arms is empty; name some placements of {name}, of {good}, with commas")
-        if unknown := [each for each in chosen if each not in workload.placements]:
+        if unknown := [each for each in chosen if split_name(each)[0] not in workload.placements]:
             raise ValueError(f"unknown placement {unknown[0]!r} of {name}; try some of {good}, with commas")
+        chosen = [each if "+" in each or not transport else f"{each}+{transport}" for each in chosen]
         different = len(set(chosen)) == len(chosen)
         if not different or (count and len(chosen) != count):
             number = f"{count} different" if count else "different"
             raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}")
         arms[name] = chosen
     return arms
+
+
+def add_arms(workloads: Mapping[str, Workload], arms: Mapping[str, Sequence[str]]) -> dict[str, Workload]:
+    """Return the workloads with the placements that their arms name, by `Workload.with_arms`."""
+    return {name: each.with_arms(arms[name]) for name, each in workloads.items()}
+
+
+def refuse_transports(arms: Mapping[str, Sequence[str]], command: str) -> None:
+    """Raise ValueError if an arm names a transport, for a command that measures over HTTP only."""
+    if named := [arm for chosen in arms.values() for arm in chosen if "+" in arm]:
+        raise ValueError(f"{command} measures over HTTP only, and --arms names {named[0]}")

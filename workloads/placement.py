@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from workloads.target import Target
 from workloads.tensors import Array, Input, Prepared, encode
+from workloads.transports import HTTP, WORDS, Transport
 
 Preprocessor = Callable[[Any], Prepared]
 """A payload, mostly a file's bytes -> what is sent, without a batch dimension."""
@@ -78,6 +79,8 @@ class Placement:
     """What is lost on the way, in words: "re-encoded as JPEG". Its answers may then differ from the others'."""
     derived: Derived | None = None
     """How to make the model where the server lacks it."""
+    transport: Transport = HTTP
+    """How its requests cross to the server; an arm that names another has a placement of its own (`over`)."""
 
     def __post_init__(self):
         if not isinstance(self.model, str) or not self.model:
@@ -114,6 +117,11 @@ class Placement:
             raise ValueError(f"extra of the placement of {self.model} gives {error}") from None
         inputs = tuple(each for each in known.values() if each.name not in self.extra) if known else None
         return Target(self.model, inputs, tuple(self.outputs), batched, extra)
+
+    def over(self, transport: str, name: str) -> "Placement":
+        """Return the same placement with another transport; `name` is what it is called with this one."""
+        words = f"{self.words or f'the {name} placement'} over {WORDS[transport]}"
+        return replace(self, transport=Transport(transport), words=words)
 
     @property
     def prepares(self) -> bool:

@@ -6,7 +6,7 @@ name. `docs/own-pipeline.md` shows how to write one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from workloads.array_payloads import Arrays, Made
 from workloads.payloads import Payload
 from workloads.placement import NAME, Derived, Placement, Preprocessor, UnsoundWorkload, per_thread
 from workloads.target import Target
+from workloads.transports import split_name
 
 __all__ = [  # all that a file of a workload needs is imported from here
     "Answer",
@@ -111,7 +112,7 @@ class Workload:
         if not isinstance(self.placements, Mapping) or not self.placements:
             raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {self.placements!r}")
         for name, placement in self.placements.items():
-            if not isinstance(name, str) or not NAME.fullmatch(name):
+            if not isinstance(name, str) or not NAME.fullmatch(cut_transport(name, placement)):
                 raise UnsoundWorkload(f"a placement's name has letters, digits, '.', '_' and '-', unlike {name!r}")
             if not isinstance(placement, Placement):
                 raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {placement!r}")
@@ -150,6 +151,12 @@ class Workload:
     def libraries(self) -> tuple[str, ...]:
         """Names of the libraries that any placement can prepare with, of those that have one."""
         return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries if name))
+
+    def with_arms(self, arms: Sequence[str]) -> "Workload":
+        """Return the workload with a placement for each arm that names its transport, as `client+grpc` does."""
+        named = [(arm, *split_name(arm)) for arm in arms if "+" in arm]
+        added = {arm: self.placements[name].over(transport, name) for arm, name, transport in named}
+        return replace(self, placements={**self.placements, **added})
 
     def load(self, directory: str = "") -> list[Payload]:
         """Read the files of a directory that it can read, or its own payloads.
@@ -196,3 +203,8 @@ class Workload:
                 for name, each in ((name, self.placements[name]) for name in arms)
             },
         }
+
+
+def cut_transport(name: str, placement: Any) -> str:
+    """Return the name of a placement without the transport that it has: `client+grpc` is `client` over gRPC."""
+    return name.removesuffix(f"+{placement.transport.name}") if isinstance(placement, Placement) else name

@@ -15,6 +15,7 @@ HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that ther
 
 @click.command()
 @options.workloads
+@options.transport
 @options.seconds(1800)
 @click.option(
     "--slo", metavar="MS", type=float, default=0, help=f"The limit of latency; default: {SLO_FACTOR} times unloaded."

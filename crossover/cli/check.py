@@ -12,6 +12,7 @@ from crossover.parity.check import DIFFERENT, UNKNOWN, check_placements
 from crossover.parity.wording import describe_pair
 from crossover.report.kind import BROKEN, GOOD, USAGE
 from crossover.report.terminal import colour
+from loadgen.transport.reach import reach
 from serving.server import Server, Unavailable
 from workloads import catalogue, flags
 from workloads.model_config import complete
@@ -23,6 +24,7 @@ from workloads.workload import Workload
 @click.command()
 @options.workload_names
 @click.option("--arms", metavar="A,B", default=None, help="Placements, the baseline first; default: all.")
+@options.transport
 @options.library
 @options.payloads
 @options.server
@@ -63,8 +65,10 @@ def choose(given: Namespace) -> tuple[dict[str, Workload], dict[str, list[Payloa
     one placement.
     """
     workloads = catalogue.find_all(given.workloads)
-    every = {name: list(each.placements) for name, each in workloads.items()}
-    given.chosen = every if given.arms is None else flags.choose_arms(given.arms, workloads)
+    suffix = f"+{given.transport}" if given.transport else ""
+    every = {name: [f"{placement}{suffix}" for placement in each.placements] for name, each in workloads.items()}
+    given.chosen = every if given.arms is None else flags.choose_arms(given.arms, workloads, 0, given.transport)
+    workloads = flags.add_arms(workloads, given.chosen)
     for name, chosen in given.chosen.items():
         if len(chosen) < 2:
             raise ValueError(f"{name} has one placement to check, {chosen[0]}; there must be two to compare")
@@ -78,6 +82,7 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
     Raises ValueError if the first payload cannot be prepared, ConnectionError if the server does not answer.
     """
     workload, placements = complete(workload, server.url), given.chosen[workload.name]
+    workload = reach(workload, server.url, placements, server.state, given.grpc_port)
     library = flags.choose_library(given.library, workload)
     check_workload(workload, placements, sent[:1], library)
     return [each.as_dict() for each in check_placements(server.url, workload, placements, library, sent)]

@@ -11,6 +11,7 @@ from crossover.experiments.client_modes.run import ClientModes, check
 
 @click.command()
 @options.workloads
+@options.transport
 @options.seconds(1800)
 @click.option("--rounds", type=int, default=6, show_default=True, help="Rounds; fewer than 6 give no interval.")
 @click.option("--rate", type=float, default=0, help="Requests per second; default: found by measurement.")

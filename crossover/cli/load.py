@@ -16,6 +16,7 @@ SUGGESTED = ", ".join(f"{share:g}" for share in SHARES)
 @options.workload_names
 @click.option("--rate", metavar="R,R,..", default="", help=f"Per second; default: {SUGGESTED} of what {ALONE}.")
 @click.option("--arms", metavar="A,B", default=None, help="Placements; default: the one that sends files as they are.")
+@options.transport
 @options.library
 @options.payloads
 @options.seconds(60)

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 from common.messages import one_line
 from serving import ROOT
 from serving import state as records
+from workloads.transports import WORDS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -64,8 +65,23 @@ workload_names = click.argument(
 """The workloads; the built-in ones if none is given."""
 
 arms = click.option(
-    "--arms", metavar="A,B", default=None, help="Placements, the baseline first; default: the workload's first two."
+    "--arms",
+    metavar="A,B",
+    default=None,
+    help="Placements, the baseline first, as client or client+grpc; default: the workload's first two.",
 )
+
+transport = declare(
+    click.option(
+        "--transport",
+        type=click.Choice(list(WORDS)),
+        help="How requests cross where --arms does not say it, as client+grpc does; default: http.",
+    ),
+    click.option(
+        "--grpc-port", type=click.IntRange(1, 65535), default=None, help="Of the server; default: as it was started."
+    ),
+)
+"""--transport and --grpc-port, of commands whose arms are measured over any transport."""
 
 library = click.option(
     "--library", metavar="NAME", default="", help="The library that clients prepare with, e.g. pillow."

@@ -30,7 +30,8 @@ def check_server_options(options: Namespace, arms: int = 0) -> None:
     `arms` is how many there must be, 0: any. Raises ValueError for an unknown workload, placement or library.
     """
     options.workloads = catalogue.find_all(options.workloads)
-    options.arms = flags.choose_arms(options.arms, options.workloads, arms)
+    options.arms = flags.choose_arms(options.arms, options.workloads, arms, getattr(options, "transport", None))
+    options.workloads = flags.add_arms(options.workloads, options.arms)
     options.payloads = flags.parse_payloads(options.payloads, options.workloads)
     flags.check_library(options.library, options.workloads)
 

@@ -8,6 +8,7 @@ from crossover.measurement import host, payload_check, resume, unloaded_latency
 from crossover.measurement.retry import Retries
 from crossover.report.format import listed
 from loadgen.arm import Arm, Mode
+from loadgen.transport.reach import reach
 from serving.server import Server
 from workloads import flags
 from workloads.model_config import complete
@@ -58,6 +59,8 @@ class ServerExperiment(Experiment):
         workloads = self.options.workloads
         # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: complete(each, self.server.url, self.prepared(each)) for name, each in workloads.items()}
+        url, record, port = self.server.url, self.server.state, getattr(self.options, "grpc_port", None)
+        workloads |= {name: reach(each, url, self.arms(each), record, port) for name, each in workloads.items()}
         for name, each in workloads.items():
             tried = self.inputs[name][: self.tried]
             check_workload(each, self.prepared(each), tried, self.library(each))

@@ -28,7 +28,6 @@ from loadgen.client.loop import pause_gc
 from loadgen.client.worker_threads import Client
 from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, STATUSES, Sample
-from loadgen.transport.http import Connection
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 from workloads.workload import Preprocessor
@@ -230,7 +229,7 @@ class LoneRequests:
         self.lost = 0
         self.clients = [Client(arm, self.now) for arm in arms]
         self.preprocessors: list[Preprocessor] = [arm.preprocessor() for arm in arms]
-        self.connections = [Connection(server.url, TIMEOUT) for _ in arms]
+        self.connections = [arm.connect(server.url, TIMEOUT) for arm in arms]
 
     def now(self) -> int:
         """Return the ns since the clock began."""

@@ -9,6 +9,7 @@ from common.messages import one_line
 from crossover.measurement.pairs import LOST, LoneRequests
 from loadgen.arm import Arm
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
+from loadgen.transport.message import is_refused_input
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 
@@ -63,7 +64,7 @@ def is_at_fault(sample: Sample) -> bool:
 
     A connection that broke, a deadline that passed, or a queue that was full may have nothing to do with it.
     """
-    return sample.status == FAILED and (not sample.prepared or sample.reason.startswith("HTTP 4"))
+    return sample.status == FAILED and (not sample.prepared or is_refused_input(sample.reason))
 
 
 def describe(workload: str, bad: Sequence[str], count: int) -> str:

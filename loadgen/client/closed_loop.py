@@ -11,7 +11,7 @@ from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client
 from loadgen.real_threads import start_thread
 from loadgen.samples.sample import Sample
-from loadgen.transport.http import Connection
+from loadgen.transport.message import Connection
 from workloads.workload import Preprocessor
 
 
@@ -31,7 +31,8 @@ class ClosedLoop(Loop):
         # The preprocessors are made here and not in the threads, whose requests would wait for a library's import.
         self._client = Client(self.arm, self._now)
         self._numbers = itertools.count(plan.first, plan.stride)  # all users share it; next() is atomic
-        self._connections = [Connection(self.url, self.timeout) for _ in range(plan.first, self.users, plan.stride)]
+        users = range(plan.first, self.users, plan.stride)
+        self._connections = [self.arm.connect(self.url, self.timeout) for _ in users]
         self._preprocessors = [self.arm.preprocessor() for _ in self._connections]
         self._users_at_work = len(self._connections)
 

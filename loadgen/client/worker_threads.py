@@ -11,8 +11,7 @@ from common.messages import first_line
 from loadgen.arm import Arm
 from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import DROPPED, FAILED, Sample
-from loadgen.transport.http import Connection
-from loadgen.transport.message import Request, make_request
+from loadgen.transport.message import Connection, Request, make_request
 from workloads.payloads import Payload
 from workloads.workload import Preprocessor
 
@@ -159,7 +158,7 @@ class Workers:
 
     def _connect(self) -> Connection:
         """Make a connection that `close` will close."""
-        connection = Connection(self._url, self._timeout)
+        connection = self._client.arm.connect(self._url, self._timeout)
         with self._lock:
             self._connections.append(connection)
         return connection

@@ -15,6 +15,7 @@ from loadgen import arrivals
 from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
 from loadgen.metrics.exporter import LOOPBACK
+from workloads.transports import WORDS
 from workloads.workload import Workload
 
 PAGE = "docs/load-generator.md"
@@ -31,6 +32,9 @@ def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
     add, libraries = parser.add_argument, list(workload.libraries)
     placements = list(workload.placements)
     add("--placement", choices=placements, default=workload.encoded, help="where the input is decoded and preprocessed")
+    transports = ", ".join(f"{name} ({words})" for name, words in WORDS.items())
+    add("--transport", choices=list(WORDS), default="http", help=f"how requests cross to the server: {transports}")
+    add("--grpc-port", default="", help="of the server, for gRPC; empty: as it was started, else its HTTP port + 1")
     add("--mode", choices=MODES, default="async", help="how the client handles its arrivals")
     add("--workers", type=int, default=1, help="client threads; in mode async they only preprocess")
     add("--arrivals", default=f"poisson:rate={workload.rate:g}", help=f"one of {', '.join(arrivals.EXAMPLES.values())}")

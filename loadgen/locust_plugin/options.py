@@ -4,7 +4,7 @@ The flags keep their names whatever the workload: it only decides which files ar
 """
 
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,9 +15,11 @@ from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import FORMAT
+from loadgen.transport.reach import reach
 from workloads import payloads
 from workloads.model_config import check_answers, complete
 from workloads.prepare_check import check_workload
+from workloads.transports import HTTP, Transport
 from workloads.workload import Workload
 
 Number = TypeVar("Number", int, float)
@@ -68,8 +70,12 @@ class Settings:
         if schedule is not None and not len(schedule):
             why = schedule.note or "run longer"
             raise ValueError(f"arrivals {options.arrivals!r}: none within {seconds:g} s; {why}")
+        placement = options.placement
+        if options.transport != "http":
+            placement += f"+{Transport(options.transport).name}"
+            workload = workload.with_arms([placement])
         return cls(
-            Arm(workload, options.placement, mode, getattr(options, "library", "")),
+            Arm(workload, placement, mode, getattr(options, "library", "")),
             process,
             seconds,
             seed,
@@ -117,16 +123,26 @@ def check_options(workload: Workload, default: str, options: Namespace, answers:
     """
     settings, url = Settings.from_options(workload, options), getattr(options, "host", "") or default
     arm, first = settings.arm, settings.payloads[:1]
-    check_workload(workload, [arm.placement], first, arm.library)
+    check_workload(arm.workload, [arm.placement], first, arm.library)
     if answers:
         check_answers(url)
-    if not workload.file:
+    if not workload.file and arm.placed.transport == HTTP:
         return
     try:
-        check_workload(complete(workload, url, [arm.placement]), [arm.placement], first, arm.library)
+        check_workload(find_out(arm, url, options).workload, [arm.placement], first, arm.library)
     except ConnectionError:  # the server may come up later, and another may be asked by the web form
         if answers:
             raise
+
+
+def find_out(arm: Arm, url: str, options: Namespace) -> Arm:
+    """Return the arm with what only the server at `url` knows: its tensors, and how its transport reaches it.
+
+    Raises ConnectionError with one line if no server answers, and ValueError if this one cannot be measured.
+    """
+    port = parse_number("grpc-port", options.grpc_port, int) if options.grpc_port else None
+    workload = complete(arm.workload, url, [arm.placement])
+    return replace(arm, workload=reach(workload, url, [arm.placement], address.read_record(url), port))
 
 
 def parse_number(name: str, text: str | float, kind: type[Number]) -> Number:

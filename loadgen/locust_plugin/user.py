@@ -24,14 +24,13 @@ from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop
 from loadgen.locust_plugin import distributed, flags, precise_stats, run_recorder, signals
-from loadgen.locust_plugin.options import Settings, check_options
+from loadgen.locust_plugin.options import Settings, check_options, find_out
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
 from loadgen.metrics import exporter
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.validity import Facts
-from workloads.model_config import complete
 from workloads.workload import Workload
 
 log = logging.getLogger("crossover")
@@ -97,8 +96,8 @@ class OpenLoopUser(User):
     def read_settings(self) -> Settings:
         """Return what was asked for, with what only the server knows. Raises ConnectionError if it does not answer."""
         settings = Settings.from_options(self.workload, self.environment.parsed_options)
-        workload = complete(self.workload, self.environment.host or self.host, [settings.arm.placement])
-        return replace(settings, arm=replace(settings.arm, workload=workload))
+        url = self.environment.host or self.host
+        return replace(settings, arm=find_out(settings.arm, url, self.environment.parsed_options))
 
     def offer_all(self) -> None:
         """Offer the whole schedule as the only process, record it, and set the exit code by its verdict."""

@@ -15,11 +15,13 @@ from contextlib import suppress
 from functools import lru_cache
 
 import httptools
+import numpy as np
 
 from common import address
 from common.messages import LONGEST, first_line
 from loadgen.real_threads import Socket, getaddrinfo
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
+from loadgen.transport.outputs import read_body
 
 BLOCK = 1 << 16  # bytes read at once
 BYTES_ACKED = 120  # offset of tcpi_bytes_acked, 8 bytes, in Linux's struct tcp_info
@@ -40,7 +42,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._carried = 0  # bytes of the answered requests on this socket
         self.answer: Answer | None = None
-        """The last whole answer, for those who want its outputs."""
+        """The last whole answer; `read_outputs` reads its tensors."""
         self._socket_timeout = self._deadline = 0.0
 
     def post(self, request: Request) -> Outcome:
@@ -165,6 +167,16 @@ class Connection:
         if (connection := self._socket) is None:
             raise ConnectionError("the connection was closed")
         return connection
+
+    def read_outputs(self) -> dict[str, np.ndarray]:
+        """Return the tensors of the last whole answer, by name, binary ones and those in its JSON; none without any.
+
+        Raises whatever comes of one that is malformed.
+        """
+        if (answer := self.answer) is None:
+            return {}
+        content = decode(answer.body, answer.headers.get(b"content-encoding", b""))
+        return read_body(content, int(answer.headers.get(b"inference-header-content-length", len(content))))
 
     def close(self) -> None:
         """Close the connection, if there is one; the next `post` opens another."""

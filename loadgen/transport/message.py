@@ -1,13 +1,16 @@
 """What a client gives to a transport, and what it gets back.
 
-A transport is a module with a class `Connection(url, timeout)`: one connection for one thread, which any thread may
-`close`. Its only other method is `post(request) -> Outcome`: send the request and wait for the whole answer, at most
-`timeout` seconds. It raises nothing for what a server or a network does; that becomes an Outcome.
+A transport is a module with a class `Connection`: one connection for one thread, which any thread may `close`. What a
+client does with it is `post(request) -> Outcome`: send the request and wait for the whole answer, at most so many
+seconds. It raises nothing for what a server or a network does; that becomes an Outcome.
 
 Transports lie at the bottom of the load generator, beside `arrivals`: they know neither samples nor clients.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
 
 from workloads.tensors import Prepared, Tensor
 from workloads.workload import Target
@@ -33,9 +36,33 @@ def make_request(target: Target, prepared: Prepared) -> Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a request ended: a status, one line that says why it was not completed, and the bytes of both bodies."""
+    """How a request ended: a status, one line that says why it was not completed, and the bytes of both bodies.
+
+    Over gRPC a body is the message with its prefix of five bytes. Neither counts HTTP's headers or frames.
+    """
 
     status: str
     reason: str = ""
     bytes_up: int = 0
     bytes_down: int = 0
+
+
+class Connection(Protocol):
+    """A connection of any transport."""
+
+    def post(self, request: Request) -> Outcome:
+        """Send the request and wait for its outcome."""
+        ...
+
+    def read_outputs(self) -> dict[str, np.ndarray]:
+        """Return the tensors of the last whole answer, by name; none without any. Raises if they are malformed."""
+        ...
+
+    def close(self) -> None:
+        """Close it; a `post` that waits in another thread ends, and the next one opens it again."""
+        ...
+
+
+def is_refused_input(reason: str) -> bool:
+    """Tell whether a server has refused a request for what was sent, by the reason of its outcome."""
+    return reason.startswith(("HTTP 4", "gRPC INVALID_ARGUMENT", "gRPC NOT_FOUND"))

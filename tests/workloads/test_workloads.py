@@ -73,6 +73,32 @@ def test_arms_are_different_placements_by_name():
     assert flags.choose_arms(None, {"toy": toy()}, 0) == {"toy": ["a"]}
 
 
+def test_an_arm_may_name_its_transport_and_becomes_a_placement_of_its_own():
+    two = {"toy": toy(placements={name: Placement("m", words=f"the {name}") for name in "ab"})}
+    arms = flags.choose_arms("a, a+grpc,b+http", two)
+    assert arms == {"toy": ["a", "a+grpc", "b+http"]}
+    assert flags.choose_arms(None, two, 2, "grpc") == {"toy": ["a+grpc", "b+grpc"]}
+    assert flags.choose_arms("a+http,b", two, 2, "grpc") == {"toy": ["a+http", "b+grpc"]}
+    placements = flags.add_arms(two, arms)["toy"].placements
+    assert list(placements) == ["a", "b", "a+grpc", "b+http"]
+    assert [each.transport.name for each in placements.values()] == ["http", "http", "grpc", "http"]
+    assert placements["a+grpc"].words == "the a over gRPC"
+    assert flags.add_arms(two, {"toy": ["a", "b"]}) == two
+    one = {"toy": toy()}
+    assert flags.choose_arms("a,a+grpc", one, 2) == {"toy": ["a", "a+grpc"]}
+    bad = {
+        "a+grcp": "unknown transport 'grcp'; try one of http, grpc",
+        "a+": "unknown transport ''; try one of http, grpc",
+        "c+grpc": "unknown placement 'c+grpc' of toy; try some of a, b",
+        "a+grpc,a+grpc": "--arms takes different placements",
+    }
+    for text, says in bad.items():
+        with pytest.raises(ValueError, match=f"^{re.escape(says)}"):
+            flags.choose_arms(text, two)
+    with pytest.raises(ValueError, match=r"^sweep measures over HTTP only, and --arms names a\+grpc$"):
+        flags.refuse_transports({"toy": ["b", "a+grpc"]}, "sweep")
+
+
 def test_a_library_is_chosen_where_a_workload_has_it():
     flags.check_library("pillow", {"image": IMAGE, "audio": AUDIO})
     assert flags.choose_library("pillow", IMAGE) == "pillow" and flags.choose_library("pillow", AUDIO) == ""

@@ -28,10 +28,11 @@ from crossover.measurement.unloaded_latency import measure_unloaded
 from crossover.report.terminal import Column, draw_table
 from loadgen.arm import Arm, Mode
 from loadgen.samples.sample import count_outcomes, format_counts
+from loadgen.transport.reach import reach
 from serving.server import Server
 from serving.temporary_server import temporary_server
 from workloads import catalogue
-from workloads.flags import choose_arms
+from workloads.flags import add_arms, choose_arms
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 
@@ -174,6 +175,10 @@ class Overloads(Run):
             with start_server(options.start, bound) if options.start else up as server:
                 arms = options.arms
                 workloads = {name: complete(each, server.url, arms[name]) for name, each in options.workloads.items()}
+                record, port = server.state, options.grpc_port if server is self.up else None
+                workloads = {
+                    name: reach(each, server.url, arms[name], record, port) for name, each in workloads.items()
+                }
                 asked = (each.placements[arm].model for name, each in workloads.items() for arm in arms[name])
                 server.require([*asked, *(step for each in workloads.values() for step in each.steps)])
                 for name, each in workloads.items():
@@ -211,7 +216,8 @@ class Overloads(Run):
 def check(options: Namespace) -> None:
     """Complete the options. Raises ValueError."""
     options.workloads = catalogue.find_all(options.workloads)
-    options.arms = choose_arms(options.arms, options.workloads)
+    options.arms = choose_arms(options.arms, options.workloads, transport=options.transport)
+    options.workloads = add_arms(options.workloads, options.arms)
     if not (0 < options.slo < np.inf and 0 <= options.capacity < np.inf):
         raise ValueError("--slo must be a positive number, --capacity one that is not negative")
     options.seconds = options.seconds or total_seconds(options, USUAL)

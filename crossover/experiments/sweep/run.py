@@ -310,5 +310,6 @@ def check(options: Namespace) -> None:
         setattr(options, flag, values)
     options.workloads = catalogue.find_all(options.workloads)
     options.arms = flags.choose_arms(options.arms, options.workloads, 2)
+    flags.refuse_transports(options.arms, "sweep")
     check_run_options(options)
     check_rounds(options)

@@ -1,0 +1,18 @@
+"""Opens connections by transport; a transport's library is imported by the first connection that needs it."""
+
+from common import address
+from loadgen.transport import http
+from loadgen.transport.message import Connection
+from workloads.transports import Transport
+
+
+def connect(transport: Transport, url: str, timeout: float) -> Connection:
+    """Make a connection to the server at `url` for one thread; `timeout` is that of each request, in seconds.
+
+    Raises ValueError for an address that is refused.
+    """
+    if transport.name == "grpc":
+        from loadgen.transport import grpc  # 45 MB and half a second, which HTTP does without
+
+        return grpc.Connection(url, timeout, transport.port or address.parse(url).port + 1)
+    return http.Connection(url, timeout)

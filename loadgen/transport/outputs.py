@@ -1,0 +1,43 @@
+"""Reads the tensors of answers: in Triton's binary form, and in JSON."""
+
+import json
+
+import numpy as np
+from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
+
+
+def read_body(content: bytes, json_size: int) -> dict[str, np.ndarray]:
+    """Read the tensors of an HTTP body whose first `json_size` bytes are JSON. Raises if it is malformed."""
+    arrays, start = {}, json_size
+    for output in json.loads(content[:start])["outputs"]:
+        size = output.get("parameters", {}).get("binary_data_size")
+        if size is None:
+            array = read_json(output["data"], output["datatype"])
+        else:
+            array, start = read_binary(content[start : start + size], output["datatype"]), start + size
+        arrays[output["name"]] = array.reshape(output["shape"])
+    return arrays
+
+
+def read_binary(data: bytes, datatype: str) -> np.ndarray:
+    """Return the elements of a binary tensor, in one dimension. Raises ValueError for an unknown type."""
+    if datatype == "BYTES":
+        return deserialize_bytes_tensor(data)
+    if datatype == "BF16":
+        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)  # the upper half
+    return np.frombuffer(data, find_dtype(datatype))
+
+
+def read_json(data: list, datatype: str) -> np.ndarray:
+    """Return the elements of a tensor that stands in JSON, in one dimension or more."""
+    if datatype == "BYTES":
+        return np.array([each.encode() for each in np.array(data, object).ravel()], object)
+    return np.array(data, np.float32 if datatype == "BF16" else find_dtype(datatype))
+
+
+def find_dtype(datatype: str) -> type:
+    """Return NumPy's type. Raises ValueError for a name that is none of Triton's."""
+    found = triton_to_np_dtype(datatype)
+    if found is None:
+        raise ValueError(f"unknown data type {datatype!r}")
+    return found

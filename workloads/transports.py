@@ -1,0 +1,39 @@
+"""How requests cross to the server: the transports by name, as arms are written (`client+grpc`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+WORDS = {"http": "HTTP", "grpc": "gRPC"}
+"""Transport -> what sentences call it. The first is used where an arm names none."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """A transport, with what its connections must know of the server; `loadgen.transport.reach` finds that out.
+
+    Raises ValueError for a name that is not known.
+    """
+
+    name: str = "http"
+    port: int = 0
+    """Of the server's gRPC; 0 until it is known."""
+    key: str = field(default="", repr=False)
+    """What opens the registration of shared memory, where the server asks for a key."""
+    outputs: Mapping[str, int] = field(default_factory=dict)
+    """Outputs that are large and of one size: name -> bytes."""
+
+    def __post_init__(self):
+        if self.name not in WORDS:
+            raise ValueError(f"unknown transport {self.name!r}; try one of {', '.join(WORDS)}")
+
+
+HTTP = Transport()
+
+
+def split_name(arm: str) -> tuple[str, str]:
+    """Split the name of a placement as an arm is written: `client+grpc` is ("client", "grpc"), `client` ("client", "").
+
+    Raises ValueError for a transport that is not known, or an empty one.
+    """
+    placement, plus, transport = arm.partition("+")
+    return placement, Transport(transport).name if plus else ""
