@@ -1,4 +1,4 @@
-# Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local PORT=9000 SLO=500 GPU=0 HOST=..
+# Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local PORT=9000 SLO=500 GPU=0 SHM=1 HOST=..
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 WEIGHTS ?= real
@@ -12,7 +12,7 @@ ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
 NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# for what starts servers of its own; `up` exports by itself
 SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
-UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)
+UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || exit $$(($$? == 3 ? 0 : $$?))# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 IDLE = || { code=$$?; test $$code -eq 1 -a ! -e .run/server.json || exit $$code; }# 1 without a server only says that nothing runs

@@ -62,6 +62,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--no-gpu", action="store_true", help="keep to the CPU; default: a GPU where one can be used")
     add("--on-cpu", action="append", default=[], metavar="MODEL", help="keep this step off the GPU; may be repeated")
     add("--models", action="append", default=[], metavar="DIR", help="serve this model repository, too")
+    subs["run"].set_defaults(shm=False)  # a container's shared memory is its own
     for number, kind in enumerate(PORTS):
         default = settings.HTTP_PORT if not number else None
         add(f"--{kind}-port", default=default, help=f"default: {default or f'the HTTP port + {number}'}")

@@ -35,8 +35,8 @@ def up(options, prepare: Callable[[], None] = lambda: None):
             say("clearing what is left of an `up` that was killed before its end")
         clear(record, options.state)
         engine, why = choose(options.engine)
-        if engine == "docker" and (options.on_cpu or options.models):
-            flag = "--on-cpu" if options.on_cpu else "--models"
+        if engine == "docker" and (options.on_cpu or options.models or options.shm):
+            flag = "--on-cpu" if options.on_cpu else "--models" if options.models else "--shm"
             raise Failure(f"{flag} is for a local server, and this one would be a container; add --engine local")
         record = new_record(options, engine)
         local.check_ports(record)

@@ -22,7 +22,7 @@ from serving.triton_api import TritonAPI, Unreachable
 EXIT_TIMEOUT = 5  # seconds that tritonserver waits for requests in flight
 DRAIN = 10  # seconds, at most, for a server to answer what it has accepted; less if its SLO is shorter
 AT_WORK = {"READY", "UNLOADING"}  # states of a model that may still answer requests
-RESTRICTED = "model-repository,shared-memory,trace,logging"
+RESTRICTED, MEMORY = ("model-repository", "trace", "logging"), "shared-memory"
 STACK = 2**28  # bytes for each thread: Triton 2.51 puts 16 there for every piece in which a body came
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # what ends the launcher
 
@@ -51,7 +51,7 @@ def flags(record: dict, steps: Path) -> list[str]:
     Every user of this machine can read the key to the restricted interfaces in it: the key keeps away requests from the
     network and careless clients, not them.
     """
-    host, key = record["host"], record["admin_key"]
+    host = record["host"]
     return [
         f"--id={record['name']}",
         f"--model-repository={steps}",
@@ -66,11 +66,21 @@ def flags(record: dict, steps: Path) -> list[str]:
         f"--grpc-port={record['grpc_port']}",
         f"--metrics-port={record['metrics_port']}",
         f"--http-thread-count={max(2, min(8, len(record['cores'])))}",
-        f"--http-restricted-api={RESTRICTED}:admin-key={key}",
-        f"--grpc-restricted-protocol={RESTRICTED}:admin-key={key}",
+        *restrict(record),
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
         f"--backend-config=python,shm-region-prefix-name={record['name']}.",
     ]
+
+
+def restrict(record: dict) -> list[str]:
+    """Return the flags that close parts of the interface to everybody without their key, over HTTP and gRPC.
+
+    Shared memory has a key of its own where it was asked for (--shm), so that a load generator need not have the other.
+    """
+    shm_key = record.get("shm_key", "")
+    closed = [f"{','.join((*RESTRICTED, *([] if shm_key else [MEMORY])))}:admin-key={record['admin_key']}"]
+    closed += [f"{MEMORY}:shm-key={shm_key}"] if shm_key else []
+    return [f"--{flag}={each}" for flag in ("http-restricted-api", "grpc-restricted-protocol") for each in closed]
 
 
 def metrics_address(record: dict) -> str:

@@ -17,8 +17,9 @@ def new_record(options, engine: str) -> dict:
     """Return the record of the server that the options ask for, as it is written before the server runs.
 
     The engine adds to it: `configs`, `more_models` and `pid` of a local server, `container_pid` of a container. The key
-    to the restricted interfaces is that of CROSSOVER_ADMIN_KEY, or a new one. `gpu`: whether steps run on a GPU, or a
-    container gets one; `card` is the one that a local server uses, and `no_gpu_because` says why there is none.
+    to the restricted interfaces is that of CROSSOVER_ADMIN_KEY, or a new one; `shm_key` opens the registration of
+    shared memory, and is empty without --shm. `gpu`: whether steps run on a GPU, or a container gets one; `card` is the
+    one that a local server uses, and `no_gpu_because` says why there is none.
     """
     obstacle = "--no-gpu was given" if options.no_gpu else find_obstacle(engine)
     on_gpu = [] if obstacle or engine == "docker" else [step for step in GPU_STEPS if step not in options.on_cpu]
@@ -34,6 +35,7 @@ def new_record(options, engine: str) -> dict:
         "card": asdict(card) if card else None,
         "no_gpu_because": obstacle or ("" if on_gpu or engine == "docker" else "--on-cpu was given for every step"),
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
+        "shm_key": secrets.token_hex(16) if options.shm else "",
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 

@@ -63,17 +63,18 @@ def stop(down: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int]) -> Iterator[Server]:
+def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int], shm: bool = False) -> Iterator[Server]:
     """Start a tritonserver with other models than ours, on these cores, and end it when the block ends.
 
     `models`: name -> (its config.pbtxt, its code, a `model.py` or a `dali.py`, which becomes version 1). There is no
-    supervisor.
+    supervisor. `shm`: as `crossover up --shm`.
     Raises Failure with the last error of its log, or with the server's words on a model.
     """
     with heed_sigterm(), tempfile.TemporaryDirectory(prefix="crossover-") as directory:
         folder, log = Path(directory), Path(directory) / "log"
         record: dict = {f"{kind}_port": port for kind, port in zip(PORTS, free_ports(), strict=True)}
         record |= {"name": state.name(folder), "host": "127.0.0.1", "cores": cores, "admin_key": secrets.token_hex()}
+        record["shm_key"] = secrets.token_hex() if shm else ""
         server = Server(f"http://127.0.0.1:{record['http_port']}", record)
         try:
             with log.open("w") as output:

@@ -68,8 +68,9 @@ def test_bench_leaves_the_export_to_up_and_says_in_the_end_that_the_server_still
 
 
 def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command(installed):
-    given = ("WEIGHTS=tiny", "PORT=9000", "CORES=0-1", "ENGINE=local", "SLO=500", "HOST=0.0.0.0")
+    given = ("WEIGHTS=tiny", "PORT=9000", "CORES=0-1", "ENGINE=local", "SLO=500", "HOST=0.0.0.0", "SHM=1")
     _, up, _ = installed("-n", "up", *given)
+    assert up.split()[-1] == "--shm"
     for flag in ("--weights tiny", "--http-port=9000", "--cores=0-1", "--engine=local", "--slo=500", "--host=0.0.0.0"):
         assert flag in up
     _, up, _ = installed("-n", "up")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-WORDS = {"http": "HTTP", "grpc": "gRPC"}
+WORDS = {"http": "HTTP", "grpc": "gRPC", "shm": "shared memory", "json": "JSON", "base64": "base64 in JSON"}
 """Transport -> what sentences call it. The first is used where an arm names none."""
 
 
@@ -18,9 +18,9 @@ class Transport:
     port: int = 0
     """Of the server's gRPC; 0 until it is known."""
     key: str = field(default="", repr=False)
-    """What opens the registration of shared memory, where the server asks for a key."""
+    """What opens the registration of shared memory; empty where the server asks for none."""
     outputs: Mapping[str, int] = field(default_factory=dict)
-    """Outputs that are large and of one size: name -> bytes."""
+    """Outputs that come through shared memory, large ones of one size: name -> bytes."""
 
     def __post_init__(self):
         if self.name not in WORDS:

@@ -40,6 +40,7 @@ from serving.status import status as show_status
 @click.option("--no-gpu", is_flag=True, help="Keep to the CPU; default: a GPU where one can be used.")
 @click.option("--on-cpu", multiple=True, metavar="MODEL", help="Keep this step off the GPU; may be repeated.")
 @click.option("--models", multiple=True, metavar="DIR", help="Serve this model repository, too; may be repeated.")
+@click.option("--shm", is_flag=True, help="Let clients of this machine that have its key register shared memory.")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", metavar="PORT", default=str(settings.HTTP_PORT), show_default=True, help="Port of HTTP.")
 @click.option("--grpc-port", metavar="PORT", help="Port of gRPC; default: the HTTP port + 1.")

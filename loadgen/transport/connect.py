@@ -1,7 +1,7 @@
 """Opens connections by transport; a transport's library is imported by the first connection that needs it."""
 
 from common import address
-from loadgen.transport import http
+from loadgen.transport import http, json_text, shared_memory
 from loadgen.transport.message import Connection
 from workloads.transports import Transport
 
@@ -15,4 +15,8 @@ def connect(transport: Transport, url: str, timeout: float) -> Connection:
         from loadgen.transport import grpc  # 45 MB and half a second, which HTTP does without
 
         return grpc.Connection(url, timeout, transport.port or address.parse(url).port + 1)
+    if transport.name == "shm":
+        return shared_memory.Connection(url, timeout, transport)
+    if transport.name in ("json", "base64"):
+        return json_text.Connection(url, timeout, transport.name == "base64")
     return http.Connection(url, timeout)

@@ -54,10 +54,8 @@ class Connection:
         self._deadline = time.monotonic() + self._timeout
         bytes_up = 0
         try:
-            specs = tuple(tensor.spec for tensor in request.tensors)
-            (line, headers), bytes_up = write_head(request.model, specs, request.outputs)
-            pieces = [piece for tensor in request.tensors for piece in tensor.pieces]
-            self.answer = answer = self._exchange([line, self._host, headers, *pieces])
+            (line, headers), body, bytes_up = self._write(request)
+            self.answer = answer = self._exchange([line, self._host, headers, *body])
         except (BlockingIOError, TimeoutError):
             self.close()
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s", bytes_up)
@@ -70,6 +68,11 @@ class Connection:
             self.close()
             return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"), bytes_up)
         return judge_answer(answer.status, answer.headers, answer.body, request.outputs, bytes_up)
+
+    def _write(self, request: Request) -> tuple[tuple[bytes, bytes], list[bytes | memoryview], int]:
+        """Return what is sent: (HTTP's first line, its other headers and the JSON), the tensors, the body's size."""
+        head, size = write_head(request.model, tuple(tensor.spec for tensor in request.tensors), request.outputs)
+        return head, [piece for tensor in request.tensors for piece in tensor.pieces], size
 
     def _exchange(self, pieces: list[bytes | memoryview]) -> "Answer":
         """Send a request and read its answer.
@@ -262,13 +265,18 @@ def write_head(
         ],
         "outputs": [{"name": output, "parameters": {"binary_data": True}} for output in outputs],
     }
+    return join_head(model, inference, size)
+
+
+def join_head(model: str, inference: dict, binary: int) -> tuple[tuple[bytes, bytes], int]:
+    """Return what `write_head` does for the JSON of a request, which so many bytes of tensors follow."""
     text = json.dumps(inference, separators=(",", ":")).encode()
     # The Host header stands before these: it is the connection's, and the head is cached for all connections.
     headers = (
         "Content-Type: application/octet-stream\r\n"
-        f"Content-Length: {len(text) + size}\r\nInference-Header-Content-Length: {len(text)}\r\n\r\n"
+        f"Content-Length: {len(text) + binary}\r\nInference-Header-Content-Length: {len(text)}\r\n\r\n"
     )
-    return (f"POST /v2/models/{model}/infer HTTP/1.1\r\n".encode(), headers.encode() + text), len(text) + size
+    return (f"POST /v2/models/{model}/infer HTTP/1.1\r\n".encode(), headers.encode() + text), len(text) + binary
 
 
 def judge_answer(
@@ -289,7 +297,8 @@ def judge_answer(
             return end(refused, f"HTTP {status}: {explain_refusal(status, headers, content)}")
         json_size = headers.get(b"inference-header-content-length")
         size = int(json_size) if json_size else len(content)
-        names, binary = read_outputs(content[:size])
+        # A body that is JSON altogether holds the numbers, too, and does not come again.
+        names, binary = (read_outputs if json_size else read_outputs.__wrapped__)(content[:size])
         missing = set(outputs) - names
     except Exception as error:
         return end(FAILED, first_line(f"unreadable answer: {type(error).__name__}: {error}"))

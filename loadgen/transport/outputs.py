@@ -1,17 +1,23 @@
 """Reads the tensors of answers: in Triton's binary form, and in JSON."""
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
 
-def read_body(content: bytes, json_size: int) -> dict[str, np.ndarray]:
-    """Read the tensors of an HTTP body whose first `json_size` bytes are JSON. Raises if it is malformed."""
+def read_body(content: bytes, json_size: int, placed: Mapping[str, bytes] | None = None) -> dict[str, np.ndarray]:
+    """Read the tensors of an HTTP body whose first `json_size` bytes are JSON. Raises if it is malformed.
+
+    `placed` are the bytes of those that came another way, by name.
+    """
     arrays, start = {}, json_size
     for output in json.loads(content[:start])["outputs"]:
         size = output.get("parameters", {}).get("binary_data_size")
-        if size is None:
+        if placed and output["name"] in placed:
+            array = read_binary(placed[output["name"]], output["datatype"])
+        elif size is None:
             array = read_json(output["data"], output["datatype"])
         else:
             array, start = read_binary(content[start : start + size], output["datatype"]), start + size

@@ -102,7 +102,7 @@ def test_a_library_that_does_not_load_is_named(monkeypatch):
 
 def options(tmp_path, **given) -> SimpleNamespace:
     numbers = {"http_port": 9000, "grpc_port": 9001, "metrics_port": 9002}
-    asked = {"weights": "tiny", "host": "127.0.0.1", "cores": [0, 1], "slo": 500, "models": []}
+    asked = {"weights": "tiny", "host": "127.0.0.1", "cores": [0, 1], "slo": 500, "models": [], "shm": False}
     return SimpleNamespace(state=tmp_path, **{**numbers, **asked, "no_gpu": False, "on_cpu": [], **given})
 
 

@@ -165,7 +165,7 @@ def test_on_a_gpu_flags_differ_where_other_steps_run_on_it(tmp_path, monkeypatch
     """A GPU that could be used is assumed; no server is started."""
     monkeypatch.setattr("serving.record.find_obstacle", lambda engine: None)
     asks = {"state": tmp_path, "weights": "tiny", "host": "127.0.0.1", "cores": [0], "slo": 0, "models": []}
-    asks |= {"no_gpu": False, "on_cpu": [], "http_port": 1, "grpc_port": 2, "metrics_port": 3}
+    asks |= {"no_gpu": False, "on_cpu": [], "shm": False, "http_port": 1, "grpc_port": 2, "metrics_port": 3}
     record = new_record(SimpleNamespace(**asks | ran), "local")
     assert list_differences(record, SimpleNamespace(**asks | asked)) == differing
 

@@ -1,0 +1,267 @@
+"""Laws of tensors in shared memory, and of JSON: the same answers as over HTTP, and nothing is left in /dev/shm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from loadgen.arm import Arm, Mode
+from loadgen.transport import regions
+from loadgen.transport.message import COMPLETED, FAILED, TIMED_OUT, make_request
+from loadgen.transport.reach import reach
+from serving import Failure
+from serving.temporary_server import temporary_triton
+from serving.triton_api import TritonAPI
+from tests.conftest import ROOT
+from workloads.payloads import Payload
+from workloads.workload import Placement, Workload
+
+NUMBERS = """name: "numbers" backend: "python" max_batch_size: 4 instance_group [ { count: 2 } ]
+input  [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } ]
+output [ { name: "large" data_type: TYPE_FP32 dims: [ 20000 ] }, { name: "small" data_type: TYPE_FP32 dims: [ 1 ] } ]"""
+CODE = """import time
+import numpy as np
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb.get_input_tensor_by_name(each, "x").as_numpy()) for each in requests]
+    def answer(self, x):
+        if x[0, 0] < 0:
+            time.sleep(float(-x[0, 0]))
+        large = np.resize(x, (1, 20000)).astype(np.float32)
+        return pb.InferenceResponse([pb.Tensor("large", large), pb.Tensor("small", x[:, :1])])
+"""
+WORDS = """name: "words" backend: "python" max_batch_size: 4
+input  [ { name: "x" data_type: TYPE_STRING dims: [ 1 ] } ]
+output [ { name: "y" data_type: TYPE_STRING dims: [ 1 ] } ]"""
+ECHO = """import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [pb.get_input_tensor_by_name(each, "x").as_numpy() for each in requests]
+        return [pb.InferenceResponse([pb.Tensor("y", each)]) for each in inputs]
+"""
+OUTPUTS = ("large", "small")
+WORKLOAD = Workload(
+    name="toy",
+    payloads=lambda: [Payload("a", b"ab")],
+    placements={
+        "numbers": Placement("numbers", lambda each: each, inputs=("x",), outputs=OUTPUTS),
+        "words": Placement("words", lambda each: each, inputs=("x",), outputs=("y",)),
+    },
+)
+ARMS = ["numbers", "numbers+shm", "numbers+json", "numbers+grpc", "words", "words+shm", "words+json", "words+base64"]
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    files = {"numbers": (NUMBERS, CODE), "words": (WORDS, ECHO)}
+    models = {}
+    for name, (config, code) in files.items():
+        (folder / name).mkdir()
+        models[name] = folder / name / "config.pbtxt", folder / name / "model.py"
+        models[name][0].write_text(config)
+        models[name][1].write_text(code)
+    with temporary_triton(models, [0], shm=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def reached(triton):
+    return reach(WORKLOAD.with_arms(ARMS), triton.url, ARMS, triton.state)
+
+
+@contextmanager
+def connected(server, workload, name, timeout=30.0):
+    arm = Arm(workload, name, Mode("sequential"))
+    connection = arm.connect(server.url, timeout)
+    try:
+        yield connection, lambda array: make_request(arm.target, array)
+    finally:
+        connection.close()
+
+
+def files(pid=None):
+    """Those of a process, by default this one: others of the machine may use shared memory, too."""
+    return sorted(path.name for path in regions.FOLDER.glob(f"{regions.PREFIX}{pid or os.getpid()}.*"))
+
+
+def memory_of(server):
+    api = TritonAPI(server.url.removeprefix("http://"))
+    api.headers = {"shm-key": server.state["shm_key"]}
+    return api
+
+
+def registered(server):
+    return [each["name"] for each in json.loads(memory_of(server).call("/v2/systemsharedmemory/status")[0])]
+
+
+def clear_when_done(server):
+    """Start another client, once the server has answered what was given up."""
+    time.sleep(1)
+    reach(WORKLOAD.with_arms(["numbers+shm"]), server.url, ["numbers+shm"], server.state)
+    assert registered(server) == []
+
+
+@pytest.mark.parametrize("name", ["numbers+shm", "numbers+json", "numbers+grpc"])
+@pytest.mark.parametrize("size", [1, 1000, 200_000])
+def test_numbers_come_to_the_same_answer_by_every_transport(triton, reached, name, size):
+    array = np.random.default_rng(size).random(size, np.float32)
+    with connected(triton, reached, name) as (connection, ask):
+        outcome = connection.post(ask(array))
+        assert (outcome.status, outcome.reason) == (COMPLETED, "")
+        outputs = connection.read_outputs()
+    np.testing.assert_array_equal(outputs["small"], array[None, :1])
+    np.testing.assert_array_equal(outputs["large"], np.resize(array, (1, 20000)))
+    if name == "numbers+shm":
+        assert outcome.bytes_up < 600 and outcome.bytes_down < 1000
+    if name == "numbers+json":
+        assert outcome.bytes_up > 4 * size and outcome.bytes_down > 80_000
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "answered"),
+    [
+        ("words+shm", b"\xff\xd8 no text \x00", b"\xff\xd8 no text \x00"),
+        ("words+json", b"a text", b"a text"),
+        ("words+base64", b"\xff\xd8 no text", b"/9ggbm8gdGV4dA=="),
+    ],
+)
+def test_bytes_cross_by_every_transport_that_can_carry_them(triton, reached, name, sent, answered):
+    with connected(triton, reached, name) as (connection, ask):
+        outcome = connection.post(ask(np.array([sent], object)))
+        assert (outcome.status, outcome.reason) == (COMPLETED, "")
+        assert connection.read_outputs()["y"].tolist() == [[answered]]
+
+
+def test_bytes_that_are_no_text_fail_as_json_with_what_helps(triton, reached):
+    with connected(triton, reached, "words+json") as (connection, ask):
+        outcome = connection.post(ask(np.array([b"\xff"], object)))
+    assert outcome.status == FAILED and outcome.reason.endswith("try base64")
+
+
+def test_a_connection_has_one_region_that_is_registered_once_and_replaced_where_it_is_too_small(triton, reached):
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        seen = []
+        for size in (10, 20, 10, 50_000, 10, 50_000):
+            assert connection.post(ask(np.ones(size, np.float32))).status == COMPLETED
+            assert len(files()) == 1 and registered(triton) == files()
+            seen += files()
+    assert len(set(seen)) == 2
+    assert files() == [] and registered(triton) == []
+
+
+def test_a_server_that_forgot_its_regions_is_told_again_and_the_request_is_answered(triton, reached):
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        assert connection.post(ask(np.ones(9, np.float32))).status == COMPLETED
+        memory_of(triton).call("/v2/systemsharedmemory/unregister", b"{}")
+        assert connection.post(ask(np.ones(9, np.float32))).status == COMPLETED
+        assert registered(triton) == files()
+
+
+def test_a_request_that_was_given_up_leaves_its_region_to_the_server_and_the_next_gets_another(triton, reached):
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        assert connection.post(ask(np.ones(2, np.float32))).status == COMPLETED
+        first, connection._timeout = files(), 0.3
+        outcome = connection.post(ask(np.array([-1.0], np.float32)))
+        assert (outcome.status, outcome.reason) == (TIMED_OUT, "no answer within 0.3 s")
+        assert files() == [] and registered(triton) == first
+        connection._timeout = 30.0
+        assert connection.post(ask(np.ones(2, np.float32))).status == COMPLETED
+        assert len(files()) == 1 and files() != first
+    clear_when_done(triton)
+
+
+def test_another_thread_may_close_a_connection_that_waits(triton, reached):
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        connection.post(ask(np.ones(2, np.float32)))
+        outcomes = []
+        waiting = threading.Thread(target=lambda: outcomes.append(connection.post(ask(np.array([-1.0], np.float32)))))
+        waiting.start()
+        time.sleep(0.3)
+        connection.close()
+        waiting.join(30)
+    assert [each.status for each in outcomes] == [FAILED]
+    assert files() == [] and len(registered(triton)) == 1  # the server still reads it
+    clear_when_done(triton)
+
+
+KILLED = """
+import sys, numpy as np
+from loadgen.transport.message import make_request
+from loadgen.transport.shared_memory import Connection
+from workloads.tensors import Input
+from workloads.transports import Transport
+from workloads.workload import Target
+connection = Connection(sys.argv[1], 30, Transport("shm", key=sys.argv[2], outputs={"large": 80000}))
+request = make_request(Target("numbers", (Input("x"),), ("large",)), np.ones(9, np.float32))
+print(connection.post(request).status, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, None])
+def test_nothing_is_left_of_a_client_after_it_ends_or_after_the_next_start(triton, number):
+    command = [sys.executable, "-c", KILLED, triton.url, triton.state["shm_key"]]
+    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "completed\n"
+    theirs = files(child.pid)
+    assert len(theirs) == 1 and registered(triton) == theirs
+    regions.clear_abandoned()
+    assert files(child.pid) == theirs  # it lives
+    if number:
+        child.send_signal(number)
+    child.communicate()
+    assert files(child.pid) == (theirs if number else [])
+    reach(WORKLOAD.with_arms(["numbers"]), triton.url, ["numbers"], triton.state)  # whatever the next one uses
+    assert files(child.pid) == []
+    reach(WORKLOAD.with_arms(["numbers+shm"]), triton.url, ["numbers+shm"], triton.state)
+    assert registered(triton) == []
+
+
+def test_a_full_memory_fails_the_request_and_does_not_end_the_process(triton, reached, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(regions.os, "posix_fallocate", full)
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        outcome = connection.post(ask(np.ones(9, np.float32)))
+    assert outcome.status == FAILED and "No space left" in outcome.reason
+    assert files() == []
+
+
+def refusal(url, arm, record):
+    with pytest.raises(ValueError) as error:
+        reach(WORKLOAD.with_arms([arm]), url, [arm], record)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_a_server_or_a_model_does_not_take_is_refused_in_one_line_before_anything_is_sent(triton, server):
+    closed = refusal(server.url, "numbers+shm", vars(server))
+    assert closed.startswith("numbers+shm: the server at ") and "restricted" in closed
+    assert closed.endswith("be started with `crossover up --shm`")
+    wrong = refusal(triton.url, "numbers+shm", {"shm_key": "guess"})
+    assert "restricted" in wrong and "guess" not in wrong
+    assert "base64 needs a model with a BYTES input" in refusal(triton.url, "numbers+base64", triton.state)
+    assert "no server answers gRPC" in refusal(triton.url, "numbers+grpc", {"grpc_port": 9})
+    assert files() == [] and registered(triton) == []
+
+
+def test_the_key_of_shared_memory_opens_nothing_else_and_no_other_opens_it(triton):
+    api = memory_of(triton)
+    api.call("/v2/systemsharedmemory/status")
+    for path, body in (("/v2/repository/index", b""), ("/v2/trace/setting", None), ("/v2/logging", None)):
+        with pytest.raises(Failure, match="restricted"):
+            api.call(path, body)
+    with pytest.raises(Failure, match="restricted"):
+        triton.admin_api.call("/v2/systemsharedmemory/status")
+    with pytest.raises(Failure, match="restricted"):
+        triton.api.call("/v2/systemsharedmemory/status")
