@@ -24,7 +24,9 @@ from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.journal import Journal, read
 from loadgen.samples.sample import COMPLETED, STATUSES
+from loadgen.transport.reach import reach
 from workloads.payloads import Payload
+from workloads.transports import WORDS
 
 WARM = 0.1  # of a run's answers, while connections are opened, are left out of the figures
 
@@ -66,6 +68,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, help="constant arrivals per second")
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--backlog", type=int, help="so many arrivals, all due at the start, instead")
+    parser.add_argument("--transport", choices=WORDS, default="http")
+    parser.add_argument("--grpc-port", type=int)
+    parser.add_argument("--shm-key", default="")
     options = parser.parse_args()
     if not (options.rate or options.backlog):
         parser.error("give --rate or --backlog")
@@ -77,7 +82,13 @@ def main() -> int:
     count = options.backlog or round(options.rate * options.seconds)
     dues = np.zeros(count) if options.backlog else np.arange(count) / options.rate
     payloads = [Payload(load.name, load.content())]
-    arm = Arm(load.workload(), "client", Mode(options.mode, options.workers))
+    name = f"client+{options.transport}"
+    workload = load.workload().with_arms([name])
+    try:
+        workload = reach(workload, options.url, [name], {"shm_key": options.shm_key}, options.grpc_port)
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    arm = Arm(workload, name, Mode(options.mode, options.workers))
     with tempfile.TemporaryDirectory(prefix="crossover-") as folder:
         journal = Journal(Path(folder) / "samples.journal")
         loop = OpenLoop(arm, options.url, lambda sample: None, journal=journal)

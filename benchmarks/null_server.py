@@ -53,13 +53,15 @@ LOADS = {
 
 
 @contextmanager
-def null_server(cores: list[int], instances: int = 1) -> Iterator[Server]:
-    """Start a server with so many instances of each sink, on these cores, for a `with` block. Raises Failure."""
+def null_server(cores: list[int], instances: int = 1, shm: bool = False) -> Iterator[Server]:
+    """Start a server with so many instances of each sink, on these cores, for a `with` block. Raises Failure.
+
+    `shm`: clients that have the key in its record may register shared memory.
+    """
     with TemporaryDirectory(prefix="crossover-") as folder:
         configs = {name: Path(folder) / f"{name}.pbtxt" for name in LOADS}
         for name, config in configs.items():
             config.write_text((SINKS / f"{name}.pbtxt").read_text().replace("count: 1", f"count: {instances}"))
-        with temporary_triton(
-            {name: (config, SINKS / "model.py") for name, config in configs.items()}, cores
-        ) as server:
+        models = {name: (config, SINKS / "model.py") for name, config in configs.items()}
+        with temporary_triton(models, cores, shm) as server:
             yield server

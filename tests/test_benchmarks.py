@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks import crossover_client, h2load, loadgen, null_server, perf_analyzer, tables
+from benchmarks import crossover_client, h2load, loadgen, null_server, perf_analyzer, tables, wires
 from benchmarks.client_process import Clients
 from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
 from serving import Failure, local, state
@@ -118,6 +118,16 @@ def test_a_ratio_is_of_the_better_rival_in_the_same_turn():
     assert tables.ratios(mine, theirs, max, "rate") == [2.0, 2.0]
 
 
+def test_the_table_of_wires_has_the_better_rival_of_each():
+    def runs(*rates):
+        return [{"rate": rate, "cpu_ms": 1e3 / rate} for rate in rates]
+
+    by_wire = {"grpc": {"pa --sync": runs(100, 100), "pa --async": runs(200, 210), "ours": runs(300, 210)}}
+    head, row = wires.summarise("jpeg", by_wire).strip().splitlines()
+    assert head.split() == ["jpeg", "transport", "ours", "pa", "ratio", "cpu", "pa", "cpu"]
+    assert row.split() == ["gRPC", "255", "205", "1.25", "(1.00-1.50)", "4.048", "4.881"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -130,35 +140,55 @@ def test_a_ratio_is_of_the_better_rival_in_the_same_turn():
     ],
 )
 def test_a_bad_argument_is_one_line_and_exit_code_2(arguments, words, capsys):
+    check_refusal(loadgen, arguments, words, capsys)
+
+
+def check_refusal(benchmark, arguments, words, capsys):
     with pytest.raises(SystemExit) as ended:
-        loadgen.main(arguments)
+        benchmark.main(arguments)
     [line] = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
     assert words in line
 
 
-def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--repetitions", "0"], "--repetitions must be at least 1, not 0"),
+        (["--seconds", "nan"], "--seconds must be at least 0.5, not nan"),
+        (["--wires", "udp"], "invalid choice: 'udp' (choose from"),
+    ],
+)
+def test_a_bad_argument_of_wires_is_one_line_and_exit_code_2(arguments, words, capsys):
+    check_refusal(wires, arguments, words, capsys)
+
+
+@pytest.mark.parametrize(("benchmark", "name"), [(loadgen, "bench-loadgen"), (wires, "bench-wires")])
+def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, capsys, benchmark, name):
     def missing(cache):
         raise Failure("perf_analyzer cannot be downloaded from the package index: no network")
 
     monkeypatch.setattr(perf_analyzer, "fetch", missing)
-    assert loadgen.main(["--reports", str(tmp_path)]) == 1
-    said = "bench-loadgen: perf_analyzer cannot be downloaded from the package index: no network\n"
+    assert benchmark.main(["--reports", str(tmp_path)]) == 1
+    said = f"{name}: perf_analyzer cannot be downloaded from the package index: no network\n"
     assert capsys.readouterr().err == said
     assert not list(tmp_path.iterdir())
 
 
 def test_the_sinks_answer_our_requests_and_those_of_h2load(tmp_path):
     client, cores = loadgen.split_cores()
-    with null_server.null_server(cores) as server:
+    with null_server.null_server(cores, shm=True) as server:
         clients, third = Clients(server, None, client, tmp_path), h2load.is_installed()
         for name in null_server.LOADS:
             assert clients.run_crossover(name, "--rate", 50, "--seconds", 0.4)["requests"] == 20
+            for wire in ("grpc", "shm"):
+                flags = "--transport", wire, *wires.find_access(server)
+                assert clients.run_crossover(name, "--rate", 50, "--seconds", 0.4, *flags)["requests"] == 20
             if third:
                 assert clients.run_h2load(name, 50, 1)["latency"]["p50"] > 0
         asked = {name: model["inference_stats"]["success"]["count"] for name, model in server.statistics().items()}
     assert set(asked) == {"jpeg", "small", "tensor"}
-    assert all(count > 20 if third else count == 20 for count in asked.values())
+    assert all(count > 60 if third else count == 60 for count in asked.values())
 
 
 def test_interrupted_it_leaves_nothing(tmp_path):

@@ -21,6 +21,7 @@ EVERY = [
     (["--arms", "moon"], "unknown placement 'moon' of image; try some of client, server"),
     (["--arms", ""], "--arms is empty; name some placements of image"),
     (["--arms", "client,client"], "different placements of image, of client, server"),
+    (["--arms", "client+udp,server"], "unknown transport 'udp'; try one of http, grpc, shm, json, base64"),
     (["--minutes", "3"], "no such option '--minutes'"),
     (["--secnds", "3"], "no such option '--secnds'; did you mean '--seconds'?"),
 ]
@@ -31,6 +32,10 @@ CHOSEN = [
     *((each, ["--url", "localhost:99999"], "port must be a number from 1 to 65535") for each in ON_A_SERVER),
     *((each, ["--continue", "no/such"], "nothing to continue in no/such: it has no run.json") for each in RESUMABLE),
     *((each, ["--library", "gd"], "unknown library 'gd'; image has ") for each in ("compare", "clients", "load")),
+    ("compare", ["--transport", "udp"], "invalid value for '--transport': 'udp' is not one of 'http', 'grpc'"),
+    ("compare", ["--grpc-port", "0"], "invalid value for '--grpc-port': 0 is not in the range 1<=x<=65535"),
+    ("sweep", ["image", "--arms", "client+grpc,server"], "sweep measures over HTTP only, and --arms names client+grpc"),
+    ("efficiency", ["image", "--arms", "server+shm"], "efficiency measures over HTTP only"),
     ("compare", ["--arms", "client"], "--arms takes 2 different placements of image"),
     ("compare", ["image", "--payloads", "/no/such"], "cannot read payloads"),
     ("compare", ["--payloads", "/no/such"], "say of which workload, as image=/no/such"),
