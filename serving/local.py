@@ -56,6 +56,7 @@ def flags(record: dict, steps: Path) -> list[str]:
         f"--id={record['name']}",
         f"--model-repository={steps}",
         f"--model-repository={model_loader.ENSEMBLES}",
+        f"--model-repository={model_loader.VARIANTS}",  # none of its models is loaded before a run asks for it
         *(f"--model-repository={folder}" for folder in record.get("models", [])),
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",  # which starts every stub twice; the configurations are complete

@@ -19,7 +19,7 @@ from serving import ROOT, Failure, wheel
 from serving.processes import stubs
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
-OURS = STEPS, ENSEMBLES = ROOT / "model_repository", ROOT / "ensembles"
+OURS = STEPS, ENSEMBLES, VARIANTS = ROOT / "model_repository", ROOT / "ensembles", ROOT / "model_variants"
 THREADS = {"dali": "num_threads", "onnxruntime": "intra_op_thread_count"}  # as the native backends spell it
 PROMPT = 10.0  # seconds in which most models load; after that the server is asked for the model's state
 MISSING = 5.0  # seconds without a stub after which a model that is being loaded will not get one any more

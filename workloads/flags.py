@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from workloads import optional
 from workloads.payloads import Payload
 from workloads.transports import split_name
 from workloads.workload import Workload
@@ -55,14 +56,15 @@ def choose_arms(
     """
     arms: dict[str, list[str]] = {}
     for name, workload in workloads.items():
-        good = ", ".join(workload.placements)
+        known = optional.list_names(workload.bases)
+        good = ", ".join(known)
         if count == 2 and len(workload.placements) == 1 and text is None:
             raise ValueError(f"{name} has one placement, {good}; a comparison needs two")
         chosen = list(workload.compared) if text is None else [each.strip() for each in text.split(",")]
         if not any(chosen):
             raise ValueError(f"--arms is empty; name some placements of {name}, of {good}, with commas")
-        if unknown := [each for each in chosen if split_name(each)[0] not in workload.placements]:
-            raise ValueError(f"unknown placement {unknown[0]!r} of {name}; try some of {good}, with commas")
+        for each in chosen:
+            optional.find(workload.bases, split_name(each)[0], name)
         chosen = [each if "+" in each or not transport else f"{each}+{transport}" for each in chosen]
         different = len(set(chosen)) == len(chosen)
         if not different or (count and len(chosen) != count):
@@ -81,3 +83,12 @@ def refuse_transports(arms: Mapping[str, Sequence[str]], command: str) -> None:
     """Raise ValueError if an arm names a transport, for a command that measures over HTTP only."""
     if named := [arm for chosen in arms.values() for arm in chosen if "+" in arm]:
         raise ValueError(f"{command} measures over HTTP only, and --arms names {named[0]}")
+
+
+def refuse_optional(arms: Mapping[str, Sequence[str]], workloads: Mapping[str, Workload], command: str) -> None:
+    """Raise ValueError if an arm names an optional placement, for a command that starts servers of its own."""
+    for name, chosen in arms.items():
+        own = workloads[name].placements
+        if unknown := [arm for arm in chosen if arm not in own]:
+            good = ", ".join(own)
+            raise ValueError(f"{command} takes the placements {good} of {name}, and --arms names {unknown[0]}")

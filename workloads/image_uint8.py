@@ -3,8 +3,7 @@
     client:uint8:  bytes -> decode, resize (client CPU) -> photograph -> [ resnet50_uint8 ] -> logits
 
 It sends a quarter of the bytes of the FP32 tensor. Its model is in no repository: it is made from ResNet-50's network,
-with a cast and the normalisation before it, when a sweep of the link's rate starts a server (`Derived`). So it is a
-variant of the client's placement and none that a run may choose by `--arms`.
+with a cast and the normalisation before it, when a run asks for it (`Derived`).
 """
 
 import numpy as np
@@ -76,6 +75,7 @@ PLACEMENT = Placement(
     outputs=("logits",),
     words="the client",
     form="UINT8 tensor",
+    steps=("resnet50_uint8",),
     derived=Derived(
         "resnet50",
         prepend_normalisation,

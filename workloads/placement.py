@@ -16,6 +16,8 @@ Preprocessor = Callable[[Any], Prepared]
 """A payload, mostly a file's bytes -> what is sent, without a batch dimension."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of workloads and placements: they become folders, flags and columns."""
+VARIANT = re.compile(rf"{NAME.pattern}(:{NAME.pattern})?")
+"""Of placements with their variants, as --arms names them."""
 
 
 class UnsoundWorkload(ValueError):
@@ -74,7 +76,10 @@ class Placement:
     form: str = ""
     """What crosses the network, e.g. "FP32 tensor"."""
     variants: Mapping[str, "Placement"] = field(default_factory=dict)
-    """Other forms in which the same placement could send its input; sweeps of the network compare them."""
+    """Other ways of the same placement, which --arms names as `client:uint8`. Sweeps of the network compare the forms
+    of those that lose nothing."""
+    steps: tuple[str, ...] = ()
+    """Models that its requests pass and that are not among the workload's steps."""
     lossy: str = ""
     """What is lost on the way, in words: "re-encoded as JPEG". Its answers may then differ from the others'."""
     derived: Derived | None = None

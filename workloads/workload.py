@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from common.messages import one_line
-from workloads import payloads
+from workloads import optional, payloads
 from workloads.array_payloads import Arrays, Made
 from workloads.payloads import Payload
-from workloads.placement import NAME, Derived, Placement, Preprocessor, UnsoundWorkload, per_thread
+from workloads.placement import NAME, VARIANT, Derived, Placement, Preprocessor, UnsoundWorkload, per_thread
 from workloads.target import Target
 from workloads.transports import split_name
 
@@ -78,6 +78,8 @@ class Workload:
     """By name. The first two are compared where no others are asked for; the first is the baseline."""
     payloads: Source
     """What is sent where no directory is given."""
+    optional: Mapping[str, Placement] = field(default_factory=dict)
+    """More placements by name, which are measured only where --arms names them."""
     subject: str = ""
     """What is sent, in words: "photographs"."""
     steps: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class Workload:
         if not isinstance(self.placements, Mapping) or not self.placements:
             raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {self.placements!r}")
         for name, placement in self.placements.items():
-            if not isinstance(name, str) or not NAME.fullmatch(cut_transport(name, placement)):
+            if not isinstance(name, str) or not VARIANT.fullmatch(cut_transport(name, placement)):
                 raise UnsoundWorkload(f"a placement's name has letters, digits, '.', '_' and '-', unlike {name!r}")
             if not isinstance(placement, Placement):
                 raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {placement!r}")
@@ -152,11 +154,24 @@ class Workload:
         """Names of the libraries that any placement can prepare with, of those that have one."""
         return tuple(dict.fromkeys(name for each in self.placements.values() for name in each.libraries if name))
 
+    @property
+    def bases(self) -> dict[str, Placement]:
+        """The placements that --arms can name without a variant: its own, and the optional ones."""
+        return {**self.placements, **self.optional}
+
     def with_arms(self, arms: Sequence[str]) -> "Workload":
-        """Return the workload with a placement for each arm that names its transport, as `client+grpc` does."""
-        named = [(arm, *split_name(arm)) for arm in arms if "+" in arm]
-        added = {arm: self.placements[name].over(transport, name) for arm, name, transport in named}
-        return replace(self, placements={**self.placements, **added})
+        """Return the workload with a placement for each of these arms, and with the steps that their requests pass.
+
+        An arm is a placement with its variant, if any, and its transport: `client:uint8+grpc`. Raises ValueError for
+        one that there is not.
+        """
+        chosen = {}
+        for arm in arms:
+            name, transport = split_name(arm)
+            placement = optional.find(self.bases, name, self.name)
+            chosen[arm] = placement.over(transport, name) if transport else placement
+        steps = dict.fromkeys((*self.steps, *(step for each in chosen.values() for step in each.steps)))
+        return replace(self, placements={**self.placements, **chosen}, steps=tuple(steps))
 
     def load(self, directory: str = "") -> list[Payload]:
         """Read the files of a directory that it can read, or its own payloads.

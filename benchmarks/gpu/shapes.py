@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from benchmarks.gpu.arms import IMAGES
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_sizes
 from crossover.experiments.burst_shapes import CAMERAS
-from crossover.experiments.sweep.network_link import Missing, serve_derived
+from crossover.measurement.extra_models import load_in_child
 from loadgen.samples.summary import summarise
+from serving import Failure
 from serving.server import Unavailable
 from workloads.image import fitted, photographs
 
@@ -50,13 +50,12 @@ def measure_arrivals(bench: Bench) -> None:
 
 def measure_uint8(bench: Bench) -> None:
     """Make the network that takes UINT8 tensors, and compare both of the client's forms."""
-    form = IMAGES.placements["client-uint8"].form
 
     def serve() -> None:
         try:
-            serve_derived(bench.site.server, bench.site.networks(), ("image", "client", form))
-        except Missing as error:  # it begins with the whole command, which holds the server's key
-            raise Unavailable(str(error).rpartition("`: ")[2]) from None
+            load_in_child(bench.site.server, bench.site.networks(), ("image", "client:uint8"))
+        except Failure as error:
+            raise Unavailable(str(error)) from None
 
     bench.attempt("e", "the UINT8 network", 5.0, serve)
     arms = ("client", "client-uint8")

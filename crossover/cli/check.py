@@ -8,6 +8,7 @@ import click
 
 from common.messages import one_line
 from crossover.cli import options
+from crossover.measurement.extra_models import ExtraModels
 from crossover.parity.check import DIFFERENT, UNKNOWN, check_placements
 from crossover.parity.wording import describe_pair
 from crossover.report.kind import BROKEN, GOOD, USAGE
@@ -79,13 +80,19 @@ def choose(given: Namespace) -> tuple[dict[str, Workload], dict[str, list[Payloa
 def check_workload_pairs(server: Server, workload: Workload, given: Namespace, sent: list[Payload]) -> list[dict]:
     """Check one workload. Returns its pairs, as `Pair.as_dict` does.
 
-    Raises ValueError if the first payload cannot be prepared, ConnectionError if the server does not answer.
+    Raises ValueError if the first payload cannot be prepared, or a model is missing that cannot be loaded, Unavailable
+    if it does not load, and ConnectionError if the server does not answer.
     """
-    workload, placements = complete(workload, server.url), given.chosen[workload.name]
-    workload = reach(workload, server.url, placements, server.state, given.grpc_port)
-    library = flags.choose_library(given.library, workload)
-    check_workload(workload, placements, sent[:1], library)
-    return [each.as_dict() for each in check_placements(server.url, workload, placements, library, sent)]
+    placements, extra = given.chosen[workload.name], ExtraModels(server, Path(given.state))
+    try:
+        extra.load(workload, placements)
+        workload = complete(workload, server.url)
+        workload = reach(workload, server.url, placements, server.state, given.grpc_port)
+        library = flags.choose_library(given.library, workload)
+        check_workload(workload, placements, sent[:1], library)
+        return [each.as_dict() for each in check_placements(server.url, workload, placements, library, sent)]
+    finally:
+        extra.unload()
 
 
 def find_exit_code(pairs: list[dict]) -> int:

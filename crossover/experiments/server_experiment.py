@@ -5,6 +5,7 @@ from pathlib import Path
 
 from crossover.experiments.experiment import Experiment
 from crossover.measurement import host, payload_check, resume, unloaded_latency
+from crossover.measurement.extra_models import ExtraModels
 from crossover.measurement.retry import Retries
 from crossover.report.format import listed
 from loadgen.arm import Arm, Mode
@@ -29,6 +30,7 @@ class ServerExperiment(Experiment):
     def __init__(self, options: Namespace):
         super().__init__(options)
         self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
+        self.extra = ExtraModels(self.server, Path(options.state), self.progress.print_line)
         self.inputs = flags.load(options.payloads, options.workloads)
         self.cores = host.free_cores(self.server.cores)
         """The client's."""
@@ -37,6 +39,13 @@ class ServerExperiment(Experiment):
     def server(self) -> Server:
         """The server that is measured; another one after it was restarted."""
         return self.retries.server
+
+    def conduct(self) -> int:
+        """Do as every run, and unload then what was loaded for optional placements."""
+        try:
+            return super().conduct()
+        finally:
+            self.extra.unload()
 
     def describe(self) -> dict:
         """Return the content of run.json at the beginning, with server, cores and inputs. Raises Unavailable."""
@@ -53,10 +62,13 @@ class ServerExperiment(Experiment):
     def begin(self) -> None:
         """Ask the server what the workloads leave to it, begin, take the client's cores, and print the setting.
 
-        Raises Unavailable before anything is written if the server does not answer or lacks a model, and ValueError if
-        a payload cannot be prepared or has no good answer, or as `try_out` does.
+        Models that only optional placements ask are loaded first. Raises Unavailable before anything is written if the
+        server does not answer or lacks a model, and ValueError if a payload cannot be prepared or has no good answer,
+        or as `try_out` does.
         """
         workloads = self.options.workloads
+        for each in workloads.values():
+            self.extra.load(each, self.prepared(each))
         # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: complete(each, self.server.url, self.prepared(each)) for name, each in workloads.items()}
         url, record, port = self.server.url, self.server.state, getattr(self.options, "grpc_port", None)

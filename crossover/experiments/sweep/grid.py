@@ -171,9 +171,9 @@ def network(cores: int) -> list[Maker]:
 
 
 def forms(workload: Workload, name: str) -> dict[str, Workload]:
-    """Return what that placement may send -> the workload with that variant of it."""
+    """Return what that placement may send -> the workload with that variant of it, of those that lose nothing."""
     placement = workload.placements[name]
-    variants = [placement, *placement.variants.values()]
+    variants = [placement, *(each for each in placement.variants.values() if each.form and not each.lossy)]
     return {each.form: replace(workload, placements={**workload.placements, name: each}) for each in variants}
 
 

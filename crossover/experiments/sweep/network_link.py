@@ -9,16 +9,13 @@ import ctypes
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from crossover.experiments.sweep.grid import Sweep, forms
-from serving.server import Server, Unavailable
-from serving.triton_api import TritonGRPC
-from workloads import catalogue
+from crossover.experiments.sweep.grid import Sweep
+from crossover.measurement.extra_models import Reference
+from serving.server import Unavailable
 
 ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
 PACKET = 1514
@@ -138,50 +135,12 @@ def enter(namespace: int) -> None:
 
 # Models that are made for a sweep ---------------------------------------------------------------------------------
 
-Variant = tuple[str, str, str]
-"""A placement in one of its forms: its workload's name or file, its name, the form."""
 
-
-def find_derived(sweeps: Iterable[Sweep]) -> list[Variant]:
-    """Find the placements of these sweeps whose models a server lacks until they are made from others."""
+def find_derived(sweeps: Iterable[Sweep]) -> list[Reference]:
+    """Find the variants of these sweeps whose models a server lacks until they are made from others."""
     return [
-        (workload.file or workload.name, sweep.arms[0], form)
+        (sweep.workload.file or sweep.workload.name, f"{sweep.arms[0]}:{variant}")
         for sweep in sweeps
-        for form, workload in sweep.forms.items()
-        if workload.placements[sweep.arms[0]].derived
+        for variant, each in sweep.workload.placements[sweep.arms[0]].variants.items()
+        if each.derived and each.form in sweep.forms
     ]
-
-
-def serve_derived(server: Server, repository: Path, variant: Variant) -> None:
-    """Load a derived model into a server of the launcher's, without a file; `repository` holds what it is made from.
-
-    By gRPC, for Triton's HTTP interface does not survive a body of 136 MB; and in a process of its own, so that the
-    load generator's is left alone by gRPC's threads.
-    """
-    arguments = json.dumps([server.url, server.state, str(repository), variant])
-    run(sys.executable, "-m", "crossover.experiments.sweep.network_link", arguments)
-
-
-def load_derived(server: Server, repository: Path, variant: Variant) -> None:
-    """Load a derived model, in this process. Raises ValueError if the placement has none."""
-    import onnx
-
-    reference, name, form = variant
-    placement = forms(catalogue.find(reference), name)[form].placements[name]
-    if not (derived := placement.derived):
-        raise ValueError(f"placement {name} has no model that is derived from another one")
-    config = server.get(f"/v2/models/{derived.source}/config")
-    config["input"] = [dict(derived.input)]
-    config["name"] = placement.model
-    for output in config["output"]:
-        output.pop("label_filename", None)
-    network = onnx.load(repository / derived.source / "1" / "model.onnx")
-    content = derived.transform(network).SerializeToString()
-    address = f"{urlsplit(server.url).hostname}:{server.state['grpc_port']}"
-    grpc = TritonGRPC(address, server.state["admin_key"])
-    grpc.load(config["name"], json.dumps(config), {"file:1/model.onnx": content})
-
-
-if __name__ == "__main__":
-    url, state, path, variant = json.loads(sys.argv[1])
-    load_derived(Server(url, state), Path(path), tuple(variant))

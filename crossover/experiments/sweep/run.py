@@ -311,5 +311,6 @@ def check(options: Namespace) -> None:
     options.workloads = catalogue.find_all(options.workloads)
     options.arms = flags.choose_arms(options.arms, options.workloads, 2)
     flags.refuse_transports(options.arms, "sweep")
+    flags.refuse_optional(options.arms, options.workloads, "sweep")
     check_run_options(options)
     check_rounds(options)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossover.experiments.sweep import network_link
+from crossover.measurement.extra_models import Reference, load_in_child
 from serving import ROOT
 from serving.server import Server
 from serving.temporary_server import temporary_server
@@ -26,7 +27,7 @@ def server_behind_link(
     state: Path,
     weights: str,
     cores: str,
-    derived: Sequence[network_link.Variant],
+    derived: Sequence[Reference],
     slo: str = "",
 ) -> Iterator[Server]:
     """Start a server at the far end of the link, and keep this thread at the near end, until the trial ends.
@@ -37,7 +38,7 @@ def server_behind_link(
     with link.inside("server"), temporary_server(state, weights, "local", cores, "0.0.0.0", slo) as server:
         server = Server(server.url.replace("127.0.0.1", network_link.ADDRESSES["server"]), server.state)
         with link.inside("client"):
-            for variant in derived:
+            for reference in derived:
                 models = ROOT / "model_repository" if weights == "real" else state / "models"
-                network_link.serve_derived(server, models, variant)
+                load_in_child(server, models, reference)
             yield server

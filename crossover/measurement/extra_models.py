@@ -1,0 +1,150 @@
+"""Models that only some placements ask: they are loaded for the length of a run, into a server of the launcher's.
+
+Where --arms names such a placement, the server gets what it lacks: a model of `model_variants/`, or one that is derived
+from another one's network (`Placement.derived`). At the end of the run they are unloaded, so that the next run finds
+the server as it was. Nothing is loaded into a server that the launcher did not start: who runs it serves its models.
+
+The supervisor does not know these models: one whose stub dies stays dead until the next run loads it again.
+"""
+
+import compileall
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from serving import ROOT, Failure, local, model_loader
+from serving.server import Server, Unavailable
+from serving.triton_api import TritonGRPC
+from workloads import catalogue
+from workloads.workload import Derived, Workload
+
+MOST_STUBS = 4
+"""Instances of a model of the Python backend, one per core up to here: each is a process with its own libraries."""
+
+
+class ExtraModels:
+    """Loads into a server what its placements lack; `unload` leaves it as it was.
+
+    `state` is the launcher's state directory; `say` gets a line per model.
+    """
+
+    def __init__(self, server: Server, state: Path, say: Callable[[str], object] = print):
+        self.server, self.say = server, say
+        weights = server.state.get("weights")
+        self.networks = state.resolve() / "models" if weights == "tiny" else model_loader.STEPS
+        self.loaded: list[str] = []
+
+    def load(self, workload: Workload, names: Iterable[str]) -> None:
+        """Load the models of these placements that the server lacks.
+
+        Raises ValueError, in one line, where the launcher did not start the server, and Unavailable where a model does
+        not load.
+        """
+        for name in names:
+            placement = workload.placements[name]
+            served = model_loader.names(model_loader.VARIANTS)
+            if placement.derived:
+                wanted = [placement.model]
+            else:
+                wanted = [model for model in (*placement.steps, placement.model) if model in served]
+            for model in wanted:
+                self._load(workload, name, model, placement.derived)
+
+    def unload(self) -> None:
+        """Unload what `load` loaded, the ensembles first; a server that is gone has none of it."""
+        for model in reversed(self.loaded):
+            with contextlib.suppress(Failure):
+                self.grpc.unload(model)
+        self.loaded = []
+
+    @property
+    def grpc(self) -> TritonGRPC:
+        """The server's control interface for files of 100 MB, and for loads while it answers others."""
+        return TritonGRPC(f"{urlsplit(self.server.url).hostname}:{self.server.state['grpc_port']}", self.key)
+
+    @property
+    def key(self) -> str:
+        """What opens the restricted interfaces."""
+        return self.server.state["admin_key"]
+
+    def _load(self, workload: Workload, name: str, model: str, derived: Derived | None) -> None:
+        self.server.field("/v2", "version")
+        if self.server.api.is_ready(model):
+            return
+        asked = f"{workload.describe_placement(name)} asks the model {model}"
+        if not self.server.state:
+            raise ValueError(f"{asked}, which {self.server.url} lacks; only a server of `crossover up` gets it")
+        self.say(f"{workload.name}: loading {model} for {name}, until the end of this run")
+        # First, so that one whose load is interrupted is unloaded as well.
+        self.loaded.append(model)
+        try:
+            if derived:
+                load_in_child(self.server, self.networks, (workload.file or workload.name, name))
+            else:
+                load_variant(self.server, self.grpc, model)
+        except Failure as failure:
+            raise Unavailable(f"{asked}, which does not load: {failure}") from None
+
+
+def load_variant(server: Server, grpc: TritonGRPC, model: str) -> None:
+    """Load a model of `model_variants/` with threads for the server's cores. Raises Failure with the server's words."""
+    from google.protobuf import json_format
+
+    folder, cores = model_loader.VARIANTS / model, len(server.cores) or 1
+    compileall.compile_dir(folder, quiet=2)
+    config = model_loader.read_config(folder)
+    if config.HasField("ensemble_scheduling"):
+        described = json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+    else:
+        stubs = config.backend == "python" and not config.instance_group
+        share: dict = {"instances": min(cores, MOST_STUBS) if stubs else 1, "threads": cores}
+        if slo := server.state.get("slo"):
+            share["slo_ms"] = slo
+        described = model_loader.configuration(folder, share, local.metrics_address(server.state))
+    grpc.load(model, described, timeout=model_loader.LONGEST)
+
+
+Reference = tuple[str, str]
+"""A workload's name or file, and the name of one of its placements."""
+
+
+def load_in_child(server: Server, networks: Path, reference: Reference) -> None:
+    """Load a derived model into a server of the launcher's, without a file; `networks` holds what it is made from.
+
+    By gRPC, for Triton's HTTP interface does not survive a body of 136 MB; and in a process of its own, so that the
+    load generator's is left alone by gRPC's threads. Raises Failure with the last line that the process said.
+    """
+    arguments = json.dumps([server.url, server.state, str(networks), reference])
+    command = [sys.executable, "-m", "crossover.measurement.extra_models", arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure((done.stderr.strip().splitlines() or ["the child ended without a word"])[-1])
+
+
+def load_derived(server: Server, networks: Path, reference: Reference) -> None:
+    """Load a derived model, in this process. Raises ValueError if the placement has none."""
+    import onnx
+
+    workload, name = reference
+    placement = catalogue.find(workload).with_arms([name]).placements[name]
+    if not (derived := placement.derived):
+        raise ValueError(f"placement {name} has no model that is derived from another one")
+    config = server.get(f"/v2/models/{derived.source}/config")
+    config["input"] = [dict(derived.input)]
+    config["name"] = placement.model
+    for output in config["output"]:
+        output.pop("label_filename", None)
+    network = onnx.load(networks / derived.source / "1" / "model.onnx")
+    content = derived.transform(network).SerializeToString()
+    address = f"{urlsplit(server.url).hostname}:{server.state['grpc_port']}"
+    grpc = TritonGRPC(address, server.state["admin_key"])
+    grpc.load(config["name"], json.dumps(config), {"file:1/model.onnx": content})
+
+
+if __name__ == "__main__":
+    url, record, path, given = json.loads(sys.argv[1])
+    load_derived(Server(url, record), Path(path), tuple(given))

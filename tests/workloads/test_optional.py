@@ -1,0 +1,59 @@
+"""Optional placements: their names in --arms, and the models that are loaded for the length of a run."""
+
+import pytest
+
+from serving.server import Server
+from tests.conftest import launch
+from workloads import flags, optional
+from workloads.image import IMAGE
+from workloads.workload import Placement, Workload
+
+TOY = Workload(
+    name="toy",
+    placements={"a": Placement("one", bytes, variants={"small": Placement("two", bytes, steps=("three",))})},
+    optional={"b": Placement("four")},
+    payloads=lambda: [],
+    steps=("one",),
+)
+
+
+def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_own():
+    chosen = TOY.with_arms(["a:small", "b"])
+    assert optional.list_names(TOY.bases) == ["a", "b", "a:small"]
+    assert list(chosen.placements) == ["a", "a:small", "b"] and chosen.steps == ("one", "three")
+    assert chosen.placements["a:small"].words == "the a placement (small)"
+    assert list(TOY.placements) == ["a"] and TOY.with_arms(["a"]) == TOY
+
+
+@pytest.mark.parametrize("name", ["a:large", "b:small", "a:small:x", "a:", ":a", "a:small/", "A"])
+def test_an_unknown_variant_is_one_line_that_names_the_good_ones(name):
+    with pytest.raises(ValueError, match=rf"unknown placement '{name}' of toy; try some of a, b, a:small, with commas"):
+        optional.find(TOY.bases, name, TOY.name)
+
+
+def test_what_no_arm_names_is_no_part_of_a_run():
+    workloads = {"image": IMAGE}
+    arms = flags.choose_arms(None, workloads)
+    assert arms == {"image": ["client", "server"]} and flags.add_arms(workloads, arms) == workloads
+    arms = flags.choose_arms("client:uint8,server", workloads, 2)
+    assert arms == {"image": ["client:uint8", "server"]}
+    assert "client:uint8" in flags.add_arms(workloads, arms)["image"].placements
+    assert "client:uint8" not in IMAGE.placements
+    with pytest.raises(ValueError, match="sweep takes the placements client, server of image, and --arms names client:"):
+        flags.refuse_optional(arms, workloads, "sweep")
+
+
+def test_a_model_that_only_a_variant_asks_is_there_while_it_is_asked_and_gone_then(server):
+    done = launch("check", "image", "--arms", "client,client:uint8", "--state", server.state)
+    assert done.returncode == 0, done.stderr
+    assert "loading resnet50_uint8 for client:uint8, until the end of this run" in done.stdout
+    assert "image client and client:uint8: the same computation" in done.stdout
+    assert not Server(server.url, {}).api.is_ready("resnet50_uint8")
+
+
+def test_a_server_of_somebody_else_gets_no_model(server, tmp_path):
+    done = launch("check", "image", "--arms", "client,client:uint8", "--url", server.url, "--state", tmp_path)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert "placement 'client:uint8' of image asks the model resnet50_uint8, which http" in line
+    assert line.endswith("lacks; only a server of `crossover up` gets it")
