@@ -36,7 +36,7 @@ def waveform(encoded):
             raise Refused(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
         if not np.isfinite(mono).all():
             raise Refused(NOT_FINITE)
-        return _normalize(_resample(mono, rate))
+        return _normalize(resample(mono, rate))
     except Refused:
         raise
     except ValueError as error:
@@ -45,7 +45,8 @@ def waveform(encoded):
         raise Refused(f"cannot decode {len(encoded)} bytes as sound: {type(error).__name__}") from None
 
 
-def _resample(mono, rate):
+def resample(mono, rate):
+    """Return float32 (frames,) at that rate in Hz as samples at 16 kHz; what is at 16 kHz already is left as it is."""
     return librosa.resample(mono, orig_sr=rate, target_sr=RATE, res_type="soxr_hq")
 
 
@@ -61,4 +62,4 @@ def _normalize(samples):
     return ((samples - mean) / np.sqrt(variance + 1e-7)).astype(np.float32, copy=False)
 
 
-_resample(np.zeros(SHORTEST, np.float32), 8_000)
+resample(np.zeros(SHORTEST, np.float32), 8_000)

@@ -56,3 +56,9 @@ LIBRARIES = {name: _factory(name) for name in ("dali", "pillow")}
 The callable raises ValueError, in one line, for what it cannot decode. A library is imported when its factory
 is called, so that a server without Pillow can import this module.
 """
+
+APPROXIMATE = {name: _factory(name) for name in ("scaled", "opencv")}
+"""The same of libraries that keep to the rule less closely: their modules say how far they are from it.
+
+Placements that use one declare it as a loss.
+"""

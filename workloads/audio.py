@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workloads import audio_variants
 from workloads.payloads import Payload, read
 from workloads.tensors import Input
 from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
@@ -80,6 +81,7 @@ AUDIO = Workload(
             outputs=("logits",),
             words="the client",
             form="FP32 tensor",
+            variants=audio_variants.CLIENT,
         ),
         "server": Placement(
             "audio",
@@ -88,6 +90,7 @@ AUDIO = Workload(
             outputs=("logits",),
             words="the server",
             form="file",
+            variants=audio_variants.SERVER,
         ),
     },
     payloads=clips,

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import preprocess.image
-from workloads import image_uint8
+from workloads import image_variants
 from workloads.payloads import Payload
 from workloads.tensors import Input
 from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
@@ -104,7 +104,7 @@ IMAGE = Workload(
             outputs=("logits",),
             words="the client",
             form="FP32 tensor",
-            variants={"uint8": image_uint8.PLACEMENT},
+            variants=image_variants.CLIENT,
         ),
         "server": Placement(
             "image",
@@ -113,6 +113,7 @@ IMAGE = Workload(
             outputs=("logits",),
             words="the server",
             form="JPEG",
+            variants=image_variants.SERVER,
         ),
     },
     payloads=photographs,

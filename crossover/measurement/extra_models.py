@@ -23,7 +23,7 @@ from workloads import catalogue
 from workloads.workload import Derived, Workload
 
 MOST_STUBS = 4
-"""Instances of a model of the Python backend, one per core up to here: each is a process with its own libraries."""
+"""Instances of a model that decodes files, one per core up to here: each is a process with its own libraries."""
 
 
 class ExtraModels:
@@ -100,8 +100,9 @@ def load_variant(server: Server, grpc: TritonGRPC, model: str) -> None:
     if config.HasField("ensemble_scheduling"):
         described = json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
     else:
-        stubs = config.backend == "python" and not config.instance_group
-        share: dict = {"instances": min(cores, MOST_STUBS) if stubs else 1, "threads": cores}
+        # A model of the Python backend that decodes files takes a core per process.
+        decodes = config.backend == "python" and any(tensor.allow_ragged_batch for tensor in config.input)
+        share: dict = {"instances": min(cores, MOST_STUBS) if decodes else 1, "threads": cores}
         if slo := server.state.get("slo"):
             share["slo_ms"] = slo
         described = model_loader.configuration(folder, share, local.metrics_address(server.state))

@@ -32,6 +32,8 @@ def describe_pair(name: str, pair: Mapping) -> list[str]:
         DIFFERENT: "DIFFERENT answers",
         UNKNOWN: "not known, as no payload was answered by both",
     }
+    if pair["lossy"]:
+        verdicts[SAME] += f", though with a loss ({pair['lossy']})"
     lines = [f"{name} {' and '.join(pair['names'])}: {verdicts[pair['verdict']]}"]
     lines += [f"  {describe_output(each)}" for each in (*pair["outputs"], *pair.get("tensors", ()))]
     if not pair["outputs"] and pair["payloads"]:
@@ -64,11 +66,12 @@ def warn_of_difference(pair: Mapping | None) -> str:
 
 
 def note_loss(pair: Mapping | None) -> list[str]:
-    """Say in a sentence what placements that declare a loss agree in; none where there is no loss, or no difference."""
-    if not pair or pair["verdict"] != LOSSY:
+    """Say in a sentence what placements that declare a loss agree in; none where no loss is declared."""
+    if not pair or not pair["lossy"] or pair["verdict"] not in (LOSSY, SAME):
         return []
     apart = "; ".join(map(describe_output, pair["outputs"])) or "they have no output in common"
-    return [f"The answers differ, as declared ({pair['lossy']}): {apart}."]
+    how = "The answers differ, as declared" if pair["verdict"] == LOSSY else "A loss is declared, and the answers agree"
+    return [f"{how} ({pair['lossy']}): {apart}."]
 
 
 def refuse(reference: str, pair: Mapping) -> str:

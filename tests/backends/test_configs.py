@@ -1,5 +1,7 @@
-"""The linter of `model_repository/` and `ensembles/`: rules over the parsed configurations, each a function that
-yields what it objects to. The tests run every rule over the committed files, and break them to see it object.
+"""The linter of `model_repository/`, `ensembles/` and `model_variants/`: rules over the parsed configurations.
+
+Each is a function that yields what it objects to. The tests run every rule over the committed files, and break them to
+see it object.
 """
 
 import re
@@ -18,13 +20,25 @@ TABLE = {  # the contract that clients rely on: model -> (backend, inputs, outpu
     "audio_preprocess": ("python", "encoded UINT8 [-1] ragged", "waveform FP32 [-1]"),
     "wav2vec2": ("onnxruntime", "waveform FP32 [-1]", "logits FP32 [-1,32]"),
     "ctc_decode": ("python", "logits FP32 [-1,32]", "transcript STRING [1], logits FP32 [-1,32]"),
+    **{
+        f"preprocess_{library}": ("python", "encoded UINT8 [-1] ragged", "pixels FP32 [3,224,224]")
+        for library in ("pillow", "opencv", "scaled")
+    },
+    **{
+        f"image_{library}": ("ensemble", "encoded UINT8 [-1]", "logits FP32 [1000]")
+        for library in ("pillow", "opencv", "scaled")
+    },
+    "image_bls": ("python", "encoded UINT8 [-1] ragged", "logits FP32 [1000]"),
+    "top5": ("python", "logits FP32 [1000]", "classes INT32 [5], scores FP32 [5]"),
+    "image_top5": ("ensemble", "encoded UINT8 [-1]", "classes INT32 [5], scores FP32 [5]"),
 }
 THREADS = {"dali": ["num_threads"], "onnxruntime": ["intra_op_thread_count", "inter_op_thread_count"], "python": []}
 
 
 def committed():
     """folder name -> (its config, the file's text)."""
-    paths = [*ROOT.glob("model_repository/*/config.pbtxt"), *ROOT.glob("ensembles/*/config.pbtxt")]
+    folders = ("model_repository", "ensembles", "model_variants")
+    paths = [path for folder in folders for path in ROOT.glob(f"{folder}/*/config.pbtxt")]
     return {path.parent.name: path.read_text() for path in paths}
 
 
@@ -102,7 +116,9 @@ def what_may_use_a_gpu_leaves_the_kind_open(configs):
 def only_a_thousand_classes_have_labels(configs):
     for name, config in steps(configs):
         for tensor in config.output:
-            if bool(tensor.label_filename) != (list(tensor.dims) == [1000]):
+            # Of a network, that is: a model that calls it hands its numbers on.
+            network = config.backend == "onnxruntime" and list(tensor.dims) == [1000]
+            if bool(tensor.label_filename) != network:
                 yield f"{name}'s {tensor.name} of {list(tensor.dims)} has the labels '{tensor.label_filename}'"
 
 
