@@ -94,6 +94,17 @@ AUDIO = Workload(
         ),
     },
     payloads=clips,
+    optional={
+        "local": Placement(
+            "wav2vec2",
+            {"librosa": per_thread(lambda: import_module("preprocess.audio").waveform)},
+            inputs=(Input("waveform", "FP32", (-1,)),),
+            batched=True,
+            outputs=("logits",),
+            words="the client alone",
+            network="wav2vec2/1/model.onnx",
+        ),
+    },
     steps=("audio_preprocess", "wav2vec2", "ctc_decode"),
     suffixes=SUFFIXES,
     typical=partial(fitted, 5, 48_000),

@@ -64,7 +64,7 @@ def choose_arms(
         if not any(chosen):
             raise ValueError(f"--arms is empty; name some placements of {name}, of {good}, with commas")
         for each in chosen:
-            optional.find(workload.bases, split_name(each)[0], name)
+            optional.find(workload.bases, split_name(each)[0], name, each)
         chosen = [each if "+" in each or not transport else f"{each}+{transport}" for each in chosen]
         different = len(set(chosen)) == len(chosen)
         if not different or (count and len(chosen) != count):

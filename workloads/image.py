@@ -117,6 +117,17 @@ IMAGE = Workload(
         ),
     },
     payloads=photographs,
+    optional={
+        "local": Placement(
+            "resnet50",
+            {library: per_thread(make) for library, make in preprocess.image.LIBRARIES.items()},
+            inputs=(Input("pixels", "FP32", (3, 224, 224)),),
+            batched=True,
+            outputs=("logits",),
+            words="the client alone",
+            network="resnet50/1/model.onnx",
+        ),
+    },
     steps=("image_preprocess", "resnet50"),
     suffixes=(".jpg", ".jpeg", ".png", ".webp"),
     typical=partial(fitted, 1280, 853),

@@ -82,6 +82,9 @@ class Placement:
     """Models that its requests pass and that are not among the workload's steps."""
     lossy: str = ""
     """What is lost on the way, in words: "re-encoded as JPEG". Its answers may then differ from the others'."""
+    network: str = ""
+    """An ONNX file that the client computes itself, in place of asking a server; a relative path is one in the model
+    repository of the server that the launcher started."""
     derived: Derived | None = None
     """How to make the model where the server lacks it."""
     transport: Transport = HTTP
@@ -124,7 +127,12 @@ class Placement:
         return Target(self.model, inputs, tuple(self.outputs), batched, extra)
 
     def over(self, transport: str, name: str) -> "Placement":
-        """Return the same placement with another transport; `name` is what it is called with this one."""
+        """Return the same placement with another transport; `name` is what it is called with this one.
+
+        Raises ValueError where no server is asked.
+        """
+        if self.network:
+            raise ValueError(f"{name} computes in the client's process, and takes no transport; leave out +{transport}")
         words = f"{self.words or f'the {name} placement'} over {WORDS[transport]}"
         return replace(self, transport=Transport(transport), words=words)
 

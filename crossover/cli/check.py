@@ -85,8 +85,7 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
     """
     placements, extra = given.chosen[workload.name], ExtraModels(server, Path(given.state))
     try:
-        extra.load(workload, placements)
-        workload = complete(workload, server.url)
+        workload = complete(extra.load(workload, placements), server.url)
         workload = reach(workload, server.url, placements, server.state, given.grpc_port)
         library = flags.choose_library(given.library, workload)
         check_workload(workload, placements, sent[:1], library)

@@ -67,9 +67,8 @@ class ServerExperiment(Experiment):
         or as `try_out` does.
         """
         workloads = self.options.workloads
-        for each in workloads.values():
-            self.extra.load(each, self.prepared(each))
         # In place: the options hold the same dict, and what is written and measured next is read from there.
+        workloads |= {name: self.extra.load(each, self.prepared(each)) for name, each in workloads.items()}
         workloads |= {name: complete(each, self.server.url, self.prepared(each)) for name, each in workloads.items()}
         url, record, port = self.server.url, self.server.state, getattr(self.options, "grpc_port", None)
         workloads |= {name: reach(each, url, self.arms(each), record, port) for name, each in workloads.items()}

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,14 +39,22 @@ class ExtraModels:
         self.networks = state.resolve() / "models" if weights == "tiny" else model_loader.STEPS
         self.loaded: list[str] = []
 
-    def load(self, workload: Workload, names: Iterable[str]) -> None:
+    def load(self, workload: Workload, names: Iterable[str]) -> Workload:
         """Load the models of these placements that the server lacks.
 
-        Raises ValueError, in one line, where the launcher did not start the server, and Unavailable where a model does
-        not load.
+        Returns the workload with the paths of the networks that clients compute themselves. Raises ValueError, in one
+        line, where such a network is missing or the launcher did not start the server, and Unavailable where a model
+        does not load.
         """
+        placements = dict(workload.placements)
         for name in names:
-            placement = workload.placements[name]
+            placement = placements[name]
+            if placement.network:
+                path = self.networks / placement.network
+                if not path.is_file():
+                    asked = workload.describe_placement(name)
+                    raise ValueError(f"{asked} computes the network {path}, which is missing; run `make models`")
+                placements[name] = replace(placement, network=str(path))
             served = model_loader.names(model_loader.VARIANTS)
             if placement.derived:
                 wanted = [placement.model]
@@ -53,6 +62,7 @@ class ExtraModels:
                 wanted = [model for model in (*placement.steps, placement.model) if model in served]
             for model in wanted:
                 self._load(workload, name, model, placement.derived)
+        return replace(workload, placements=placements)
 
     def unload(self) -> None:
         """Unload what `load` loaded, the ensembles first; a server that is gone has none of it."""

@@ -32,6 +32,10 @@ WHAT = {
     "image server:scaled": NEAR,
     "image server:bls": EXACT,
     "image server:top5": LESS,
+    "image local": EXACT,
+    "image ready": EXACT,
+    "audio local": EXACT,
+    "audio ready": EXACT,
     "audio client:resampled": NEAR,
     "audio client:flac": NEAR,
     "audio client:opus": LESS,
@@ -45,17 +49,15 @@ def workloads(server):
     """Both workloads with all of their variants, whose models are loaded meanwhile."""
     extra = ExtraModels(Server.at(server.url, server.state), server.state, lambda line: None)
     try:
-        found = {each.name: optional.select(each, optional.list_names(each)) for each in (IMAGE, AUDIO)}
-        for each in found.values():
-            extra.load(each, each.placements)
-        yield found
+        found = {each.name: each.with_arms(optional.list_names(each.bases)) for each in (IMAGE, AUDIO)}
+        yield {name: extra.load(each, each.placements) for name, each in found.items()}
     finally:
         extra.unload()
 
 
 def test_every_variant_is_tried_here():
-    variants = {f"{each.name} {name}" for each in (IMAGE, AUDIO) for name in optional.list_names(each) if ":" in name}
-    assert set(WHAT) == variants
+    names = {f"{each.name} {name}" for each in (IMAGE, AUDIO) for name in optional.list_names(each.bases)}
+    assert set(WHAT) == names - {f"{each.name} {name}" for each in (IMAGE, AUDIO) for name in each.placements}
 
 
 @pytest.mark.parametrize("arm", WHAT)

@@ -49,7 +49,7 @@ def test_every_experiment_refuses_it_before_anything_is_sent(experiment, capsys)
     refuses(experiment, ["image", "--arms", "client,moon"], UNKNOWN, capsys)
 
 
-UNKNOWN = "unknown placement 'moon' of image; try some of client, server, client:uint8"
+UNKNOWN = "unknown placement 'moon' of image; try some of client, server, local"
 
 
 def test_arms_must_be_as_many_as_are_compared_and_different(capsys):

@@ -20,7 +20,7 @@ TOY = Workload(
 
 def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_own():
     chosen = TOY.with_arms(["a:small", "b"])
-    assert optional.list_names(TOY.bases) == ["a", "b", "a:small"]
+    assert optional.list_names(TOY.bases) == ["a", "b", "ready", "a:small"]
     assert list(chosen.placements) == ["a", "a:small", "b"] and chosen.steps == ("one", "three")
     assert chosen.placements["a:small"].words == "the a placement (small)"
     assert list(TOY.placements) == ["a"] and TOY.with_arms(["a"]) == TOY
@@ -28,7 +28,7 @@ def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_
 
 @pytest.mark.parametrize("name", ["a:large", "b:small", "a:small:x", "a:", ":a", "a:small/", "A"])
 def test_an_unknown_variant_is_one_line_that_names_the_good_ones(name):
-    with pytest.raises(ValueError, match=rf"unknown placement '{name}' of toy; try some of a, b, a:small, with commas"):
+    with pytest.raises(ValueError, match=rf"unknown placement '{name}' of toy; try some of a, b, ready, a:small, with commas"):
         optional.find(TOY.bases, name, TOY.name)
 
 
@@ -40,7 +40,7 @@ def test_what_no_arm_names_is_no_part_of_a_run():
     assert arms == {"image": ["client:uint8", "server"]}
     assert "client:uint8" in flags.add_arms(workloads, arms)["image"].placements
     assert "client:uint8" not in IMAGE.placements
-    with pytest.raises(ValueError, match="sweep takes the placements client, server of image, and --arms names client:"):
+    with pytest.raises(ValueError, match="sweep takes the placements client, server of image, and --arms names"):
         flags.refuse_optional(arms, workloads, "sweep")
 
 
@@ -59,3 +59,24 @@ def test_a_server_of_somebody_else_gets_no_model(server, tmp_path):
     assert done.returncode == 2
     assert "placement 'client:uint8' of image asks the model resnet50_uint8, which http" in line
     assert line.endswith("lacks; only a server of `crossover up` gets it")
+
+
+def test_ready_prepares_each_payload_once_for_all_threads():
+    prepared = []
+
+    def prepare(encoded):
+        prepared.append(encoded)
+        return encoded
+
+    base = Placement("one", prepare)
+    ready = optional.find({"a": base}, "ready", "toy")
+    threads, payloads = [ready.preprocessor() for _ in range(2)], [b"x", b"y" * 9]
+    assert [thread(payload) for thread in threads for payload in payloads] == payloads * 2
+    assert prepared == payloads
+    with pytest.raises(ValueError, match="unknown placement 'ready' of toy; try some of b, with"):
+        optional.find({"b": Placement("two")}, "ready", "toy")
+
+
+def test_what_computes_in_the_clients_process_takes_no_transport():
+    with pytest.raises(ValueError, match=r"local computes in the client's process, .*; leave out \+grpc"):
+        IMAGE.with_arms(["local+grpc"])
