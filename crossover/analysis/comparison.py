@@ -157,7 +157,8 @@ def judge(figures: Comparison) -> Comparison:
     if ratio is None or low is None or high is None:
         return figures
     margin = log1p(figures.margin)
-    if -margin <= log(low) and log(high) <= margin:
+    # A ratio of 0 is that of an arm which spends nothing, as no bytes where no server is asked.
+    if low > 0 and -margin <= log(low) and log(high) <= margin:
         return replace(figures, kind="equivalent", verdict=f"equivalent within {figures.margin * 100:.2g} %")
     if low > 1 or high < 1:
         figures = replace(figures, kind=CANDIDATE if (ratio > 1) == figures.higher_is_better else BASELINE)
