@@ -21,6 +21,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, dict[str, Entry]] = {
     "Which placement": {
         "compare": Entry("crossover.cli.compare:compare", "Which placement is better at one load, and by how much?"),
+        "placements": Entry("crossover.cli.placements:placements", "All placements in one table, with intervals."),
         "check": Entry("crossover.cli.check:check", "Do the placements compute the same thing?"),
         "capacity": Entry("crossover.cli.capacity:capacity", "How much can each placement carry?"),
         "sweep": Entry("crossover.cli.sweep:sweep", "Where does the answer change: input size, link, workers, cores?"),

@@ -5,10 +5,11 @@ from crossover.experiments.client_modes.result import KIND as CLIENT_MODES
 from crossover.experiments.compare.result import KIND as COMPARE
 from crossover.experiments.efficiency.result import KIND as EFFICIENCY
 from crossover.experiments.load.result import KIND as LOAD
+from crossover.experiments.placements.result import KIND as PLACEMENTS
 from crossover.experiments.sweep.result import KIND as SWEEP
 from crossover.report.kind import Kind
 
-KINDS = (COMPARE, LOAD, CAPACITY, SWEEP, EFFICIENCY, CLIENT_MODES)
+KINDS = (COMPARE, PLACEMENTS, LOAD, CAPACITY, SWEEP, EFFICIENCY, CLIENT_MODES)
 EXPERIMENTS: dict[str, Kind] = {kind.name: kind for kind in KINDS}
 """In the order in which a page shows them."""
 

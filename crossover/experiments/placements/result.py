@@ -1,0 +1,212 @@
+"""The table of all arms, from the trials and pairs on the disk; as text, JSON and HTML."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from markupsafe import Markup
+
+from common import figures
+from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
+from crossover.analysis.estimate import Estimate
+from crossover.measurement.pairs import read_pairs
+from crossover.measurement.trial import Trial, pool_records
+from crossover.parity.wording import describe_output
+from crossover.report.format import bracketed, kb, ms
+from crossover.report.html import Section, render
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind
+from crossover.report.terminal import Column, colour, draw_table
+from loadgen.samples.summary import compute_rates, summarise
+
+MARGIN = 1.05
+"""A ratio beyond it, or below 1 / it, with its whole interval, is a difference worth a sentence."""
+LEGEND = "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each for itself; --explain says more."
+EXPLANATION = """\
+at this load  latency of each arrival / that of its twin of the first arm (same due time, same payload), mean over
+              rounds; geometric mean. Alone: the same for one request at a time, in turns with the first arm
+[ ]           interval that holds the true ratio in 95 % of runs. Of twenty such intervals one is expected to miss it
+p50, p95      latency in ms from the due time to the answer
+errors        arrivals without a good answer
+CPU           ms per request of the client's process, and of the server with its backends
+KB up, down   bytes of the request's and of the answer's body, mean"""
+COLUMNS = (
+    Column("arm", left=True),
+    Column("at this load", left=True),
+    Column("alone", left=True),
+    Column("p50"),
+    Column("p95"),
+    Column("errors"),
+    Column("client CPU"),
+    Column("server CPU"),
+    Column("KB up"),
+    Column("KB down", rank=1),
+)
+
+
+def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
+    """Return the content of placements.json, from run.json, the trials and the pairs."""
+    shared = bool(set(run["cores"]["client"] or ()) & set(run["cores"]["server"] or ()))
+    return {
+        "workloads": {
+            name: {**described, "rows": make_rows(directory, name, described, trials, shared)}
+            for name, described in run["workloads"].items()
+        }
+    }
+
+
+def make_rows(directory: Path, name: str, described: Mapping, trials: Sequence[Trial], shared: bool) -> list[dict]:
+    """Return the figures of each arm of a workload that has trials, the first one first."""
+    own = [trial for trial in trials if trial.workload == name]
+    first, rows = next(iter(described["placements"])), []
+    for placement in described["placements"]:
+        if not (measured := [trial for trial in own if trial.placement == placement]):
+            continue
+        row = summarise_arm(placement, measured)
+        if placement != first:
+            both = [trial for trial in own if trial.placement in (first, placement)]
+            found = compare_rounds(pair_trials(both, measured[0].mode, first), described["steps"])
+            row["loaded"] = describe_ratio(found.ratio) if found and not found.overloaded else None
+            row["overloaded"] = bool(found and "candidate" in found.overloaded)
+            pairs = read_pairs(directory, f"{name}/{described['slugs'][placement]}")
+            alone = compare_pairs(pairs, shared)
+            row["unloaded"] = alone and describe_ratio(alone.ratio)
+        rows.append(row)
+    return rows
+
+
+def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
+    """Return an arm's figures over all its trials; ratios to the first arm are added by `make_rows`."""
+    records, reasons = pool_records(trials)
+    found = summarise(records, sum(trial.seconds for trial in trials), reasons)
+    found |= compute_rates([(trial.records, trial.seconds) for trial in trials])
+    scheduled = max(1, len(records))
+    server = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
+    return {
+        "arm": placement,
+        "offered": found["offered"],
+        "answered": found["achieved"],
+        "p50": found["latency"]["p50"],
+        "p95": found["latency"]["p95"],
+        "answers": found["books"]["completed"],
+        "errors": found["errors"],
+        "client_cpu_ms": sum(trial.client_cpu for trial in trials) / scheduled * 1e3,
+        "server_cpu_ms": None if len(server) < len(trials) else sum(server) / scheduled * 1e3,
+        "bytes_up": found["bytes_up"],
+        "bytes_down": found["bytes_down"],
+        "trials": len(trials),
+        "loaded": None,
+        "unloaded": None,
+        "overloaded": False,
+    }
+
+
+def describe_ratio(estimate: Estimate) -> dict:
+    """Return a ratio with its 95 % interval as JSON holds it; None for limits that too few data give."""
+    low, high = estimate.ratios() if isfinite(estimate.error) else (None, None)
+    return {"ratio": estimate.ratio, "low": low or None, "high": high if high and isfinite(high) else None}
+
+
+def write_ratio(found: Mapping | None) -> str:
+    """Write a ratio with its interval; a dash where there is none."""
+    return figures.ratio(found["ratio"], found["low"], found["high"]) if found else "-"
+
+
+def list_cells(row: Mapping, first: bool) -> tuple[str, ...]:
+    """Return the cells of an arm, in the order of COLUMNS; the first arm's ratios are 1."""
+    loaded = "overloaded" if row["overloaded"] else write_ratio(row["loaded"])
+    return (
+        row["arm"],
+        "1" if first else loaded,
+        "1" if first else write_ratio(row["unloaded"]),
+        ms(row["p50"]),
+        bracketed(row["p95"], row["answers"]),
+        str(row["errors"]),
+        ms(row["client_cpu_ms"]),
+        ms(row["server_cpu_ms"]),
+        kb(row["bytes_up"]),
+        kb(row["bytes_down"]),
+    )
+
+
+def text(result: Mapping, explain: bool = False) -> str:
+    """Write a table, a sentence and the declared losses for each workload, and what columns mean if `explain`."""
+    parts = []
+    for name, each in result["workloads"].items():
+        table = draw_table(COLUMNS, [list_cells(row, not i) for i, row in enumerate(each["rows"])])
+        parts += [f"{name}: {each['arrivals']}, the same schedules for every arm\n{table}"]
+        parts += ["\n".join([describe_workload(each), *list_losses(each)])]
+    return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))
+
+
+def list_losses(described: Mapping) -> list[str]:
+    """Return a line for each arm that declares a loss, with how far its answers are from the first arm's."""
+    apart = {pair["names"][1]: pair["outputs"] for pair in described["parity"]}
+    lines = []
+    for arm, loss in described["losses"].items():
+        found = "; ".join(map(describe_output, apart.get(arm, ())))
+        lines.append(f"{arm} loses something: {loss}" + (f" ({found})" if found else "") + ".")
+    return lines
+
+
+def describe_workload(described: Mapping) -> str:
+    """Return a sentence that sorts the arms by their ratio at this load to the first one's latency."""
+    rows, subject = described["rows"], described["subject"]
+    if not rows:
+        return f"For {subject} nothing was measured."
+    groups: dict[str, list[str]] = {"quicker": [], "slower": [], "within 5 % of it": [], "not told apart from it": []}
+    for row in rows[1:]:
+        groups[classify(row)].append(f"{row['arm']} {write_ratio(row['loaded'])}".removesuffix(" -"))
+    named = "; ".join(f"{what} {', '.join(arms)}" for what, arms in groups.items() if arms)
+    return f"For {subject} at {rows[0]['offered']:.3g} requests/s, against {rows[0]['arm']}: {named}."
+
+
+def classify(row: Mapping) -> str:
+    """Return which group of `describe_workload` an arm belongs to, by the whole interval of its ratio."""
+    if row["overloaded"]:
+        return "slower"
+    found = row["loaded"]
+    if not found or found["low"] is None or found["high"] is None:
+        return "not told apart from it"
+    if found["high"] < 1 / MARGIN:
+        return "quicker"
+    if found["low"] > MARGIN:
+        return "slower"
+    inside = found["low"] >= 1 / MARGIN and found["high"] <= MARGIN
+    return "within 5 % of it" if inside else "not told apart from it"
+
+
+def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
+    """Return one section with a table for each workload."""
+    tables = {
+        name: [list_cells(row, not i) for i, row in enumerate(each["rows"])]
+        for name, each in result["workloads"].items()
+    }
+    sentences = {name: [describe_workload(each), *list_losses(each)] for name, each in result["workloads"].items()}
+    template = Path(__file__).with_name("section.html.j2")
+    body = render(template, tables=tables, columns=[column.title for column in COLUMNS])
+    return [Section(body, KIND.title, sentences)]
+
+
+def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm has no interval at this load."""
+    rows = [row for each in result["workloads"].values() for row in each["rows"]]
+    if any(row["errors"] for row in rows):
+        return BROKEN
+    others = [row for each in result["workloads"].values() for row in each["rows"][1:]]
+    known = all(row["overloaded"] or (row["loaded"] and row["loaded"]["low"]) for row in others)
+    return GOOD if others and known else MEASUREMENT
+
+
+KIND = Kind(
+    name="placements",
+    title="Placements side by side",
+    question="Which of all placements?",
+    file="placements.json",
+    leaves="samples, placements.json and report.html",
+    fold=fold,
+    text=text,
+    verdicts=lambda result: [describe_workload(each) for each in result["workloads"].values()],
+    sections=sections,
+    exit_code=exit_code,
+    note=lambda trials: Markup("In every round all arms were offered the same schedule."),
+)
