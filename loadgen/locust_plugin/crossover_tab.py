@@ -30,6 +30,7 @@ def describe_runs() -> list[dict[str, Any]]:
         {
             **run.row(),
             "phase": run.state,
+            "seconds": run.seconds,
             "colour": run.colour,
             "findings": [] if run.validity is None else run.validity.as_dict()["findings"],
             "files": list_files(run),

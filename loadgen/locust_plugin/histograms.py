@@ -17,12 +17,15 @@ def make_histograms(times: np.ndarray) -> np.ndarray:
     `times` has a row per sample and a column for each of STAGES, in ns. A quantile read from the bins is off by 0.12 %
     at most.
     """
+    return add_times(np.zeros((len(STAGES), BINS), int), times)
 
-    def histogram(ns: np.ndarray) -> np.ndarray:
-        place = np.rint(np.log10(np.clip(ns[ns != NEVER], 1, LONGEST)) * PER_DECADE)
-        return np.bincount(place.astype(int), minlength=BINS)
 
-    return np.array([histogram(times[:, stage]) for stage in range(len(STAGES))])
+def add_times(histograms: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Count more times, shaped as for `make_histograms`, in its result; return that."""
+    for counts, ns in zip(histograms, times.T, strict=True):
+        reached = np.clip(ns[ns != NEVER], 1, LONGEST)
+        np.add.at(counts, np.rint(np.log10(reached) * PER_DECADE).astype(int), 1)
+    return histograms
 
 
 def read_quantile(counts: np.ndarray, q: float) -> float | None:

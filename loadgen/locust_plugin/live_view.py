@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, make_histograms, read_quantile
+from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, add_times, make_histograms, read_quantile
 from loadgen.locust_plugin.time_series import SECOND, TimeSeries, to_digits
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT, UNFINISHED, Sample
 from loadgen.samples.validity import Validity
@@ -82,7 +82,7 @@ class LiveRun:
         self.directory: Path | None = None
         """Where its files are."""
         self.state = RUNNING
-        """RUNNING, ENDED or STOPPED."""
+        """RUNNING, ENDED, or STOPPED by its user."""
         self.colour = 0
         """The number of its arm in the session, by which the charts choose its colour."""
         self.counts = dict.fromkeys(STATUSES, 0)
@@ -150,13 +150,16 @@ class LiveRun:
             histograms=make_histograms(window[:, 2:]),
         )
 
-    def end(self, now_ns: int | None = None, stopped: float | None = None) -> None:
-        """End the run, which was `stopped` after so many seconds: every sample is in, and the row no longer changes."""
+    def end(self, now_ns: int | None = None, stopped: float | None = None, broken: bool = False) -> None:
+        """End the run: every sample is in, and the row no longer changes.
+
+        It was `stopped` after so many seconds if it did not run to its end: by its user, or, if `broken`, by a fault.
+        """
         if self._final:
             return
         now, table = self._at(now_ns) if stopped is None else int(stopped * SECOND), self._table(self._recent)
         length = min(now, max(self.seconds * SECOND, table[:, 0].max(initial=0)))
-        how = "ended" if stopped is None else f"stopped, of {self.seconds:g}"
+        how = "ended" if stopped is None else f"{'broken off' if broken else 'stopped'}, of {self.seconds:g}"
         self._final = self._figures(
             state=f"{length / SECOND:.3g}, {how}",
             offered=per_second(self._due(-SECOND, now), min(now, self.seconds * SECOND)),
@@ -164,7 +167,7 @@ class LiveRun:
             in_flight=self.counts[UNFINISHED],
             histograms=self._older + make_histograms(table[:, 2:]),
         )
-        self.state = ENDED if stopped is None else STOPPED
+        self.state = STOPPED if stopped is not None and not broken else ENDED
         self._older = (self._older + make_histograms(table[:, 2:])).astype(np.uint32)
         self._chart = json.dumps({"settled": None, **self._series.read(int(length), self._seconds(), ended=True)})
         self._ended_due = self._due(-SECOND, now)
@@ -202,7 +205,7 @@ class LiveRun:
         # Not only the oldest: a worker that was silent may send several seconds at once.
         oldest = max(self._recent, default=second) - KEPT
         expired = {each: self._recent.pop(each) for each in sorted(self._recent) if each < oldest}
-        self._older += make_histograms(self._table(expired)[:, 2:])
+        add_times(self._older, self._table(expired)[:, 2:])
         for each, numbers in expired.items():
             self._series.settle(each, self._table({each: numbers}))
         return self._recent.setdefault(second, array("q"))

@@ -1,6 +1,5 @@
 """Record one run: a directory with its samples, its summary and its verdict, and a few lines in the log."""
 
-import logging
 import os
 import platform
 import time
@@ -13,6 +12,7 @@ from common import atomic_write
 from common.figures import significant
 from loadgen import interrupts
 from loadgen.client.loop import Loop
+from loadgen.locust_plugin.console import log
 from loadgen.locust_plugin.live_view import LiveRun, describe_findings
 from loadgen.locust_plugin.observers import Observers
 from loadgen.locust_plugin.options import Settings
@@ -22,17 +22,6 @@ from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, requ
 from loadgen.samples.sample import COMPLETED, Sample, format_counts
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import Facts, Validity, judge
-
-log = logging.getLogger("crossover.run")
-"""Of what a run comes to: its lines have no time and no name before them."""
-
-
-def write_plainly() -> None:
-    """Let `log` write as Locust writes its tables: also into the page's tab of logs, and a log file if there is one."""
-    tables, root = logging.getLogger("locust.stats_logger"), logging.getLogger()
-    log.handlers = [*tables.handlers, *(each for each in root.handlers if each.name == "file")]
-    log.propagate = not log.handlers
-    log.setLevel(logging.INFO)
 
 
 @dataclass
@@ -101,7 +90,7 @@ class RunRecorder:
         stopped = facts.ended if not facts.complete and facts.ended < seconds else None
         if self.observers:
             self.observers.stop()
-        self._live.end(stopped=stopped)
+        self._live.end(stopped=stopped, broken=bool(facts.cause))
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
         result = summarise(records, stopped or seconds, reasons)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, make_histograms, read_quantile
+from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, add_times, read_quantile
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT
 
 SECOND = 10**9
@@ -21,10 +21,11 @@ POINTS, TAIL = 240, 60
 OUTCOMES = {"completed": (COMPLETED,), "refused": (REJECTED,), "lost": (FAILED, TIMED_OUT, DROPPED)}
 """Column -> the statuses that it counts."""
 QUANTILES = {
-    "latency_p50": ("latency", 50), "latency_p95": ("latency", 95), "latency_p99": ("latency", 99),
-    "wait": ("wait", 50), "prepare": ("prepare", 50), "server": ("server", 50), "lag_p99": ("lag", 99),
+    "latency": {50: "latency_p50", 95: "latency_p95", 99: "latency_p99"},
+    "wait": {50: "wait"}, "prepare": {50: "prepare"}, "server": {50: "server"}, "lag": {99: "lag_p99"},
 }  # fmt: skip
-"""Column -> (stage, percentile), in ms."""
+"""Stage -> percentile -> column, in ms."""
+TIMES = [column for columns in QUANTILES.values() for column in columns.values()]
 EMPTY = np.zeros((len(STAGES), BINS), int)
 Table = np.ndarray
 """A row per sample: when it finished, its status in STATUSES, and the ns of each of STAGES."""
@@ -37,7 +38,7 @@ class Point:
     counts: np.ndarray = field(default_factory=lambda: np.zeros(len(STATUSES), int))
     """How many ended in each status."""
     quantiles: dict[str, float | None] = field(default_factory=dict)
-    """A value for each of QUANTILES, in ms."""
+    """A value for each of TIMES, in ms."""
     observed: dict[str, list[float]] = field(default_factory=dict)
     """Name -> sum and number of what was observed."""
 
@@ -48,18 +49,23 @@ def count_statuses(table: Table) -> np.ndarray:
 
 
 def find_quantiles(table: Table) -> dict[str, float | None]:
-    """Return the QUANTILES of samples in ms, interpolated linearly as in a run's summary; None where there are none."""
-    found: dict[str, float | None] = {}
-    for name, (stage, percentile) in QUANTILES.items():
+    """Return the TIMES of samples, interpolated linearly as in a run's summary; None where there are none."""
+    found: dict[str, float | None] = dict.fromkeys(TIMES)
+    for stage, columns in QUANTILES.items():
         times = table[:, 2 + STAGES.index(stage)]
-        times = times[times != NEVER]
-        found[name] = to_digits(np.percentile(times, percentile) / 1e6) if len(times) else None
+        if len(times := times[times != NEVER]):
+            ms = np.percentile(times, list(columns)) / 1e6
+            found |= dict(zip(columns.values(), map(to_digits, ms.tolist()), strict=True))
     return found
 
 
 def read_quantiles(histograms: np.ndarray) -> dict[str, float | None]:
-    """Return the QUANTILES of `make_histograms`' result."""
-    return {name: read_quantile(histograms[STAGES.index(stage)], q / 100) for name, (stage, q) in QUANTILES.items()}
+    """Return the TIMES of `make_histograms`' result."""
+    return {
+        column: read_quantile(histograms[STAGES.index(stage)], percentile / 100)
+        for stage, columns in QUANTILES.items()
+        for percentile, column in columns.items()
+    }
 
 
 class TimeSeries:
@@ -87,7 +93,7 @@ class TimeSeries:
         whole = self._whole.setdefault(place, Point())
         whole.counts += count_statuses(table)
         if not whole.quantiles:
-            self._open[place] = self._open.get(place, 0) + make_histograms(table[:, 2:])
+            add_times(self._open.setdefault(place, np.zeros_like(EMPTY)), table[:, 2:])
         for each in [each for each in self._open if each < place]:
             self._whole[each].quantiles = read_quantiles(self._open.pop(each))
         self._forget(max(self._recent))
@@ -148,11 +154,11 @@ class TimeSeries:
         if not tables:
             return Point(known.counts, known.quantiles or read_quantiles(histograms), known.observed)
         table = np.concatenate(tables)
-        quantiles = known.quantiles or read_quantiles(histograms + make_histograms(table[:, 2:]))
+        quantiles = known.quantiles or read_quantiles(add_times(histograms.copy(), table[:, 2:]))
         return Point(known.counts + count_statuses(table), quantiles, known.observed)
 
     def _columns(self, points: Mapping[int, Point], places: range, width: int, latest: int, before: int) -> dict:
-        names = ("t", "offered", *OUTCOMES, "in_flight", *QUANTILES)
+        names = ("t", "offered", *OUTCOMES, "in_flight", *TIMES)
         columns: dict[str, list] = {name: [] for name in names}
         observed = sorted({name for each in points.values() for name in each.observed})
         columns |= {name: [] for name in observed}
@@ -172,7 +178,7 @@ class TimeSeries:
             for name, statuses in OUTCOMES.items():
                 count = sum(int(point.counts[STATUSES.index(status)]) for status in statuses)
                 columns[name].append(to_digits(count / (end - begin) * SECOND) if rated else None)
-            for name in QUANTILES:
+            for name in TIMES:
                 columns[name].append(point.quantiles.get(name))
             for name in observed:
                 total, number = point.observed.get(name, (0.0, 0.0))

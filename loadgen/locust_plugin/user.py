@@ -23,7 +23,7 @@ from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop
-from loadgen.locust_plugin import distributed, flags, precise_stats, run_recorder, signals
+from loadgen.locust_plugin import console, distributed, flags, signals
 from loadgen.locust_plugin.options import Settings, check_options, find_out
 from loadgen.locust_plugin.run_recorder import Meter, RunRecorder
 from loadgen.locust_plugin.web_ui import extend
@@ -224,8 +224,7 @@ def install(workload: Workload) -> None:
 
     @events.init.add_listener
     def prepare(environment, runner, web_ui, **_) -> None:
-        precise_stats.install()
-        run_recorder.write_plainly()
+        console.install()
         if isinstance(runner, WorkerRunner):
             OpenLoopUser.worker = distributed.Worker(runner)
             return

@@ -81,6 +81,7 @@ def test_the_page_and_the_masters_port_listen_on_loopback_unless_asked_otherwise
 
 
 COMMANDS = ["/swarm", "/stop", "/stats/reset", "/user"]
+TAB = ["/crossover/", "/crossover/runs", "/crossover/runs/1/chart", "/crossover/runs/1/samples.parquet"]
 ELSEWHERE = ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "http://[", ""]
 
 
@@ -88,7 +89,7 @@ ELSEWHERE = ["http://evil.example", "null", "http://127.0.0.1:1", "http://localh
 def test_another_sites_page_can_neither_command_nor_read(alone, origin):
     for path in COMMANDS:
         assert send(alone, path, "arrivals=gama:3", Origin=origin)[0] == 403
-    for path in ("/stats/requests", "/logs", "/exceptions", "/tasks"):
+    for path in ("/stats/requests", "/logs", "/exceptions", "/tasks", *TAB):
         status, told = send(alone, path, Origin=origin)
         assert status == 403 and "{" not in told
     assert json.loads(send(alone, "/stats/requests")[1])["state"] == "ready"
@@ -116,6 +117,20 @@ def test_the_page_obeys_its_own_scripts_and_curl(alone, name):
 def test_the_page_cannot_be_put_into_another_sites_frame(alone):
     with urllib.request.urlopen(f"http://127.0.0.1:{alone.port}/", timeout=30) as answer:
         assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_the_tab_serves_its_own_files_and_those_of_its_own_runs_and_nothing_else(alone):
+    assert send(alone, "/crossover/tab.js")[0] == 200
+    for path in (
+        "head.html",
+        "..%2fweb_ui.py",
+        "uplot/README.md",
+        "runs/1/run.json",
+        "runs/1/..%2f..%2fsecret",
+        "runs/x",
+    ):
+        status, told = send(alone, f"/crossover/{path}")
+        assert status == 404 and "Traceback" not in told
 
 
 def test_a_machines_own_dotted_name_is_its_own():
@@ -150,7 +165,7 @@ def test_a_login_without_a_password_is_refused_in_one_line(tmp_path):
 def test_with_a_login_strangers_see_and_command_nothing_and_the_password_lets_in(tmp_path):
     (tmp_path / "secret.csv").write_text("swordfish\n")
     with page(tmp_path, "--web-login", "--web-host=0.0.0.0", CROSSOVER_WEB_PASSWORD="open sesame") as run:
-        for path in ("/stats/requests", "/logs", "/exceptions", "/tasks", "/worker-count"):
+        for path in ("/stats/requests", "/logs", "/exceptions", "/tasks", "/worker-count", *TAB):
             assert "/login" in unfollowed(run, path)
         for form in ("arrivals=constant:rate=1", f"arrivals=trace:file={tmp_path}/secret.csv"):
             assert "/login" in unfollowed(run, "/swarm", form)

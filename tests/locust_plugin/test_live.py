@@ -1,14 +1,10 @@
-"""Laws of the live tab: its figures on a virtual clock, and the tab in the real Locust."""
-
-import json
-import re
+"""Laws of the live view: the figures of a run's row, on a virtual clock."""
 
 import numpy as np
 import pytest
 
 from loadgen.locust_plugin.histograms import STAGES
 from loadgen.locust_plugin.live_view import (
-    COLUMNS,
     LATE,
     RUNS_PER_ARM,
     SECOND,
@@ -18,7 +14,6 @@ from loadgen.locust_plugin.live_view import (
 )
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from loadgen.samples.validity import Finding, Validity
-from tests.locust_plugin.test_locust_stats import fetch, locust, within
 
 MS = 10**6
 RATE, SECONDS = 50, 60
@@ -48,10 +43,9 @@ def session(monkeypatch):
     return LiveRun.runs
 
 
-def test_a_row_says_why_a_run_is_invalid_and_its_lag_stands_where_a_screen_shows_it():
+def test_a_row_says_why_a_run_is_invalid():
     findings = [Finding("errors", "3 failed of 40", "none", ""), Finding("dispatch lag", "p99 9 ms", "1 ms", "")]
     assert describe_findings(Validity(tuple(findings))) == "INVALID: errors: 3 failed of 40; dispatch lag: p99 9 ms"
-    assert list(COLUMNS).index("lag_p99") == list(COLUMNS).index("latency_p99") + 1
 
 
 def test_rates_are_those_of_the_last_ten_seconds():
@@ -150,6 +144,15 @@ def test_a_run_stopped_early_offered_what_was_due_until_then():
     assert row["in_flight"] == 1  # due at 20 s sharp, and never finished
 
 
+def test_a_run_that_a_fault_ended_was_not_stopped_by_its_user():
+    states = []
+    for broken in (False, True):
+        live = live_at(20)
+        live.end(21 * SECOND, stopped=20.0, broken=broken)
+        states.append((live.state, live.row()["state"]))
+    assert states == [("stopped", "20, stopped, of 60"), ("ended", "20, broken off, of 60")]
+
+
 def test_the_row_of_an_ended_run_has_the_verdict_that_comes_after_its_end():
     live = live_at(61)
     live.end(61 * SECOND)
@@ -171,49 +174,3 @@ def test_the_session_keeps_the_last_runs_of_every_arm_and_a_new_one_ends_those_b
     assert [(run.arm, run.number) for run in session] == [("a", 1), *(("b", n) for n in range(4, RUNS_PER_ARM + 4))]
     assert ["ended" in run.row(0)["state"] for run in session] == [True] * RUNS_PER_ARM + [False]
     assert live is session[-1]
-
-
-LOCUSTFILE = """
-import time
-import gevent
-import numpy as np
-from locust import User, events, task
-from loadgen.locust_plugin import web_ui as web
-from loadgen.locust_plugin.live_view import LiveRun
-from loadgen.samples.sample import COMPLETED, Sample
-
-MS = 1_000_000
-events.init.add_listener(lambda environment, web_ui, **_: web.extend(web_ui, environment, lambda options: None))
-
-class Feed(User):
-    @task
-    def two_runs(self):
-        for arm in ("image client", "image server"):
-            start = time.monotonic_ns() - 3 * 10**9
-            live = LiveRun.begin(arm, np.array([0.0, 0.5]), 1.0, start, arrivals="constant:rate=2", seed=7)
-            live.add(Sample(0, 0, 0, 1 * MS, 2 * MS, 5 * MS, 6 * MS, 18 * MS, COMPLETED))
-        gevent.sleep(3600)
-"""
-
-
-def test_the_tab_shows_the_latest_run_first_and_has_figures_in_every_column(tmp_path):
-    with locust(tmp_path, LOCUSTFILE, "--autostart", "--users=1") as run:
-
-        def rows():
-            tables = json.loads(fetch(f"{run.url}/stats/requests"))["extended_stats"]
-            return next(table["data"] for table in tables if table["key"] == "live")
-
-        latest, first = sorted(within(30, rows), key=lambda row: row["name"])
-        arguments = json.loads(re.search(r"window\.templateArgs = (\{.*\})", fetch(run.url))[1])
-    assert arguments["extended_tabs"] == [{"key": "live", "title": "Live"}]
-    [table] = arguments["extended_tables"]
-    for row in (latest, first):
-        assert all(row[column["key"]] is not None for column in table["structure"])
-    assert (first["arm"], first["state"]) == ("image client", "1, ended")
-    assert (latest["arm"], latest["state"]) == ("image server", "2 / 1")
-    assert (latest["wait_p50"], latest["prepare_p50"], latest["server_p50"]) == (2, 3, 12)
-    assert latest["in_flight"] == 1
-    keys = [column["key"] for column in table["structure"]]
-    assert keys.index("latency_p99") < 5  # on screen, where 20 columns are not
-    assert [latest[key] for key in ("arrivals", "seed", "verdict")] == ["constant:rate=2", 7, "running"]
-    assert "loadgen/" not in run.output  # no traceback of ours

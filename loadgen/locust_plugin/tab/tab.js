@@ -17,13 +17,18 @@ const COLUMNS = [
   ['Completed /s', run => figure(run.completed)], ['Refused', run => run.rejected],
   ['Lost', run => run.failed + run.timed_out + run.dropped],
   ['In flight', run => run.in_flight ?? '–'], ['Arrivals', run => run.arrivals, 'text'], ['Seed', run => run.seed],
-  ['Seconds', run => run.state.split(',')[0]], ['Files', run => links(run), 'text'],
+  ['Seconds', run => lasted(run)], ['Files', run => links(run), 'text'],
 ];
 
 function swatch(run) {
   const dot = element('span', {class: 'swatch'});
   dot.style.setProperty('--colour', colour(run));
   return dot;
+}
+
+function lasted(run) {
+  const seconds = parseFloat(run.state);
+  return run.phase === 'ended' && seconds >= run.seconds ? seconds : `${seconds} of ${run.seconds}`;
 }
 
 function badge(run) {
@@ -45,7 +50,7 @@ function tellLatest() {
     return;
   }
   place.style.setProperty('--colour', colour(run));
-  const what = `${run.arm}: ${run.arrivals}, seed ${run.seed}; ${run.state} s`;
+  const what = `${run.arm}: ${run.arrivals}, seed ${run.seed}; ${lasted(run)} s`;
   const figures = `latency p50 ${figure(run.latency_p50)}, p95 ${figure(run.latency_p95)}, p99 ${figure(run.latency_p99)} ms; `
     + `${figure(run.offered)} offered and ${figure(run.completed)} completed a second`;
   const reasons = run.findings.map(found => element('li', {}, `${found.rule}: ${found.measured} (${found.limit}); ${found.change}`));
