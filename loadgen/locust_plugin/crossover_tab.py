@@ -1,8 +1,9 @@
 """The Crossover tab: a page of its own under Locust's, with charts of the session's runs and their files.
 
-The page in `tab/` asks for the runs once a second, and for the points of their charts that it does not have yet.
+The page in `tab/` asks for the runs every two seconds, and for the points of their charts that it does not have yet.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, abort, jsonify, request, send_file
+from flask import Blueprint, Response, abort, request, send_file
 from locust.env import Environment
 
 from loadgen.locust_plugin.live_view import RUNNING, LiveRun
@@ -82,7 +83,8 @@ def add_routes(web_ui: Any, environment: Environment, subject: str, workload: st
     def runs() -> Response:
         host = environment.host or next((user.host for user in environment.user_classes), "") or ""
         named = f"workload {workload}, server {host}"
-        return jsonify({"subject": f"Crossover: {subject}", "workload": named, "runs": describe_runs()})
+        told = {"subject": f"Crossover: {subject}", "workload": named, "runs": describe_runs()}
+        return Response(json.dumps(told), mimetype="application/json")
 
     @serve("/runs/<int:number>/chart")
     def chart(number: int) -> Response:

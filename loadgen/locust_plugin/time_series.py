@@ -35,17 +35,17 @@ Table = np.ndarray
 class Point:
     """What finished within one stretch of time, and what was observed in it."""
 
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(len(STATUSES), int))
+    counts: list[int] = field(default_factory=lambda: [0] * len(STATUSES))
     """How many ended in each status."""
     quantiles: dict[str, float | None] = field(default_factory=dict)
     """A value for each of TIMES, in ms."""
-    observed: dict[str, list[float]] = field(default_factory=dict)
+    observed: dict[str, list] = field(default_factory=dict)
     """Name -> sum and number of what was observed."""
 
 
-def count_statuses(table: Table) -> np.ndarray:
-    """Count the samples of each status; int of shape (statuses,)."""
-    return np.bincount(table[:, 1], minlength=len(STATUSES))
+def count_statuses(table: Table, before: Sequence[int]) -> list[int]:
+    """Return how many samples ended in each status, with those counted before."""
+    return [a + b for a, b in zip(before, np.bincount(table[:, 1], minlength=len(STATUSES)).tolist(), strict=True)]
 
 
 def find_quantiles(table: Table) -> dict[str, float | None]:
@@ -75,7 +75,7 @@ class TimeSeries:
         """Begin empty. `dues` are the sorted due times in ns, None for a closed loop; the schedule lasts `seconds`."""
         self._dues, self._seconds = dues, seconds
         self.width = max(1, int(np.ceil(seconds / POINTS)))
-        """Seconds of a point of the whole run."""
+        """Seconds of a point of the whole run; where it is 1, the seconds of the last minutes are the whole run."""
         self._recent: dict[int, Point] = {}
         self._whole: dict[int, Point] = {}
         self._open: dict[int, np.ndarray] = {}  # of the whole run's points that may get more samples: histograms
@@ -89,19 +89,22 @@ class TimeSeries:
         """
         self._recent[second] = self._join(second, table)
         self._fresh.pop(second, None)
+        self._forget(max(self._recent))
+        if self.width == 1:
+            return
         place = self._place(second)
         whole = self._whole.setdefault(place, Point())
-        whole.counts += count_statuses(table)
+        whole.counts = count_statuses(table, whole.counts)
         if not whole.quantiles:
             add_times(self._open.setdefault(place, np.zeros_like(EMPTY)), table[:, 2:])
         for each in [each for each in self._open if each < place]:
             self._whole[each].quantiles = read_quantiles(self._open.pop(each))
-        self._forget(max(self._recent))
 
     def observe(self, name: str, instant: int, value: float) -> None:
         """Add a value that was measured at an instant of the run, in ns, to its points, which show the mean."""
         second = max(0, instant // SECOND)
-        for points, place in ((self._recent, second), (self._whole, self._place(second))):
+        wide = [] if self.width == 1 else [(self._whole, self._place(second))]
+        for points, place in [(self._recent, second), *wide]:
             observed = points.setdefault(place, Point()).observed.setdefault(name, [0.0, 0])
             observed[0] += value
             observed[1] += 1
@@ -112,30 +115,31 @@ class TimeSeries:
 
         `fresh` are the seconds that have not been settled. A column is a list with a value or None for each point; `t`
         is the end of each point in seconds, and `width` the seconds of a point. A run that has `ended` may have a last
-        point that is shorter.
+        point that is shorter. `whole` is None where the points of the whole run are seconds, too.
         """
         last = -(-now // SECOND) if ended else now // SECOND
         latest = now if ended else last * SECOND
         fresh = {second: table for second, table in fresh.items() if second < last}
         recent = self._recent | {second: self._join(second, table) for second, table in fresh.items()}
+        places = range(max(since, last - RECENT, 0), last)
+        return {
+            "recent": self._columns(recent, places, 1, latest, self._forgotten),
+            "whole": None if self.width == 1 else self._read_whole(fresh, since, last, latest),
+        }
+
+    def _read_whole(self, fresh: Mapping[int, Table], since: int, last: int, latest: int) -> dict:
         whole = dict(self._whole)
         for place in {*map(self._place, fresh), *self._open}:
             whole[place] = self._widen(place, [each for second, each in fresh.items() if self._place(second) == place])
-        first, place = max(since, last - RECENT, 0), self._place(since)
-        before = self._forgotten + sum(int(each.counts.sum()) for second, each in recent.items() if second < first)
-        earlier = sum(int(each.counts.sum()) for number, each in whole.items() if number < place)
-        places = range(place, self._place(max(last - 1, 0)) + 1)
-        return {
-            "recent": self._columns(recent, range(first, last), 1, latest, before),
-            "whole": self._columns(whole, places, self.width, latest, earlier),
-        }
+        places = range(self._place(since), self._place(max(last - 1, 0)) + 1)
+        return self._columns(whole, places, self.width, latest, 0)
 
     def _place(self, second: int) -> int:
         return min(second // self.width, POINTS + TAIL - 1)
 
     def _forget(self, newest: int) -> None:
         for second in [each for each in self._recent if each < newest - RECENT]:
-            self._forgotten += int(self._recent.pop(second).counts.sum())
+            self._forgotten += sum(self._recent.pop(second).counts)
 
     def _join(self, second: int, table: Table) -> Point:
         """Return the point of a second with its samples so far; their quantiles are computed once."""
@@ -146,7 +150,7 @@ class TimeSeries:
         elif count != len(table):
             quantiles = find_quantiles(table)
             self._fresh[second] = len(table), quantiles
-        return Point(known.counts + count_statuses(table), quantiles, known.observed)
+        return Point(count_statuses(table, known.counts), quantiles, known.observed)
 
     def _widen(self, place: int, tables: Sequence[Table]) -> Point:
         """Return a point of the whole run that may get more samples, with those of the fresh seconds."""
@@ -155,43 +159,42 @@ class TimeSeries:
             return Point(known.counts, known.quantiles or read_quantiles(histograms), known.observed)
         table = np.concatenate(tables)
         quantiles = known.quantiles or read_quantiles(add_times(histograms.copy(), table[:, 2:]))
-        return Point(known.counts + count_statuses(table), quantiles, known.observed)
+        return Point(count_statuses(table, known.counts), quantiles, known.observed)
 
     def _columns(self, points: Mapping[int, Point], places: range, width: int, latest: int, before: int) -> dict:
-        names = ("t", "offered", *OUTCOMES, "in_flight", *TIMES)
-        columns: dict[str, list] = {name: [] for name in names}
-        observed = sorted({name for each in points.values() for name in each.observed})
-        columns |= {name: [] for name in observed}
-        finished = before
-        for place in places:
-            point, begin = points.get(place, Point()), place * width * SECOND
-            end = min(begin + width * SECOND, latest)
-            if end <= begin:
-                break
-            finished += int(point.counts.sum())
-            columns["t"].append(round(end / SECOND, 3))
-            columns["offered"].append(self._offered(begin, end))
-            due = None if self._dues is None else int(np.searchsorted(self._dues, end, "right"))
-            columns["in_flight"].append(None if due is None else max(0, due - finished))
-            # A rate over less than half a second says little.
-            rated = end - begin >= SECOND / 2
+        """Return the columns of those places; `before` samples finished before all points that are known."""
+        observed = sorted({name for place in places if place in points for name in points[place].observed})
+        columns: dict[str, list] = {name: [] for name in ("t", "offered", *OUTCOMES, "in_flight", *TIMES, *observed)}
+        begins = np.array(places, int) * width * SECOND
+        begins = begins[begins < latest]
+        ends = np.minimum(begins + width * SECOND, latest)
+        offered, due = self._count_due(begins, ends), self._count_due(np.full_like(ends, -SECOND), ends + 1)
+        finished = before + sum(sum(each.counts) for place, each in points.items() if place < places.start)
+        for number, place in enumerate(places[: len(begins)]):
+            point, length = points.get(place, Point()), int(ends[number] - begins[number])
+            finished += sum(point.counts)
+            columns["t"].append(round(int(ends[number]) / SECOND, 3))
+            columns["in_flight"].append(None if due is None else max(0, int(due[number]) - finished))
+            scheduled = min(length, int(self._seconds * SECOND) - int(begins[number]))
+            columns["offered"].append(None if offered is None else find_rate(int(offered[number]), scheduled))
             for name, statuses in OUTCOMES.items():
-                count = sum(int(point.counts[STATUSES.index(status)]) for status in statuses)
-                columns[name].append(to_digits(count / (end - begin) * SECOND) if rated else None)
+                count = sum(point.counts[STATUSES.index(status)] for status in statuses)
+                columns[name].append(find_rate(count, length))
             for name in TIMES:
                 columns[name].append(point.quantiles.get(name))
             for name in observed:
-                total, number = point.observed.get(name, (0.0, 0.0))
-                columns[name].append(to_digits(total / number) if number else None)
+                total, count = point.observed.get(name, (0.0, 0))
+                columns[name].append(to_digits(total / count) if count else None)
         return {"width": width, **columns}
 
-    def _offered(self, begin: int, end: int) -> float | None:
-        """Return the arrivals per second that were due; None after the schedule's end, and for a closed loop."""
-        end = min(end, int(self._seconds * SECOND))
-        if self._dues is None or end - begin < SECOND / 2:
-            return None
-        due = int(np.diff(np.searchsorted(self._dues, (begin, end)))[0])
-        return to_digits(due / (end - begin) * SECOND)
+    def _count_due(self, begins: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+        """Return how many arrivals were due from each beginning to before its end; None for a closed loop."""
+        return None if self._dues is None else np.searchsorted(self._dues, ends) - np.searchsorted(self._dues, begins)
+
+
+def find_rate(count: int, ns: int) -> float | None:
+    """Return a count over `ns` per second; None for less than half a second, which says little."""
+    return to_digits(count / ns * SECOND) if ns >= SECOND / 2 else None
 
 
 def to_digits(value: float) -> float:

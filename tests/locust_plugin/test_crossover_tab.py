@@ -13,6 +13,7 @@ import urllib.request
 import pyarrow.parquet
 import pytest
 
+from loadgen.locust_plugin.time_series import RECENT
 from tests.conftest import ROOT, ports
 from tests.locust_plugin.test_locustfiles import fetch, live_rows, locust, post
 
@@ -35,6 +36,15 @@ def test_the_page_loads_nothing_from_elsewhere():
     linked = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert sorted(linked) == ["charts.js", "tab.css", "tab.js", "uPlot.iife.min.js", "uPlot.min.css"]
     assert "<style" not in page and "onclick" not in page  # the policy of the page lets none through
+
+
+def test_the_scripts_ask_for_columns_and_fields_that_there_are(shown):
+    charts, tab = (TAB / "charts.js").read_text(), (TAB / "tab.js").read_text()
+    columns = re.findall(r"\['([a-z_0-9]+)', '[^']+', [A-Z]+\]", charts.partition("const element")[0])
+    assert len(columns) > 10 and set(columns) <= set(shown["chart"]["recent"])
+    fields = set(re.findall(r"\brun\.([a-z_0-9]+)", charts + tab))
+    assert len(fields) > 15 and fields <= set(shown["row"])
+    assert f"RECENT = {RECENT};" in charts
 
 
 def test_queues_are_mean_times_of_what_ended_between_two_readings():

@@ -161,12 +161,15 @@ def test_an_hour_takes_no_more_memory_than_its_first_minutes(hours):
 
 
 def test_answers_long_after_the_schedule_take_no_more_points():
-    series = TimeSeries(None, 10)
     table = np.array([[0, 0, 1, 1, 1, 1, 3]]) * MS
-    for second in range(1500):
-        series.settle(second, table)
-    assert len(series._whole) == POINTS + TAIL
-    assert len(series.read(1500 * SECOND, {})["recent"]["t"]) == RECENT
+    for seconds, points in ((10, 0), (2 * POINTS, POINTS + TAIL)):
+        series = TimeSeries(None, seconds)
+        for second in range(0, 1500):
+            series.settle(second, table)
+        assert len(series._whole) == points
+        chart = series.read(1500 * SECOND, {})
+        assert len(chart["recent"]["t"]) == RECENT
+        assert len((chart["whole"] or {"t": []})["t"]) == points
 
 
 def test_a_session_keeps_a_bounded_number_of_runs_and_each_arm_its_colour(monkeypatch):

@@ -103,7 +103,7 @@ class Chart {
         y: log ? {distr: 3} : {range: (plot, low, high) => [0, high > 0 ? high * 1.08 : 1]},
       },
       axes: [
-        {...axis, size: 30, values: (plot, ticks) => ticks.map(clock)},
+        {...axis, size: 30, incrs: [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 18000], values: (plot, ticks) => ticks.map(clock)},
         {...axis, size: 52, values: (plot, ticks) => ticks.map(tick => tick == null ? '' : figure(tick))},
       ],
       series: [{}, ...series.map(({run, dash}) => ({stroke: colour(run), width: 1.75, dash, spanGaps: Boolean(this.spec.prefix),
@@ -133,7 +133,7 @@ class Chart {
 
 // Add the points of `more` to those known; points of the same time are replaced, and only `keep` stay.
 function merge(known, more, keep = Infinity) {
-  if (!known || !more.t.length) return known || more;
+  if (!known || !more?.t.length) return known || more;
   const from = more.t[0] - more.width + 1e-6, rest = known.t.findIndex(t => t > from);
   const count = rest < 0 ? known.t.length : rest, result = {width: more.width};
   for (const name of new Set([...Object.keys(known), ...Object.keys(more)])) {

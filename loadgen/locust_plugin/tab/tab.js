@@ -1,7 +1,7 @@
-// The Crossover tab: asks for the session's runs once a second, and shows the latest, charts of some, and a table of all.
+// The Crossover tab: asks for the session's runs every two seconds, and shows the latest, charts of some, and a table of all.
 'use strict';
 
-const IDLE = 3000, BUSY = 1000;  // ms between two questions
+const IDLE = 4000, BUSY = 2000;  // ms between two questions, of which each takes CPU from the load
 const find = id => document.getElementById(id);
 const charts = CHARTS.map(spec => new Chart(spec, find('charts')));
 const data = new Map();  // number of a run -> {recent, whole, settled, complete}
@@ -101,7 +101,7 @@ async function fetchChart(run) {
 
 function draw() {
   const shown = runs.filter(run => isShown(run) && data.has(run.number)).sort((a, b) => a.number - b.number)
-    .map(run => ({run, columns: data.get(run.number)[choice.span]}));
+    .map(run => ({run, columns: data.get(run.number)[choice.span] ?? data.get(run.number).recent}));
   const ends = shown.map(({columns}) => columns.t.at(-1) ?? 0), end = Math.max(10, ...ends);
   const range = [choice.span === 'recent' ? Math.max(0, end - RECENT) : 0, end];
   for (const chart of charts) chart.draw(shown, range, choice.scale === 'log');
