@@ -34,8 +34,3 @@ def read_quantile(counts: np.ndarray, q: float) -> float | None:
         return None
     ns = 10 ** (np.searchsorted(counts.cumsum(), q * total) / PER_DECADE)
     return round(float(f"{ns / 1e6:.3g}"), 4)
-
-
-def count_up_to(counts: np.ndarray, ns: float) -> int:
-    """Return how many times of a histogram are at most `ns` long: exact for a bound at the edge of two bins."""
-    return int(counts[: max(0, round(float(np.log10(max(ns, 1))) * PER_DECADE) + 1)].sum())

@@ -1,16 +1,15 @@
-"""The live view: what the page, and whoever else asks, can know of each run of the session while it goes on.
+"""The live view: what the page shows of each run of the session, while it goes on and after it: a row, and charts.
 
 All figures follow from the samples' own instants, so it does not matter which process sends them, or when within a
 second. Memory is bounded: raw numbers for a few seconds, histograms and a bounded series for what is older, and after
-the end a row, the histograms and the text of the series.
+the end a row and the text of the series.
 """
 
 import json
 import time
 from array import array
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,26 +35,6 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 def describe_findings(verdict: Validity) -> str:
     """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
     return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is known of a run at an instant, in counts that never fall. Shapes and units as in `histograms`."""
-
-    number: int
-    arm: str
-    asked: dict[str, Any]
-    """What was asked for: `arrivals` and `seed`."""
-    state: str
-    """RUNNING, ENDED or STOPPED."""
-    due: int | None
-    """Arrivals that were due; None for a closed loop."""
-    counts: dict[str, int]
-    """Status -> samples that ended in it."""
-    histograms: np.ndarray
-    """A histogram for each of STAGES: that of the lag is of all samples that were fired, the others of completed."""
-    validity: Validity | None
-    """None until the run is judged."""
 
 
 class LiveRun:
@@ -91,7 +70,6 @@ class LiveRun:
         self._older = np.zeros((len(STAGES), BINS), int)
         self._series = TimeSeries(self._dues, seconds)
         self._final: dict | None = None
-        self._ended_due: int | None = None
         self._chart = ""
 
     @classmethod
@@ -168,17 +146,9 @@ class LiveRun:
             histograms=self._older + make_histograms(table[:, 2:]),
         )
         self.state = STOPPED if stopped is not None and not broken else ENDED
-        self._older = (self._older + make_histograms(table[:, 2:])).astype(np.uint32)
         self._chart = json.dumps({"settled": None, **self._series.read(int(length), self._seconds(), ended=True)})
-        self._ended_due = self._due(-SECOND, now)
-        self._recent, self._dues, self._series = {}, None, TimeSeries(None, self.seconds)
-
-    def snapshot(self, now_ns: int | None = None) -> Snapshot:
-        """Return what is known of the run now, also once it has ended."""
-        due = self._ended_due if self._final else self._due(-SECOND, self._at(now_ns))
-        histograms = self._older + make_histograms(self._table(self._recent)[:, 2:])
-        counts = dict(self.counts)
-        return Snapshot(self.number, self.arm, self.asked, self.state, due, counts, histograms, self.validity)
+        self._recent, self._older, self._dues = {}, np.zeros(0, int), None
+        self._series = TimeSeries(None, self.seconds)
 
     def observe(self, name: str, value: float, now_ns: int | None = None) -> None:
         """Add what was measured beside the samples, such as the client's CPU, to the charts of a running run."""

@@ -179,16 +179,3 @@ def test_a_session_keeps_a_bounded_number_of_runs_and_each_arm_its_colour(monkey
         LiveRun.begin(f"arm {number % (2 * RUNS)}", DUES, SECONDS, 0)
     assert len(LiveRun.runs) == RUNS
     assert [run.colour for run in LiveRun.runs] == [int(run.arm.split()[1]) for run in LiveRun.runs]
-
-
-def test_a_snapshot_counts_what_the_books_count_before_and_after_the_end():
-    live = LiveRun("arm", DUES, SECONDS, arrivals="constant:rate=50", seed=7)
-    made = feed(live, DUES, noisy())
-    before = live.snapshot(SECONDS * SECOND)
-    live.end(SECONDS * SECOND)
-    after = live.snapshot()
-    assert (before.state, after.state, before.due, after.due) == ("running", "ended", len(DUES), len(DUES))
-    for each in (before, after):
-        assert each.counts[COMPLETED] == sum(one.status == COMPLETED for one in made) == each.histograms[-1].sum()
-        assert each.histograms[0].sum() == sum(one.fired > 0 for one in made)
-        assert each.asked == {"arrivals": "constant:rate=50", "seed": 7}
