@@ -14,7 +14,7 @@ import time
 
 import soundfile
 
-from common import address
+from common import address, machine
 from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
@@ -101,7 +101,7 @@ def table(server: Server, options: argparse.Namespace) -> None:
     """
     cores = host.free_cores(server.cores)
     host.pin(cores)
-    print(f"{host.read_cpu_model()}; client cores {cores}, server cores {server.cores}")
+    print(f"{machine.read_cpu_model()}; client cores {cores}, server cores {server.cores}")
     print(
         f"{'arm':<24} {'rate/s':>6} {'lag p50':>7} {'p99':>7} {'max ms':>7} {'fired off':>9} {'completed':>9}"
         f" {'dropped':>8} {'cpu ms':>7} {'stall':>6}"

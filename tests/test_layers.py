@@ -36,6 +36,7 @@ LAYERS = (
     ("crossover.experiments.catalogue",),
     ("crossover.infer",),
     ("crossover.gpu_check",),
+    ("crossover.ui",),
     ("crossover.cli",),
     ("crossover.__main__",),
 )

@@ -38,6 +38,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
     },
     "Runs and arrivals": {
         "report": Entry("crossover.cli.report:report", "Make a run's report again, or compare two runs."),
+        "ui": Entry("crossover.cli.ui:ui", "A page of past runs: list them, and compare two."),
         "arrivals": Entry("crossover.cli.arrivals:arrivals", "Show a schedule of arrivals before it is sent."),
     },
     "Server": {

@@ -82,7 +82,11 @@ def report(
             share = before_after.parse_share(fail_if_worse) if fail_if_worse else None
             into = choose_output(runs, output)
             answer = answer_for(runs, into, anyway, share, explain)
-        except (NothingMeasured, NothingToCompare) as error:
+        except NothingToCompare as error:
+            hint = "; --anyway compares them nevertheless" if error.can_be_forced else ""
+            options.print_error(f"{error}{hint}")
+            return BROKEN
+        except NothingMeasured as error:
             options.print_error(error)
             return BROKEN
         except OSError as error:

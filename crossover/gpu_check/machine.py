@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 
+from common.machine import read_cpu_model, read_revision
 from crossover.gpu_check.finding import Finding, judge, ok, problem
-from crossover.measurement.host import read_cpu_model, read_revision
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 PACKAGES = ("numpy", "nvidia-dali-cuda130", "nvidia-nvimgcodec-cu13", "nvidia-pytriton", "nvidia-ml-py", "tritonclient")

@@ -2,12 +2,12 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from common import machine
 from serving import nvml
 
 PACKAGES = ("numpy", "pillow", "librosa", "locust", "tritonclient", "nvidia-dali-cuda130")
@@ -17,12 +17,9 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu")  # of which an environment has one
 def describe() -> dict:
     """Return processor, system, package versions, git revision and cards, as run.json holds them under `machine`."""
     return {
-        "cpu": read_cpu_model(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
+        **machine.identify(),
         "python": platform.python_version(),
         "versions": read_versions(),
-        "revision": read_revision(),
         "cards": [card.public() for card in nvml.read_cards()],
     }
 
@@ -40,24 +37,6 @@ def read_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def read_cpu_model() -> str:
-    """Return the processor's name as Linux gives it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def read_revision() -> str | None:
-    """Return the git revision of this checkout, marked if it has changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return described.stdout.strip() or None
 
 
 def free_cores(server_cores: Sequence[int]) -> list[int]:

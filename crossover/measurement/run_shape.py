@@ -9,20 +9,13 @@ from typing import Any
 NUMBER = (int, float)
 TEXT_OR_NULL = (str, type(None))
 
+MACHINE = {"cpu": TEXT_OR_NULL, "cores": int, "system": str, "revision": TEXT_OR_NULL}
 EVERY = {
     "created": str,
     "kind": str,
     "complete": bool,
     "seed": int,
-    "machine": {
-        "cpu": TEXT_OR_NULL,
-        "cores": int,
-        "system": str,
-        "python": str,
-        "versions": dict,
-        "revision": TEXT_OR_NULL,
-        "cards?": [dict],
-    },
+    "machine": {**MACHINE, "python": str, "versions": dict, "cards?": [dict]},
     "argv?": [str],
     "options?": dict,
     "rounds?": int,
@@ -40,6 +33,7 @@ LOCUST = {
     "percentile": (*NUMBER, type(None)),
     "payloads": [str],
     "trace?": str,
+    "machine?": MACHINE,
 }
 """The keys of a run of Locust's, which has no kind."""
 

@@ -5,6 +5,7 @@ What differs between two trials some seconds apart is mostly the machine's speed
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -61,7 +62,12 @@ def list_differences(first: Mapping, second: Mapping) -> list[str]:
     machines = [(key, run.get("machine", {}), other) for key in MACHINE for run, other in [(first, second)]]
     pairs = [(f"machine's {key}", mine.get(key), other.get("machine", {}).get(key)) for key, mine, other in machines]
     pairs += [(words, first.get(key), second.get(key)) for key, words in SETTINGS.items()]
-    return [f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in pairs if a != b]
+    return [f"{what}: {write_setting(a)} against {write_setting(b)}" for what, a, b in pairs if a != b]
+
+
+def write_setting(value: object) -> str:
+    """Return a setting in words; numbers without zeros behind."""
+    return f"{value:g}" if isinstance(value, float) else format_setting(value or None)
 
 
 def list_faults(trials: Sequence[Trial]) -> list[str]:
@@ -81,7 +87,8 @@ def compare(first: Trial, second: Trial) -> list[Change]:
     names = tuple(label_arms(arms).values()) if arms else NAMES
     parts = zip(first.arm.split(" "), second.arm.split(" "), strict=False)
     shared = " ".join(mine if mine == other else f"{mine}/{other}" for mine, other in parts)
-    return [compare_arm(shared, [(first, second)], {}, names=(names[0], names[1]), arms=arms)]
+    change = compare_arm(shared, [(first, second)], {}, names=(names[0], names[1]), arms=arms)
+    return [replace(change, comparisons=tuple(row for row in change.comparisons if row.verdict != "not measured"))]
 
 
 def explain_nothing(first: Trial, second: Trial) -> str:
@@ -108,6 +115,7 @@ def make_page(
     rows = [("run", *(trial.path.parent.name for trial in trials)), ("arm", *(trial.arm for trial in trials))]
     rows += [("verdict", *("VALID" if trial.valid else "INVALID" for trial in trials))]
     for key, words in SETTINGS.items():
-        rows.append((words, *(format_setting(trial.summary.get(key)) for trial in trials)))
+        if any(trial.summary.get(key) for trial in trials):
+            rows.append((words, *(write_setting(trial.summary.get(key)) for trial in trials)))
     template = TEMPLATES / "locust_pair.html.j2"
     return render(template, question=question, banners=banners, body=body, rows=rows, home=home)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from common import atomic_write
 from crossover.measurement.run_directory import read_locust_run
@@ -141,21 +142,22 @@ def describe_rates(summary: dict) -> str:
 
 def write_page(run: LocustRun, into: Path) -> Path:
     """Write report.html of a run into a directory, and return its path. Raises OSError."""
+    return write(into, html.NAME, make_page(run))
+
+
+def make_page(run: LocustRun) -> Markup:
+    """Return report.html of a run."""
     done = run.records["status"] == STATUSES.index(COMPLETED)
-    return write(
-        into,
-        html.NAME,
-        render(
-            TEMPLATES / "locust_run.html.j2",
-            run=run,
-            summary=run.summary,
-            rows=list_latencies(run.summary),
-            columns=COLUMNS,
-            rates=describe_rates(run.summary),
-            over_time=locust_plots.over_time(run.records, "latency over time") if done.any() else "",
-            histogram=locust_plots.histogram(run.records, "histogram of latency") if done.any() else "",
-            load=locust_plots.load(run.records, run.summary["seconds"], "arrivals and answers per second"),
-        ),
+    return render(
+        TEMPLATES / "locust_run.html.j2",
+        run=run,
+        summary=run.summary,
+        rows=list_latencies(run.summary),
+        columns=COLUMNS,
+        rates=describe_rates(run.summary),
+        over_time=locust_plots.over_time(run.records, "latency over time") if done.any() else "",
+        histogram=locust_plots.histogram(run.records, "histogram of latency") if done.any() else "",
+        load=locust_plots.load(run.records, run.summary["seconds"], "arrivals and answers per second"),
     )
 
 

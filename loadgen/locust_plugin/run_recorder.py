@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from common import atomic_write
+from common import atomic_write, machine
 from common.figures import significant
 from loadgen import interrupts
 from loadgen.client.loop import Loop
@@ -56,8 +56,8 @@ class RunRecorder:
         self.directory = Path(reports) / f"{make_timestamp()}-{settings.arm.slug}"
         self.observers: Observers | None = None
         """What else is measured, once `observe` has been called."""
+        self._description = {**settings.describe(), "machine": machine.identify()}
         self.journal = journal.Journal(self.directory / "samples.journal")
-        self._description = settings.describe()
         start = time.monotonic_ns() + round(lead * 1e9)
         # run.json is there from the start, so that a run that crashes can be read with its journal.
         atomic_write.write_json(self.directory / "run.json", self._description)

@@ -13,6 +13,7 @@ BREAKS = {
     "check": (1, ["image", *NOBODY, "--state", "."], "no Triton server answers"),
     "infer": (1, [*NOBODY, "--state", "."], "no Triton server answers"),
     "report": (2, ["no/such"], "no/such is no run: it has no run.json"),
+    "ui": (2, ["--reports", "no/such"], "no/such is no directory"),
     "arrivals": (2, ["gama:rate=3"], "unknown arrivals"),
     "up": (1, ["--state", "file/state"], "cannot write to "),
     "down": (1, ["--state", "file/state"], "cannot write to "),

@@ -60,7 +60,7 @@ def compared(directory, described, kept, summary, others: dict | None = None, so
 class Structure(HTMLParser):
     """What a browser would fetch or run, the ids it would see twice, and elements that are not closed."""
 
-    VOID = ("meta", "path", "use", "rect", "col", "br", "image")
+    VOID = ("meta", "path", "use", "rect", "col", "br", "image", "input")
 
     def __init__(self, text: str):
         super().__init__()

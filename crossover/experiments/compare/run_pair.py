@@ -25,6 +25,11 @@ def check_distinct(directories: Sequence[Path]) -> None:
 class NothingToCompare(Exception):
     """Two runs that may not be compared, or have nothing in common, in one line."""
 
+    def __init__(self, text: str, can_be_forced: bool = False):
+        """Take the line, and whether the two can be compared with `anyway`."""
+        super().__init__(text)
+        self.can_be_forced = can_be_forced
+
 
 @dataclass(frozen=True)
 class Side:
@@ -101,7 +106,7 @@ def compare_directories(before: Path, after: Path, anyway: bool = False) -> Comp
         raise ValueError(f"one of {before} and {after} is Locust's; give two comparisons, or two runs of Locust's")
     differing = list_differences(first, second)
     if differing and not anyway:
-        raise NothingToCompare(f"not comparable (--anyway compares them nevertheless): {'; '.join(differing)}")
+        raise NothingToCompare(f"not comparable: {'; '.join(differing)}", can_be_forced=True)
     if not (changes := find_changes(first, second)):
         raise NothingToCompare(f"nothing to compare: {explain_nothing(first, second)}")
     return Compared(first, second, changes, differing)
