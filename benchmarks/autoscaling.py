@@ -1,6 +1,6 @@
 """Measures what two autoscaling metrics read of a server with five models, of which one is busy.
 
-    python -m benchmarks.autoscaling                # four minutes; needs a prometheus (Debian: apt install prometheus)
+    python -m benchmarks.autoscaling                # three minutes; needs a prometheus (Debian: apt install prometheus)
 
 A real Triton serves five equal models that take 20 ms per request, one at a time. One of them gets Poisson arrivals,
 the others nothing, and a real Prometheus fetches from the server. At the end of each load it is asked what NVIDIA's
@@ -18,9 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import yaml
 
 from benchmarks.null_server import SINKS, floats
-from benchmarks.prometheus import Prometheus, is_here, run_prometheus
+from benchmarks.prometheus import FOLDER, Prometheus, is_here, run_prometheus
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command
@@ -39,11 +40,12 @@ MODELS = tuple(f"model_{number}" for number in range(1, 6))
 BUSY = MODELS[0]
 PAUSE = 0.02
 """Seconds that a request takes in a model."""
-LOADS = (0.5, 0.8, 0.9, 0.95)
+LOADS = (0.5, 0.8, 0.9)
 """Shares of the rate at which the busy model has no rest."""
 NVIDIAS = """avg by (instance) (delta(nv_inference_queue_duration_us[30s])
     / (1 + delta(nv_inference_request_success[30s]))) / 1e6"""
 OURS = "instance:triton_queue_seconds:max_rate30s"
+"""A recorded rule; what it is worked out from is asked for, so that both rules look at the same instant."""
 TOLERANCE = 0.1
 
 
@@ -108,13 +110,23 @@ def read_rule(prometheus: Prometheus, rule: str, at: float) -> float:
     return found[0].last
 
 
+def expand_rule(name: str) -> str:
+    """Return the expression of a recorded rule of deploy/observe, with those that it builds upon in place."""
+    groups = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+    rules = {rule["record"]: rule["expr"] for group in groups for rule in group["rules"] if "record" in rule}
+    expression = rules[name]
+    for other, inner in rules.items():
+        expression = expression.replace(other, f"({inner})")
+    return expression
+
+
 def measure(server: Server, prometheus: Prometheus, load: float, seconds: float, target: float) -> str:
     """Offer one load, and return its row of the table. Raises Unavailable and Failure."""
     before = server.statistics()
     answered = offer(server, load / PAUSE, seconds, seed=round(load * 100))
     at = time.time()
     waited = difference(before, server.statistics(), (BUSY,))[BUSY]["ms"]["queue"]
-    theirs, ours = (read_rule(prometheus, rule, at) for rule in (NVIDIAS, OURS))
+    theirs, ours = (read_rule(prometheus, rule, at) for rule in (NVIDIAS, expand_rule(OURS)))
     return (
         f"{load:>5.2f} {answered:>9} {waited:>9.1f} {theirs * 1e3:>11.1f} {ask_replicas(theirs, target):>9}"
         f" {ours * 1e3:>9.1f} {ask_replicas(ours, target):>9} {find_enough(load, target):>9}"

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,15 @@ def conduct(
         judge: Called with the document of a run that came to its end; returns an exit code that goes before GOOD and
             MEASUREMENT, or 0.
     """
-    with options.result_only(values["as_json"], values["quiet"]) as show:
+    with options.result_only(values["as_json"], values["quiet"]) as show, ExitStack() as pages:
         with options.usage_errors():
             completed = complete(values, make)
             if not own_server:
                 completed.url = options.find_url(completed.url, completed.state)
             check(completed)
+            if page := serve_metrics(completed):
+                pages.callback(page.close)
             run = make(completed)
-            page = serve_metrics(completed)
         # From here on the run itself reports what ends it.
         code = run.conduct()
         document = run.document()
@@ -57,9 +58,9 @@ def conduct(
             code = code if code == BROKEN else missed or code
         if code != USAGE:
             show({**document, "exit_code": code}, run.verdict())
-    if page and code not in (USAGE, INTERRUPTED):
-        with suppress(KeyboardInterrupt):  # which ends only the wait
-            page.wait_for_fetch(partial(print, file=sys.stderr))
+        if page and code not in (USAGE, INTERRUPTED):
+            with suppress(KeyboardInterrupt):  # which ends only the wait
+                page.wait_for_fetch(partial(print, file=sys.stderr))
     return code
 
 

@@ -99,8 +99,8 @@ def check_first(parse: Callable[..., argparse.Namespace], workload: Workload) ->
                 if (value := getattr(parsed, name)) is not None:
                     print(instead.format(value), file=sys.stderr)
                     sys.exit(2)
-            ports.check_page(parsed)
             ports.check_metrics(parsed)
+            ports.check_page(parsed)
             ports.choose_port(parsed)
         vars(parsed).update(last_form)
         return parsed

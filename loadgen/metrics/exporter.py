@@ -120,7 +120,10 @@ class Exporter:
         sleep(0.2)  # until the answer is written
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop to listen; runs that begin from now on are not exported."""
+        global current
+        if current is self:
+            current = None
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,5 +1,6 @@
 """Both locustfiles as a user runs them: the real Locust, the real server."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -19,10 +21,12 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from crossover.cli.main import main as crossover
 from loadgen.samples import journal
 from loadgen.samples.sample import FORMAT, STATUSES
+from serving.ports import free_ports
 from tests.conftest import ROOT, launch, ports
 from tests.test_unreachable import Website, served
 
@@ -149,6 +153,9 @@ def flat(text: str) -> str:
         (["-r", "2"], "-r: arrivals make the load, not users"),
         (["--web-port", "99999"], "cannot listen on 127.0.0.1:99999: a port is a number from 0 to 65535; choose ano"),
         (["--web-host", "nosuch.invalid"], "Locust's page cannot listen on nosuch.invalid:8089"),
+        (["--metrics-port", "99999"], "page of metrics cannot listen on 127.0.0.1:99999: a port is a number from 0 to"),
+        (["--metrics-port", "8089"], "--metrics-port and --web-port must differ, not both be 8089"),
+        (["--worker", "--metrics-port", "9646"], "--metrics-port is the master's: it counts what all its"),
         (["--secondz", "3"], "Did you mean '--seconds'.* --flags, or docs/load-generator.md"),
         (["--placement", "moon"], "choose from 'client', 'server'.* --flags, or docs/load-generator.md"),
     ],
@@ -165,13 +172,14 @@ def test_two_locustfiles_are_one_line_and_exit_code_two():
     assert output == "two locustfiles (image and audio): a run sends one workload, so give -f one file\n"
 
 
-def test_a_web_port_that_is_taken_is_one_line_and_exit_code_two():
+@pytest.mark.parametrize(("page", "flag"), [("page", "--web-port"), ("page of metrics", "--metrics-port")])
+def test_a_port_that_is_taken_is_one_line_and_exit_code_two(page, flag):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        output, _ = (process := locust("image", "--web-port", port)).communicate(timeout=300)
+        output, _ = (process := locust("image", flag, port)).communicate(timeout=300)
     assert process.returncode == 2
-    says = f"Locust's page cannot listen on 127.0.0.1:{port}: address already in use"
-    assert output == f"{says}; choose another with --web-port\n"
+    says = f"Locust's {page} cannot listen on 127.0.0.1:{port}: address already in use"
+    assert output == f"{says}; choose another with {flag}\n"
 
 
 @BOTH
@@ -379,10 +387,13 @@ def test_two_worker_processes_offer_exactly_the_one_process_schedule(server, tmp
 
 
 def test_a_worker_that_is_killed_is_in_the_books_and_its_own_journal_has_what_it_finished(server, tmp_path):
+    [port] = free_ports(1)
     process = locust(
         "image", "--headless", "--host", server.url, "--reports", tmp_path, "--processes", 2,
-        "--arrivals", "constant:rate=40", "--seconds", 6,
+        "--arrivals", "constant:rate=40", "--seconds", 6, "--metrics-port", port,
     )  # fmt: skip
+    pages: list[dict] = []
+    threading.Thread(target=watch_metrics, args=(port, process, pages)).start()
     while not (files := list(tmp_path.glob("*/worker-1.journal"))) or files[0].stat().st_size < 1500:
         assert process.poll() is None
         time.sleep(0.05)
@@ -398,6 +409,37 @@ def test_a_worker_that_is_killed_is_in_the_books_and_its_own_journal_has_what_it
     assert missing and all(row["index"] % 2 == 1 and row["reason"] == "its worker died" for row in missing)
     own, _ = journal.read(files[0])
     assert set(own["index"]) >= {row["index"] for row in told if row["index"] % 2 == 1 and row["status"] == "completed"}
+    books_are_on_the_page(pages, {status: [row["status"] for row in told].count(status) for status in STATUSES})
+
+
+def watch_metrics(port: int, process: subprocess.Popen, pages: list[dict]) -> None:
+    """Fetch a process's metrics until it ends: (name, values of the labels) -> value."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            families = text_string_to_metric_families(page.read().decode())
+            pages.append({(s.name, *s.labels.values()): s.value for each in families for s in each.samples})
+        time.sleep(0.2)
+
+
+def books_are_on_the_page(pages: list[dict], books: dict[str, int]) -> None:
+    """Of a run with two workers of which one was killed: what the master's metrics come to; that no counter falls."""
+    final = pages[-1]
+
+    def read(metric: str, *labels: str) -> float:
+        return final[(f"crossover_{metric}", *labels)]
+
+    arm, workload = "server async:1", "image"
+    assert {s: read("arrivals_finished_total", arm, s.replace(" ", "_"), workload) for s in books} == books
+    assert read("arrivals_due_total", arm, workload) == sum(books.values())
+    assert read("arrivals_fired_total", arm, workload) >= books["completed"]
+    assert read("arrivals_in_flight", arm, workload) == 0
+    assert max(page["crossover_workers_connected",] for page in pages) == 2
+    assert read("workers_lost_total") == 1
+    assert read("rules_broken_total", arm, "interrupted", workload) == 1
+    for name in final:
+        if name[0].endswith(("_total", "_count", "_bucket")):
+            values = [page.get(name, 0) for page in pages]
+            assert values == sorted(values), name
 
 
 def test_a_master_that_cannot_write_ends_the_run_in_one_line(server, tmp_path):
