@@ -19,6 +19,8 @@ from crossover.measurement.server_statistics import STAGES, difference
 from crossover.measurement.trial import Trial, read_trials
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals import parse
+from loadgen.metrics import exporter
+from loadgen.samples.sample import STATUSES
 from serving import nvml
 from serving.server import Server, Unavailable
 from tests import cards
@@ -99,6 +101,20 @@ def test_of_counters_that_rose_a_trial_has_the_difference(tmp_path):
     assert (found.steps["m"]["requests"], found.server_cpu) == (8, 1.0)
     assert found.gpu == {"energy_joules": 15.0, "utilisation": 0.5}
     assert (found.step_cpu, found.others) == ({}, None) and found.began > 1e9
+
+
+def test_the_trials_of_an_arm_add_up_in_the_metrics(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "current", None)
+    page = exporter.start(exporter.LOOPBACK, 0)
+    trials = [trial(tmp_path / str(number), statistics=[{}, {}]) for number in range(2)]
+    page.close()
+    [(labels, arm)] = page.metrics.arms.items()
+    assert labels == (WORKLOAD.name, "client async:1")
+    books = [each.summary["books"] for each in trials]
+    assert arm.finished == {status: sum(each[status] for each in books) for status in STATUSES}
+    assert arm.due == arm.fired == sum(each["scheduled"] for each in books) and arm.in_flight == 0
+    assert arm.runs == {"VALID": sum(each.valid for each in trials), "INVALID": sum(not each.valid for each in trials)}
+    assert exporter.current is None
 
 
 def burn(core: int) -> None:
