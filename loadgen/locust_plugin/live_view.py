@@ -33,7 +33,7 @@ RUNNING, ENDED, STOPPED = "running", "ended", "stopped"
 
 
 def describe_findings(verdict: Validity) -> str:
-    """Return what a row of the live tab says of an INVALID run: the rules that it broke, with what was measured."""
+    """Return what a row says of an INVALID run: the rules that it broke, with what was measured."""
     return "INVALID: " + "; ".join(f"{found.rule}: {found.measured}" for found in verdict.findings)
 
 
