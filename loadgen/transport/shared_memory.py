@@ -36,7 +36,13 @@ class Connection(http.Connection):
         self._transport, self._base = transport, url
         self._region: Region | None = None
         self._is_registered = self._in_flight = False
-        self._results: dict[str, tuple[int, int]] = {}  # where outputs lie: name -> (begin, end)
+        # Of the last request: its model, tensors and outputs; where tensors begin, and all end; where outputs lie, as
+        # name -> (begin, end); and what is sent.
+        self._kind: tuple | None = None
+        self._offsets: list[int] = []
+        self._end = 0
+        self._results: dict[str, tuple[int, int]] = {}
+        self._head: tuple[tuple[bytes, bytes], int] | None = None
 
     def post(self, request: Request) -> Outcome:
         """Put the tensors into the region, send the request, and wait for the whole answer.
@@ -56,27 +62,31 @@ class Connection(http.Connection):
 
     def _write(self, request: Request) -> tuple[tuple[bytes, bytes], list[bytes | memoryview], int]:
         """Put the tensors into the region. Returns what is sent: no tensor. Raises OSError where there is no room."""
-        specs = [tensor.spec for tensor in request.tensors]
-        results = {name: self._transport.outputs[name] for name in request.outputs if name in self._transport.outputs}
-        offsets, size = place([*(spec[3] for spec in specs), *results.values()])
-        region = self._require_region(size)
-        for tensor, offset in zip(request.tensors, offsets, strict=False):
+        specs = tuple(tensor.spec for tensor in request.tensors)
+        kind = request.model, specs, request.outputs
+        if kind != self._kind:
+            results = {name: size for name, size in self._transport.outputs.items() if name in request.outputs}
+            self._offsets, self._end = place([*(spec[3] for spec in specs), *results.values()])
+            begins = dict(zip(results, self._offsets[len(specs) :], strict=True))
+            self._results = {name: (begin, begin + results[name]) for name, begin in begins.items()}
+            self._kind, self._head = kind, None
+        region = self._require_region(self._end)
+        for tensor, offset in zip(request.tensors, self._offsets, strict=False):
             for piece in tensor.pieces:
                 region.memory[offset : offset + len(piece)] = piece
                 offset += len(piece)
-        begins = dict(zip(results, offsets[len(specs) :], strict=True))
-        self._results = {name: (begin, begin + results[name]) for name, begin in begins.items()}
-        head, body_size = http.join_head(
-            request.model, describe(request, region.name, specs, offsets, self._results), 0
-        )
-        return head, [], body_size
+        if self._head is None:  # the same for all requests of a kind, as long as the region stays
+            content = describe(request, region.name, specs, self._offsets, self._results)
+            self._head = http.join_head(request.model, content, 0)
+        head, size = self._head
+        return head, [], size
 
     def _require_region(self, size: int) -> Region:
         """Return a region of at least that many bytes, which the server knows. Raises OSError, Refused."""
         if self._region and self._region.size < size:
             self._leave_region(unregister=True)
         if self._region is None:
-            self._region, self._is_registered = Region(size), False
+            self._region, self._is_registered, self._head = Region(size), False, None
         if not self._is_registered:
             name = self._region.name
             where = {"key": f"/{name}", "offset": 0, "byte_size": self._region.size}
