@@ -18,7 +18,7 @@ CLIENT_STAGES = {
     "client sending": ("prepared", "sent"),
 }
 """Stage -> the two instants of a sample between which it lies."""
-NETWORK = "network and HTTP"
+NETWORK = "network and wire"
 """From just before the first byte is written until the whole answer is read, less what the server reports.
 
 The server's clock runs on while the answer travels, so it may report more than that; the stage is then 0.

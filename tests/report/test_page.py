@@ -421,7 +421,7 @@ def test_a_placement_has_the_colour_of_its_place_and_every_colour_is_the_pages(w
 
 
 def test_every_stage_has_a_look_of_its_own():
-    names = ["dispatch lag", "client waiting", "client preprocessing", "client sending", "network and HTTP"]
+    names = ["dispatch lag", "client waiting", "client preprocessing", "client sending", "network and wire"]
     names += [f"{step} {kind}" for step in ("a", "b", "c") for kind in ("queue", "compute")] + ["rest of the server"]
     looks = [tuple(paint.values()) for paint in compare_plots.choose_paints(names).values()]
     assert len(set(looks)) == len(names)

@@ -47,7 +47,7 @@ def test_up_again_changes_nothing_and_says_so(server):
     assert (local.processes(server.name), (server.state / "server.json").read_text()) == before
 
 
-@pytest.mark.parametrize("other", ["--weights=real", "--cores=0", "--host=0.0.0.0", "--grpc-port=18299"])
+@pytest.mark.parametrize("other", ["--weights=real", "--cores=0", "--host=0.0.0.0", "--grpc-port=18299", "--shm"])
 def test_up_with_other_wishes_asks_for_down_first(server, other):
     if other == "--cores=0" and server.cores == [0]:
         pytest.skip("this machine has one core")
