@@ -69,7 +69,8 @@ def choose_arms(
         different = len(set(chosen)) == len(chosen)
         if not different or (count and len(chosen) != count):
             number = f"{count} different" if count else "different"
-            raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}")
+            more = "; `crossover placements` takes more" if different and count and len(chosen) > count else ""
+            raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}{more}")
         arms[name] = chosen
     return arms
 

@@ -3,25 +3,30 @@
     client:uint8    a variant that the workload's placement `client` declares (`Placement.variants`)
     local           a placement that the workload declares beside those that are compared (`Workload.optional`)
     ready           the first placement that prepares, with tensors prepared before the run: made here
+    mixed:0.6       that share of the arrivals by the first placement that prepares, the others as files: made here
+    mixed:auto      each arrival where less work waits
 
 `docs/placements.md` says what each of the built-in ones is good for.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from workloads.placement import Placement, Preprocessor, per_thread
+from workloads.placement import Placement, Preprocessor, Split, per_thread
+from workloads.target import Elsewhere
 from workloads.tensors import Prepared
 
-READY = "ready"
+READY, MIXED, AUTO = "ready", "mixed", "auto"
 
 
 def list_names(bases: Mapping[str, Placement]) -> list[str]:
     """Return the names of all placements that --arms can name: those without a variant first."""
     variants = (f"{name}:{variant}" for name, each in bases.items() for variant in each.variants)
-    ready = [READY] if any(each.prepares for each in bases.values()) else []
-    return list(dict.fromkeys((*bases, *ready, *variants)))
+    made = [READY] if any(each.prepares for each in bases.values()) else []
+    made += [f"{MIXED}:0.5", f"{MIXED}:{AUTO}"] if find_halves(bases) else []
+    return list(dict.fromkeys((*bases, *made, *variants)))
 
 
 def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = "") -> Placement:
@@ -35,6 +40,8 @@ def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = ""
     if name == READY and (preparing := [each for each in bases.values() if each.prepares]):
         return make_ready(preparing[0])
     base, _, variant = name.partition(":")
+    if base == MIXED and (halves := find_halves(bases)):
+        return make_mixed(*halves, parse_share(name, variant))
     if base in bases and variant in bases[base].variants:
         words = bases[base].words or f"the {base} placement"
         return replace(bases[base].variants[variant], words=f"{words} ({variant})")
@@ -54,12 +61,12 @@ def make_ready(placement: Placement) -> Placement:
 
 def remember(make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:
     """Return a maker of preprocessors that all hand out what any of them has prepared of the same payload."""
-    kept: dict[int, tuple[Any, Prepared]] = {}
+    kept: dict[int, tuple[Any, Prepared | Elsewhere]] = {}
 
     def make_remembering() -> Preprocessor:
         preprocess = make()
 
-        def prepare_once(encoded: Any) -> Prepared:
+        def prepare_once(encoded: Any) -> Prepared | Elsewhere:
             # By identity, as arrays have no hash; the payload is kept, so that no other can have its number.
             if id(encoded) not in kept:
                 kept[id(encoded)] = encoded, preprocess(encoded)
@@ -68,3 +75,56 @@ def remember(make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:
         return prepare_once
 
     return make_remembering
+
+
+def find_halves(bases: Mapping[str, Placement]) -> tuple[Placement, Placement] | None:
+    """Return the first placement that prepares and asks a server, and the first that sends files; None without both."""
+    preparing = [each for each in bases.values() if each.prepares and not each.network]
+    sending = [each for each in bases.values() if not each.prepares]
+    return (preparing[0], sending[0]) if preparing and sending else None
+
+
+def parse_share(name: str, text: str) -> float | None:
+    """Return the share of `mixed:0.6`, None for `mixed:auto`. Raises ValueError that says what is good."""
+    if text == AUTO:
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        good = f"{MIXED}:0.6, or {MIXED}:{AUTO}"
+        raise ValueError(f"{name!r} mixes nothing; give the client's share, above 0 and below 1, as {good}")
+    return share
+
+
+def make_mixed(client: Placement, server: Placement, share: float | None) -> Placement:
+    """Return a placement of which that share of the arrivals is prepared by the client, the others sent as files.
+
+    Raises ValueError where the placement that sends files leaves its tensors to the server to say.
+    """
+    if not server.inputs or not server.outputs:
+        raise ValueError(f"{MIXED} needs the names of inputs and outputs in the placement of {server.model}")
+    split = Split(client, server, share)
+    how = "each where less work waits" if share is None else f"{share:g} of them by the client"
+    return replace(
+        client,
+        prepare={name: per_thread(take_turns(split, make)) for name, make in client.libraries.items()},
+        variants={},
+        words=f"both, {how}",
+        lossy="; ".join(dict.fromkeys(filter(None, (client.lossy, server.lossy)))),
+        split=split,
+    )
+
+
+def take_turns(split: Split, make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:
+    """Return a maker of preprocessors that prepare their share of the payloads, and send the others as they are.
+
+    They are for clients that do one request at a time; those that do more at once choose by `Router`.
+    """
+
+    def make_choosing() -> Preprocessor:
+        preprocess, numbers = make(), itertools.count()
+        return lambda encoded: (preprocess if split.is_prepared_here(next(numbers)) else split.send_file)(encoded)
+
+    return make_choosing

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from workloads.target import Target
+from workloads.target import Elsewhere, Target
 from workloads.tensors import Array, Input, Prepared, encode
 from workloads.transports import HTTP, WORDS, Transport
 
-Preprocessor = Callable[[Any], Prepared]
-"""A payload, mostly a file's bytes -> what is sent, without a batch dimension."""
+Preprocessor = Callable[[Any], Any]
+"""A payload, mostly a file's bytes -> what is sent, without a batch dimension: `Prepared`, or `Elsewhere`."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of workloads and placements: they become folders, flags and columns."""
 VARIANT = re.compile(rf"{NAME.pattern}(:{NAME.pattern})?")
@@ -56,6 +56,25 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Two placements that share the arrivals: one prepares on the client, the other sends files."""
+
+    client: "Placement"
+    server: "Placement"
+    share: float | None
+    """Of the arrivals, 0 to 1, that the client prepares; None: each goes where less work waits."""
+
+    def is_prepared_here(self, number: int) -> bool:
+        """Tell whether the client prepares the arrival of that number, from 0: in even turns, in that share of all."""
+        share = 0.5 if self.share is None else self.share
+        return int((number + 1) * share) > int(number * share)
+
+    def send_file(self, encoded: Any) -> Elsewhere:
+        """Return a payload as it goes to the placement that sends files."""
+        return Elsewhere(self.server.target, self.server.preprocessor()(encoded))
+
+
+@dataclass(frozen=True)
 class Placement:
     """One way to answer the question: who prepares the input, and which model is asked."""
 
@@ -85,6 +104,8 @@ class Placement:
     network: str = ""
     """An ONNX file that the client computes itself, in place of asking a server; a relative path is one in the model
     repository of the server that the launcher started."""
+    split: "Split | None" = None
+    """Which arrivals are prepared here, where others go as files to another placement; None: all of them."""
     derived: Derived | None = None
     """How to make the model where the server lacks it."""
     transport: Transport = HTTP

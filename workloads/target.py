@@ -43,3 +43,11 @@ class Target:
             names = ", ".join(each.name for each in needed or self.inputs)
             raise Misfit("one array", f"{self.model} takes a dict of {names}")
         return needed[0]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a preprocessor returns of a payload that another model than its placement's is asked about."""
+
+    target: Target
+    prepared: Prepared

@@ -6,9 +6,11 @@ holds up neither the pacer nor the web page.
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from common.messages import first_line
 from loadgen.arm import Arm
+from loadgen.client.router import Router
 from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import DROPPED, FAILED, Sample
 from loadgen.transport.message import Connection, Request, make_request
@@ -73,10 +75,15 @@ class Workers:
         self._closed = False
         self._connections: list[Connection] = []
         self._async, self._direct = self._mode.name == "async", False
+        split = client.arm.placed.split if self._async else None
+        self._split, self._router = split, Router(split, self._mode.workers) if split else None
         if self._async and client.arm.sends_payloads_unchanged:
             self._direct, self._preparing = True, []  # each sender makes its own requests
             return
-        self._preparing = [client.arm.preprocessor() for _ in range(self._mode.workers)]
+        make = client.arm.preprocessor
+        if split:
+            make = partial(split.client.preprocessor, client.arm.library)
+        self._preparing = [make() for _ in range(self._mode.workers)]
         work = self._prepare_only if self._async else self._prepare_and_exchange
         for preprocess in self._preparing:
             start_thread(work, (preprocess,))
@@ -90,7 +97,7 @@ class Workers:
                 sample.status, sample.reason = DROPPED, f"{self._mode.cap} requests were in flight"
                 self._finish(sample)
                 return
-        if self._direct:
+        if self._direct or (self._router and not self._router.is_prepared_here(sample)):
             self._ready.put((sample, payload))
             self._add_sender_if_needed()
         else:
@@ -120,7 +127,10 @@ class Workers:
         """Preprocess, and hand the requests to the senders, as a worker's thread of mode async."""
         while (job := self._jobs.get()) and not self._closed:
             sample, payload = job
-            if request := self._client.prepare(preprocess, sample, payload):
+            request = self._client.prepare(preprocess, sample, payload)
+            if self._router:
+                self._router.note_prepared(sample)
+            if request:
                 self._ready.put((sample, request))
                 self._add_sender_if_needed()
             else:
@@ -138,6 +148,8 @@ class Workers:
     def _send_only(self) -> None:
         """Send requests and wait for their answers, as a sender's thread of mode async."""
         connection, preprocess = self._connect(), self._client.arm.preprocessor() if self._direct else None
+        if self._split:
+            preprocess = self._split.send_file
         while (job := self._ready.get()) and not self._closed:
             sample, work = job
             request = work if isinstance(work, Request) else None
@@ -146,6 +158,8 @@ class Workers:
                 request = self._client.prepare(preprocess, sample, work)
             if request:
                 self._client.exchange(connection, sample, request)
+            if self._router:
+                self._router.note_done(sample, file=isinstance(work, Payload))
             self._finish_in_flight(sample)
             with self._lock:
                 self._idle += 1

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from workloads.target import Elsewhere, Target
 from workloads.tensors import Prepared, Tensor
-from workloads.workload import Target
 
 COMPLETED, FAILED, REJECTED, TIMED_OUT = "completed", "failed", "rejected", "timed out"
 """How a request ends: with the outputs asked for; with an error or another answer; with 503 or 429, because the
@@ -29,8 +29,10 @@ class Request:
     outputs: tuple[str, ...]
 
 
-def make_request(target: Target, prepared: Prepared) -> Request:
+def make_request(target: Target, prepared: Prepared | Elsewhere) -> Request:
     """Make the request that sends to a model what `prepare` returned. Raises ValueError if the model takes no such."""
+    if isinstance(prepared, Elsewhere):
+        target, prepared = prepared.target, prepared.prepared
     return Request(target.model, target.encode(prepared), target.outputs)
 
 

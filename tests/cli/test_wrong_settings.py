@@ -4,7 +4,7 @@ import pytest
 
 from tests.commands import conduct
 
-EXPERIMENTS = ("compare", "capacity", "clients", "sweep", "load", "efficiency", "overload")
+EXPERIMENTS = ("compare", "placements", "capacity", "clients", "sweep", "load", "efficiency", "overload")
 RESUMABLE = ("compare", "capacity", "clients", "sweep", "load")
 ON_A_SERVER = ("compare", "capacity", "clients", "load", "efficiency", "overload")
 

@@ -20,7 +20,7 @@ TOY = Workload(
 
 def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_own():
     chosen = TOY.with_arms(["a:small", "b"])
-    assert optional.list_names(TOY.bases) == ["a", "b", "ready", "a:small"]
+    assert optional.list_names(TOY.bases) == ["a", "b", "ready", "mixed:0.5", "mixed:auto", "a:small"]
     assert list(chosen.placements) == ["a", "a:small", "b"] and chosen.steps == ("one", "three")
     assert chosen.placements["a:small"].words == "the a placement (small)"
     assert list(TOY.placements) == ["a"] and TOY.with_arms(["a"]) == TOY
@@ -28,7 +28,7 @@ def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_
 
 @pytest.mark.parametrize("name", ["a:large", "b:small", "a:small:x", "a:", ":a", "a:small/", "A"])
 def test_an_unknown_variant_is_one_line_that_names_the_good_ones(name):
-    good = "try some of a, b, ready, a:small, with commas"
+    good = "try some of a, b, ready, mixed:0.5, mixed:auto, a:small, with commas"
     with pytest.raises(ValueError, match=rf"unknown placement '{name}' of toy; {good}"):
         optional.find(TOY.bases, name, TOY.name)
 
@@ -81,3 +81,19 @@ def test_ready_prepares_each_payload_once_for_all_threads():
 def test_what_computes_in_the_clients_process_takes_no_transport():
     with pytest.raises(ValueError, match=r"local computes in the client's process, .*; leave out \+grpc"):
         IMAGE.with_arms(["local+grpc"])
+
+
+@pytest.mark.parametrize("name", ["mixed:1.5", "mixed:0", "mixed:1", "mixed:-1", "mixed:nan", "mixed:half", "mixed"])
+def test_a_share_that_mixes_nothing_is_one_line(name):
+    with pytest.raises(ValueError, match=rf"'{name}' mixes nothing; give .*, as mixed:0.6, or mixed:auto") as refused:
+        IMAGE.with_arms([name])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.6, 0.9])
+def test_a_mixed_placement_prepares_its_share_in_even_turns(share):
+    split = IMAGE.with_arms([f"mixed:{share}"]).placements[f"mixed:{share}"].split
+    chosen = [split.is_prepared_here(number) for number in range(1000)]
+    for end in range(1, 1001):
+        assert abs(sum(chosen[:end]) - share * end) <= 1
+    assert split.client is IMAGE.placements["client"] and split.server is IMAGE.placements["server"]

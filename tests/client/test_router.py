@@ -1,0 +1,74 @@
+"""Where a split placement sends each arrival, and that every one has an outcome whichever way it goes."""
+
+import numpy as np
+import pytest
+
+from loadgen.arm import Arm, Mode
+from loadgen.client.open_loop import OpenLoop
+from loadgen.client.plan import Plan
+from loadgen.client.router import Router
+from loadgen.samples.sample import COMPLETED, FAILED, Sample
+from workloads.image import IMAGE, photographs
+from workloads.placement import Split
+
+AUTO = Split(IMAGE.placements["client"], IMAGE.placements["server"], None)
+
+
+def sample(number, prepared=0.0, answered=0.0, status=COMPLETED):
+    """An arrival that took so many seconds to prepare, and so many to be answered."""
+    made = Sample(number, 0, 0)
+    made.began, made.prepared, made.sent = 1, 1 + round(prepared * 1e9), 1 + round(prepared * 1e9)
+    made.done, made.status = made.sent + round(answered * 1e9), status
+    return made
+
+
+def learn(router, preparing, exchange, file):
+    """Let the router see one arrival of either kind."""
+    for number in range(2):
+        one = sample(number, preparing, exchange)
+        if router.is_prepared_here(one):
+            router.note_prepared(one)
+            router.note_done(one, file=False)
+        else:
+            router.note_done(sample(number, answered=file), file=True)
+
+
+def test_an_arrival_goes_where_less_work_waits():
+    router = Router(AUTO, 1)
+    learn(router, preparing=0.010, exchange=0.010, file=0.030)
+    # 20 against 30 ms, 30 against 30, 40 against 30, then 40 against 60 and 50 against 60.
+    assert [router.is_prepared_here(sample(number)) for number in range(2, 7)] == [True, True, False, True, True]
+
+
+def test_more_workers_take_more_of_the_work():
+    chosen = []
+    for workers in (1, 4):
+        router = Router(AUTO, workers)
+        learn(router, 0.010, 0.010, 0.030)
+        chosen.append(sum(router.is_prepared_here(sample(number)) for number in range(2, 22)))
+    assert chosen[0] < chosen[1]
+
+
+def test_what_failed_teaches_nothing_and_waits_no_more():
+    router = Router(AUTO, 1)
+    learn(router, 0.010, 0.010, 0.030)
+    for number in range(2, 50):
+        lost = sample(number, status=FAILED)
+        here = router.is_prepared_here(lost)
+        if here:
+            router.note_prepared(sample(number, 0.010))
+        router.note_done(lost, file=not here)
+    assert router.is_prepared_here(sample(50)) and not router._together
+
+
+@pytest.mark.parametrize("name", ["mixed:0.6", "mixed:auto"])
+@pytest.mark.parametrize("mode", [Mode("async", 1), Mode("threads", 2)], ids=str)
+def test_every_arrival_of_a_split_is_answered_by_one_of_both(name, mode, server):
+    samples = []
+    loop = OpenLoop(Arm(IMAGE.with_arms([name]), name, mode), server.url, samples.append, 30.0)
+    loop.run(Plan(np.arange(20) * 0.05, np.arange(20) % 2, photographs((320,))))
+    assert [each.status for each in samples] == [COMPLETED] * 20, {each.reason for each in samples}
+    prepared = sum(each.bytes_up > 602_112 for each in samples)
+    assert 0 < prepared < 20
+    if name == "mixed:0.6" and mode.name == "async":
+        assert prepared == 12

@@ -1,0 +1,106 @@
+"""Placements side by side: the table on the real server, and what its sentence makes of intervals."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from crossover.experiments.placements import result
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT
+from tests.commands import again, conduct, only
+from tests.conftest import ROOT
+
+QUICK = """
+import sys
+from crossover.experiments.placements import run
+run.minimum_rounds, run.SHORTEST, run.EXPECTED = lambda: 2, 1.0, 4
+from crossover.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command with two short rounds, which give no interval."""
+
+
+@pytest.fixture(scope="module")
+def table(server, tmp_path_factory):
+    """(exit code, output, directory) of two arms."""
+    reports = tmp_path_factory.mktemp("reports")
+    arguments = ["placements", "image", "--arms", "client,ready", "--seconds", 9, "--reports", reports]
+    arguments += ["--url", server.url, "--state", server.state]
+    command = [sys.executable, "-c", QUICK, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return done.returncode, done.stdout, only(reports)
+
+
+def test_each_arm_has_a_row_with_its_ratios_to_the_first(table):
+    code, output, directory = table
+    assert code in (GOOD, MEASUREMENT), output
+    rows = json.loads((directory / "placements.json").read_text())["workloads"]["image"]["rows"]
+    assert [row["arm"] for row in rows] == ["client", "ready"]
+    first, ready = rows
+    assert first["loaded"] is None and first["unloaded"] is None and first["client_cpu_ms"] > ready["client_cpu_ms"]
+    assert ready["loaded"]["ratio"] < 1 and ready["unloaded"]["ratio"] < 1
+    assert first["bytes_up"] == pytest.approx(ready["bytes_up"]) and first["errors"] == ready["errors"] == 0
+    assert re.search(r"arm +at this load +alone +p50 +p95 +errors +client CPU +server CPU", output)
+    assert "For photographs at" in output and "against client: " in output
+
+
+def test_its_page_and_figures_can_be_made_again(table, monkeypatch, capsys):
+    *_, directory = table
+    before = (directory / "placements.json").read_text()
+    code, printed, errors = again(monkeypatch, capsys, directory)
+    assert code in (GOOD, MEASUREMENT) and "at this load" in printed, errors
+    assert (directory / "placements.json").read_text() == before
+    assert "Which of all placements?" in (directory / "report.html").read_text()
+
+
+def row(arm, low=None, high=None, overloaded=False, errors=0):
+    loaded = None if overloaded else {"ratio": ((low or 1) * (high or 1)) ** 0.5, "low": low, "high": high}
+    return {"arm": arm, "offered": 8.0, "loaded": loaded, "overloaded": overloaded, "errors": errors}
+
+
+def test_the_sentence_sorts_arms_by_their_whole_interval():
+    rows = [row("a"), row("b", 0.5, 0.9), row("c", 1.2, 1.5), row("d", 0.97, 1.03), row("e", 0.9, 1.2), row("f")]
+    found = {"subject": "photographs", "rows": [*rows, row("g", overloaded=True)]}
+    assert result.describe_workload(found) == (
+        "For photographs at 8 requests/s, against a: quicker b 0.671 [0.5, 0.9]; slower c 1.34 [1.2, 1.5], g; "
+        "within 5 % of it d 1 [0.97, 1.03]; not told apart from it e 1.04 [0.9, 1.2], f 1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "code"),
+    [
+        ([row("b", 0.5, 0.9), row("c", overloaded=True)], GOOD),
+        ([row("b")], MEASUREMENT),
+        ([row("b", 0.5, 0.9, errors=1)], BROKEN),
+        ([], MEASUREMENT),
+    ],
+)
+def test_a_table_without_intervals_or_with_lost_arrivals_is_no_success(others, code):
+    assert result.exit_code({"workloads": {"image": {"rows": [row("a"), *others]}}}, []) == code
+
+
+def test_a_declared_loss_stands_below_the_table():
+    loss = {"server:top5": "the five highest are answered"}
+    assert result.list_losses({"parity": [], "losses": loss}) == [
+        "server:top5 loses something: the five highest are answered."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--arms", "client"], "--arms takes at least two placements of image, not client alone"),
+        (["--arms", "client,client:moon"], "unknown placement 'client:moon' of image; try some of client, server, l"),
+        (["--arms", "client,mixed:1.5"], "'mixed:1.5' mixes nothing; give the client's share, above 0 and below 1, as"),
+        (["--rate", "-1"], "--rate takes requests per second"),
+        (["--seconds", "5"], "--seconds must be at least"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(arguments, says, capsys):
+    code, _, errors = conduct(capsys, "placements", "image", *arguments)
+    [line] = errors.splitlines()
+    assert code == 2 and says in line
