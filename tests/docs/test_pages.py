@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, remove_blocks
 
 README = PAGES["README.md"]
 FOLDERS = "loadgen|crossover|workloads|preprocess|models|serving|backends|tests|ensembles|model_repository|benchmarks"
-FOLDERS += "|examples|deploy"
+FOLDERS += "|examples|deploy|model_variants"
 
 
 def list_anchors(text: str) -> set[str]:
