@@ -13,6 +13,7 @@ import psutil
 import pyarrow.parquet
 import pytest
 
+from loadgen.locust_plugin import first_signals
 from tests.commands import only, start
 from tests.conftest import ROOT, ports
 
@@ -229,6 +230,49 @@ def test_a_signal_while_a_command_is_being_imported_is_one_line(tmp_path, module
     until(process, (tmp_path / "now").exists)
     process.send_signal(number)
     assert (ended(process).strip(), process.returncode) == ("interrupted", 130)
+
+
+STANDS_STILL = """
+import pathlib, gevent.monkey
+pathlib.Path({folder!r}, "now").touch()
+gevent.monkey.get_original("time", "sleep")(600)
+"""
+
+
+def installed(folder: Path) -> dict:
+    """The environment of a process for which this project is installed, as `make env` does, with `folder` before it."""
+    text = (ROOT / "pyproject.toml").read_text()
+    group, line = re.search(r'^\[project\.entry-points\."(gevent[^"]+)"\].*\n(.+)$', text, re.M).groups()
+    (there := folder / "crossover-0.dist-info").mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: crossover\nVersion: 0\n")
+    (there / "entry_points.txt").write_text(f"[{group}]\n{line.replace(chr(34), '')}\n")
+    return {**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"}
+
+
+@SIGNALS
+@pytest.mark.parametrize("file", ["image", "own"])
+def test_a_signal_while_locust_imports_itself_is_one_line(tmp_path, number, file):
+    """urllib3, which Locust imports right after it has patched the standard library, stands still here."""
+    (tmp_path / "urllib3.py").write_text(STANDS_STILL.format(folder=str(tmp_path)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", f"loadgen/{file}.py", "--headless", "--reports", tmp_path / "reports"],
+        cwd=ROOT, env=installed(tmp_path), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    until(process, (tmp_path / "now").exists)
+    process.send_signal(number)
+    assert (ended(process), process.returncode) == ("interrupted before anything was sent\n", 130)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_other_locustfiles_and_programs_keep_their_handlers(tmp_path):
+    (tmp_path / "image.py").write_text("")
+    ours = [["-f", "loadgen/image.py"], ["-floadgen/own.py"], [f"--locustfile=x.py,{ROOT}/loadgen/audio.py"]]
+    assert all(map(first_signals.runs_ours, ours))
+    others = [["-f", str(tmp_path / "image.py")], ["loadgen/image"], ["-m", "x"], [""], ["benchmarks/dispatch.py"]]
+    assert not any(map(first_signals.runs_ours, others))
+    script = "import signal; before = signal.getsignal(signal.SIGINT); from gevent import monkey; monkey.patch_all(); "
+    script += "assert signal.getsignal(signal.SIGINT) is before"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=installed(tmp_path), check=True)
 
 
 DELETES_SLOWLY = """

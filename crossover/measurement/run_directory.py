@@ -103,6 +103,8 @@ def read_file(directory: Path) -> Any:
         if held := sorted(str(each.parent) for each in directory.glob("*/run.json")):
             more = f" and {len(held) - HELD} more" if len(held) > HELD else ""
             why = f"it holds {', '.join(held[-HELD:])}{more}"
+        elif journals := sorted(map(str, directory.glob("*.journal"))):  # a worker's, on another machine
+            why += f"; the samples alone can be had with `crossover report {journals[0]}`"
         raise ValueError(f"{directory} is no run: {why}") from None
     except NotADirectoryError:
         raise ValueError(f"{directory} is no run: give the directory that has its run.json") from None

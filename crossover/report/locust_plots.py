@@ -60,7 +60,7 @@ def draw_histogram(axes, records: np.ndarray) -> None:
 
 
 def load(records: np.ndarray, seconds: float, label: str) -> Markup:
-    """Draw arrivals and answers per second over time; `seconds` is the length of the schedule."""
+    """Draw arrivals and answers per second over time; `seconds` is how long it lasted."""
     return draw_svg(draw_load, label, SIZE, records=records, seconds=seconds)
 
 

@@ -21,7 +21,7 @@ from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import COMPLETED, STATUSES
-from loadgen.samples.summary import summarise
+from loadgen.samples.summary import last, summarise
 from loadgen.samples.validity import INTERRUPTED, Facts, Finding, Validity, judge
 
 STAGES = {
@@ -36,6 +36,8 @@ STAGES = {
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 SUMMARY, SAMPLES, JOURNAL = "summary.json", "samples.parquet", "samples.journal"
 NO_VERDICT = "its process ended before it had written a verdict"
+WORKERS = "worker-*.journal"
+"""The workers' own journals, which stay where their master was killed."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def read(directory: Path, into: Path) -> LocustRun | None:
         return None
     into.mkdir(parents=True, exist_ok=True)
     if not (directory / SAMPLES).exists():
-        parquet.convert(directory / JOURNAL, into / SAMPLES, described["payloads"], described)
+        parquet.write(*read_journals(directory), into / SAMPLES, described["payloads"], described)
     if not (directory / SUMMARY).exists():
         write(into, SUMMARY, run.summary)
     return run
@@ -100,14 +102,8 @@ def load(directory: Path) -> LocustRun | None:
     described = read_locust_run(directory)
     if described is None:
         return None
-    finished, unfinished = directory / SAMPLES, directory / JOURNAL
-    if finished.exists():
-        records, reasons, _ = parquet.load(finished)
-    elif unfinished.exists():
-        journal.check(unfinished)
-        records, reasons = journal.read(unfinished)
-    else:
-        raise ValueError(f"{directory} has no samples: neither {SAMPLES} nor {JOURNAL}")
+    finished = directory / SAMPLES
+    records, reasons = parquet.load(finished)[:2] if finished.exists() else read_journals(directory)
     try:
         summary = json.loads((directory / SUMMARY).read_text())
     except FileNotFoundError:
@@ -117,15 +113,35 @@ def load(directory: Path) -> LocustRun | None:
     return LocustRun(directory, summary, records)
 
 
+def read_journals(directory: Path) -> tuple[np.ndarray, list[str]]:
+    """Read the samples that a crash left: (records, texts of their reasons), each sample once.
+
+    A master that was killed had not got all that its workers had finished: their journals have the rest. Raises
+    ValueError if there is no journal, or a file is none.
+    """
+    paths = [directory / JOURNAL, *sorted(directory.glob(WORKERS))]
+    if not paths[0].exists():
+        raise ValueError(f"{directory} has no samples: neither {SAMPLES} nor {JOURNAL}")
+    for path in paths:
+        journal.check(path)
+    return journal.merge(paths)
+
+
 def summarise_unfinished(described: dict, records: np.ndarray, reasons: Sequence[str]) -> dict:
     """Return summary.json of a run that has left none, from run.json and its samples: INVALID, as it was cut short.
 
-    Where no percentile was asked for, it is the highest that so many arrivals allow, as in a run that ends well.
+    Its rates go by the time until the last sample. Where no percentile was asked for, it is the highest that so many
+    arrivals allow, as in a run that ends well.
     """
-    result = summarise(records, described["seconds"], reasons)
+    result = summarise(records, cut_short(records, described["seconds"]), reasons)
     percentile = described["percentile"] or highest_percentile(len(records))
     verdict = judge(result, Facts(None, 0.0, complete=False, cause=NO_VERDICT), percentile)
     return {**described, "percentile": percentile, **result, **verdict.as_dict()}
+
+
+def cut_short(records: np.ndarray, seconds: float) -> float:
+    """Return how many of the schedule's seconds an interrupted run lasted: until the last thing that a sample saw."""
+    return min(max(last(records[each]) for each in ("due", "fired", "done")), seconds) or seconds
 
 
 def list_latencies(summary: dict) -> list[tuple[str, list[str]]]:
@@ -148,6 +164,7 @@ def write_page(run: LocustRun, into: Path) -> Path:
 def make_page(run: LocustRun) -> Markup:
     """Return report.html of a run."""
     done = run.records["status"] == STATUSES.index(COMPLETED)
+    seconds = run.summary["seconds"] if run.is_complete else cut_short(run.records, run.summary["seconds"])
     return render(
         TEMPLATES / "locust_run.html.j2",
         run=run,
@@ -157,7 +174,7 @@ def make_page(run: LocustRun) -> Markup:
         rates=describe_rates(run.summary),
         over_time=locust_plots.over_time(run.records, "latency over time") if done.any() else "",
         histogram=locust_plots.histogram(run.records, "histogram of latency") if done.any() else "",
-        load=locust_plots.load(run.records, run.summary["seconds"], "arrivals and answers per second"),
+        load=locust_plots.load(run.records, seconds, "arrivals and answers per second") if len(run.records) else "",
     )
 
 

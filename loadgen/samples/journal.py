@@ -7,6 +7,7 @@ the run, what had finished can be read. The texts of its reasons stand in a seco
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
 
@@ -103,3 +104,21 @@ def read(path: Path) -> tuple[np.ndarray, list[str]]:
     count = path.stat().st_size // RECORD.itemsize
     records = np.memmap(path, RECORD, "r", shape=(count,)) if count else np.empty(0, RECORD)
     return records, ["", *reasons_path(path).read_text("utf-8").splitlines()]
+
+
+def merge(paths: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
+    """Read several journals of one run as one: (records, texts of their reasons), in memory where there are several.
+
+    A sample that several of them have, as a master and its worker do, comes once. Raises OSError.
+    """
+    if len(paths) == 1:
+        return read(paths[0])
+    numbers, parts = {"": 0}, []
+    for path in paths:
+        records, texts = read(path)
+        renumbered = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
+        parts.append(np.array(records))
+        parts[-1]["reason"] = renumbered[records["reason"]]
+    every = np.concatenate(parts)
+    _, first = np.unique(every[["index", "due"]], return_index=True)
+    return every[np.sort(first)], list(numbers)

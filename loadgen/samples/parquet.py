@@ -60,16 +60,26 @@ def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | Non
 
 
 def convert(path: Path, target: Path, payloads: Sequence[str] = (), description: dict | None = None) -> Path:
-    """Write the samples of the journal at `path` as the file `target`, and return that.
+    """Write the samples of the journal at `path` as the file `target`, as `write` does, and return that."""
+    return write(*journal.read(path), target, payloads, description)
 
-    `payloads` are the names that the records count in; the file's metadata hold `description` as JSON under
-    `crossover`. Not more than ROWS samples are in memory at once, and 16 bytes for each of the others. Raises OSError
-    if the disk is full.
+
+def write(
+    records: np.ndarray,
+    reasons: Sequence[str],
+    target: Path,
+    payloads: Sequence[str] = (),
+    description: dict | None = None,
+) -> Path:
+    """Write samples, records of dtype RECORD in any order, as the file `target`, and return that.
+
+    `reasons` and `payloads` are the texts and names that the records count in; the file's metadata hold `description`
+    as JSON under `crossover`. Not more than ROWS samples of a map of a file are in memory at once, and 16 bytes for
+    each of the others. Raises OSError if the disk is full.
     """
-    records, reasons = journal.read(path)
     # Without run.json the payloads have no names; their numbers then stand for them.
     unnamed = range(len(payloads), int(records["payload"].max()) + 1 if len(records) else 0)
-    dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": reasons}
+    dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": list(reasons)}
     # The journal has its samples in the order in which they finished.
     order = np.argsort(records["index"], kind="stable")
     schema = make_schema(description or {})

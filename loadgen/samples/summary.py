@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def compute_rates(runs: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:
     return {"offered": offered / scheduled, "sent_rate": fired / firing, "achieved": completed / answering}
 
 
-def last(instants: np.ndarray, among: np.ndarray) -> float:
+def last(instants: np.ndarray, among: np.ndarray | Literal[True] = True) -> float:
     """Return the latest of the instants where the mask `among` is true, in seconds; 0 if it nowhere is."""
     return int(instants.max(initial=0, where=among)) / 1e9
 

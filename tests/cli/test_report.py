@@ -3,8 +3,10 @@
 import json
 import re
 import statistics
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossover.cli.main import main
@@ -208,6 +210,55 @@ def test_of_a_run_whose_process_was_killed_the_samples_are_recovered_beside_it(r
     assert (code, output, errors) == (0, "the samples: alone/samples.parquet\n", "")
     assert parquet.load(Path("alone/samples.parquet"))[2] == ["a.jpg", "b.jpg"]
     assert contents(run) == before
+
+
+def test_what_workers_had_finished_as_their_master_was_killed_is_in_the_report_once(report, tmp_path):
+    run = locust_run(tmp_path / "killed", finished=False)
+    records, texts = journal.read(run / "samples.journal")
+    master, by_worker = np.array(records[:100]), [np.array(records[worker::2]) for worker in (0, 1)]
+    for name, some, reasons in (("samples", master, texts), *((f"worker-{n}", by_worker[n], texts) for n in (0, 1))):
+        some.tofile(run / f"{name}.journal")
+        (run / f"{name}.reasons").write_text("".join(f"{text}\n" for text in reasons[1:]))
+    before = contents(run)
+    code, output, errors = report(run, "-o", "out")
+    assert (code, errors) == (1, "") and "outcomes: 200 = 199 completed + 1 failed; offered 50" in output
+    stored, words, _ = parquet.load(Path("out/samples.parquet"))
+    assert stored["index"].tolist() == list(range(200)) and words[stored["reason"][66]] == "connection reset"
+    assert {path.name for path in Path("out").iterdir()} == {"report.html", "samples.parquet", "summary.json"}
+    assert contents(run) == before
+
+
+def test_a_run_that_was_killed_before_its_first_answer_has_a_report_too(report, tmp_path):
+    run = locust_run(tmp_path / "killed", finished=False)
+    for name in ("samples", "worker-0"):
+        journal.Journal(run / f"{name}.journal").close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code, output, errors = report(run)
+    assert (code, errors) == (1, "") and "outcomes: 0 = 0;" in output
+
+
+def test_a_worker_s_journal_alone_is_no_run_and_the_line_says_how_to_have_its_samples(report, tmp_path):
+    run = locust_run(tmp_path / "run", finished=False)
+    (run / "run.json").unlink()
+    code, output, errors = report(run)
+    assert (code, output) == (2, "") and errors.endswith(f"with `crossover report {run}/samples.journal`\n")
+    assert report(run / "samples.journal")[0] == 0
+
+
+def test_a_worker_s_reasons_keep_their_words_beside_the_master_s(tmp_path):
+    for name, index, reason in (("samples", 0, "refused"), ("worker-0", 0, "refused"), ("worker-1", 1, "reset")):
+        book = journal.Journal(tmp_path / f"{name}.journal")
+        book.write(Sample(index, 0, MS * index, status=FAILED, reason=reason))
+        book.close()
+    records, texts = journal.merge(sorted(tmp_path.glob("*.journal")))
+    assert [(each["index"], texts[each["reason"]]) for each in records] == [(0, "refused"), (1, "reset")]
+
+
+def test_the_rates_of_a_run_that_was_killed_go_by_the_time_that_it_ran(report, tmp_path):
+    run = locust_run(tmp_path / "killed", finished=False)
+    (run / "run.json").write_text(json.dumps({**SETTINGS, "seconds": 3600.0}))
+    assert re.search(r"offered (49\.9\d|50)/s, sent (49\.9\d|50)/s, completed 49\.7", report(run)[1])
 
 
 def test_a_run_of_locusts_in_which_nothing_was_answered_is_no_error(report, tmp_path):
