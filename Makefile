@@ -1,4 +1,5 @@
 # Every target is a command that you could type. Variables: make up WEIGHTS=tiny CORES=0-3 ENGINE=local PORT=9000 SLO=500 GPU=0 SHM=1 HOST=..
+# For models of your own: make up MODELS=DIR ONLY=1 REQUIREMENTS=FILE WORKLOAD=FILE.py
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 WEIGHTS ?= real
@@ -10,7 +11,7 @@ DRIVER := import ctypes, sys; print(int(sys.version_info >= (3, 11) and not ctyp
 GPU ?= $(shell $(or $(wildcard $(PY)),$(PYTHON)) -c '$(DRIVER)' 2>/dev/null)# 1 where a driver answers
 ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
 NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# for what starts servers of its own; `up` exports by itself
-SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
+SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port MODELS.models REQUIREMENTS.requirements WORKLOAD.workload,$(call flag,$(subst ., ,$(each))))$(if $(ONLY), --only)
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
 UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))

@@ -138,7 +138,7 @@ def print_table(options: argparse.Namespace) -> None:
     cores = host.free_cores([])
     client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
     host.pin(client)
-    print(f"{host.read_cpu_model()}; client cores {client}, server cores {servers}; ms, target {options.target:g} ms")
+    print(f"{machine.read_cpu_model()}; client cores {client}, server cores {servers}; ms, target {options.target:g} ms")
     print(
         f"{'load':>5} {'answered':>9} {'waited':>9} {'NVIDIA: ms':>11} {'replicas':>9} {'ours: ms':>9}"
         f" {'replicas':>9} {'enough':>9}"

@@ -75,7 +75,7 @@ def print_table(options: argparse.Namespace) -> None:
     cores = host.free_cores([])
     client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
     host.pin(client)
-    print(f"{host.read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
+    print(f"{machine.read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
     print(f"{'rate/s':>7} {'':<16} {'without':>9} {'with':>9} {'ratio':>7}")
     [port] = free_ports(1)
     with null_server(servers) as server, run_prometheus({"triton": [], "loadgen": [f"127.0.0.1:{port}"]}, "1s"):

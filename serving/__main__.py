@@ -62,7 +62,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--no-gpu", action="store_true", help="keep to the CPU; default: a GPU where one can be used")
     add("--on-cpu", action="append", default=[], metavar="MODEL", help="keep this step off the GPU; may be repeated")
     add("--models", action="append", default=[], metavar="DIR", help="serve this model repository, too")
-    subs["run"].set_defaults(shm=False)  # a container's shared memory is its own
+    add("--only", action="store_true", help="serve no models but those of --models")
+    # A container's shared memory is its own; the rest is for a server that the host's files can reach.
+    subs["run"].set_defaults(requirements="", workload="", admission=False, shm=False)
     for number, kind in enumerate(PORTS):
         default = settings.HTTP_PORT if not number else None
         add(f"--{kind}-port", default=default, help=f"default: {default or f'the HTTP port + {number}'}")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from serving import ROOT, Failure, docker, local, smoke_test, state
+from serving import ROOT, Failure, canaries, docker, local, requirements, smoke_test, state
 from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, gpu_line, say, summary
 from serving.supervisor import Supervisor
@@ -22,10 +22,16 @@ STOP = "stop it first with `make down`"
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
-def up(options, prepare: Callable[[], None] = lambda: None):
-    """Start the server and wait until both ensembles have answered.
+def up(
+    options,
+    prepare: Callable[[], None] = lambda: None,
+    find_canaries: Callable[[str, dict[str, str]], list[canaries.Canary]] = lambda *_: [],
+):
+    """Start the server and wait until both ensembles have answered, and what `find_canaries` finds.
 
-    `prepare` is called before anything starts, and only where no other server is in the way.
+    `prepare` is called before anything starts, and only where no other server is in the way. `find_canaries` is called
+    with the server's URL and its models of `--models`, each with the reason why it is not served or "". Where one
+    of these canaries has no answer, Failure names it and the server goes on: its other models are fine.
     """
     with state.locked(options.state):
         record = state.read(options.state)
@@ -35,12 +41,14 @@ def up(options, prepare: Callable[[], None] = lambda: None):
             say("clearing what is left of an `up` that was killed before its end")
         clear(record, options.state)
         engine, why = choose(options.engine)
-        if engine == "docker" and (options.on_cpu or options.models or options.shm):
-            flag = "--on-cpu" if options.on_cpu else "--models" if options.models else "--shm"
-            raise Failure(f"{flag} is for a local server, and this one would be a container; add --engine local")
+        for flag in ("on-cpu", "models", "workload", "shm") if engine == "docker" else ():
+            if getattr(options, flag.replace("-", "_")):
+                raise Failure(f"--{flag} is for a local server, and this one would be a container; add --engine local")
         record = new_record(options, engine)
         local.check_ports(record)
         prepare()
+        if options.requirements:
+            record["packages"] = str(requirements.install(options.requirements, options.state, options.only, say))
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
         say(gpu_line(record))
         began = time.monotonic()
@@ -51,6 +59,7 @@ def up(options, prepare: Callable[[], None] = lambda: None):
             else:
                 record["pid"] = local.up(record, options.state, options.state / "server.log", say).pid
             state.write(options.state, record)
+            problem = add_canaries(record, options.state, find_canaries) if options.workload else ""
             if engine == "local":
                 local.supervise(record, options.state)
             say(f"up after {time.monotonic() - began:.1f} s")
@@ -58,6 +67,22 @@ def up(options, prepare: Callable[[], None] = lambda: None):
         except BaseException:
             clear(record, options.state)
             raise
+    if problem:
+        raise Failure(f"up, but {problem}; `crossover logs` may say why, and `crossover down` stops it")
+
+
+def add_canaries(record: dict, directory: Path, find_canaries) -> str:
+    """Put the canaries that are found into the record, and send them; return who does not answer and why, or ""."""
+    try:
+        found = find_canaries(f"http://{record['address']}", record.get("more_models", {}))
+        record["canaries"] = canaries.keep(directory, found)
+        answered = canaries.send(TritonAPI(record["address"]), {**record, "only": True, "more_models": {}})
+        say(f"  canaries: {canaries.describe(answered)}")
+        return ""
+    except Failure as failure:
+        return str(failure)
+    finally:
+        state.write(directory, record)
 
 
 def down(options):
@@ -194,7 +219,7 @@ def keep_running(record: dict, options) -> None:
     deadline = time.monotonic() + (REPAIR if unsupervised else 0)
     while True:
         try:
-            smoke_test.run(TritonAPI(record["address"]))
+            canaries.send(TritonAPI(record["address"]), record)
             break
         except Failure as failure:
             if time.monotonic() > deadline:

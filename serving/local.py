@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from serving import ROOT, Failure, model_loader, more_models, smoke_test, wheel
@@ -45,8 +46,8 @@ def check_ports(record: dict) -> None:
                 raise Failure(f"{host}:{port}: {why}; free it, or give another --{kind}-port or --host") from None
 
 
-def flags(record: dict, steps: Path) -> list[str]:
-    """Return tritonserver's command line, without the program.
+def flags(record: dict, repositories: Sequence[Path]) -> list[str]:
+    """Return tritonserver's command line, without the program; `repositories` come before those of the record.
 
     Every user of this machine can read the key to the restricted interfaces in it: the key keeps away requests from the
     network and careless clients, not them.
@@ -54,12 +55,10 @@ def flags(record: dict, steps: Path) -> list[str]:
     host = record["host"]
     return [
         f"--id={record['name']}",
-        f"--model-repository={steps}",
-        f"--model-repository={model_loader.ENSEMBLES}",
-        f"--model-repository={model_loader.VARIANTS}",  # none of its models is loaded before a run asks for it
-        *(f"--model-repository={folder}" for folder in record.get("models", [])),
+        *(f"--model-repository={folder}" for folder in (*repositories, *record.get("models", []))),
         "--model-control-mode=explicit",
-        "--disable-auto-complete-config",  # which starts every stub twice; the configurations are complete
+        # Which starts every stub twice. Ours are complete; a repository that is served alone need not be.
+        *([] if record.get("only") else ["--disable-auto-complete-config"]),
         f"--http-address={host}",
         f"--grpc-address={host}",
         f"--metrics-address={host}",
@@ -90,13 +89,13 @@ def metrics_address(record: dict) -> str:
     return f"{host}:{record['metrics_port']}"
 
 
-def start(program: tuple, record: dict, steps: Path, output) -> subprocess.Popen:
+def start(program: tuple, record: dict, repositories: Sequence[Path], output) -> subprocess.Popen:
     """Start tritonserver on the record's cores, in a session of its own, without any model.
 
-    `program`: command and environment, of `wheel.tritonserver`; `steps`: the folder of the models that compute.
+    `program`: command and environment, of `wheel.tritonserver`; `repositories` are served beside those of the record.
     """
     command, environment = program
-    return spawn([*command, *flags(record, steps)], record, environment, output, prepare)
+    return spawn([*command, *flags(record, repositories)], record, environment, output, prepare)
 
 
 def spawn(command: list, record: dict, environment: dict, output, prepare=lambda: None) -> subprocess.Popen:
@@ -140,8 +139,10 @@ def prepare() -> None:
     resource.setrlimit(resource.RLIMIT_STACK, (STACK if hard == resource.RLIM_INFINITY else min(STACK, hard), hard))
 
 
-def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None:
+def fill(server: subprocess.Popen, record: dict, steps: Path | None, log: Path | None, say=print) -> None:
     """Wait for the server's interface, load the models, and send the smoke test; `say` gets a line per model.
+
+    `steps` is the folder of our models that compute; None where ours are not served. `log` is the server's, if a file.
 
     Raises Failure with the server's reason, and Ended or Unreachable if it is gone. Another server may have taken the
     port meanwhile: it has another name, and ours is going to end, as it cannot listen.
@@ -151,36 +152,43 @@ def fill(server: subprocess.Popen, record: dict, steps: Path, say=print) -> None
         if server.poll() is not None:
             raise Ended(f"tritonserver exited with code {server.returncode}")
         time.sleep(0.1)
-    model_loader.load_all(api, record["name"], steps, record["configs"], say)
-    try:
-        smoke_test.run(api)
-    except Unreachable:
-        raise
-    except Failure as failure:
-        raise Failure(f"{failure}; --no-gpu keeps to the CPU") if record["gpu"] else failure from None
-    say("  smoke test: image answered a photograph, and audio a sound")
-    record["more_models"] = more_models.load(api, record["name"], record["models"], say)
-    record["more_configs"] = more_models.read_configs(api, record["more_models"])
+    if steps:
+        model_loader.load_all(api, record["name"], steps, record["configs"], say)
+        try:
+            smoke_test.run(api)
+        except Unreachable:
+            raise
+        except Failure as failure:
+            raise Failure(f"{failure}; --no-gpu keeps to the CPU") if record["gpu"] else failure from None
+        say("  smoke test: image answered a photograph, and audio a sound")
+    record["more_models"] = more_models.load(api, record, metrics_address(record), log, say)
+    reasons = record["more_models"]
+    if not steps and all(reasons.values()):
+        model, reason = next(iter(reasons.items()))
+        raise Failure(f"none of the {len(reasons)} models is served; {model}: {reason}")
+    configs = more_models.read_configs(api, reasons)
+    record["more_plan"], record["more_configs"] = more_models.plan(configs), more_models.in_stubs(configs)
 
 
 def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     """Start the server, which writes to `log` (None: to our own output).
 
-    Puts `configs`, `more_models` (model -> why it is not served, or "") and `more_configs` into the record.
+    Puts `configs`, and of strangers' models `more_models` (model -> why it is not served, or ""), `more_configs` and
+    `more_plan` into the record. `packages` of it, if any, is the folder of the `python3` whose packages the stubs see.
 
     Returns its process once both ensembles answer. Raises Failure with the end of the log; nothing is left then.
     """
     name = record["name"]
-    program = wheel.tritonserver(state)
+    program = wheel.tritonserver(state, record.get("packages", ""))
     check_ports(record)
-    steps = model_loader.steps(record["weights"], state)
-    record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record))
+    steps = None if record["only"] else model_loader.steps(record["weights"], state)
+    record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record)) if steps else {}
     try:
         if log:
             log.unlink(missing_ok=True)
         with log.open("a") if log else contextlib.nullcontext() as output:  # two processes append to it
-            server = start(program, record, steps, output)
-        fill(server, record, steps, say)
+            server = start(program, record, (steps, model_loader.ENSEMBLES, model_loader.VARIANTS) if steps else (), output)
+        fill(server, record, steps, log, say)
     except (Ended, Unreachable) as gone:
         stop(name, patience=1)
         raise Failure(f"{gone}; its log, {log}, ends: {last_error(log)}" if log else gone) from None
@@ -221,8 +229,11 @@ def drain(record: dict) -> None:
     api = TritonAPI(record["address"], record["admin_key"])
     deadline = time.monotonic() + max(EXIT_TIMEOUT, min(DRAIN, record["slo"] / 1e3 or DRAIN))
     with contextlib.suppress(Failure):
-        theirs = reversed(record.get("more_models", {}))
-        for models in ([*theirs, *model_loader.names(model_loader.ENSEMBLES)], record["plan"]):
+        computing = record.get("more_plan", {})
+        served = [model for model, reason in record.get("more_models", {}).items() if not reason]
+        ensembles = [model for model in reversed(served) if model not in computing]
+        ours = [] if record["only"] else model_loader.names(model_loader.ENSEMBLES)
+        for models in ([*ensembles, *ours], [*computing, *record["plan"]]):
             for model in models:
                 api.unload(model)
             while time.monotonic() < deadline and any(api.index().get(model) in AT_WORK for model in models):

@@ -1,11 +1,13 @@
-"""Model repositories that are served beside ours: `crossover up --models DIR`.
+"""Model repositories of others, beside ours or, with `--only`, alone: `crossover up --models DIR`.
 
-Their models are loaded as their files say, without the thread plan, and the supervisor reloads them like ours. One that
-does not load is named with Triton's reason, and the others are served.
+Their models are loaded as their files say, but for what `lay_over` adds, and the supervisor reloads them like ours. One
+that does not load is named with Triton's reason, and the others are served.
 """
 
 import compileall
+import contextlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -14,12 +16,19 @@ from common.messages import one_line
 from serving import Failure, model_loader
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
+UNREADABLE = "failed to poll from model repository"
+"""What Triton answers for a model whose folder it cannot use; the reason stands in its log."""
 
-def check(folders: Sequence[str]) -> None:
-    """Raise ValueError, in one line, for a folder without models, and for a model whose name is taken already."""
-    ours = {name: "ours" for folder in model_loader.OURS for name in model_loader.names(folder, guarded=True)}
+
+def check(folders: Sequence[str], alone: bool) -> None:
+    """Raise ValueError, in one line, for a folder without models, and for a model whose name is taken already.
+
+    `alone`: without ours.
+    """
+    served = () if alone else model_loader.OURS
+    ours = {name: "ours" for folder in served for name in model_loader.names(folder, guarded=True)}
     for folder in folders:
-        found = model_loader.names(Path(folder))
+        found = list_models(Path(folder))
         if not found:
             raise ValueError(f"--models {folder}: no model is there; expected folders with a config.pbtxt")
         for name in found:
@@ -32,8 +41,28 @@ def check(folders: Sequence[str]) -> None:
 
 def find(folders: Sequence[str]) -> list[Path]:
     """Return the folders of all models in these repositories, ensembles last, as they need the others."""
-    models = [Path(folder) / name for folder in folders for name in model_loader.names(Path(folder))]
+    models = [Path(folder) / name for folder in folders for name in list_models(Path(folder))]
     return sorted(models, key=is_ensemble)
+
+
+def list_models(folder: Path) -> list[str]:
+    """Return the models of a repository, sorted: folders with a config.pbtxt, or with none and a numbered version.
+
+    Triton can do without the file for some backends, and else says what is missing.
+    """
+    found = set(model_loader.names(folder))
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not (each / "config.pbtxt").exists() and has_version(each):
+                found.add(each.name)
+    return sorted(found)
+
+
+def has_version(model: Path) -> bool:
+    """Return whether a model's folder has one of a version, as far as it can be seen."""
+    with contextlib.suppress(OSError):
+        return any(each.name.isdecimal() and each.is_dir() for each in model.iterdir())
+    return False
 
 
 def is_ensemble(model: Path) -> bool:
@@ -44,38 +73,104 @@ def is_ensemble(model: Path) -> bool:
         return False
 
 
-def load(api: TritonAPI, server: str, folders: Sequence[str], say=print) -> dict[str, str]:
-    """Load the models of these repositories into the server of that name; `say` gets a line per model.
+def load(api: TritonAPI, record: dict, metrics: str, log: Path | None, say=print) -> dict[str, str]:
+    """Load the models of the repositories of a server's record; `say` gets a line per model.
 
-    Returns each model with the reason why it is not served, in one line; "" if it is. Raises Unreachable if the server
-    is gone.
+    `metrics` is the host:port of the server's metrics, `log` where it writes, if that is a file. Returns each model
+    with the reason why it is not served, in one line; "" if it is. Raises Unreachable if the server is gone.
     """
-    for folder in folders:
+    for folder in record["models"]:
         compileall.compile_dir(folder, quiet=2)
-    outcomes = {}
-    for model in find(folders):
+    outcomes, slo = {}, record["slo"] if record["admission"] else 0
+    for model in find(record["models"]):
         try:
-            model_loader.load(api, server, model.name, None, backend(model), say)
+            config = lay_over(model, len(record["cores"]), slo, metrics)
+            model_loader.load(api, record["name"], model.name, config, backend(model), say)
             outcomes[model.name] = ""
         except Failure as failure:
             if not api.is_live():
                 raise Unreachable(api.address, f"tritonserver ended while it loaded {model.name}") from None
-            outcomes[model.name] = one_line(failure.reason if isinstance(failure, Refused) else failure)
+            outcomes[model.name] = explain(failure, model.name, log)
             say(f"  {model.name} is not served: {outcomes[model.name]}")
     return outcomes
 
 
-def read_configs(api: TritonAPI, outcomes: dict[str, str]) -> dict[str, str]:
-    """Return the configurations (JSON) of those that are served by Python stubs, which die by themselves.
+def explain(failure: Failure, model: str, log: Path | None) -> str:
+    """Return in one line why a model was not loaded: Triton's answer, or where that is none its log."""
+    reason = one_line(failure.reason if isinstance(failure, Refused) else failure)
+    if UNREADABLE in reason and log:
+        told = re.findall(
+            f"Poll failed for model directory '{re.escape(model)}': (.*)", log.read_text(errors="replace")
+        )
+        reason = one_line(told[-1]).strip('"') if told else reason
+    return reason
 
-    `outcomes` is what `load` returned. Raises Unreachable if the server is gone.
+
+def lay_over(model: Path, cores: int, slo: int, metrics: str) -> str | None:
+    """Return a model's configuration (JSON) with what the launcher adds to it; None where it adds nothing.
+
+    Where its backend takes a number of threads, and its file gives none, its instances share the server's `cores`, and
+    what its file does not count is one: ONNX Runtime would take two instances on the CPU, and as many threads for each
+    as the machine has cores. Where its backend can refuse requests, and
+    its file says nothing of it, it has an SLO of `slo` ms (0: none). What the file says stays.
     """
-    served = {model: api.config(model) for model, reason in outcomes.items() if not reason}
-    return {
-        model: json.dumps(config)
-        for model, config in served.items()
-        if model_loader.in_stubs(config.get("backend", ""))
-    }
+    from google.protobuf import json_format
+
+    try:
+        config = model_loader.read_config(model)
+    except Failure:
+        return None  # Triton says what is wrong
+    added: dict[str, int | str] = {}
+    if config.backend in model_loader.THREADS and all(group.kind != group.KIND_GPU for group in config.instance_group):
+        for group in config.instance_group or [config.instance_group.add()]:
+            group.count = group.count or 1  # Triton would make two of ONNX Runtime
+        instances = sum(group.count for group in config.instance_group)
+        added[model_loader.THREADS[config.backend]] = max(1, cores // instances)
+    if slo and admits(config.backend):
+        added |= {"slo_ms": slo, "metrics": metrics}
+    added = {name: value for name, value in added.items() if name not in config.parameters}
+    for name, value in added.items():
+        config.parameters[name].string_value = str(value)
+    config.name = config.name or model.name
+    return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None) if added else None
+
+
+def admits(backend: str) -> bool:
+    """Return whether models of this backend can refuse what they would answer too late: our twins can."""
+    return backend in model_loader.THREADS and model_loader.in_stubs(backend)
+
+
+def read_configs(api: TritonAPI, outcomes: dict[str, str]) -> dict[str, dict]:
+    """Return the configuration that each model was loaded with; `outcomes` is what `load` returned.
+
+    Raises Unreachable if the server is gone.
+    """
+    return {model: api.config(model) for model, reason in outcomes.items() if not reason}
+
+
+def in_stubs(configs: dict[str, dict]) -> dict[str, str]:
+    """Return the configurations (JSON) of those that are served by Python stubs, which die by themselves."""
+    stubbed = {name: each for name, each in configs.items() if model_loader.in_stubs(each.get("backend", ""))}
+    return {model: json.dumps(config) for model, config in stubbed.items()}
+
+
+def plan(configs: dict[str, dict]) -> dict[str, dict]:
+    """Return the share of each model that computes: its `instances`, its `threads` and `slo_ms`.
+
+    `threads` is None where its own code decides on them, and `slo_ms` where its queue grows without bound.
+    """
+    shares = {}
+    for model, config in configs.items():
+        if "ensemble_scheduling" in config:
+            continue
+        parameters = {name: each.get("string_value", "") for name, each in config.get("parameters", {}).items()}
+        threads = parameters.get(model_loader.THREADS.get(config.get("backend", ""), ""), "")
+        shares[model] = {
+            "instances": sum(group.get("count", 1) for group in config.get("instance_group", [])) or 1,
+            "threads": int(threads) if threads.isdecimal() and int(threads) else None,
+            "slo_ms": int(parameters["slo_ms"]) if parameters.get("slo_ms", "").isdecimal() else None,
+        }
+    return shares
 
 
 def backend(model: Path) -> str:

@@ -16,24 +16,27 @@ GPU_FLAGS = {"no_gpu", "on_cpu"}
 def new_record(options, engine: str) -> dict:
     """Return the record of the server that the options ask for, as it is written before the server runs.
 
-    The engine adds to it: `configs`, `more_models` and `pid` of a local server, `container_pid` of a container. The key
-    to the restricted interfaces is that of CROSSOVER_ADMIN_KEY, or a new one; `shm_key` opens the registration of
-    shared memory, and is empty without --shm. `gpu`: whether steps run on a GPU, or a container gets one; `card` is the
-    one that a local server uses, and `no_gpu_because` says why there is none.
+    The engine adds to it: `configs`, `more_models`, `more_configs`, `more_plan` and `pid` of a local server,
+    `container_pid` of a container; `up` adds `packages` and `canaries`. The key to the restricted interfaces is that of
+    CROSSOVER_ADMIN_KEY, or a new one; `shm_key` opens the registration of shared memory, and is empty without --shm.
+    `gpu`: whether steps run on a GPU, or a container gets one; `card` is the one that a local server uses, and
+    `no_gpu_because` says why there is none.
     """
     obstacle = "--no-gpu was given" if options.no_gpu else find_obstacle(engine)
-    on_gpu = [] if obstacle or engine == "docker" else [step for step in GPU_STEPS if step not in options.on_cpu]
-    card = gpu.used_card() if on_gpu else None
+    ours = [] if options.only else [step for step in GPU_STEPS if step not in options.on_cpu]
+    on_gpu = [] if obstacle or engine == "docker" else ours
+    uses_gpu = bool(on_gpu) or (options.only and not obstacle)  # what strangers' models use, their files say
+    card = gpu.used_card() if uses_gpu else None
     near = "127.0.0.1" if options.host == "0.0.0.0" else options.host
     return {
         "name": state.name(options.state),
         "engine": engine,
         **{key: getattr(options, key) for key in ASKED},
         "address": f"{near}:{options.http_port}",
-        "plan": plan_threads(len(options.cores), options.slo, on_gpu),
-        "gpu": bool(on_gpu) or (engine == "docker" and not obstacle),
+        "plan": {} if options.only else plan_threads(len(options.cores), options.slo, on_gpu),
+        "gpu": uses_gpu or (engine == "docker" and not obstacle),
         "card": asdict(card) if card else None,
-        "no_gpu_because": obstacle or ("" if on_gpu or engine == "docker" else "--on-cpu was given for every step"),
+        "no_gpu_because": obstacle or ("" if uses_gpu or engine == "docker" else "--on-cpu was given for every step"),
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
         "shm_key": secrets.token_hex(16) if options.shm else "",
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -65,7 +68,9 @@ def say_flag(key: str, value) -> str:
     flag = f"--{key.replace('_', '-')}"
     if value is True:
         return flag
-    if value is False or value == []:
+    if value is False or value in ("", []):
         return f"no {flag}"
+    if key == "requirements":
+        return f"{flag} {value[0]} (content {value[1]})"
     values = value if key in ("on_cpu", "models") else [format_cores(value) if key == "cores" else value]
     return " ".join(f"{flag} {each}" for each in values)

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from common.messages import one_line
-from serving import more_models, thread_plan
+from serving import more_models, requirements, thread_plan
 from serving.ports import PORTS
 
 HTTP_PORT = 8000
@@ -14,8 +14,8 @@ def complete(options) -> None:
     """Replace the texts of cores, host and ports by core numbers, an IPv4 address and numbers, in place.
 
     A gRPC or metrics port that is None becomes the HTTP port plus 1 or 2; `models`, folders of more models, become
-    absolute paths, and `on_cpu` is sorted. Raises ValueError, in one line that names the
-    flag, for what makes no sense.
+    absolute paths, `requirements` a path with its hash, and `on_cpu` is sorted. With `only` there are no `weights`.
+    Raises ValueError, in one line that names the flag, for what makes no sense.
     """
     options.cores = thread_plan.server_cores(options.cores)
     options.host = resolve_host(options.host)
@@ -30,8 +30,15 @@ def complete(options) -> None:
     if unknown := sorted(set(options.on_cpu) - set(thread_plan.GPU_STEPS)):
         known = ", ".join(thread_plan.GPU_STEPS)
         raise ValueError(f"--on-cpu: {unknown[0]!r} is none of the steps that can run on a GPU: {known}")
+    for flag in ("only", "requirements", "admission"):
+        if getattr(options, flag) and not options.models:
+            raise ValueError(f"--{flag} is about the models of --models DIR; give them, too")
+    if options.admission and not options.slo:
+        raise ValueError("--admission needs an --slo above 0: it refuses what would take longer")
     options.models = [find_folder(folder) for folder in options.models]
-    more_models.check(options.models)
+    more_models.check(options.models, options.only)
+    options.requirements = requirements.hash_file(options.requirements) if options.requirements else []
+    options.weights = "none" if options.only else options.weights
 
 
 def find_folder(given: str) -> str:

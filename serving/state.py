@@ -12,7 +12,10 @@ from serving.ports import PORTS
 
 DIRECTORY = ".run"
 """The state directory where none is given, in the folder of the installation: wherever a command is typed."""
-ASKED = ("weights", "host", "cores", "slo", "no_gpu", "on_cpu", "models", "shm", *(f"{kind}_port" for kind in PORTS))
+ASKED = (
+    "weights", "host", "cores", "slo", "no_gpu", "on_cpu", "models", "only", "requirements", "admission", "workload",
+    "shm", *(f"{kind}_port" for kind in PORTS),
+)  # fmt: skip
 KEYS = {"name", "engine", *ASKED, "address", "plan", "gpu", "no_gpu_because", "admin_key", "started"}
 
 

@@ -4,9 +4,9 @@ import datetime
 import json
 from pathlib import Path
 
-from serving import Failure, docker, local, smoke_test, state
+from serving import Failure, canaries, docker, local, smoke_test, state
 from serving.nvml import Card
-from serving.thread_plan import describe, format_cores
+from serving.thread_plan import describe, format_cores, list_crowded
 from serving.triton_api import TritonAPI
 
 
@@ -24,25 +24,27 @@ def status(options):
     running = str(datetime.datetime.now(datetime.timezone.utc) - started).split(".")[0]
     say(f"engine   {record['engine']}, running for {running}")
     summary(record)
-    for model, why in record.get("more_models", {}).items():
-        if why:
-            say(f"missing  {model}: {why}")
+    for model, why in facts["not_served"].items():
+        say(f"missing  {model}: {why}")
     unready = facts["not_ready"]
     say(f"models   {'not ready: ' + ', '.join(unready) if unready else 'all ready: ' + ', '.join(models_of(record))}")
     if not facts["supervised"]:
         say("supervisor: none, so a stub that dies stays dead; `crossover up` starts one")
     if facts["problem"]:
         raise Failure(facts["problem"])
-    say("infers   image and audio both answer")
+    say(f"infers   {canaries.describe(facts['answered'])}")
+    if not facts["answered"]:
+        say("         (`crossover up --workload FILE` sends one of its payloads)")
     return 0 if facts["answers"] else 1
 
 
 def examine(directory: Path) -> dict:
     """Return what runs from a state directory, as JSON can hold it.
 
-    `running`, `answers` (each model is ready, and both ensembles have just answered) and `problem` (in words, or empty)
-    are always there; of a server that runs also `engine`, `url`, `weights`, `cores`, `started`, `not_ready` (models),
-    `not_served` (model of --models -> why), `card` (null without a GPU), `on_gpu` (steps) and `supervised`.
+    `running`, `answers` (each model is ready, and what can be asked has just answered) and `problem` (in words, or
+    empty) are always there; of a server that runs also `engine`, `url`, `weights`, `cores`, `started`, `not_ready`
+    (models), `not_served` (model of --models -> why), `answered` (ensembles of ours and placements of --workload),
+    `card` (null without a GPU), `on_gpu` (steps) and `supervised`.
     """
     record = state.read(directory)
     if not record or not alive(record, directory):
@@ -55,9 +57,9 @@ def examine(directory: Path) -> dict:
         return {"running": False, "answers": False, "problem": problem}
     api = TritonAPI(record["address"])
     unready = [model for model in models_of(record) if not api.is_ready(model)]
+    problem, answered = "", []
     try:
-        smoke_test.run(api)
-        problem = ""
+        answered = canaries.send(api, record)
     except Failure as failure:
         problem = str(failure)
     return {
@@ -68,6 +70,7 @@ def examine(directory: Path) -> dict:
         **{key: record[key] for key in ("engine", "weights", "cores", "started")},
         "not_ready": unready,
         "not_served": {model: why for model, why in record.get("more_models", {}).items() if why},
+        "answered": answered,
         "card": record.get("card"),
         "on_gpu": steps_on_gpu(record),
         "supervised": record["engine"] != "local" or bool(local.supervisors(record["name"])),
@@ -77,7 +80,7 @@ def examine(directory: Path) -> dict:
 def models_of(record: dict) -> list[str]:
     """Return the models that the server of this record serves: those that compute, the ensembles, and --models'."""
     more = [model for model, why in record.get("more_models", {}).items() if not why]
-    return [*record["plan"], *smoke_test.ENSEMBLES, *more]
+    return [*record["plan"], *(() if record["only"] else smoke_test.ENSEMBLES), *more]
 
 
 def steps_on_gpu(record: dict) -> list[str]:
@@ -92,7 +95,7 @@ def gpu_line(record: dict) -> str:
     if record["engine"] == "docker":
         return "GPU: the container gets one"
     card = Card(**record["card"]) if record["card"] else "one that NVML does not describe"
-    return f"GPU: {card}; on it: {', '.join(steps_on_gpu(record))}"
+    return f"GPU: {card}; on it: {', '.join(steps_on_gpu(record)) or 'the models whose files say so'}"
 
 
 def alive(record: dict, directory: Path) -> bool:
@@ -112,7 +115,13 @@ def summary(record: dict) -> None:
     say(f"grpc     {near}:{record['grpc_port']}")
     say(f"metrics  http://{near}:{record['metrics_port']}/metrics")
     say(f"gpu      {gpu_line(record).partition(': ')[2] if record['gpu'] else 'none: ' + record['no_gpu_because']}")
-    say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(record['plan'])}")
+    plan = {**record["plan"], **record.get("more_plan", {})}
+    say(f"cores    {format_cores(record['cores'])}; instances x threads: {describe(plan) or 'none'}")
+    for line in list_crowded(record.get("more_plan", {}), len(record["cores"])):
+        say(f"         !! {line}")
+    unbounded = [name for name, each in record.get("more_plan", {}).items() if not each["slo_ms"]]
+    if record["admission"] and unbounded:
+        say(f"         !! --admission does not bound the queue of {', '.join(unbounded)}: that backend refuses nothing")
     api = TritonAPI(record["address"])
     for model in record["plan"]:
         config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)

@@ -79,7 +79,7 @@ def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int], shm
         try:
             with log.open("w") as output:
                 repository = link_models(models, folder / "models")
-                process = local.start(wheel.tritonserver(folder), record, repository, output)
+                process = local.start(wheel.tritonserver(folder), record, [repository], output)
             while not server.api.is_live():
                 if process.poll() is not None:
                     raise Failure(f"the server exited with code {process.returncode}: {local.last_error(log)}")

@@ -11,7 +11,7 @@ considers both. A step finds how many requests fit into the SLO from what they c
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
 SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1993), and benchmarks stay below it
@@ -19,7 +19,7 @@ GPU_STEPS = ("image_preprocess", "resnet50", "wav2vec2")  # that run on a GPU wh
 NETWORKS = {"resnet50", "wav2vec2"}
 NEXT = {"image_preprocess": "resnet50", "audio_preprocess": "wav2vec2"}  # step -> the one that its work is for
 
-Plan = dict[str, dict[str, int | str]]
+Plan = Mapping[str, Mapping[str, int | str | None]]
 """Model -> its share of the server: `instances`, `threads`, `slo_ms`, the `next` step, and its `gpu`, if any."""
 
 
@@ -34,7 +34,7 @@ def plan_threads(cores: int, slo: int = SLO, on_gpu: Iterable[str] = ()) -> Plan
     keeps all cores: what the card's JPEG decoder cannot take (progressive files), and the Huffman codes of all files on
     cards without one, are decoded on the CPU.
     """
-    shares: Plan = {
+    shares: dict[str, dict[str, int | str | None]] = {
         "image_preprocess": {"instances": 1, "threads": cores},
         "resnet50": {"instances": 1, "threads": cores},
         "audio_preprocess": {"instances": min(cores, AUDIO_INSTANCES), "threads": 1},
@@ -54,10 +54,25 @@ def plan_threads(cores: int, slo: int = SLO, on_gpu: Iterable[str] = ()) -> Plan
 
 
 def describe(plan: Plan) -> str:
-    """Return each model with its instances x threads, in one line; with `+GPU` where it runs on one."""
+    """Return each model with its instances x threads, in one line; with `+GPU` where it runs on one.
+
+    `x?` stands for threads that are up to the model's own code.
+    """
     return ", ".join(
-        f"{model} {p['instances']}x{p['threads']}{'+GPU' if 'gpu' in p else ''}" for model, p in plan.items()
+        f"{model} {p['instances']}x{p['threads'] or '?'}{'+GPU' if 'gpu' in p else ''}" for model, p in plan.items()
     )
+
+
+def list_crowded(plan: Mapping[str, Mapping], cores: int) -> list[str]:
+    """Return a line about each model of this plan with more instances x threads than the server has cores."""
+    lines = []
+    for model, share in plan.items():
+        instances, threads = share["instances"], share["threads"] or 1
+        if instances * threads > cores:
+            each = f" of {threads} threads" if threads > 1 else ""
+            wants = f"{model} has {instances} instance{'s' * (instances > 1)}{each} on {cores} core{'s' * (cores > 1)}"
+            lines.append(f"{wants}, which slows all of them down: its config.pbtxt says so")
+    return lines
 
 
 def server_cores(spec: str | None, available: set[int] | None = None) -> list[int]:

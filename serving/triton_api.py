@@ -166,10 +166,15 @@ class TritonAPI:
         except ValueError as error:
             raise Unreachable(f"http://{self.address}/metrics", str(error)) from None
 
-    def infer(self, model: str, encoded: bytes, timeout: float = 60.0) -> dict[str, tuple[list[int], bytes]]:
-        """Send a file's bytes in Triton's raw-binary form; return (shape, raw bytes) of each output."""
-        headers = {"Inference-Header-Content-Length": "0"}
-        body, headers = self.call(f"/v2/models/{model}/infer", encoded, headers, timeout)
+    def infer(
+        self, model: str, body: bytes, timeout: float = 60.0, json_size: int = 0
+    ) -> dict[str, tuple[list[int], bytes]]:
+        """Send an inference request whose first `json_size` bytes are JSON; without any, a file as it is.
+
+        Returns (shape, raw bytes) of each output.
+        """
+        headers = {"Inference-Header-Content-Length": str(json_size)}
+        body, headers = self.call(f"/v2/models/{model}/infer", body, headers, timeout)
         start = int(headers["Inference-Header-Content-Length"])
         outputs = {}
         for output in json.loads(body[:start])["outputs"]:

@@ -21,8 +21,10 @@ GUARDED = "checked"  # configurations (configs/checked.pbtxt) in which a step ch
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
+def tritonserver(state: Path, packages: str = "") -> tuple[list[str], dict[str, str]]:
     """Return the server's command with the flags for its backends, and its environment.
+
+    `packages` is the folder of the `python3` whose packages the stubs see; empty: this process's.
 
     The stub finds its packages through the `python3` that is first on PATH (it ignores PYTHONPATH) and its
     libraries through LD_LIBRARY_PATH. Thread pools other than those of the plan are held to one thread. CUDA counts the
@@ -35,7 +37,7 @@ def tritonserver(state: Path) -> tuple[list[str], dict[str, str]]:
     """
     environment = {
         **os.environ,
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join([packages or str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "OMP_NUM_THREADS": "1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }

@@ -10,6 +10,7 @@ import click
 
 from crossover.cli import options
 from serving import Failure, commands, model_loader, settings, signals, thread_plan
+from serving.canaries import Canary
 from serving.status import status as show_status
 
 
@@ -41,6 +42,10 @@ from serving.status import status as show_status
 @click.option("--on-cpu", multiple=True, metavar="MODEL", help="Keep this step off the GPU; may be repeated.")
 @click.option("--models", multiple=True, metavar="DIR", help="Serve this model repository, too; may be repeated.")
 @click.option("--shm", is_flag=True, help="Let clients of this machine that have its key register shared memory.")
+@click.option("--only", is_flag=True, help="Serve no models but those of --models; needs none of our networks.")
+@click.option("--requirements", metavar="FILE", default="", help="Install for --models' code what pip finds in FILE.")
+@click.option("--workload", metavar="FILE.py", default="", help="Ask its placements, too, whether they answer.")
+@click.option("--admission", is_flag=True, help="Bound the queues of --models' models by --slo, where that can be.")
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", metavar="PORT", default=str(settings.HTTP_PORT), show_default=True, help="Port of HTTP.")
 @click.option("--grpc-port", metavar="PORT", help="Port of gRPC; default: the HTTP port + 1.")
@@ -52,12 +57,27 @@ def up(no_export: bool, **values: Any) -> int:
 
     It is Triton with both pipelines, photographs and speech. Every other command finds it by itself. A server that runs
     already, with the same settings, is left as it is. Networks that are missing are exported first, as `crossover
-    models` does it.
+    models` does it. Models of your own are served beside them, or alone: --models DIR --only.
     """
     with options.usage_errors():
         settings.complete(given := SimpleNamespace(**values))
-    needs_networks = given.weights == "real" and not no_export
-    return launch(partial(commands.up, prepare=export_missing) if needs_networks else commands.up, given)
+        find_canaries = read_canaries(given) if given.workload else None
+    more: dict[str, Any] = {"prepare": export_missing} if given.weights == "real" and not no_export else {}
+    if find_canaries:
+        more["find_canaries"] = find_canaries
+    return launch(partial(commands.up, **more), given)
+
+
+def read_canaries(given: SimpleNamespace) -> Callable[[str, dict[str, str]], list[Canary]]:
+    """Read the file of --workload, whose path becomes absolute, and return what finds its canaries on a server.
+
+    Raises ValueError, in one line, if its first payload cannot be prepared.
+    """
+    from crossover.cli.canaries import find_canaries, read_workload  # here, as they take numpy along
+
+    workload = read_workload(given.workload)
+    given.workload = workload.file or workload.name
+    return partial(find_canaries, workload)
 
 
 def export_missing() -> None:

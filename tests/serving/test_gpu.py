@@ -103,6 +103,7 @@ def test_a_library_that_does_not_load_is_named(monkeypatch):
 def options(tmp_path, **given) -> SimpleNamespace:
     numbers = {"http_port": 9000, "grpc_port": 9001, "metrics_port": 9002}
     asked = {"weights": "tiny", "host": "127.0.0.1", "cores": [0, 1], "slo": 500, "models": [], "shm": False}
+    asked |= {"only": False, "requirements": [], "admission": False, "workload": ""}
     return SimpleNamespace(state=tmp_path, **{**numbers, **asked, "no_gpu": False, "on_cpu": [], **given})
 
 
@@ -176,4 +177,4 @@ def test_a_server_whose_card_computes_nonsense_does_not_come_up(server, tmp_path
     monkeypatch.setattr(model_loader, "load_all", lambda *arguments: None)
     monkeypatch.setattr(smoke_test, "run", refuse)
     with pytest.raises(Failure, match=f"not finite{way_out}$"):
-        local.fill(None, {**vars(server), "gpu": on_gpu}, tmp_path)
+        local.fill(None, {**vars(server), "gpu": on_gpu}, tmp_path, None)

@@ -60,7 +60,7 @@ def test_up_with_other_wishes_asks_for_down_first(server, other):
 def test_status_says_what_runs_and_logs_what_it_wrote(server):
     done = launch("status", f"--state={server.state}")
     assert done.returncode == 0, done.stderr
-    assert server.url in done.stdout and "both answer" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
+    assert server.url in done.stdout and "image and audio answer" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
     done = launch("logs", "-n", "100000", f"--state={server.state}")
     assert "Started HTTPService" in done.stdout
 
@@ -286,6 +286,7 @@ def test_status_as_json_is_one_document(server, tmp_path):
 def test_the_grpc_and_metrics_ports_follow_the_http_port():
     options = SimpleNamespace(cores="0", host="localhost", http_port="9000", grpc_port=None, metrics_port=None)
     options.on_cpu, options.models = ["wav2vec2", "resnet50", "resnet50"], []
+    options.only, options.requirements, options.admission, options.weights = False, "", False, "tiny"
     settings.complete(options)
     assert options.on_cpu == ["resnet50", "wav2vec2"]
     assert (options.host, options.cores) == ("127.0.0.1", [0])

@@ -166,6 +166,7 @@ def test_on_a_gpu_flags_differ_where_other_steps_run_on_it(tmp_path, monkeypatch
     monkeypatch.setattr("serving.record.find_obstacle", lambda engine: None)
     asks = {"state": tmp_path, "weights": "tiny", "host": "127.0.0.1", "cores": [0], "slo": 0, "models": []}
     asks |= {"no_gpu": False, "on_cpu": [], "shm": False, "http_port": 1, "grpc_port": 2, "metrics_port": 3}
+    asks |= {"only": False, "requirements": [], "admission": False, "workload": ""}
     record = new_record(SimpleNamespace(**asks | ran), "local")
     assert list_differences(record, SimpleNamespace(**asks | asked)) == differing
 

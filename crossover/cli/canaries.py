@@ -1,0 +1,44 @@
+"""What `crossover up --workload FILE` asks its server: the first payload of a workload, by each of its placements."""
+
+from common.messages import one_line
+from loadgen.transport.http import write_head
+from serving.canaries import Canary
+from workloads.catalogue import find
+from workloads.model_config import complete
+from workloads.prepare_check import check_workload, prepare_once
+from workloads.workload import Workload
+
+
+def read_workload(reference: str) -> Workload:
+    """Return a workload whose first payload each placement can prepare. Raises ValueError, in one line, if one cannot.
+
+    Nothing is known of the server's models yet.
+    """
+    workload = find(reference)
+    check_workload(workload, workload.placements, workload.load()[:1])
+    return workload
+
+
+def find_canaries(workload: Workload, url: str, models: dict[str, str]) -> list[Canary]:
+    """Return a canary for each placement, as the server at `url` takes it, or with the reason why there is none.
+
+    `models` are strangers' models, each with the reason why it is not served, or "".
+    """
+    [payload, *_] = workload.load()
+    found = []
+    for name, placement in workload.placements.items():
+        subject = f"{workload.name} ({name})"
+        try:
+            if reason := models.get(placement.model):
+                raise ValueError(f"{subject} asks {placement.model}, which is not served: {reason}")
+            whole = complete(workload, url, [name])
+            tensors = prepare_once(whole, name, payload)
+        except (ValueError, OSError) as error:
+            found.append(Canary(subject, placement.model, problem=one_line(error)))
+            continue
+        target = whole.placements[name].target
+        (_, head), _ = write_head(target.model, tuple(tensor.spec for tensor in tensors), target.outputs)
+        text = head.partition(b"\r\n\r\n")[2]
+        body = b"".join([text, *(piece for tensor in tensors for piece in tensor.pieces)])
+        found.append(Canary(subject, target.model, len(text), target.outputs, body))
+    return found
