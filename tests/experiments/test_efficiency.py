@@ -15,6 +15,7 @@ from serving.server import Server, Unavailable
 from tests import trials_on_disk
 from tests.commands import again, only
 from tests.conftest import ROOT
+from tests.gateway import gateway
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
 
@@ -177,9 +178,28 @@ def test_an_ensemble_is_measured_against_its_steps(server, workload):
     assert 0 < found["efficiency"] < 2
 
 
-def test_a_server_that_is_not_the_launchers_has_no_cpu_time_to_compare(server, tmp_path):
-    with pytest.raises(Unavailable, match="give --state and --url"):
-        measure_efficiency(Server.at(server.url, tmp_path), ensemble(IMAGE), IMAGE.load(), seconds=1)
+def test_of_a_server_that_is_not_the_launchers_the_bound_is_the_slowest_step(server, tmp_path):
+    found = measure_efficiency(Server.at(server.url, tmp_path), ensemble(AUDIO), AUDIO.load(), seconds=1)
+    assert found["bound_by"] in AUDIO.steps and found["efficiency"] == found["ensemble_rate"] / found["bound"]
+    assert found["ensemble_cpu_seconds_per_request"] is found["busy"] is found["others"] is found["carrying"] is None
+    table = workload_table({"subject": "recordings", **found})
+    assert "the server's CPU is not measured" in table and table.splitlines()[1].split()[3:6] == ["-", "-", "-"]
+
+
+def test_without_the_cpu_only_what_waits_shows_that_a_server_was_saturated():
+    unknown = {"cpu": None, "busy": None, "others": None}
+    turns = {"both": [turn(40, a=2, b=2, **unknown)], "a": [turn(50, a=1, **unknown)], "b": [turn(400, b=1, **unknown)]}
+    said = sentence({"subject": "photographs", **summarise(turns, 0)})
+    assert said.endswith("of the 50 of its slowest step, a alone; what the server's CPU allows is not measured.")
+    turns["both"] = [turn(40, waiting=0.2, a=2, b=2, **unknown)]
+    assert "the ensemble could have done more than the clients asked for" in sentence(
+        {"subject": "photographs", **summarise(turns, 0)}
+    )
+
+
+def test_a_server_without_statistics_is_refused_in_one_line(server, tmp_path):
+    with gateway(server.url) as url, pytest.raises(Unavailable, match="has no statistics of its models"):
+        measure_stage(Server.at(url, tmp_path), Stage("image", [], IMAGE.steps), [])
 
 
 def test_what_the_server_refuses_ends_it_in_one_line(server):

@@ -4,7 +4,8 @@ efficiency.json has, for each workload, its `subject`, `ensemble` (its model), `
 `ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1), `waiting` (how many
 requests are in the server's queues, on average); `steps`, by model, with the same of each step alone and its
 `mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second, `bound_by` (`cpu` or a step), `efficiency`
-(ensemble_rate / bound), its `range` over the repetitions, and `carrying`.
+(ensemble_rate / bound), its `range` over the repetitions, and `carrying`. Of a server whose CPU cannot be measured the
+figures of CPU are null, with `busy`, `others` and `carrying`, and the bound is the slowest step.
 """
 
 import json
@@ -34,7 +35,9 @@ batch      mean batch of the step alone -> in the ensemble
 bound      min(slowest step's rate, cores / sum of the steps' cpu); efficiency is the ensemble's rate as a share of it,
            from medians; after it the range of the repetitions, which is no confidence interval
 carrying   sum of the steps' cpu divided by the ensemble's: above 1 where HTTP between steps would cost more than it.
-           It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits"""
+           It equals the efficiency only where CPU is the bound and busy and others make up 100 %: then nothing waits
+-          not measured: cpu, busy and others of a server that `crossover up` did not start. The bound is then the
+           slowest step's rate, which an ensemble may miss for want of CPU"""
 
 
 OTHERS = 0.1
@@ -43,6 +46,7 @@ ABOVE = 0.05
 """So much of its bound may an ensemble exceed, as chance has it: beyond, the bound cannot be one."""
 WIDE = 1.25
 """Quotient of the best and the worst repetition, from which on the efficiency is rough."""
+UNKNOWN = "not measured"
 SATURATED, WAITING = 0.9, 1.0
 """A stage is saturated if so large a share of the cores is in use, or so many requests wait in its queues."""
 
@@ -53,11 +57,11 @@ class StageFigures:
 
     rate: float
     """Answers per second."""
-    cpu: float
-    """CPU seconds of the server per request."""
-    busy: float
+    cpu: float | None
+    """CPU seconds of the server per request. None where they are not known, as then the shares are."""
+    busy: float | None
     """Share of the server's cores that this is, 0 to 1."""
-    others: float
+    others: float | None
     """Share of them that went to other programs and to the kernel."""
     batches: dict[str, float]
     """Step -> its mean batch."""
@@ -85,13 +89,17 @@ def summarise(repetitions: dict[str, list[StageFigures]], cores: int) -> dict:
 def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
     """Return the ensemble's rate (the first stage's), the bound that its steps set, and how much of it is reached.
 
-    The bound is min(slowest step's rate, cores / sum of the steps' CPU seconds per request).
+    The bound is min(slowest step's rate, cores / sum of the steps' CPU seconds per request), or the former where the
+    latter is not known.
     """
     (_, ensemble), *steps = stages.items()
     slowest, alone = min(steps, key=lambda step: step[1].rate)
-    cpu = sum(step.cpu for _, step in steps)
     # No pipeline is faster than its slowest step, or needs less CPU than its steps together.
-    bound, by = min((alone.rate, slowest), (cores / cpu, "cpu"))
+    bounds, carrying = [(alone.rate, slowest)], None
+    if ensemble.cpu is not None:
+        cpu = sum(step.cpu or 0 for _, step in steps)
+        bounds, carrying = [*bounds, (cores / cpu, "cpu")], cpu / ensemble.cpu
+    bound, by = min(bounds)
     return {
         "ensemble_rate": ensemble.rate,
         "ensemble_cpu_seconds_per_request": ensemble.cpu,
@@ -112,16 +120,18 @@ def compare_with_bound(stages: dict[str, StageFigures], cores: int) -> dict:
         "bound": bound,
         "bound_by": by,
         "efficiency": ensemble.rate / bound,
-        "carrying": cpu / ensemble.cpu,
+        "carrying": carrying,
     }
 
 
 def take_median(repetitions: Sequence[StageFigures]) -> StageFigures:
     """Take the median of each figure over the repetitions."""
     batches = {step: median(each.batches[step] for each in repetitions) for step in repetitions[0].batches}
-    names = "rate", "cpu", "busy", "others", "waiting"
-    figures = {name: median(getattr(each, name) for each in repetitions) for name in names}
-    return StageFigures(**figures, batches=batches)
+    rate, waiting = (median(getattr(each, name) for each in repetitions) for name in ("rate", "waiting"))
+    if any(each.cpu is None for each in repetitions):
+        return StageFigures(rate, None, None, None, batches, waiting)
+    cpu, busy, others = (median(getattr(each, name) for each in repetitions) for name in ("cpu", "busy", "others"))
+    return StageFigures(rate, cpu, busy, others, batches, waiting)
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
@@ -154,6 +164,10 @@ def sentence(found: dict) -> str:
     rate, reached = significant(found["ensemble_rate"]), describe_efficiency(found)
     limit = "the CPU" if found["bound_by"] == "cpu" else f"{found['bound_by']} alone"
     allowed = f"{significant(found['bound'])} that its steps would allow, bound by {limit}"
+    if found["carrying"] is None:
+        allowed = (
+            f"{significant(found['bound'])} of its slowest step, {limit}; what the server's CPU allows is {UNKNOWN}"
+        )
     low, high = found["range"]
     rough = "; its repetitions differ so much that this is a rough figure" if high > WIDE * low else ""
     return f"For {found['subject']} the ensemble answers {rate} requests/s, {reached} of the {allowed}{rough}."
@@ -173,7 +187,7 @@ def find_doubts(found: dict) -> list[str]:
     The rate of a step is a bound, and that of the ensemble a result, only if the server could do no more.
     """
     steps = found["steps"]
-    most = max(each["others"] for each in (found, *steps.values()))
+    most = max(each["others"] or 0 for each in (found, *steps.values()))
     taken = f"other programs took {percent(most)} of the server's cores ({percent(OTHERS)} are allowed)"
     doubts = [taken] if most > OTHERS else []
     limits = {"the ensemble": found} | {f"{name} alone": steps[name] for name in steps if name == found["bound_by"]}
@@ -186,7 +200,8 @@ def find_doubts(found: dict) -> list[str]:
 
 def is_saturated(stage: dict) -> bool:
     """Return whether the clients asked a stage for all that it can do; files of old runs do not say what waited."""
-    return stage["busy"] + stage["others"] >= SATURATED or stage.get("waiting", 0.0) >= WAITING
+    used = 0.0 if stage["busy"] is None else stage["busy"] + stage["others"]
+    return used >= SATURATED or stage.get("waiting", 0.0) >= WAITING
 
 
 COLUMNS = (
@@ -203,9 +218,10 @@ COLUMNS = (
 def workload_table(found: dict) -> str:
     """Write a line for the ensemble and for each step alone, and the bound, for the terminal."""
 
-    def row(name: str, rate: float, cpu: float, stage: dict, batch: str = "-") -> tuple[str, ...]:
-        shares = percent(stage["busy"]), percent(stage["others"])
-        return name, significant(rate), ms(cpu * 1e3), *shares, significant(stage.get("waiting", 0.0)), batch
+    def row(name: str, rate: float, cpu: float | None, stage: dict, batch: str = "-") -> tuple[str, ...]:
+        shares = ["-" if stage[share] is None else percent(stage[share]) for share in ("busy", "others")]
+        cost = ms(None if cpu is None else cpu * 1e3)
+        return name, significant(rate), cost, *shares, significant(stage.get("waiting", 0.0)), batch
 
     ensemble = found["ensemble_rate"], found["ensemble_cpu_seconds_per_request"]
     rows = [row(f"{found['ensemble']} (ensemble)", *ensemble, found)]
@@ -218,7 +234,10 @@ def workload_table(found: dict) -> str:
     if doubts:
         reached = f"no efficiency: {join(doubts)}"
     bound = f"bound {significant(found['bound'])}/s by {found['bound_by']}"
-    return f"{draw_table(COLUMNS, rows)}\n{bound}; {reached}; carrying {significant(found['carrying'])}"
+    carrying = (
+        f"the server's CPU is {UNKNOWN}" if found["carrying"] is None else f"carrying {significant(found['carrying'])}"
+    )
+    return f"{draw_table(COLUMNS, rows)}\n{bound}; {reached}; {carrying}"
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:

@@ -132,28 +132,30 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
 def measure_stage(server: Server, stage: Stage, order: Sequence[int] | np.ndarray) -> StageFigures:
     """Send a stage's requests in this order, as fast as CLIENTS can, and measure what the server spends on them.
 
-    Raises Unavailable if one is not answered, or the server's CPU time or statistics are not known.
+    Of a server that the launcher did not start the CPU is not known. Raises Unavailable if a request is not answered,
+    or the server has no statistics.
     """
-    before = server.statistics()
+    if not (before := server.statistics()):
+        raise Unavailable(f"{server.url} has no statistics of its models: its efficiency is not measured")
     with pause_gc():
         idle, cpu, began = idle_seconds(server.cores), server.cpu_seconds(), time.monotonic()
-        if cpu is None:
-            raise Unavailable("no server of this machine's launcher: its CPU time is unknown; give --state and --url")
         send_all(server.url, stage, order)
         wall = time.monotonic() - began
         idle, end = idle_seconds(server.cores) - idle, server.cpu_seconds()
-        if end is None:
-            raise Unavailable("the server is gone, and its CPU time with it")
-        cpu = end - cpu
-    available = wall * len(server.cores)
     done = difference(before, server.statistics(), stage.steps)
     if lacking := [step for step in stage.steps if step not in done]:
         raise Unavailable(f"{stage.name}: no statistics of {', '.join(lacking)}: was it reloaded meanwhile?")
     batches = {model: figures["mean_batch"] for model, figures in done.items()}
-    others, rate = max(0, available - idle - cpu) / available, len(order) / wall
+    rate = len(order) / wall
     # Little's law: as many wait on average as come in the time that one waits.
     waiting = rate * sum(figures["ms"]["queue"] for figures in done.values()) / 1e3
-    return StageFigures(rate, cpu / len(order), cpu / available, others, batches, waiting)
+    if cpu is None:
+        return StageFigures(rate, None, None, None, batches, waiting)
+    if end is None:
+        raise Unavailable("the server is gone, and its CPU time with it")
+    spent, available = end - cpu, wall * len(server.cores)
+    others = max(0, available - idle - spent) / available
+    return StageFigures(rate, spent / len(order), spent / available, others, batches, waiting)
 
 
 def idle_seconds(cores: Sequence[int]) -> float:
@@ -191,7 +193,7 @@ def measure_efficiency(
     """Measure an ensemble and its steps, one after the other, REPETITIONS times: an entry of efficiency.json.
 
     Takes about `seconds` in all; every repetition asks all payloads equally often. Raises Unavailable if the server
-    does not answer, refuses a request, or is not one of this machine's launcher.
+    does not answer, refuses a request, or has no statistics.
     """
     stages = list_stages(server, arm, sent)
     share = seconds / REPETITIONS / len(stages)
