@@ -22,6 +22,7 @@ import yaml
 
 from benchmarks.null_server import SINKS, floats
 from benchmarks.prometheus import FOLDER, Prometheus, is_here, run_prometheus
+from common import machine
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.null_server import LOADS, null_server
 from benchmarks.prometheus import is_here, run_prometheus
+from common import machine
 from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode

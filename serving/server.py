@@ -6,6 +6,7 @@ and configurations are extensions of Triton's. What a server does not tell is No
 
 import ipaddress
 import json
+import re
 import socket
 import time
 from collections.abc import Iterable
@@ -24,6 +25,10 @@ TIMEOUT = 10  # seconds for one answer
 INET = (socket.AF_INET, socket.AF_INET6)
 EXTENSIONS = {"statistics", "model_configuration"}
 """Of Triton, by which it is known: its name can be given when it is started."""
+BINARY = "binary_tensor_data"
+"""The extension for tensors as bytes behind the JSON: Triton's protocol/extension_binary_data.md."""
+CLIENT_ERROR = re.compile(r"(?:HTTP |\[)4\d\d\b")
+"""In a request's reason, as our transport and tritonclient write it."""
 LACKING = (400, 401, 403, 404, 405, 501)
 """What a server answers that lacks an extension of Triton's, or keeps it to itself."""
 
@@ -142,6 +147,24 @@ class Server:
                 **({"provenance": json.loads(provenance)} if provenance else {}),
             }
         return facts
+
+    def explain_refusals(self, reasons: Iterable[str]) -> str:
+        """Return in one line why a server may have refused all its requests ("HTTP 400: ..."), or "".
+
+        A server that takes tensors as JSON only refuses every binary one, as it can make nothing of it, and does not
+        name Triton's extension for them in its metadata. Some that take them do not name it either, so the refusals
+        come first. Raises Unavailable if it does not answer.
+        """
+        every = list(reasons)
+        if not every or not all(CLIENT_ERROR.search(each) for each in every) or BINARY in self.list_extensions():
+            return ""
+        takes = f"it may take tensors as JSON only, as it does not name the extension {BINARY}"
+        return f"{self.url} refused every request: {takes}; JSON tensors are not sent ({every[0]})"
+
+    def list_extensions(self) -> list[str]:
+        """Return the extensions of the protocol that the server names in its metadata. Raises Unavailable."""
+        named = self.get("/v2").get("extensions")
+        return list(map(str, named)) if isinstance(named, list) else []
 
     def statistics(self) -> dict[str, dict]:
         """Return each model's counters since it was loaded; none where there are no statistics. Raises Unavailable."""

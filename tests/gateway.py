@@ -1,6 +1,7 @@
 """Another server of the Open Inference Protocol: a gateway to a real Triton that hides Triton's extensions.
 
-Only what the protocol has goes through: health, metadata of the server and of models, and inference.
+Only what the protocol has goes through: health, metadata of the server and of models, and inference. One may take
+tensors as JSON only, as the protocol itself has them.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ KNOWN = re.compile(r"/v2(/health/(live|ready)|/models/[^/]+(/ready|/infer)?)?/?"
 METADATA = {"name": "gateway", "version": "1.2.3", "extensions": []}
 
 
-def make_handler(target: str):
+def make_handler(target: str, json_only: bool):
     """A handler that asks the server at that host and port."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -31,6 +32,12 @@ def make_handler(target: str):
         def forward(self, body):
             if not KNOWN.fullmatch(self.path) or self.path == "/v2/models/stats":
                 return self.answer(404, {"Content-Type": "application/json"}, b'{"error": "no such path here"}')
+            if json_only and body is not None:
+                try:
+                    json.loads(body)
+                except ValueError as error:
+                    words = json.dumps({"error": f"body is no JSON: {error}"}).encode()
+                    return self.answer(400, {"Content-Type": "application/json"}, words)
             if self.path == "/v2":
                 return self.answer(200, {"Content-Type": "application/json"}, json.dumps(METADATA).encode())
             kept = {name: value for name, value in self.headers.items() if name.lower() != "host"}
@@ -56,9 +63,9 @@ def make_handler(target: str):
 
 
 @contextlib.contextmanager
-def gateway(url: str):
-    """Yields the URL of a gateway to the server at `url`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(urlsplit(url).netloc))
+def gateway(url: str, json_only: bool = False):
+    """Yields the URL of a gateway to the server at `url`; `json_only`: it takes no tensors as bytes behind the JSON."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(urlsplit(url).netloc, json_only))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

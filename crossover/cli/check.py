@@ -81,7 +81,7 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
     """Check one workload. Returns its pairs, as `Pair.as_dict` does.
 
     Raises ValueError if the first payload cannot be prepared, or a model is missing that cannot be loaded, Unavailable
-    if it does not load, and ConnectionError if the server does not answer.
+    if it does not load or the server seems to take no binary tensors, and ConnectionError if the server does not answer.
     """
     placements, extra = given.chosen[workload.name], ExtraModels(server, Path(given.state))
     try:
@@ -89,7 +89,12 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
         workload = reach(workload, server.url, placements, server.state, given.grpc_port)
         library = flags.choose_library(given.library, workload)
         check_workload(workload, placements, sent[:1], library)
-        return [each.as_dict() for each in check_placements(server.url, workload, placements, library, sent)]
+        pairs = check_placements(server.url, workload, placements, library, sent)
+        if not any(pair.payloads for pair in pairs):
+            reasons = [reason for pair in pairs for reason in pair.unanswered]
+            if why := server.explain_refusals(reasons):
+                raise Unavailable(why)
+        return [each.as_dict() for each in pairs]
     finally:
         extra.unload()
 

@@ -106,8 +106,18 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
         result["answer"] = ask(client, workload, placement, content, classes)
     except (OSError, ValueError, InferenceServerException) as error:
         result["error"] = one_line(error)
+        if isinstance(error, InferenceServerException):
+            result["error"] = explain_refusal(url, result["error"])
     if not quiet and "error" in result:
         options.print_error(f"{name}: {result['error']}")
     elif not quiet:
         print(f"{name}: {result['answer']}")
     return result
+
+
+def explain_refusal(url: str, reason: str) -> str:
+    """Return why a server refused a request, in one line: its words, or that it may take tensors as JSON only."""
+    try:
+        return one_line(Server(url, {}).explain_refusals([reason])) or reason
+    except Unavailable:  # it has no metadata
+        return reason

@@ -23,29 +23,34 @@ def check_payloads(server: Server, arms: Sequence[Arm], preparing: Sequence[Arm]
     """Send every payload once by each of `arms`, one at a time, and only prepare it by each of `preparing`.
 
     Raises ValueError with one line that names the first NAMED payloads without a good answer and says how many there
-    are; Unavailable if the server answers none, or LOST requests in a row for another reason than the payload.
+    are; Unavailable if the server answers none, as one does that takes no binary tensors, or LOST requests in a row for
+    another reason than the payload.
     """
     server.field("/v2", "version")  # where no Triton answers, this says it best
     if len(payloads) >= MANY:
         print(f"{arms[0].workload.name}: {len(payloads)} files, each once by every placement ...", flush=True)
     every = [*arms, *preparing]
     bad: dict[int, str] = {}
+    refusals: list[str] = []
     lone, lost, answered = LoneRequests(server, every), 0, 0
     try:
         for number, payload in enumerate(payloads):
             for index, arm in enumerate(every):
                 sample = try_payload(lone, index, payload, number, only_prepare=index >= len(arms))
                 good = sample.status == COMPLETED
-                answered += good
+                answered += good and index < len(arms)
                 lost = 0 if good or is_at_fault(sample) else lost + 1
                 if lost >= LOST:
                     raise Unavailable(f"{arm}: {LOST} requests in a row were not answered: {sample.reason}")
+                refusals += [] if good or not sample.prepared else [sample.reason]
                 if not good:
                     bad.setdefault(number, f"{payload.name} ({sample.reason})")
     finally:
         lone.close()
     if lost and not answered:
         raise Unavailable(f"{arm}: no request was answered: {sample.reason}")
+    if not answered and (why := server.explain_refusals(refusals)):
+        raise Unavailable(one_line(why))
     if bad:
         raise ValueError(one_line(describe(arms[0].workload.name, list(bad.values()), len(payloads))))
 

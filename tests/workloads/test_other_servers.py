@@ -94,11 +94,16 @@ def test_a_load_is_measured_and_what_is_not_known_is_null(url, own, at, tmp_path
     assert re.search(r"cloud +20!? .* - *$", output, re.M)  # "!": the machine was too busy to keep the schedule
 
 
-def test_an_efficiency_that_cannot_be_known_is_one_line(url, own, at, tmp_path, capsys):
+def test_an_efficiency_is_told_without_the_cpu_and_without_the_steps_refused(triton, url, own, at, tmp_path, capsys):
     flags = ["--arms", "cloud", "--seconds", 3, "--reports", tmp_path / "reports"]
-    code, _, errors = conduct(capsys, "efficiency", own, "--url", url, *at, *flags)
-    assert code == 1 and errors.count("\n") == 1
-    assert "its CPU time is unknown" in errors or "does not tell which steps inner has" in errors
+    code, output, errors = conduct(capsys, "efficiency", own, "--url", url, *at, *flags)
+    if url != triton:
+        assert code == 1 and errors.count("\n") == 1 and "does not tell which steps inner has" in errors
+        return
+    found = json.loads((only(tmp_path / "reports") / "efficiency.json").read_text())["mine"]
+    assert found["bound_by"] in ("decode", "weigh") and found["busy"] is None
+    assert "the server's CPU is not measured" in output
+    assert "<td>–</td><td>–</td><td>–</td>" in (only(tmp_path / "reports") / "report.html").read_text()
 
 
 def test_files_are_inferred_from_any_server(url, own, at, capsys):
@@ -171,3 +176,42 @@ def test_placements_are_compared_on_any_server(url, own, at, tmp_path, capsys):
     assert found["parity"]["verdict"] == "same"
     page = (only(tmp_path / "reports") / "report.html").read_text()
     assert ("gateway 1.2.3 at" in page) != measured
+
+
+COMMANDS = {
+    "check": [],
+    "infer": [],
+    "compare": ["--seconds", 6, "--rounds", 1, "--allow-different"],
+    "load": ["--seconds", 10],
+    "efficiency": ["--seconds", 3],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_takes_json_only_is_refused_in_one_line(triton, own, at, tmp_path, monkeypatch, capsys, command):
+    """It cannot read what stands behind the JSON, and does not name the extension for it."""
+    monkeypatch.chdir(tmp_path)
+    with gateway(triton, json_only=True) as url:
+        code, output, errors = conduct(capsys, command, own, "--url", url, *at, *COMMANDS[command])
+    assert (code, errors.count("\n")) == (1, 1), errors
+    assert "computation" not in output
+    assert re.search(r"it may take tensors as JSON only, .* binary_tensor_data; .* \(.*body is no JSON", errors)
+    assert not list(tmp_path.glob("reports/*"))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "extensions", "explained"),
+    [
+        (["HTTP 400: no", "file by phone: HTTP 422: no"], [], True),
+        (["[400] no"], ["statistics"], True),
+        (["HTTP 400: no"], ["binary_tensor_data"], False),
+        (["HTTP 400: no", "no answer within 4 s"], [], False),
+        (["HTTP 500: no"], [], False),
+        ([], [], False),
+    ],
+)
+def test_only_a_server_that_refuses_all_and_names_no_extension_is_taken_for_one(
+    monkeypatch, reasons, extensions, explained
+):
+    monkeypatch.setattr(Server, "get", lambda self, path: {"extensions": extensions})
+    assert bool(Server("http://x:1", {}).explain_refusals(reasons)) is explained
