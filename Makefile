@@ -11,9 +11,11 @@ DRIVER := import ctypes, sys; print(int(sys.version_info >= (3, 11) and not ctyp
 GPU ?= $(shell $(or $(wildcard $(PY)),$(PYTHON)) -c '$(DRIVER)' 2>/dev/null)# 1 where a driver answers
 ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
 NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# for what starts servers of its own; `up` exports by itself
-SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port MODELS.models REQUIREMENTS.requirements WORKLOAD.workload,$(call flag,$(subst ., ,$(each))))$(if $(ONLY), --only)
+SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
+OWN = $(foreach each,MODELS.models REQUIREMENTS.requirements WORKLOAD.workload,$(call path,$(subst ., ,$(each))))$(if $(filter-out 0,$(ONLY)), --only)
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
-UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
+path = $(if $($(word 1,$(1))),--$(word 2,$(1))='$($(word 1,$(1)))')
+UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS) $(OWN)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || exit $$(($$? == 3 ? 0 : $$?))# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 IDLE = || { code=$$?; test $$code -eq 1 -a ! -e .run/server.json || exit $$code; }# 1 without a server only says that nothing runs

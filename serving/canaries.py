@@ -7,11 +7,12 @@ are ready.
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from common.messages import first_line
-from serving import Failure, smoke_test
+from serving import Failure, smoke_test, state
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
 FOLDER = "canaries"
@@ -34,9 +35,9 @@ class Canary:
     """Why it cannot be asked, in one line; empty if it can."""
 
 
-def keep(state: Path, canaries: list[Canary]) -> list[dict]:
+def keep(directory: Path, canaries: list[Canary]) -> list[dict]:
     """Write the bodies into the state directory, in place of others, and return what the launcher's record keeps."""
-    folder = state / FOLDER
+    folder = directory / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     kept = []
@@ -94,3 +95,17 @@ def describe(answered: list[str]) -> str:
         return "the models are ready"
     names = f"{', '.join(answered[:-1])} and {answered[-1]}" if len(answered) > 1 else answered[0]
     return f"{names} {'answer' if len(answered) > 1 else 'answers'}"
+
+
+def add(record: dict, directory: Path, find: Callable[[str, dict[str, str]], list[Canary]]) -> str:
+    """Put the canaries that `find` finds into the record, and send them; return who does not answer and why, or ""."""
+    try:
+        found = find(f"http://{record['address']}", record.get("more_models", {}))
+        record["canaries"] = keep(directory, found)
+        answered = send(TritonAPI(record["address"]), {**record, "only": True, "more_models": {}})
+        print(f"  canaries: {describe(answered)}", flush=True)
+        return ""
+    except Failure as failure:
+        return str(failure)
+    finally:
+        state.write(directory, record)

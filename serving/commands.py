@@ -59,7 +59,7 @@ def up(
             else:
                 record["pid"] = local.up(record, options.state, options.state / "server.log", say).pid
             state.write(options.state, record)
-            problem = add_canaries(record, options.state, find_canaries) if options.workload else ""
+            problem = canaries.add(record, options.state, find_canaries) if options.workload else ""
             if engine == "local":
                 local.supervise(record, options.state)
             say(f"up after {time.monotonic() - began:.1f} s")
@@ -69,20 +69,6 @@ def up(
             raise
     if problem:
         raise Failure(f"up, but {problem}; `crossover logs` may say why, and `crossover down` stops it")
-
-
-def add_canaries(record: dict, directory: Path, find_canaries) -> str:
-    """Put the canaries that are found into the record, and send them; return who does not answer and why, or ""."""
-    try:
-        found = find_canaries(f"http://{record['address']}", record.get("more_models", {}))
-        record["canaries"] = canaries.keep(directory, found)
-        answered = canaries.send(TritonAPI(record["address"]), {**record, "only": True, "more_models": {}})
-        say(f"  canaries: {canaries.describe(answered)}")
-        return ""
-    except Failure as failure:
-        return str(failure)
-    finally:
-        state.write(directory, record)
 
 
 def down(options):

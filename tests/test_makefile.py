@@ -73,6 +73,9 @@ def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command
     assert up.split()[-1] == "--shm"
     for flag in ("--weights tiny", "--http-port=9000", "--cores=0-1", "--engine=local", "--slo=500", "--host=0.0.0.0"):
         assert flag in up
+    _, up, _ = installed("-n", "up", "MODELS=my models", "ONLY=1", "REQUIREMENTS=r.txt", "WORKLOAD=w.py")
+    assert "--models='my models' --requirements='r.txt' --workload='w.py' --only" in up
+    assert "--only" not in installed("-n", "up", "MODELS=models", "ONLY=0")[1]
     _, up, _ = installed("-n", "up")
     assert "--weights real" in up and "=" not in up
     assert "compare --seconds=80" in installed("-n", "bench", "QUICK=1")[1]

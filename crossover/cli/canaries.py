@@ -5,26 +5,27 @@ from loadgen.transport.http import write_head
 from serving.canaries import Canary
 from workloads.catalogue import find
 from workloads.model_config import complete
+from workloads.payloads import Payload
 from workloads.prepare_check import check_workload, prepare_once
 from workloads.workload import Workload
 
 
-def read_workload(reference: str) -> Workload:
-    """Return a workload whose first payload each placement can prepare. Raises ValueError, in one line, if one cannot.
+def read_workload(reference: str) -> tuple[Workload, Payload]:
+    """Return a workload and its first payload, which each placement can prepare.
 
-    Nothing is known of the server's models yet.
+    Nothing is known of the server's models yet. Raises ValueError, in one line, if a placement cannot prepare it.
     """
     workload = find(reference)
-    check_workload(workload, workload.placements, workload.load()[:1])
-    return workload
+    [payload, *_] = workload.load()
+    check_workload(workload, workload.placements, [payload])
+    return workload, payload
 
 
-def find_canaries(workload: Workload, url: str, models: dict[str, str]) -> list[Canary]:
+def find_canaries(workload: Workload, payload: Payload, url: str, models: dict[str, str]) -> list[Canary]:
     """Return a canary for each placement, as the server at `url` takes it, or with the reason why there is none.
 
     `models` are strangers' models, each with the reason why it is not served, or "".
     """
-    [payload, *_] = workload.load()
     found = []
     for name, placement in workload.placements.items():
         subject = f"{workload.name} ({name})"

@@ -75,9 +75,9 @@ def read_canaries(given: SimpleNamespace) -> Callable[[str, dict[str, str]], lis
     """
     from crossover.cli.canaries import find_canaries, read_workload  # here, as they take numpy along
 
-    workload = read_workload(given.workload)
+    workload, payload = read_workload(given.workload)
     given.workload = workload.file or workload.name
-    return partial(find_canaries, workload)
+    return partial(find_canaries, workload, payload)
 
 
 def export_missing() -> None:
