@@ -22,7 +22,7 @@ import yaml
 
 from benchmarks.null_server import SINKS, floats
 from benchmarks.prometheus import FOLDER, Prometheus, is_here, run_prometheus
-from common import machine
+from common.machine import read_cpu_model
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command
@@ -139,7 +139,7 @@ def print_table(options: argparse.Namespace) -> None:
     cores = host.free_cores([])
     client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
     host.pin(client)
-    print(f"{machine.read_cpu_model()}; client cores {client}, server cores {servers}; ms, target {options.target:g} ms")
+    print(f"{read_cpu_model()}; client cores {client}, server cores {servers}; ms, target {options.target:g} ms")
     print(
         f"{'load':>5} {'answered':>9} {'waited':>9} {'NVIDIA: ms':>11} {'replicas':>9} {'ours: ms':>9}"
         f" {'replicas':>9} {'enough':>9}"

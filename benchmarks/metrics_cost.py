@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.null_server import LOADS, null_server
 from benchmarks.prometheus import is_here, run_prometheus
-from common import machine
+from common.machine import read_cpu_model
 from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
@@ -76,7 +76,7 @@ def print_table(options: argparse.Namespace) -> None:
     cores = host.free_cores([])
     client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
     host.pin(client)
-    print(f"{machine.read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
+    print(f"{read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
     print(f"{'rate/s':>7} {'':<16} {'without':>9} {'with':>9} {'ratio':>7}")
     [port] = free_ports(1)
     with null_server(servers) as server, run_prometheus({"triton": [], "loadgen": [f"127.0.0.1:{port}"]}, "1s"):

@@ -182,12 +182,13 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     program = wheel.tritonserver(state, record.get("packages", ""))
     check_ports(record)
     steps = None if record["only"] else model_loader.steps(record["weights"], state)
+    ours = (steps, model_loader.ENSEMBLES, model_loader.VARIANTS) if steps else ()
     record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record)) if steps else {}
     try:
         if log:
             log.unlink(missing_ok=True)
         with log.open("a") if log else contextlib.nullcontext() as output:  # two processes append to it
-            server = start(program, record, (steps, model_loader.ENSEMBLES, model_loader.VARIANTS) if steps else (), output)
+            server = start(program, record, ours, output)
         fill(server, record, steps, log, say)
     except (Ended, Unreachable) as gone:
         stop(name, patience=1)

@@ -81,7 +81,7 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
     """Check one workload. Returns its pairs, as `Pair.as_dict` does.
 
     Raises ValueError if the first payload cannot be prepared, or a model is missing that cannot be loaded, Unavailable
-    if it does not load or the server seems to take no binary tensors, and ConnectionError if the server does not answer.
+    if it does not load or the server seems to take no binary tensors, ConnectionError if the server does not answer.
     """
     placements, extra = given.chosen[workload.name], ExtraModels(server, Path(given.state))
     try:
