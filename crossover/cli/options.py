@@ -68,17 +68,22 @@ arms = click.option(
     "--arms",
     metavar="A,B",
     default=None,
-    help="Placements, the baseline first, as client or client+grpc; default: the workload's first two.",
+    help="Placements, the baseline first; default: the workload's first two.",
 )
 
 transport = declare(
     click.option(
         "--transport",
         type=click.Choice(list(WORDS)),
-        help="How requests cross where --arms does not say it, as client+grpc does; default: http.",
+        metavar="NAME",
+        help=f"{', '.join(WORDS)}: where --arms does not say it as A+NAME.",
     ),
     click.option(
-        "--grpc-port", type=click.IntRange(1, 65535), default=None, help="Of the server; default: as it was started."
+        "--grpc-port",
+        type=click.IntRange(1, 65535),
+        metavar="PORT",
+        default=None,
+        help="Of the server; default: as it was started.",
     ),
 )
 """--transport and --grpc-port, of commands whose arms are measured over any transport."""
@@ -116,7 +121,13 @@ output = declare(
 """--json as `as_json`, and --quiet; `result_only` keeps everything else from standard output."""
 
 metrics = declare(
-    click.option("--metrics-port", type=click.IntRange(0, 65535), default=0, help="Serve metrics for Prometheus here."),
+    click.option(
+        "--metrics-port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=0,
+        help="Serve metrics for Prometheus here.",
+    ),
     click.option("--metrics-host", metavar="HOST", default="127.0.0.1", help="The address of --metrics-port."),
 )
 """--metrics-port and --metrics-host; `experiment.conduct` serves the page."""

@@ -35,7 +35,7 @@ def test_the_help_imports_no_command_and_nothing_that_takes_long():
     ("arguments", "says"),
     [
         (["compair"], "crossover: no such command 'compair'; did you mean 'compare'?"),
-        (["zzz"], "crossover: no such command 'zzz'; try one of compare, check, capacity"),
+        (["zzz"], "crossover: no such command 'zzz'; try one of compare, placements, check, capacity"),
         (["--jsno"], "crossover: no such option '--jsno'"),
         (["compare", "--jsn"], "crossover compare: no such option '--jsn'; did you mean '--json'?"),
         (["compare", "--url"], "crossover compare: option '--url' requires an argument"),
