@@ -29,11 +29,18 @@ class ServerExperiment(Experiment):
 
     def __init__(self, options: Namespace):
         super().__init__(options)
-        self.retries = Retries(lambda: Server.at(options.url, Path(options.state)), self.progress.print_line)
-        self.extra = ExtraModels(self.server, Path(options.state), self.progress.print_line)
+        state, say = Path(options.state), self.progress.print_line
+        self.extra = ExtraModels(Server.at(options.url, state), state, say)
+        self.retries = Retries(self.find_server, say)
         self.inputs = flags.load(options.payloads, options.workloads)
         self.cores = host.free_cores(self.server.cores)
         """The client's."""
+
+    def find_server(self) -> Server:
+        """Return the server at --url, with the models that only optional placements ask. Raises Unavailable."""
+        server = Server.at(self.options.url, Path(self.options.state))
+        self.extra.restore(server)
+        return server
 
     @property
     def server(self) -> Server:

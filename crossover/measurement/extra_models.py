@@ -4,7 +4,7 @@ Where --arms names such a placement, the server gets what it lacks: a model of `
 from another one's network (`Placement.derived`). At the end of the run they are unloaded, so that the next run finds
 the server as it was. Nothing is loaded into a server that the launcher did not start: who runs it serves its models.
 
-The supervisor does not know these models: one whose stub dies stays dead until the next run loads it again.
+The supervisor does not know these models: one whose stub dies is loaded again where the run repeats a trial for it.
 """
 
 import compileall
@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serving import ROOT, Failure, local, model_loader
+from serving.processes import stubs
 from serving.server import Server, Unavailable
 from serving.triton_api import TritonGRPC
 from workloads import catalogue
@@ -37,7 +38,8 @@ class ExtraModels:
         self.server, self.say = server, say
         weights = server.state.get("weights")
         self.networks = state.resolve() / "models" if weights == "tiny" else model_loader.STEPS
-        self.loaded: list[str] = []
+        self.loaded: dict[str, tuple[Workload, str, Derived | None]] = {}
+        """Model -> the workload and the name of the placement that asked for it first, and how it is made."""
 
     def load(self, workload: Workload, names: Iterable[str]) -> Workload:
         """Load the models of these placements that the server lacks.
@@ -68,18 +70,27 @@ class ExtraModels:
         """Unload what `load` loaded, the ensembles first; a server that is gone has none of it."""
         for model in reversed(self.loaded):
             with contextlib.suppress(Failure):
-                self.grpc.unload(model)
-        self.loaded = []
+                self.server.admin_api.unload(model)
+        self.loaded = {}
 
-    @property
-    def grpc(self) -> TritonGRPC:
-        """The server's control interface for files of 100 MB, and for loads while it answers others."""
-        return TritonGRPC(f"{urlsplit(self.server.url).hostname}:{self.server.state['grpc_port']}", self.key)
+    def restore(self, server: Server) -> None:
+        """Load again what was lost: all of it where the server was restarted, or a model whose Python stub died.
 
-    @property
-    def key(self) -> str:
-        """What opens the restricted interfaces."""
-        return self.server.state["admin_key"]
+        Raises Unavailable where a model does not load any more.
+        """
+        self.server, loaded = server, self.loaded
+        for model, (workload, name, derived) in loaded.items():
+            if not self._is_alive(model):
+                with contextlib.suppress(Failure):
+                    server.admin_api.unload(model)
+                self._load(workload, name, model, derived)
+
+    def _is_alive(self, model: str) -> bool:
+        """Tell whether a model is ready, and has a stub if it runs in any: Triton calls one ready whose stub died."""
+        if not self.server.api.is_ready(model):
+            return False
+        stubbed = model_loader.in_stubs(self.server.api.config(model).get("backend", ""))
+        return not stubbed or any(stub.model == model for stub in stubs(self.server.state["name"]))
 
     def _load(self, workload: Workload, name: str, model: str, derived: Derived | None) -> None:
         self.server.field("/v2", "version")
@@ -90,18 +101,21 @@ class ExtraModels:
             raise ValueError(f"{asked}, which {self.server.url} lacks; only a server of `crossover up` gets it")
         self.say(f"{workload.name}: loading {model} for {name}, until the end of this run")
         # First, so that one whose load is interrupted is unloaded as well.
-        self.loaded.append(model)
+        self.loaded[model] = workload, name, derived
         try:
             if derived:
                 load_in_child(self.server, self.networks, (workload.file or workload.name, name))
             else:
-                load_variant(self.server, self.grpc, model)
+                load_variant(self.server, model)
         except Failure as failure:
             raise Unavailable(f"{asked}, which does not load: {failure}") from None
 
 
-def load_variant(server: Server, grpc: TritonGRPC, model: str) -> None:
-    """Load a model of `model_variants/` with threads for the server's cores. Raises Failure with the server's words."""
+def load_variant(server: Server, model: str) -> None:
+    """Load a model of `model_variants/` with threads for the server's cores. Raises Failure with the server's words.
+
+    Over HTTP: nobody is measured meanwhile, and gRPC's threads would stay in the load generator's process.
+    """
     from google.protobuf import json_format
 
     folder, cores = model_loader.VARIANTS / model, len(server.cores) or 1
@@ -116,7 +130,7 @@ def load_variant(server: Server, grpc: TritonGRPC, model: str) -> None:
         if slo := server.state.get("slo"):
             share["slo_ms"] = slo
         described = model_loader.configuration(folder, share, local.metrics_address(server.state))
-    grpc.load(model, described, timeout=model_loader.LONGEST)
+    server.admin_api.load(model, described, model_loader.LONGEST)
 
 
 Reference = tuple[str, str]

@@ -10,7 +10,7 @@ NOBODY = ["--url", "localhost:9"]
 BREAKS = {
     **{name: (1, ["image", *NOBODY, "--state", "."], "no Triton server answers") for name in EXPERIMENTS},
     "soak": (1, [*NOBODY, "--state", "."], "no Triton server answers"),
-    "placements": (1, ["image", *NOBODY, "--state", "."], "no Triton server answers"),
+    "placements": (1, ["image", "--arms", "client,server", *NOBODY, "--state", "."], "no Triton server answers"),
     "check": (1, ["image", *NOBODY, "--state", "."], "no Triton server answers"),
     "infer": (1, [*NOBODY, "--state", "."], "no Triton server answers"),
     "report": (2, ["no/such"], "no/such is no run: it has no run.json"),

@@ -1,12 +1,16 @@
 """Optional placements: their names in --arms, and the models that are loaded for the length of a run."""
 
+import signal
+
 import pytest
 
+from crossover.measurement.extra_models import ExtraModels
 from serving import model_loader
+from serving.processes import kill, stubs
 from serving.server import Server
 from tests.conftest import launch
 from workloads import flags, optional
-from workloads.image import IMAGE
+from workloads.image import IMAGE, photographs
 from workloads.workload import Placement, Workload
 
 TOY = Workload(
@@ -97,3 +101,17 @@ def test_a_mixed_placement_prepares_its_share_in_even_turns(share):
     for end in range(1, 1001):
         assert abs(sum(chosen[:end]) - share * end) <= 1
     assert split.client is IMAGE.placements["client"] and split.server is IMAGE.placements["server"]
+
+
+def test_a_model_whose_process_died_is_loaded_again(server):
+    at, said = Server.at(server.url, server.state), []
+    extra = ExtraModels(at, server.state, said.append)
+    try:
+        extra.load(IMAGE.with_arms(["server:top5"]), ["server:top5"])
+        [stub] = [each for each in stubs(server.name) if each.model == "top5"]
+        kill(stub.pid, signal.SIGKILL)
+        extra.restore(at)
+        assert [line for line in said if "top5 " in line].count(said[0]) == 2, said
+        assert "classes" in at.api.infer("image_top5", photographs((320,))[0].encoded)
+    finally:
+        extra.unload()
