@@ -31,6 +31,7 @@ from tests.conftest import ROOT, launch, ports
 from tests.test_unreachable import Website, served
 
 LOCUST = ROOT / ".venv" / "bin" / "locust"
+GRPC = "--transport", "grpc"
 BOTH = pytest.mark.parametrize("workload", ["image", "audio"])
 
 
@@ -65,6 +66,31 @@ def test_every_arm_answers_every_due_time_and_exits_with_zero(server, tmp_path, 
     assert "books: scheduled 10 = completed 10 + failed 0" in output
     assert sorted(row["index"] for row in rows(tmp_path)) == list(range(10))
     assert "Traceback" not in output
+
+
+def test_another_transport_keeps_the_same_books(server, tmp_path):
+    given = ["--placement", "server", "--arrivals", "constant:rate=10", "--seconds", 1, "--percentile", 50]
+    code, output = headless("image", server.url, tmp_path, *given, "--grpc-port", server.grpc_port, *GRPC)
+    assert code == (3 if "INVALID" in output else 0), output
+    assert "books: scheduled 10 = completed 10 + failed 0" in output and "Traceback" not in output
+    for row in rows(tmp_path):
+        assert 0 < row["prepared"] <= row["sent"] < row["done"] and row["bytes_up"] and row["bytes_down"]
+    [summary] = tmp_path.glob("*/summary.json")
+    assert "server+grpc" in json.loads(summary.read_text())["arm"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ((*GRPC, "--grpc-port", 9), "server+grpc: no server answers gRPC at 127.0.0.1:9 ("),
+        (("--transport", "base64"), "server+base64: base64 needs a model with a BYTES input that decodes it; image "),
+    ],
+)
+def test_a_transport_that_does_not_reach_the_server_is_one_line_and_exit_code_two(server, tmp_path, flags, says):
+    code, output = headless("image", server.url, tmp_path, "--placement", "server", *flags)
+    lines = [line for line in output.splitlines() if not line.startswith("[")]  # Locust's log
+    assert code == 2 and len(lines) == 1 and lines[0].startswith(says), output
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_few_samples_for_the_percentile_are_a_result_that_is_not_valid_and_exit_code_three(server, tmp_path):
