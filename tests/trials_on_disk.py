@@ -25,7 +25,8 @@ from loadgen import arrivals
 from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import Facts
 from workloads.catalogue import BUILT_IN
 
 MS = 1_000_000

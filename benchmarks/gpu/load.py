@@ -12,7 +12,8 @@ from crossover.experiments.capacity.search import CLIENT_RULES
 from crossover.measurement.server_statistics import difference
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import Facts
 from serving import gpu
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload

@@ -22,7 +22,8 @@ from loadgen.client.plan import Plan
 from loadgen.metrics import exporter
 from loadgen.samples import journal, parquet
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import Facts
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
 from workloads.payloads import order as draw_order

@@ -15,7 +15,7 @@ from common import atomic_write
 from crossover.measurement.samples_file import load_samples
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.steady_state import Run
-from loadgen.samples.validity import UNANSWERED
+from loadgen.samples.verdict import UNANSWERED
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Trial:
     server_cpu: float | None
     """CPU seconds of the server with its backends; None where they cannot be counted."""
     facts: dict
-    """What the validity goes by beside the summary: `loadgen.samples.validity.Facts`."""
+    """What the validity goes by beside the summary: `loadgen.samples.verdict.Facts`."""
     steps: dict
     """Model -> what the server says it did: requests, mean batch, mean ms per request in queue and compute."""
     summary: dict

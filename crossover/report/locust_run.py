@@ -22,7 +22,8 @@ from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import last, summarise
-from loadgen.samples.validity import INTERRUPTED, Facts, Finding, Validity, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import INTERRUPTED, Facts, Finding, Validity
 
 STAGES = {
     "latency": "latency from the due time",

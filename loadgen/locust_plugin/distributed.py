@@ -23,7 +23,7 @@ from loadgen.locust_plugin.run_recorder import RunRecorder
 from loadgen.metrics.worker_progress import WorkerProgress
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
-from loadgen.samples.validity import Facts, Validity
+from loadgen.samples.verdict import Facts, Validity
 
 log = logging.getLogger("crossover")
 INTERVAL = 0.5  # seconds between two shipments of samples

@@ -16,7 +16,7 @@ import numpy as np
 from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, add_times, make_histograms, read_quantile
 from loadgen.locust_plugin.time_series import SECOND, TimeSeries, to_digits
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT, UNFINISHED, Sample
-from loadgen.samples.validity import Validity
+from loadgen.samples.verdict import Validity
 
 WINDOW = 10 * SECOND
 """The row of a running run covers this many ns."""

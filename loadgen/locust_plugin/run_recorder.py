@@ -21,7 +21,8 @@ from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
 from loadgen.samples.sample import COMPLETED, Sample, format_counts
 from loadgen.samples.summary import summarise
-from loadgen.samples.validity import Facts, Validity, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import Facts, Validity
 
 
 @dataclass

@@ -30,7 +30,7 @@ from loadgen.locust_plugin.web_ui import extend
 from loadgen.metrics import exporter
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
-from loadgen.samples.validity import Facts
+from loadgen.samples.verdict import Facts
 from workloads.workload import Workload
 
 log = logging.getLogger("crossover")

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from loadgen.samples.sample import COMPLETED, STATUSES, Sample
-from loadgen.samples.validity import Validity
+from loadgen.samples.verdict import Validity
 
 STEPS = (1, 1.5, 2, 3, 5, 7)
 LAG_BOUNDS = (*(round(step * 10.0**power, 7) for power in (-5, -4, -3, -2) for step in STEPS), 0.1, 0.2, 0.5, 1.0)

@@ -21,7 +21,7 @@ from loadgen.arm import Arm
 from loadgen.metrics import families
 from loadgen.metrics.arm_metrics import ArmMetrics, Source
 from loadgen.samples.sample import Sample
-from loadgen.samples.validity import Validity
+from loadgen.samples.verdict import Validity
 
 LOOPBACK = "127.0.0.1"
 PATIENCE, LONGEST = 15.0, 60.0

@@ -4,73 +4,14 @@ A rule is a function of the summary (of `summary.summarise`), the facts, and the
 returns None if the measurement keeps it; otherwise what was measured, its limit, and what to change, in words.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
+from loadgen.samples.backlog_rules import check_backlog
 from loadgen.samples.early_stopping import required_requests
 from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
-from loadgen.samples.steady_state import Run, pool_backlogs
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the judge has to know of a run beside its samples."""
-
-    cpu_share: float | None  # CPU seconds of the client's processes / (wall seconds x its cores); None: not known
-    hub_stall: float  # the longest time in seconds that the collection of the samples was late; see `client.loop`
-    complete: bool  # False if the run was cut short
-    cause: str = ""  # why, in words
-    ended: float = 0.0  # seconds from the start of the schedule to the end of the run
-    steady: bool = True  # False: the rate is meant to change, as in a ramp, so that latency may rise with it
-    closed: bool = False  # no schedule: requests wait for answers, so there is no rate or due time to miss
-    due: int | None = None  # arrivals in the schedule; None: not known, or no schedule
-    cores: str = ""  # machine and cores of this process: those with the same share their cores
-    model: str = ""  # a model that the requests pass, the one of which the next two differ most
-    counted: int | None = None  # requests that it ended meanwhile, by the server's statistics; None: not known
-    own: int = 0  # requests that it had from this run, those included that an earlier one gave up
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A rule that a measurement broke, in words."""
-
-    rule: str
-    measured: str
-    limit: str
-    change: str
-
-    def __str__(self) -> str:
-        return f"INVALID: {self.rule}: {self.measured} ({self.limit}); {self.change}"
-
-
-@dataclass(frozen=True)
-class Validity:
-    """Whether a measurement is valid: it is if there are no findings."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def valid(self) -> bool:
-        """Whether every rule is kept."""
-        return not self.findings
-
-    @property
-    def exit_code(self) -> int:
-        """A command's exit code: 1 if arrivals have no good answer (as Locust's for failures), 3 for another rule."""
-        if any(finding.rule in UNANSWERED for finding in self.findings):
-            return 1
-        return 3 if self.findings else 0
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.findings)) or "VALID"
-
-    def as_dict(self) -> dict:
-        """Return `valid` and `findings` as summary.json holds them."""
-        return {"valid": self.valid, "findings": [asdict(finding) for finding in self.findings]}
-
-
-Violation = tuple[str, str, str] | None  # what was measured, its limit, what to change
+from loadgen.samples.verdict import INTERRUPTED, Facts, Finding, Validity, Violation
 
 
 def check_completeness(summary: Mapping, facts: Facts, percentile: float) -> Violation:
@@ -225,71 +166,6 @@ def check_trend(summary: Mapping, facts: Facts, percentile: float) -> Violation:
     return None
 
 
-MAX_GROWTH, MAX_SHARE = 12, 0.05
-"""By how many requests the queue may grow at Poisson arrivals, and latency by how many seconds per second of the
-schedule; a run breaks the rule if it is above both."""
-
-
-def check_backlog(summary: Mapping, facts: Facts, percentile: float) -> Violation:
-    """Find a server that is offered more than it can answer, by `steady_state.estimate_backlog`.
-
-    The source is Little's law (1961). The rule also judges runs that are too short for the trend's windows. A busy
-    queue grows by chance, too, in proportion to (ca² + cs²) / 2 of its arrivals and services (Kingman, 1961): the limit
-    is for services that vary as exponential times, and the false alarms of simulated queues are counted in
-    tests/samples/test_validity.py. A closed loop is never offered too much; a ramp is meant to, if it leads there.
-    """
-    growth = summary["backlog"]
-    if facts.closed or not facts.steady or not growth:
-        return None
-    limit = MAX_GROWTH * (1 + max(1, growth["variability"])) / 2
-    if growth["requests"] > limit and growth["share"] > MAX_SHARE and growth["errors"] > 3:
-        measured = f"grew by {growth['requests']:.0f} requests from the first half to the second, so that answers"
-        measured += f" fell behind by {growth['share'] * 1e3:.0f} ms each second"
-        change = "lower the rate: more is offered than answered"
-        return measured, f"at most {limit:.0f}, or {MAX_SHARE * 1e3:.0f} ms", change
-    return None
-
-
-MAX_GROWTH_TOGETHER, MAX_SHARE_TOGETHER = 4, 0.1
-"""The same for the rounds of an arm together: requests at a variability of 1, over the root of the number of rounds."""
-
-
-def check_backlog_of_rounds(runs: Sequence[Run]) -> Finding | None:
-    """Judge whether an arm is offered more than it can answer, by the growth of latency averaged over its rounds.
-
-    `steady_state.pool_backlogs` estimates it. The rounds show together what no single one can: chance becomes smaller
-    with the root of their number. Return None if the arm keeps the rule or has too few answers.
-
-    How many of 100 simulated arms are INVALID, with n arrivals expected in each of k rounds (M/M/1: Poisson arrivals,
-    exponential services; E4: services that vary half as much; D: constant).
-    tests/samples/test_validity.py counts some again.
-
-        n, k      load   M/M/1   0.7   0.8   0.9   1.2   1.5   M/E4/1   0.7   0.9   1.2   1.5   D/D/1   0.9   1.2
-        10, 4              0.2   0.5   2.5    18    45            0.1   4.9    39    74           0.0   100
-        10, 20             0.0   0.1   2.4    55    95            0.0   2.7    87   100           0.0   100
-        30, 2              0.2   1.8   5.5    40    74            0.1   8.5    63    92           0.0   100
-        30, 4              0.1   1.2   6.1    59    92            0.0   5.8    81    99           0.0   100
-        30, 20             0.0   0.0   5.8    99   100            0.0   0.0    99   100           0.0   100
-        100, 4             0.0   0.1   2.4    89   100            0.0   0.0    93   100           0.0   100
-        300, 4             0.0   0.0   0.0    97   100            0.0   0.0    98   100           0.0   100
-
-    A pause of a tenth of one block's schedule is never taken for an overload, nor is an overload below 1.1 found. Of
-    bursts as long as a sixth of a block (on-off arrivals) 2 to 4 of 100 healthy arms of two rounds are INVALID at 0.7,
-    below 1 from four rounds on.
-    """
-    growth = pool_backlogs(runs)
-    if not growth:
-        return None
-    limit = MAX_GROWTH_TOGETHER * growth["variability"] / growth["runs"] ** 0.5
-    if growth["requests"] <= limit or growth["share"] <= MAX_SHARE_TOGETHER:
-        return None
-    measured = f"over {growth['runs']} rounds latency grew by {growth['share'] * 1e3:.0f} ms each second, or by"
-    measured += f" {growth['requests']:.1f} requests from the first half to the second, beyond what arrivals explain"
-    change = "lower the rate: more is offered than answered"
-    return Finding("backlog", measured, f"at most {MAX_SHARE_TOGETHER * 1e3:.0f} ms, or {limit:.1f} requests", change)
-
-
-INTERRUPTED = "interrupted"
 RULES = {
     INTERRUPTED: check_completeness,
     "books": check_accounting,
@@ -304,8 +180,6 @@ RULES = {
     "latency rises": check_trend,
     "backlog": check_backlog,
 }
-UNANSWERED = {INTERRUPTED, "books", "errors", "in-flight cap"}
-"""The rules that a run breaks if an arrival has no good answer."""
 
 
 def judge(

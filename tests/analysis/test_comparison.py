@@ -21,7 +21,8 @@ from crossover.experiments.compare.tables import validity
 from crossover.measurement.compatibility import list_differences
 from crossover.measurement.trial import Trial
 from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
-from loadgen.samples.validity import RULES, UNANSWERED
+from loadgen.samples.validity import RULES
+from loadgen.samples.verdict import UNANSWERED
 from tests.analysis.test_bootstrap import ALPHA, FEW, Process
 from tests.trials_on_disk import run
 from workloads.image import IMAGE

@@ -13,7 +13,7 @@ from loadgen.locust_plugin.live_view import (
     describe_findings,
 )
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
-from loadgen.samples.validity import Finding, Validity
+from loadgen.samples.verdict import Finding, Validity
 
 MS = 10**6
 RATE, SECONDS = 50, 60

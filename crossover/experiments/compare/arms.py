@@ -6,8 +6,10 @@ from dataclasses import asdict
 from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
 from crossover.measurement.remedies import REMEDIES
 from crossover.measurement.trial import Trial, pool_records
+from loadgen.samples.backlog_rules import check_backlog_of_rounds
 from loadgen.samples.summary import compute_rates, summarise
-from loadgen.samples.validity import Facts, check_backlog_of_rounds, judge
+from loadgen.samples.validity import judge
+from loadgen.samples.verdict import Facts
 
 
 def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:

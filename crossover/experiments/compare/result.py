@@ -20,7 +20,7 @@ from crossover.measurement.trial import Trial, list_orphans
 from crossover.parity.wording import note_loss, warn_of_difference
 from crossover.report.format import label_arms
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
-from loadgen.samples.validity import UNANSWERED
+from loadgen.samples.verdict import UNANSWERED
 
 
 def list_excluded(trials: Sequence[Trial]) -> list[dict]:
