@@ -3,14 +3,13 @@
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from crossover.cli import main
-from tests.conftest import ROOT
+from tests import forks
 
 COMMANDS = {"bench": "compare", "crossover": "sweep", "study": "clients"}
 """Kind in run.json -> command, where the two differ."""
@@ -23,8 +22,7 @@ def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     imports += "from crossover.experiments.capacity import plan, search; "
     imports += "from crossover.experiments.sweep import grid, points"
     script = f"{imports}; {shorter}; sys.exit(command.run(main.main))"
-    full = [sys.executable, *(["-c", script] if shorter else ["-m", "crossover"]), name, *map(str, arguments)]
-    return subprocess.Popen(full, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return forks.start("crossover", name, *arguments, script=script if shorter else "")
 
 
 def run(experiment: str, *arguments, shorter: str = "", timeout: float = 800) -> tuple[int, str]:

@@ -37,6 +37,7 @@ def lines(folder):
 # Runs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_stage_a_measures_three_arms_and_sigterm_leaves_what_was_measured(tmp_path):
     """By two client processes, whatever number of cores there is; ended once the first rates are found."""
     process = start(tmp_path, "--only", "a", "--minutes", "5", "--processes", "2")

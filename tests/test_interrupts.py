@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from loadgen.locust_plugin import first_signals
+from tests import forks
 from tests.commands import only, start
 from tests.conftest import ROOT, ports
 
@@ -31,11 +32,8 @@ def locust(url: str, folder: Path, *arguments, first=None) -> subprocess.Popen:
     if "--processes" in arguments:
         port = ports()[0].partition("=")[2]
         files += ["--master-bind-port", port, "--master-port", port]
-    command = [sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--host", url, *files, *arguments]
-    return subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True, stdin=subprocess.DEVNULL, preexec_fn=first,
-    )  # fmt: skip
+    own = {"start_new_session": True, "stdin": subprocess.DEVNULL, "preexec_fn": first}
+    return forks.start("locust", "-f", "loadgen/image.py", "--host", url, *files, *arguments, **own)
 
 
 def until(process: subprocess.Popen, happened) -> None:
@@ -163,15 +161,25 @@ def listening(pid: int, port: int) -> bool:
     return any(each.laddr and each.laddr.port == port for each in psutil.Process(pid).net_connections("tcp"))
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_whenever_it_comes_nothing_is_half_written(server, tmp_path, processes):
+DELAYS = (1.2, 2.2, 3.2), (0.3, 1.8, 2.6, 4.0, 5.0)
+"""Seconds: in CI, and besides in `make test-faults`."""
+
+
+@pytest.mark.parametrize(
+    ("processes", "delays"),
+    [
+        (1, DELAYS[0]),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in ((1, DELAYS[1]), (2, sum(DELAYS, ())))),
+    ],
+)
+def test_whenever_it_comes_nothing_is_half_written(server, tmp_path, processes, delays):
     """From the first import to the report: either nothing at all, or a whole run."""
-    for number, delay in enumerate((0.3, 1.2, 1.8, 2.2, 2.6, 3.2, 4.0, 5.0)):
+    for number, delay in enumerate(delays):
         folder = tmp_path / str(number)
         folder.mkdir()
         several = ["--processes", processes] if processes > 1 else []
         arguments = ["--headless", *several, "--arrivals", "constant:rate=20", "--seconds", 1, "--percentile", 50]
-        process = locust(server.url, folder, *arguments)
+        process = locust(server.url, folder, *arguments, first=os.getpid)  # so it has yet to import everything
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGTERM)
         ended(process)
@@ -181,11 +189,14 @@ def test_whenever_it_comes_nothing_is_half_written(server, tmp_path, processes):
 
 @SIGNALS
 def test_a_comparison_ends_with_what_was_measured_and_its_report(server, tmp_path, number):
+    """SIGTERM comes three times at once, as `timeout` signals its child and then its whole group: it counts once."""
     own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
     process = start("bench", *BENCH, *own)
     until(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
     time.sleep(1)
-    process.send_signal(number)
+    for _ in range(3 if number == signal.SIGTERM else 1):
+        process.send_signal(number)
+        time.sleep(0.02)
     output = ended(process)
     assert process.returncode == 130
     assert "interrupted: what follows is what was measured until here; go on with --continue" in output
@@ -193,18 +204,6 @@ def test_a_comparison_ends_with_what_was_measured_and_its_report(server, tmp_pat
     assert json.loads((directory / "summary.json").read_text())["complete"] is False
     assert (directory / "report.html").stat().st_size > 10_000
     assert not [file for file in directory.rglob("*") if file.suffix in (".part", ".journal", ".reasons")]
-
-
-def test_a_signal_that_comes_twice_at_once_counts_once(server, tmp_path):
-    """`timeout` signals its child, and then its whole group."""
-    process = start("bench", *BENCH, "--url", server.url, "--state", server.state, "--reports", tmp_path)
-    until(process, lambda: list(tmp_path.glob("*/audio/*/round-*.json")))
-    for _ in range(3):
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.02)
-    ended(process)
-    assert process.returncode == 130
-    assert (only(tmp_path) / "report.html").exists()
 
 
 SLOW_REPORT = (

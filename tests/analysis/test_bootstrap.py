@@ -109,8 +109,9 @@ def few(monkeypatch):
     monkeypatch.setattr(bootstrap, "RESAMPLES", FEW)
 
 
-def test_a_95_percent_interval_holds_the_truth_in_93_to_97_percent_of_comparisons(few):
-    hits, total = {}, 250
+@pytest.mark.parametrize("total", [80, pytest.param(250, marks=pytest.mark.long)])
+def test_a_95_percent_interval_holds_the_truth_in_93_to_97_percent_of_comparisons(few, total):
+    hits = {}
     for seed, (name, process) in enumerate(PROCESSES.items()):
         truth = process.truth()
         for rounds in (8, 12):

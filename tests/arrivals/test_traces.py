@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from loadgen.arrivals import Trace, parse, traces
+from tests import forks
 from tests.conftest import ROOT
 
 FUNCTIONS = "HashOwner,HashApp,HashFunction,Trigger," + ",".join(map(str, range(1, 1441)))
@@ -551,8 +550,7 @@ def test_more_rows_than_a_schedule_may_hold_are_refused(trace, monkeypatch):
 
 
 def look(*arguments, cwd) -> tuple[int, str]:
-    command = [sys.executable, "-m", "crossover", "arrivals", *map(str, arguments), "--no-plot"]
-    done = subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
+    done = forks.run("crossover", "arrivals", *arguments, "--no-plot", cwd=cwd)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -581,13 +579,7 @@ def test_every_command_of_the_document_prints_what_stands_below_it(tmp_path):
     for command, output in examples:
         program, *arguments = command.split()
         assert program == "crossover"
-        done = subprocess.run(
-            [sys.executable, "-m", program, *arguments],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
+        done = forks.run(program, *arguments, cwd=tmp_path)
         assert output in done.stdout + done.stderr, command
         assert done.returncode == (2 if done.stderr else 0), command
     for kind in traces.KINDS:

@@ -135,7 +135,7 @@ def test_preprocessing_runs_in_as_many_real_threads_as_there_are_workers():
 
     def slow(encoded):
         seen.add(threading.get_native_id())
-        barrier.wait(timeout=10)  # only three OS threads at once get past it
+        barrier.wait(timeout=120)  # only three OS threads at once get past it
         return widen(encoded)
 
     workload = toy(slow)

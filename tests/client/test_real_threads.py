@@ -12,7 +12,7 @@ import threading
 from loadgen import real_threads
 queue = real_threads.SimpleQueue()
 real_threads.start_thread(lambda: queue.put(threading.get_native_id()), ())
-assert queue.get(timeout=20) != threading.get_native_id()  # a greenlet would not run while this thread waits
+assert queue.get(timeout=300) != threading.get_native_id()  # a greenlet would not run while this thread waits
 handed_out = (real_threads.start_thread, real_threads.Lock, real_threads.sleep, real_threads.Socket)
 print(*sorted({each.__module__ for each in handed_out}))
 """

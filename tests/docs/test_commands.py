@@ -16,6 +16,7 @@ import click
 import pytest
 
 from crossover.cli.main import crossover
+from tests import forks
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Command, list_commands, read_blocks
 
@@ -151,9 +152,7 @@ def test_locust_takes_its_flags(file, folder):
         "    try:\n        parse_options(line)\n"
         "    except SystemExit as shown:  # --flags\n        assert not shown.code, line\n"
     )
-    command = [sys.executable, "-c", program, json.dumps(lines)]
-    path = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, timeout=300, check=False)
+    done = forks.run("locust", json.dumps(lines), script=program, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 

@@ -180,6 +180,7 @@ def test_an_interrupted_run_is_continued_where_it_stopped_and_then_extended(serv
         assert summary["unloaded_looks"]["audio"] in ([first + second], [first, first + second])
 
 
+@pytest.mark.long  # test_pairs.py has an interruption among real pairs, and test_continue.py how such a run goes on
 def test_an_interruption_among_the_pairs_is_continued_there(server, tmp_path):
     arguments = ["audio", "--url", server.url, "--state", server.state, "--seconds", 30, "--reports", tmp_path]
     process = start("bench", *arguments)

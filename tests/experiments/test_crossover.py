@@ -196,6 +196,7 @@ points.LEAST, points.MOST, grid.SHORTEST = 3, 5, 0.3
 """
 
 
+@pytest.mark.long
 def test_one_more_point_is_measured_near_a_crossing(server, tmp_path):
     """Whatever the machine says: the crossing is put at 3.2 workers, of 1, 2 and 4 planned."""
     given = ["--url", server.url, "--state", server.state, "--sweeps", "workers", "image"]

@@ -12,7 +12,7 @@ from crossover.experiments.efficiency.run import Stage, measure_efficiency, meas
 from loadgen.arm import Arm, Mode
 from loadgen.transport.message import make_request
 from serving.server import Server, Unavailable
-from tests import trials_on_disk
+from tests import forks, trials_on_disk
 from tests.commands import again, only
 from tests.conftest import ROOT
 from tests.gateway import gateway
@@ -211,13 +211,12 @@ def test_what_the_server_refuses_ends_it_in_one_line(server):
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "crossover", "efficiency", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return forks.run("crossover", "efficiency", *arguments)
 
 
 def test_the_command_prints_a_table_and_leaves_a_report(server, tmp_path):
     done = run("image", "--seconds", 3, "--url", server.url, "--state", server.state, "--reports", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 3), done.stderr  # 3: a machine that was too busy to measure on
     assert "image (ensemble)" in done.stdout and "--explain" in done.stdout
     directory = only(tmp_path)
     assert json.loads((directory / "efficiency.json").read_text())["image"].keys() >= KEYS

@@ -27,18 +27,20 @@ def judge(first, count):
 
 
 def test_no_metadata_crash_a_decoder_or_let_it_show_another_picture():
-    counts = judge(0, 600)
-    assert counts["answered"] > 300 and counts["refused"] > 50 and counts["turned"] > 50
+    counts = judge(0, 200)  # the test that follows has these and many more
+    assert counts["answered"] > 100 and counts["refused"] > 16 and counts["turned"] > 16
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("first", range(0, 20_000, 2_000))
 def test_no_metadata_of_twenty_thousand_do(first):
-    judge(first, 2_000)
+    counts = judge(first, 2_000)
+    assert counts["answered"] > 1_000 and counts["refused"] > 160 and counts["turned"] > 160
 
 
-def test_the_server_gives_the_clients_answer_after_whatever_picture_came_before(server):
+@pytest.mark.parametrize("count", [40, pytest.param(150, marks=pytest.mark.long)])
+def test_the_server_gives_the_clients_answer_after_whatever_picture_came_before(server, count):
     """The client's own tensor to the last bit, or a refusal where it refuses; and the same stubs as before."""
     client, judge = tritonclient.http.InferenceServerClient(server.address), Judge()
     before = {pid for pid, program in local.processes(server.name).items() if program == local.STUB}
@@ -53,7 +55,7 @@ def test_the_server_gives_the_clients_answer_after_whatever_picture_came_before(
             return None
 
     answered = 0
-    for seed in range(10_000, 10_150):
+    for seed in range(10_000, 10_000 + count):
         _, file = case(seed)
         expected = judge.answer("dali", file)
         for colour in judge.colours:
@@ -62,5 +64,5 @@ def test_the_server_gives_the_clients_answer_after_whatever_picture_came_before(
             assert (answer is None) == isinstance(expected, str), f"seed {seed}"
             assert answer is None or np.array_equal(answer, expected), f"seed {seed}"
         answered += answer is not None
-    assert 50 < answered < 150
+    assert count / 3 < answered < count
     assert before <= local.processes(server.name).keys()

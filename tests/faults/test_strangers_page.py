@@ -44,12 +44,12 @@ def page(folder: Path, *arguments, **environment):
     )
     run = SimpleNamespace(port=port, master=master, process=psutil.Process(process.pid), output="")
     try:
-        within(60, lambda: process.poll() is not None or send(run, "/")[0])
+        within(300, lambda: process.poll() is not None or send(run, "/")[0])
         yield run
     finally:
         if process.poll() is None:
             process.terminate()
-        run.output, _ = process.communicate(timeout=300)
+        run.output, _ = process.communicate(timeout=3000)
         run.code = process.returncode
 
 
@@ -65,7 +65,7 @@ def send(run, path: str, form: str | None = None, opener=None, **headers) -> tup
     url = f"http://127.0.0.1:{run.port}{path}"
     request = urllib.request.Request(url, None if form is None else form.encode(), headers)
     try:
-        with (opener or urllib.request.build_opener()).open(request, timeout=30) as answer:
+        with (opener or urllib.request.build_opener()).open(request, timeout=300) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         return refusal.code, refusal.read().decode()
@@ -115,7 +115,7 @@ def test_the_page_obeys_its_own_scripts_and_curl(alone, name):
 
 
 def test_the_page_cannot_be_put_into_another_sites_frame(alone):
-    with urllib.request.urlopen(f"http://127.0.0.1:{alone.port}/", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{alone.port}/", timeout=300) as answer:
         assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
@@ -188,6 +188,6 @@ def unfollowed(run, path: str, form: str | None = None) -> str:
     """Where the answer sends its reader, who has no cookie."""
     request = urllib.request.Request(f"http://127.0.0.1:{run.port}{path}", None if form is None else form.encode())
     with pytest.raises(urllib.error.HTTPError) as answer:
-        urllib.request.build_opener(Unfollowed).open(request, timeout=30)
+        urllib.request.build_opener(Unfollowed).open(request, timeout=300)
     assert answer.value.code == 302
     return answer.value.headers["Location"]

@@ -45,7 +45,7 @@ SECRETS = re.compile(rb'"log_|"trace_|"state"')  # what the settings and the ind
 
 
 def ask(server, method: str, path: str, key: str | None = None, body: str = "{}") -> tuple[int, str]:
-    connection = http.client.HTTPConnection(server.address, timeout=30)
+    connection = http.client.HTTPConnection(server.address, timeout=300)
     headers = {} if key is None else {"admin-key": key}
     with contextlib.closing(connection):
         connection.request(method, path, body if method == "POST" else None, headers)
@@ -100,7 +100,7 @@ def test_the_key_really_opens_what_it_guards(server):
 def raw(server, request: str) -> bytes:
     """All that the server answers to these very bytes; HOST and KEY stand for their lines."""
     lines = {"HOST": f"Host: {server.address}\r\n", "KEY": f"admin-key: {server.admin_key}\r\n"}
-    with socket.create_connection(server.address.split(":"), timeout=30) as connection:
+    with socket.create_connection(server.address.split(":"), timeout=300) as connection:
         connection.sendall(re.sub("HOST|KEY", lambda found: lines[found[0]], request).encode("latin-1"))
         answer = b""
         with contextlib.suppress(TimeoutError, ConnectionResetError):
@@ -188,7 +188,7 @@ def call(channel, method: str, *metadata) -> str:
         request = iter([request])
     answer = getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), method)
     try:
-        told = answer(request, metadata=metadata, timeout=30)
+        told = answer(request, metadata=metadata, timeout=300)
         return "".join(part.error_message for part in told) if METHODS[method].server_streaming else ""
     except grpc.RpcError as error:
         return f"{error.code()}: {error.details()}"

@@ -64,8 +64,15 @@ def test_json_has_the_figures():
     assert found["server"]["state"] == OK and "tritonserver" in document["log"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("line", ["machine", "server "])
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("machine", signal.SIGINT),
+        ("server ", signal.SIGTERM),
+        pytest.param("machine", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("server ", signal.SIGINT, marks=pytest.mark.long),
+    ],
+)
 def test_an_interrupt_leaves_nothing_behind(number, line, tmp_path):
     mark = uuid.uuid4().hex
     environment = {**os.environ, "CROSSOVER_MARK": mark, "TMPDIR": str(tmp_path)}

@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
+from functools import cache
 
 import pytest
 
 from loadgen.arrivals import EXAMPLES, parse
 from loadgen.samples.early_stopping import PERCENTILES, required_requests
+from tests import forks
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "load-generator.md").read_text()
@@ -26,10 +26,12 @@ print(json.dumps({{flag: [each.default, each.choices] for flag, each in flags.it
 FILES = {"image": [], "audio": [], "own": ["--workload", "audio"]}
 
 
+@cache
 def declared(file: str) -> dict[str, list]:
     """Flag -> [default, choices], as Locust's parser has them after it has read the file."""
     program = PROGRAM.format(file=file, arguments=FILES[file])
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = forks.run("locust", script=program)
+    done.check_returncode()
     return json.loads(done.stdout)
 
 
@@ -100,7 +102,7 @@ def test_every_command_on_the_page_is_one_that_locust_takes():
         lines = [[*line, "--headless"] for line in COMMANDS if line[1] == f"loadgen/{file}.py"]
         program = PROGRAM.format(file=file, arguments=FILES[file])
         program += f"for line in {lines}: locusts.get_parser().parse_args(line)"
-        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = forks.run("locust", script=program)
         assert (done.returncode, done.stderr) == (0, "")
     for line in COMMANDS:
         if "--arrivals" in line:

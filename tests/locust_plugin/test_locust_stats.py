@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,16 +10,17 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 from serving.ports import free_ports
+from tests import forks
 from tests.conftest import ROOT
 
 
 def python(program: str) -> subprocess.CompletedProcess:
-    """In a process of its own, because importing Locust patches the standard library."""
-    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    """In another process, because importing Locust patches the standard library."""
+    return forks.run("locust", script=program)
 
 
 def fetch(url: str, body: str | None = None) -> str:
-    return urllib.request.urlopen(url, body and body.encode(), timeout=10).read().decode()
+    return urllib.request.urlopen(url, body and body.encode(), timeout=120).read().decode()
 
 
 def within(seconds: float, ask):
@@ -41,14 +41,11 @@ def locust(folder, locustfile: str, *arguments):
     """The real Locust with its web page at `url`; `output` is what it printed, once it has ended."""
     port, master = free_ports(2)
     (folder / "locustfile.py").write_text(locustfile)
-    command = [sys.executable, "-m", "locust", "-f", folder / "locustfile.py", "--web-host=127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, f"--web-port={port}", f"--master-bind-port={master}", f"--master-port={master}", *arguments],
+    ports = [f"--web-port={port}", f"--master-bind-port={master}", f"--master-port={master}"]
+    process = forks.start(
+        *("locust", "-f", folder / "locustfile.py", "--web-host=127.0.0.1", *ports, *arguments),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
         start_new_session=True,
     )
     run = SimpleNamespace(url=f"http://127.0.0.1:{port}", output="")

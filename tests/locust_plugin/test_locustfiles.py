@@ -27,6 +27,7 @@ from crossover.cli.main import main as crossover
 from loadgen.samples import journal
 from loadgen.samples.sample import FORMAT, STATUSES
 from serving.ports import free_ports
+from tests import forks
 from tests.conftest import ROOT, launch, ports
 from tests.test_unreachable import Website, served
 
@@ -36,13 +37,18 @@ BOTH = pytest.mark.parametrize("workload", ["image", "audio"])
 
 
 def locust(workload: str, *arguments, **popen) -> subprocess.Popen:
+    return forks.start("locust", "-f", f"loadgen/{workload}.py", *arguments, **popen)
+
+
+def anew(workload: str, *arguments) -> subprocess.Popen:
+    """Locust as it is typed, in a process that has imported nothing yet."""
     command = [LOCUST, "-f", f"loadgen/{workload}.py", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **popen)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def headless(workload: str, url: str, reports: Path, *arguments) -> tuple[int, str]:
     process = locust(workload, "--headless", "--host", url, "--reports", reports, *arguments)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
 
@@ -154,14 +160,14 @@ def test_the_default_host_is_the_server_that_up_started(server, tmp_path):
     script += f"address.STATE = Path({str(server.state)!r}); from locust.main import main; main()"
     given = ["-f", ROOT / "loadgen" / "image.py", "--headless", "--arrivals", "constant:rate=10"]
     command = [sys.executable, "-c", script, *given]
-    done = subprocess.run([*command, "--seconds", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "--seconds", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert "completed 10" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("workload", ["image", "audio", "own"])
 def test_flags_lists_what_locust_s_help_cannot(workload):
     given = ["--workload", "audio"] if workload == "own" else []
-    output, _ = (process := locust(workload, *given, "--flags")).communicate(timeout=300)
+    output, _ = (process := anew(workload, *given, "--flags")).communicate(timeout=300)
     assert process.returncode == 0
     assert "--in-flight-cap" in output and f"(default: poisson:rate={4 if workload == 'image' else 1})" in flat(output)
     assert "docs/load-generator.md" in output and "Starting Locust" not in output
@@ -211,7 +217,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_two(page, flag):
 @BOTH
 def test_ctrl_c_while_the_locustfile_imports_its_libraries_is_one_line(tmp_path, workload):
     """numpy is waited for: it is the first of many, and nothing of ours could be asked before Locust is there."""
-    process = locust(workload, "--headless", "--reports", tmp_path)
+    process = anew(workload, "--headless", "--reports", tmp_path)
     while "numpy" not in (maps := Path(f"/proc/{process.pid}/maps").read_text()):
         assert process.poll() is None
         time.sleep(0.01)
@@ -301,7 +307,7 @@ def test_two_runs_with_workers_at_once_have_their_own(server, tmp_path):
     arguments += ["--seconds", 2, "--percentile", 50]
     folders = [tmp_path / "first", tmp_path / "second"]
     processes = [locust("audio", "--reports", folder, *arguments) for folder in folders]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=600)[0] for process in processes]
     for process, output, folder in zip(processes, outputs, folders, strict=True):
         assert process.returncode in (0, 3), output
         assert "books: scheduled 40 = completed 40" in output
@@ -553,20 +559,20 @@ def fetch(url: str, process: subprocess.Popen) -> str:
     while True:
         assert process.poll() is None, process.stdout.read()
         try:
-            return urllib.request.urlopen(url, timeout=10).read().decode()
+            return urllib.request.urlopen(url, timeout=120).read().decode()
         except urllib.error.URLError:
             time.sleep(0.2)
 
 
 def post(url: str, body: str) -> str:
-    return urllib.request.urlopen(url, body.encode(), timeout=10).read().decode()
+    return urllib.request.urlopen(url, body.encode(), timeout=120).read().decode()
 
 
 def test_a_run_stopped_on_the_page_counts_the_same_there_in_the_live_view_and_in_the_books(server, tmp_path):
     """Requests that take a second are in flight when it is stopped; what was to come later is in none of the three."""
     port = int(ports()[0].partition("=")[2])
     web = ["--web-host", "127.0.0.1", "--web-port", port]
-    process = locust("audio", "--host", server.url, *web, "--reports", tmp_path)
+    process = anew("audio", "--host", server.url, *web, "--reports", tmp_path)
     base = f"http://127.0.0.1:{port}"
     try:
         fetch(base, process)

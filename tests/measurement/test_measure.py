@@ -124,6 +124,12 @@ def burn(core: int) -> None:
         pass
 
 
+def until_burning(pid: int, core: int) -> None:
+    """Until it has started an interpreter: it then keeps to its core."""
+    while os.sched_getaffinity(pid) != {core}:
+        time.sleep(0.05)
+
+
 def test_a_neighbour_on_the_clients_core_is_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(Server, "is_here", False)
     allowed = os.sched_getaffinity(0)
@@ -131,8 +137,8 @@ def test_a_neighbour_on_the_clients_core_is_seen(tmp_path, monkeypatch):
     neighbour = multiprocessing.get_context("spawn").Process(target=burn, args=(core,))
     neighbour.start()
     try:
+        until_burning(neighbour.pid, core)
         os.sched_setaffinity(0, {core})
-        time.sleep(3)  # it starts an interpreter
         found = trial(tmp_path, statistics=[{"m": told(10)}, {"m": told(18)}])
     finally:
         os.sched_setaffinity(0, allowed)
@@ -187,4 +193,7 @@ class WithStatistics(Server):
     """A server that is no Triton, and has empty statistics."""
 
     def statistics(self):
+        return {}
+
+    def get(self, path):
         return {}

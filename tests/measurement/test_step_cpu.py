@@ -70,7 +70,8 @@ def test_what_another_program_uses_of_a_core_is_seen_and_what_the_server_uses_is
     neighbour = multiprocessing.get_context("spawn").Process(target=burn, args=(core,))
     neighbour.start()
     try:
-        time.sleep(2)
+        while os.sched_getaffinity(neighbour.pid) != {core}:  # until it has started an interpreter
+            time.sleep(0.05)
         before = CoreUse.read([core])
         time.sleep(1)
         # However many share it, a busy core is busy: this process only slept.

@@ -7,7 +7,7 @@ import pytest
 
 from loadgen.metrics.arm_metrics import LAG_BOUNDS, LATENCY_BOUNDS, ArmMetrics, Histogram
 from loadgen.samples.sample import COMPLETED, DROPPED, REJECTED, UNFINISHED, Sample
-from loadgen.samples.validity import Finding, Validity
+from loadgen.samples.verdict import Finding, Validity
 
 SECOND = 10**9
 DUES = np.array([0.0, 1.0, 2.0, 3.0])

@@ -11,7 +11,7 @@ from loadgen.metrics import exporter
 from loadgen.metrics.arm_metrics import ArmMetrics
 from loadgen.metrics.families import ARM, FAMILIES
 from loadgen.samples.sample import STATUSES
-from loadgen.samples.validity import Finding, Validity
+from loadgen.samples.verdict import Finding, Validity
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()

@@ -157,7 +157,7 @@ def test_two_workers_in_containers_share_one_schedule(contained, tmp_path):
 def asked(url: str, form: bytes | None = None) -> dict:
     """The page's answer; empty while nobody answers."""
     try:
-        with urllib.request.urlopen(url, form, timeout=10) as response:
+        with urllib.request.urlopen(url, form, timeout=120) as response:
             return json.load(response)
     except OSError:
         return {}

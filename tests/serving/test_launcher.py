@@ -95,7 +95,7 @@ def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
     refused(launch("status", f"--state={tmp_path}"), "Stub process")
     refused(launch(*up), "Stub process", "down")
     servers[0].kill()
-    psutil.wait_procs(servers, timeout=30)
+    psutil.wait_procs(servers, timeout=300)
     done = launch("status", f"--state={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
     before = left_of(tmp_path)

@@ -70,7 +70,7 @@ def saying(*pieces: bytes, pause: float = 0, linger: float = 0):
     return behave
 
 
-def post(url, timeout=2.0, request=REQUEST):
+def post(url, timeout=60.0, request=REQUEST):
     connection = http.Connection(url, timeout)
     try:
         return connection.post(request)
@@ -122,8 +122,8 @@ def test_ctrl_c_while_an_answer_is_parsed_is_no_outcome(monkeypatch, callback):
 def test_garbage_and_half_answers_fail_at_once_with_one_line(pieces, reason):
     with server(saying(*pieces)) as url:
         begun = time.monotonic()
-        outcome = post(url, timeout=30)
-        assert time.monotonic() - begun < 25  # not by the deadline
+        outcome = post(url, timeout=60)
+        assert time.monotonic() - begun < 50  # not by the deadline
     assert outcome.status == FAILED
     assert reason in outcome.reason
     assert outcome.reason and "\n" not in outcome.reason
@@ -131,24 +131,24 @@ def test_garbage_and_half_answers_fail_at_once_with_one_line(pieces, reason):
 
 @pytest.mark.parametrize("pieces", [(), (HEAD[:20],), (HEAD, JSON[:10])])
 def test_a_server_that_falls_silent_times_out_at_the_deadline(pieces):
-    with server(saying(*pieces, linger=5)) as url:
+    with server(saying(*pieces, linger=60)) as url:
         begun = time.monotonic()
         outcome = post(url, timeout=0.4)
         took = time.monotonic() - begun
     assert (outcome.status, outcome.reason) == (TIMED_OUT, "no answer within 0.4 s")
-    assert 0.39 < took < 4
+    assert 0.39 < took < 50
 
 
 def test_a_server_that_dribbles_does_not_get_more_than_the_deadline():
-    with server(saying(HEAD, *([b"x"] * 50), pause=0.1)) as url:
+    with server(saying(HEAD, *([b"x"] * 600), pause=0.1)) as url:
         begun = time.monotonic()
         assert post(url, timeout=0.5).status == TIMED_OUT
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 50
 
 
 def test_a_server_that_does_not_read_times_out_the_sender():
     large = make_request(TARGET, np.zeros(40_000_000, np.uint8))
-    with server(lambda connection: time.sleep(3)) as url:
+    with server(lambda connection: time.sleep(60)) as url:
         assert post(url, timeout=0.4, request=large).status == TIMED_OUT
 
 
@@ -160,7 +160,7 @@ def test_a_connection_that_the_server_closed_between_requests_is_made_anew_and_n
         connection.sendall(HEAD + JSON)
 
     with server(once, once) as url:
-        connection = http.Connection(url, 2)
+        connection = http.Connection(url, 60)
         for _ in range(2):
             assert connection.post(REQUEST).status == COMPLETED
             time.sleep(0.1)
@@ -174,7 +174,7 @@ def test_one_connection_serves_many_requests():
             connection.sendall(HEAD + JSON)
 
     with server(often) as url:
-        connection = http.Connection(url, 2)
+        connection = http.Connection(url, 60)
         assert {connection.post(REQUEST).status for _ in range(20)} == {COMPLETED}
         connection.close()
 
@@ -235,12 +235,12 @@ def test_a_large_array_is_sent_without_a_copy():
 
 
 def test_closing_from_another_thread_wakes_the_one_that_waits():
-    with server(saying(linger=10)) as url:
+    with server(saying(linger=60)) as url:
         connection = http.Connection(url, 60)
         threading.Timer(0.2, connection.close).start()
         begun = time.monotonic()
         assert connection.post(REQUEST).status == FAILED
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 50
 
 
 def test_an_answer_shorter_than_its_header_says_is_no_answer():
@@ -257,7 +257,7 @@ UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 @pytest.mark.parametrize("head", [UNTIL_CLOSED, UNTIL_CLOSED.replace(b"1.1", b"1.0"), CONTINUE + UNTIL_CLOSED])
 def test_an_answer_may_end_with_the_connection(head):
     with server(saying(head, JSON[:20], JSON[20:], pause=0.01), saying(HEAD + JSON)) as url:
-        connection = http.Connection(url, 2)
+        connection = http.Connection(url, 60)
         assert connection.post(REQUEST) == Outcome(COMPLETED, "", SIZE, len(JSON))
         assert connection.post(REQUEST).status == COMPLETED
         connection.close()
@@ -279,7 +279,7 @@ def test_a_connection_that_the_server_will_close_is_not_used_again():
         time.sleep(0.2)  # still open when the next request comes
 
     with server(once, once) as url:
-        connection = http.Connection(url, 2)
+        connection = http.Connection(url, 60)
         assert [connection.post(REQUEST).status for _ in range(2)] == [COMPLETED] * 2
         connection.close()
 
@@ -314,7 +314,7 @@ def race(end, request=REQUEST):
         ended.wait(5)
 
     with server(idle, again) as url:
-        connection = Raced(url, 5)
+        connection = Raced(url, 60)
         assert connection.post(REQUEST).status == COMPLETED
         connection.meanwhile = meanwhile
         outcome = connection.post(request)
@@ -396,12 +396,12 @@ def test_refusals_and_redirects_are_said_in_one_line(head, body, status, reason)
 @pytest.mark.parametrize(
     ("coding", "packed", "reason"),
     [
-        (b"gzip", gzip.compress(JSON), ""),
-        (b"X-GZip", gzip.compress(JSON), ""),
+        (b"gzip", gzip.compress(JSON, mtime=0), ""),
+        (b"X-GZip", gzip.compress(JSON, mtime=0), ""),
         (b"deflate", zlib.compress(JSON), ""),
         (b"identity", JSON, ""),
         (b"br", b"x", "unreadable answer: ValueError: its content-encoding is br; gzip and deflate are read"),
-        (b"gzip", gzip.compress(JSON)[:-9], "unreadable answer: error: Error -5 while decompressing data"),
+        (b"gzip", gzip.compress(JSON, mtime=0)[:-9], "unreadable answer: error: Error -5 while decompressing data"),
         (b"gzip", JSON, "unreadable answer: error: Error -3 while decompressing data"),
     ],
 )

@@ -2,8 +2,8 @@
 
 import re
 import subprocess
-import sys
 
+from tests import forks
 from tests.conftest import ROOT
 
 DOCS = (ROOT / "docs" / "own-pipeline.md").read_text()
@@ -13,5 +13,4 @@ HEAD = "from crossover import Placement, Workload, files\n"
 
 
 def infer(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "crossover", "infer", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    return forks.run("crossover", "infer", *arguments)

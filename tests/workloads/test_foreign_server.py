@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.transport import http
 from serving.server import Server
-from tests.conftest import ROOT
+from tests import forks
 from tests.foreign import TYPES, foreign_server
 from workloads.model_config import complete
 from workloads.payloads import Payload
@@ -201,8 +200,7 @@ WORKLOAD = Workload(
 
 
 def command(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "crossover", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return forks.run("crossover", *arguments)
 
 
 def test_commands_take_a_file_for_models_of_strangers(url, tmp_path):

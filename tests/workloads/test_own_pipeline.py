@@ -3,13 +3,12 @@
 import json
 import re
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 
 from serving import smoke_test
+from tests import forks
 from tests.commands import again, only, run
 from tests.conftest import ROOT
 from tests.locust_plugin.test_locustfiles import fetch, headless, locust, post, rows
@@ -108,8 +107,7 @@ def test_efficiency_says_which_placement_asks_no_ensemble(own, at, tmp_path):
 @pytest.mark.long
 def test_overload_takes_it(own, at):
     flags = ["--arms", "thumbnail", "--seconds", "96", "--capacity", "4"]
-    command = [sys.executable, "-m", "crossover", "overload", own, *at, *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = forks.run("crossover", "overload", own, *at, *flags)
     assert done.returncode == 0, done.stderr
     assert "detector thumbnail: alone" in done.stdout and "Traceback" not in done.stderr
 
@@ -161,7 +159,7 @@ def test_what_the_docs_say_can_be_typed():
             assert (ROOT / words[2]).is_file() and "--workload" in words
             continue
         command = words[1:3] if words[0] == "python" else ["-m", *words[:2]]
-        done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True)
+        done = forks.run(*command[1:], "--help")
         assert done.returncode == 0
         assert all(word in done.stdout for word in words if word.startswith("--"))
 
