@@ -117,6 +117,7 @@ def test_above_its_bound_an_ensemble_has_no_efficiency_and_with_uneven_repetitio
     turns |= {"a": [turn(50, 0.004, a=1)] * 3, "b": [turn(400, b=1)] * 3}
     found = {"subject": "photographs", **summarise(turns, 1)}
     assert says in sentence(found) and "efficiency 1.17" not in workload_table(found)
+    assert ("efficiency 80 % (60 to 90 %), rough; " in workload_table(found)) is (says == ROUGH)
 
 
 def test_where_the_cpu_is_the_bound_a_step_need_not_be_saturated():

@@ -230,7 +230,8 @@ def workload_table(found: dict) -> str:
         rows.append(row(name, step["rate"], step["cpu_seconds_per_request"], step, batch))
     doubts = find_doubts(found)
     low, high = found["range"]
-    reached = f"efficiency {percent(found['efficiency'])} ({low * 100:.0f} to {percent(high)})"
+    rough = ", rough" if high > WIDE * low else ""
+    reached = f"efficiency {percent(found['efficiency'])} ({low * 100:.0f} to {percent(high)}){rough}"
     if doubts:
         reached = f"no efficiency: {join(doubts)}"
     bound = f"bound {significant(found['bound'])}/s by {found['bound_by']}"
