@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from common import access
 from serving import ROOT, Failure
 from serving.ports import free_ports
-from serving.triton_api import direct
 
 FOLDER = ROOT / "deploy" / "observe"
 INTERVAL = "5s"
@@ -45,7 +45,7 @@ class Prometheus:
         """Return the data of one answer of its HTTP API."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with direct.open(url, timeout=30) as answer:
+            with access.open_url(url, 30) as answer:
                 return json.load(answer)["data"]
         except OSError as error:
             words = error.read().decode() if hasattr(error, "read") else str(error)
@@ -119,7 +119,7 @@ def write_config(folder: Path, targets: Mapping[str, Sequence[str]], interval: s
 def is_ready(url: str) -> bool:
     """Return whether a page answers with 200."""
     try:
-        with direct.open(url, timeout=5):
+        with access.open_url(url, 5):
             return True
     except OSError:
         return False

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from geventhttpclient.response import HTTPParseError
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import np_to_triton_dtype
 
+from crossover.measurement.single_request import infer
 from workloads.payloads import Payload
 from workloads.prepare_check import prepare_once
 from workloads.workload import Workload
@@ -35,11 +35,11 @@ def find_example(workload: Workload) -> Payload:
     return Payload(str(name.relative_to(Path.cwd()) if name.is_relative_to(Path.cwd()) else name), name.read_bytes())
 
 
-def ask(client: InferenceServerClient, workload: Workload, placement: str, file: Payload, classes: int) -> str:
-    """Send one file as a placement does, and return one line of answer.
+def ask(url: str, workload: Workload, placement: str, file: Payload, classes: int) -> str:
+    """Send one file to the server at `url` as a placement does, and return one line of answer.
 
     `classes` is how many classes the server is to name, where the workload's answer has any. Raises ValueError for a
-    file that cannot be prepared and for what is no answer to it, InferenceServerException if the server refuses it.
+    file that cannot be prepared and for what is no answer to it, Unavailable if the server refuses it.
     """
     placed, shown = workload.placements[placement], workload.answer
     if workload.file:
@@ -51,10 +51,7 @@ def ask(client: InferenceServerClient, workload: Workload, placement: str, file:
     names = (shown.output,) if shown else placed.outputs
     count = classes if shown and shown.classes else 0
     outputs = [InferRequestedOutput(name, class_count=count) for name in names]
-    try:
-        answer = client.infer(placed.model, sent, outputs=outputs)
-    except HTTPParseError:
-        raise ValueError("what answers there does not speak HTTP") from None
+    answer = infer(url, placed.model, sent, outputs)
     arrays = {name: answer.as_numpy(name) for name in names}
     if lacking := [name for name, array in arrays.items() if array is None]:
         raise ValueError(f"the answer lacks {lacking[0]}: is that a Triton server?")

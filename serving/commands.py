@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from serving import ROOT, Failure, canaries, docker, local, requirements, smoke_test, state
+from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
 from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, gpu_line, say, summary
 from serving.supervisor import Supervisor
@@ -129,6 +129,7 @@ def supervise(options):
         raise Failure(f"no local server was started from {options.state}; start it with `make up`")
     supervisor = Supervisor(record, say)
     supervisor.watch(record["pid"])
+    environment_folders.remove(record["name"])
     supervisor.report(f"tritonserver ({record['pid']}) is gone; `crossover up` clears what it left and starts it again")
     return 1
 
@@ -165,10 +166,23 @@ def clear(record: dict | None, directory: Path) -> bool:
     name = state.name(directory)
     stopped = local.stop(name)
     if record["engine"] == "docker" if record else docker.exists(name):
-        docker.down(name)
+        remove_container(name)
         stopped = True
     state.forget(directory)
     return stopped or record is not None
+
+
+def remove_container(name: str) -> None:
+    """Remove the containers of this name; where no engine can be asked any more, say so and leave them to it.
+
+    Raises Failure if an engine answers and does not remove them.
+    """
+    try:
+        docker.down(name)
+    except Failure:
+        if not (gone := docker.obstacle()):
+            raise
+        say(f"!! {gone}: if the containers of {name} are still there, `crossover down` removes them once it does")
 
 
 def choose(engine: str) -> tuple[str, str]:

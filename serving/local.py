@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving import ROOT, Failure, model_loader, more_models, smoke_test, wheel
+from serving import ROOT, Failure, environment_folders, model_loader, more_models, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
 from serving.triton_api import TritonAPI, Unreachable
 
@@ -242,7 +242,7 @@ def drain(record: dict) -> None:
 
 
 def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
-    """End all processes of this name and remove their shared memory; True if there was a process.
+    """End all processes of this name, remove their shared memory and folders; True if there was a process.
 
     The supervisor is killed first, as this is no crash. The server gets SIGTERM and `patience` seconds; what is left
     then, or has lost its server, is killed.
@@ -262,4 +262,5 @@ def stop(name: str, patience: float = EXIT_TIMEOUT + 5) -> bool:
         time.sleep(0.05)
     for segment in SHM.glob(f"{name}.*"):
         segment.unlink(missing_ok=True)
+    environment_folders.remove(name)
     return bool(running)

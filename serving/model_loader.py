@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common.messages import one_line
 from models import artefacts
-from serving import ROOT, Failure, wheel
+from serving import ROOT, Failure, environment_folders, wheel
 from serving.processes import stubs
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
@@ -101,12 +101,17 @@ def load_all(api: TritonAPI, server: str, folder: Path, configs: dict[str, str],
     model that fails.
     """
     compileall.compile_dir(folder, quiet=2)
+    backends: set[str] = set()
     for models in (folder, ENSEMBLES):
         for name in names(models, guarded=wheel.installed() is None):
             config = configs.get(name)
             laid_over = json.loads(config or "{}")
+            backend = laid_over.get("backend", "")
+            begins = backend not in backends
+            backends.add(backend)
             try:
-                load(api, server, name, config, laid_over.get("backend", ""), say)
+                with environment_folders.claim(server) if begins else contextlib.nullcontext():
+                    load(api, server, name, config, backend, say)
             except Unreachable:
                 raise
             except Failure as failure:
@@ -135,7 +140,6 @@ def load(api: TritonAPI, server: str, name: str, config: str | None, backend: st
 def on_gpu(config: dict) -> bool:
     """Return whether a configuration, as JSON has it, puts the model on a GPU."""
     return any(group.get("kind") == "KIND_GPU" for group in config.get("instance_group", []))
-
 
 
 def await_load(api: TritonAPI, server: str, model: str, stubbed: bool) -> None:

@@ -89,7 +89,7 @@ def load(api: TritonAPI, record: dict, metrics: str, log: Path | None, say=print
             outcomes[model.name] = ""
         except Failure as failure:
             if not api.is_live():
-                raise Unreachable(api.address, f"tritonserver ended while it loaded {model.name}") from None
+                raise Unreachable(api.url, f"tritonserver ended while it loaded {model.name}") from None
             outcomes[model.name] = explain(failure, model.name, log)
             say(f"  {model.name} is not served: {outcomes[model.name]}")
     return outcomes

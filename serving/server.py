@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from common import address
+from common import access, address
 from common.messages import first_line, one_line
 from serving import Failure, nvml, state
 from serving.triton_api import Refused, TritonAPI, Unreachable
@@ -58,13 +58,14 @@ class Server:
         """
         server = address.parse(url)
         record = state.read(state_directory) or {}
+        direct = server.scheme == "http" and not server.prefix  # a proxy with TLS or a prefix is not our server
         same = server.port == record.get("http_port") and (server.host == record["host"] or is_local(server.host))
-        return cls(server.url, record if same else {})
+        return cls(server.url, record if direct and same else {})
 
     @property
     def api(self) -> TritonAPI:
         """The part of its control interface that is open to everybody."""
-        return TritonAPI(address.parse(self.url).authority)
+        return TritonAPI(address.parse(self.url).url)
 
     @property
     def admin_api(self) -> TritonAPI:
@@ -72,7 +73,7 @@ class Server:
 
         Apart from `api`, so that the key is sent only where it is needed: `url` may be another machine's.
         """
-        return TritonAPI(address.parse(self.url).authority, self.state["admin_key"])
+        return TritonAPI(address.parse(self.url).url, self.state["admin_key"])
 
     @property
     def cores(self) -> list[int]:
@@ -125,12 +126,15 @@ class Server:
         """Return URL, software and version, and each model's instances, their kinds, parameters and provenance.
 
         A kind is "CPU", "GPU", or "AUTO" where a native backend chooses. Where a server does not tell its models'
-        configurations, instances are None. Raises Unavailable if it does not answer, or lacks a model.
+        configurations, instances are None. What the way to it leaves open, if anything, is said in `unprotected`
+        (`access.warnings`). Raises Unavailable if it does not answer, or lacks a model.
         """
         version, metadata = self.field("/v2", "version"), self.get("/v2")
         is_triton = set(metadata.get("extensions") or ()) >= EXTENSIONS
         software = "Triton" if is_triton else str(metadata.get("name") or "a server without a name")
         facts = {"url": self.url, "software": software, "version": version, "models": {}}
+        if unprotected := access.warnings(self.url):
+            facts["unprotected"] = unprotected
         for model in models:
             config = self.get_extension(f"/v2/models/{model}/config")
             if config is None:

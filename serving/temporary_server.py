@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from serving import ROOT, Failure, local, state, wheel
+from serving import ROOT, Failure, environment_folders, local, state, wheel
 from serving.ports import PORTS, free_ports
 from serving.server import Server, Unavailable
 
@@ -85,7 +85,8 @@ def temporary_triton(models: dict[str, tuple[Path, Path]], cores: list[int], shm
                     raise Failure(f"the server exited with code {process.returncode}: {local.last_error(log)}")
                 time.sleep(0.1)
             for model in models:
-                server.admin_api.load(model, None)
+                with environment_folders.claim(record["name"]):
+                    server.admin_api.load(model, None)
             yield Server(server.url, {**record, "pid": process.pid})
         finally:
             local.stop(record["name"], patience=1)

@@ -10,12 +10,14 @@ https://github.com/triton-inference-server/server/tree/main/docs/protocol
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from common import access, tls
 from common.address import NO_HTTP
 from serving import Failure
 
@@ -51,22 +53,23 @@ class Metric(NamedTuple):
 
 
 class TritonAPI:
-    """A server at `address` ("127.0.0.1:8000"); `key` opens the restricted interfaces.
+    """A server at `address` ("127.0.0.1:8000", or a URL); `key` opens the restricted interfaces.
 
-    Every method sends one request and raises Unreachable or Refused, unless it says otherwise; timeouts are in seconds.
+    TLS and login are those that were granted to it (`access.grant`). Every method sends one request and raises
+    Unreachable or Refused, unless it says otherwise; timeouts are in seconds.
     """
 
     def __init__(self, address: str, key: str = ""):
-        self.address = address
+        self.url = address if "://" in address else f"http://{address}"
         self.headers = {"admin-key": key} if key else {}
 
     def call(self, path: str, body: bytes | None = None, headers: dict | None = None, timeout: float = 60.0):
         """Send one request, a POST if there is a body, and return the answer as (bytes, headers)."""
-        url = f"http://{self.address}{path}"
+        url = f"{self.url}{path}"
         request = urllib.request.Request(url, body, {**self.headers, **(headers or {})})
         try:
             try:
-                with direct.open(request, timeout=timeout) as answer:
+                with access.open_url(request, timeout) as answer:
                     return answer.read(), answer.headers
             except urllib.error.HTTPError as refusal:
                 raise Refused(path, refusal.code, reason(refusal.read(LONGEST_REFUSAL))) from None
@@ -74,6 +77,8 @@ class TritonAPI:
             why = getattr(broken, "reason", None) or broken
             if isinstance(broken, http.client.BadStatusLine) and not isinstance(broken, OSError):
                 why = NO_HTTP  # its own words would be binary; one that hung up is an OSError as well
+            if isinstance(why, ssl.SSLError):
+                why = tls.explain(why)
             raise Unreachable(url, " ".join(str(why).split()) or type(broken).__name__) from None
 
     def get(self, path: str, timeout: float = 60.0) -> dict:
@@ -82,9 +87,9 @@ class TritonAPI:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise Unreachable(f"http://{self.address}{path}", str(error)) from None
+            raise Unreachable(f"{self.url}{path}", str(error)) from None
         if not isinstance(answer, dict):
-            raise Unreachable(f"http://{self.address}{path}", "its JSON is no object")
+            raise Unreachable(f"{self.url}{path}", "its JSON is no object")
         return answer
 
     def is_live(self) -> bool:
@@ -125,7 +130,7 @@ class TritonAPI:
         try:
             return {each["name"]: each for each in self.get(path, timeout)["model_stats"]}
         except (KeyError, TypeError):
-            raise Unreachable(f"http://{self.address}{path}", "its answer has no 'model_stats'") from None
+            raise Unreachable(f"{self.url}{path}", "its answer has no 'model_stats'") from None
 
     def index(self) -> dict[str, str]:
         """Return each model's state: READY, LOADING, UNLOADING, UNAVAILABLE. Models never loaded are not in it."""
@@ -164,7 +169,7 @@ class TritonAPI:
                 for sample in family.samples
             ]
         except ValueError as error:
-            raise Unreachable(f"http://{self.address}/metrics", str(error)) from None
+            raise Unreachable(f"{self.url}/metrics", str(error)) from None
 
     def infer(
         self, model: str, body: bytes, timeout: float = 60.0, json_size: int = 0
@@ -216,9 +221,6 @@ class TritonGRPC:
         except InferenceServerException as refusal:
             kind = TooSlow if refusal.status() == "StatusCode.DEADLINE_EXCEEDED" else Failure
             raise kind(" ".join(str(refusal).split())) from None
-
-
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business in front of this server
 
 
 def reason(body: bytes) -> str:

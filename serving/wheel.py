@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from common import login
 from serving import ROOT, Failure
 
 GUARDED = "checked"  # configurations (configs/checked.pbtxt) in which a step checks files before native DALI decodes
@@ -36,7 +37,7 @@ def tritonserver(state: Path, packages: str = "") -> tuple[list[str], dict[str, 
     Raises Failure if there is no tritonserver here, or if its stub could not run.
     """
     environment = {
-        **os.environ,
+        **login.without(os.environ),
         "PATH": os.pathsep.join([packages or str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "OMP_NUM_THREADS": "1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

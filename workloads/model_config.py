@@ -7,18 +7,16 @@ itself wins, and must not contradict it.
 
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 
-from common import address
+from common import access, address
 from common.messages import first_line
 from workloads.tensors import Input
 from workloads.workload import Placement, Workload
 
 TIMEOUT = 10  # seconds
-direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the load takes no proxy either
 STARTING = (502, 503, 504)
 """What a proxy answers for a server that may come up yet."""
 
@@ -173,7 +171,7 @@ def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> di
     """
     server = address.parse(url)
     try:
-        with direct.open(f"{server.url}/v2/models/{model}/config", timeout=TIMEOUT) as response:
+        with access.open_url(f"{server.url}/v2/models/{model}/config", TIMEOUT) as response:
             config = json.load(response)
     except urllib.error.HTTPError as refusal:
         words = first_line(refusal.read(4096).decode("utf-8", "replace"))
@@ -192,7 +190,7 @@ def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> di
 def read_metadata(url: str, model: str) -> dict | None:
     """Return a model's metadata, as every server of the protocol has them; None if there are none."""
     try:
-        with direct.open(f"{url}/v2/models/{model}", timeout=TIMEOUT) as response:
+        with access.open_url(f"{url}/v2/models/{model}", TIMEOUT) as response:
             metadata = json.load(response)
     except (OSError, ValueError, HTTPException):
         return None
@@ -220,10 +218,14 @@ def make_config(metadata: dict, batched: bool | None) -> dict:
 
 
 def check_answers(url: str) -> None:
-    """Ask whether anything answers in HTTP at `url`, whatever it says. Raises ConnectionError with one line if not."""
+    """Ask whether anything answers in HTTP at `url`, whatever it says but that it wants another login.
+
+    Raises ConnectionError with one line if not, ValueError as `access.check` does.
+    """
     server = address.parse(url)
+    access.check(url)
     try:
-        direct.open(f"{server.url}/v2/health/live", timeout=TIMEOUT).close()
+        access.open_url(f"{server.url}/v2/health/live", TIMEOUT).close()
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError, HTTPException) as error:

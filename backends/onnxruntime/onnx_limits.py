@@ -3,6 +3,8 @@
 import numpy as np
 from onnx_options import parameter, switch
 
+NOT_FINITE = "not finite: NaN or infinity; perf_analyzer sends such by default: give it --input-data zero"
+
 
 class Limits:
     """`min_elements` and `max_elements` of one sample of any input, and whether floats must be `finite`.
@@ -23,7 +25,7 @@ class Limits:
                 most = f" to {self.most}" if self.most else " or more"
                 raise ValueError(f"input '{name}' has {count} elements, expected {self.least}{most}")
             if self.finite and array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise ValueError(f"input '{name}' has values that are not finite: NaN or infinity")
+                raise ValueError(f"input '{name}' has values that are {NOT_FINITE}")
 
     def rows(self, feed):
         """Return how many samples go into one run, by the input with the largest samples; None for all of them."""

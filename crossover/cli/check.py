@@ -40,7 +40,7 @@ def check(as_json: bool, quiet: bool, **values: Any) -> int:
     with options.result_only(as_json, quiet) as show:
         with options.usage_errors():
             workloads, inputs = choose(given)
-            server = Server.at(options.find_url(given.url, given.state), Path(given.state))
+            server = Server.at(options.reach_server(given), Path(given.state))
         document: dict[str, list[dict]] = {}
         code = GOOD
         try:

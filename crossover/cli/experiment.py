@@ -43,8 +43,9 @@ def conduct(
     with options.result_only(values["as_json"], values["quiet"]) as show, ExitStack() as pages:
         with options.usage_errors():
             completed = complete(values, make)
+            url = options.reach_server(completed)
             if not own_server:
-                completed.url = options.find_url(completed.url, completed.state)
+                completed.url = url
             check(completed)
             if page := serve_metrics(completed):
                 pages.callback(page.close)

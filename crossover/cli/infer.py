@@ -1,12 +1,12 @@
 """`crossover infer`: files through a pipeline, and its answers in words."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import click
-from tritonclient.http import InferenceServerClient, InferenceServerException
 
-from common import address
 from common.messages import one_line
 from crossover.cli import options
 from crossover.infer import ask, choose, find_example
@@ -28,7 +28,7 @@ Question = tuple[str, Workload | None, Payload | str]
 @click.option("--classes", type=int, default=3, show_default=True, help="How many classes of a photograph are named.")
 @options.server
 @options.as_json
-def infer(files: tuple[str, ...], placement: str, classes: int, url: str, state: str, as_json: bool) -> int:
+def infer(files: tuple[str, ...], placement: str, classes: int, as_json: bool, **asked: Any) -> int:
     """Send files to a pipeline and print its answers: a photograph's classes, a recording's words.
 
     A file goes to the first workload that reads such files: image, audio, or the pipeline of your own whose FILE.py is
@@ -43,7 +43,7 @@ def infer(files: tuple[str, ...], placement: str, classes: int, url: str, state:
             if placement and placement not in workload.placements:
                 good = ", ".join(workload.placements)
                 raise ValueError(f"unknown placement {placement!r} of {name}; try one of {good}")
-        server = Server.at(options.find_url(url, state), Path(state))
+        server = Server.at(options.reach_server(Namespace(**asked)), Path(asked["state"]))
         questions = list_questions([each for each in files if each not in named], list(known.values()))
     try:
         server.field("/v2", "version")
@@ -101,12 +101,11 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
             raise ValueError(content)
         placement = placement or workload.encoded
         workload = complete(workload, url, [placement])
-        client = InferenceServerClient(address.parse(url).authority)
         result |= {"workload": workload.name, "placement": placement}
-        result["answer"] = ask(client, workload, placement, content, classes)
-    except (OSError, ValueError, InferenceServerException) as error:
+        result["answer"] = ask(url, workload, placement, content, classes)
+    except (OSError, ValueError, Unavailable) as error:
         result["error"] = one_line(error)
-        if isinstance(error, InferenceServerException):
+        if isinstance(error, Unavailable) and error.code:
             result["error"] = explain_refusal(url, result["error"])
     if not quiet and "error" in result:
         options.print_error(f"{name}: {result['error']}")

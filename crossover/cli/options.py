@@ -5,6 +5,7 @@ A command takes them as decorators, `@options.server`, and gets their values as 
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from common import access
 from common.messages import one_line
 from serving import ROOT
 from serving import state as records
@@ -47,8 +49,12 @@ url = click.option(
     default="",
     help=f"The server to ask; default: the one that `crossover up` started, else {DEFAULT_URL}.",
 )
-server = declare(url, state)
-"""--url and --state; `find_url` makes of both the server to ask."""
+protection = declare(
+    click.option("--cacert", metavar="FILE", default="", help="https: believe the authorities in this PEM file only."),
+    click.option("--insecure", is_flag=True, help="https: take any certificate; whoever is between can read along."),
+)
+server = declare(url, protection, state)
+"""--url, --cacert, --insecure and --state; `reach_server` makes of them the server to ask."""
 
 
 def complete_workload(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -135,10 +141,22 @@ metrics = declare(
 explain = click.option("--explain", is_flag=True, help="Explain every column of the tables.")
 
 
-def find_url(url: str, state: str | Path) -> str:
-    """Return the URL of the server to ask: `url` if it is given, else where `up` started one, else DEFAULT_URL."""
-    record = records.read(Path(state).resolve())
-    return url or (f"http://{record['address']}" if record else DEFAULT_URL)
+def reach_server(asked: Namespace) -> str:
+    """Return the URL of the server to ask: --url if it is given, else where `up` started one, else DEFAULT_URL.
+
+    The server of --url, and no other, is sent the login of the environment and is reached with --cacert or --insecure.
+    Raises ValueError, in one line, if these do not fit each other, or the server wants others (`access.check`).
+    """
+    if not asked.url:
+        if asked.cacert or asked.insecure:
+            raise ValueError("--cacert and --insecure are about the server of --url https://..., and there is no --url")
+        record = records.read(Path(asked.state).resolve())
+        return f"http://{record['address']}" if record else DEFAULT_URL
+    access.grant(asked.url, asked.cacert, asked.insecure)
+    access.check(asked.url)
+    for line in access.warnings(asked.url):
+        print_error(f"!! {line}")
+    return asked.url
 
 
 def print_error(text: object) -> None:

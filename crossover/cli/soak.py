@@ -12,6 +12,7 @@ from crossover.experiments.soak.run import Soak, check
 @click.command()
 @options.seconds(600)
 @click.option("--url", metavar="URL", default="", help="A server that is up, left alone; default: one of its own.")
+@options.protection
 @options.state
 @click.option(
     "--weights", type=click.Choice(["real", "tiny"]), default="real", show_default=True, help="Its server's networks."

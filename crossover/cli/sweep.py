@@ -21,6 +21,7 @@ from crossover.experiments.sweep.run import SweepExperiment, check
 @click.option("--rounds", type=int, default=6, show_default=True, help="At each point; fewer than 6: no interval.")
 @click.option("--engine", type=click.Choice(["auto", "local", "docker"]), default="auto", help="As for `crossover up`.")
 @click.option("--url", metavar="URL", default="", help="A server that is up, for sizes and workers; default: its own.")
+@options.protection
 @options.state
 @options.seed
 @options.reports

@@ -5,16 +5,13 @@ Nested ensembles are replaced by their own steps. A tensor is the same at both e
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from crossover.measurement.single_request import infer
 from loadgen.transport.message import Request
 from serving.server import Unavailable
 from workloads.model_config import parse_model, read
 from workloads.tensors import Input, Tensor, encode
 from workloads.workload import Target
-
-if TYPE_CHECKING:
-    from tritonclient.http import InferenceServerClient
 
 Wires = dict[str, Tensor]
 """Name of a tensor of the ensemble -> the tensor, of one request. Those of a nested ensemble have its number before."""
@@ -36,18 +33,17 @@ class Step:
         tensors = tuple(replace(wires[wire], name=name) for name, wire in self.reads.items() if wire in wires)
         return Request(self.target.model, tensors, self.target.outputs)
 
-    def ask(self, client: "InferenceServerClient", request: Request) -> Wires:
-        """Ask the model, and return what it writes. Raises Unavailable."""
-        from tritonclient.http import InferenceServerException, InferInput  # imports gevent
+    def ask(self, url: str, request: Request) -> Wires:
+        """Ask the model of the server at `url`, and return what it writes. Raises Unavailable."""
+        from tritonclient.http import InferInput  # imports gevent
 
         inputs = [
-            InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array)
-            for each in request.tensors
+            InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array) for each in request.tensors
         ]
         try:
-            answer = client.infer(request.model, inputs)
-        except InferenceServerException as error:
-            raise Unavailable(f"{request.model}: {error.message()}") from None
+            answer = infer(url, request.model, inputs)
+        except Unavailable as error:
+            raise Unavailable(f"{request.model}: {error}", error.code) from None
         arrays = {wire: answer.as_numpy(name) for name, wire in self.writes.items()}
         return {wire: encode(Input(wire), array, batched=False) for wire, array in arrays.items() if array is not None}
 

@@ -34,11 +34,12 @@ LOCUST = {
     "payloads": [str],
     "trace?": str,
     "machine?": MACHINE,
+    "unprotected?": [str],
 }
 """The keys of a run of Locust's, which has no kind."""
 
 MODEL = {"instances": object, "kinds?": [str], "parameters": dict, "provenance?": dict}
-SERVER = {"url": str, "version": str, "models": {"*": MODEL}}
+SERVER = {"url": str, "version": str, "models": {"*": MODEL}, "unprotected?": [str]}
 CORES = ([int], type(None))
 SENT = {
     "library": str,

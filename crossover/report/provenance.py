@@ -91,6 +91,8 @@ def list_banners(
         banners.append(("This run is incomplete.", "It was cut short: what follows is what was measured until then."))
     banners += own
     for server in list_servers(run).values():
+        banners += [("The way to the server is not protected.", f"{line}.") for line in server.get("unprotected", ())]
+    for server in list_servers(run).values():
         if shared := set(server["cores"]["client"]) & set(server["cores"]["server"]):
             what = f"Client and server share cores ({listed(sorted(shared))})."
             banners.append((what, "A comparison on shared cores is not of equal budgets."))

@@ -43,6 +43,9 @@ def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
     add("--payloads", default="", help="a directory of files to send; empty: the built-in ones")
     if libraries:
         add("--library", choices=libraries, default=libraries[0], help="library that preprocesses when the client does")
+    add("--cacert", default="", include_in_web_ui=False, help="https: believe the authorities in this PEM file only")
+    insecure = "https: take any certificate; whoever is between can read along"
+    add("--insecure", action="store_true", include_in_web_ui=False, help=insecure)
     add("--in-flight-cap", type=int, default=512, help="mode async: arrivals above it are dropped and counted")
     add("--timeout", type=float, default=30.0, help="deadline of one request, in seconds")
     vouches = "latency percentile that the verdict vouches for; empty: the highest that so many arrivals allow"

@@ -14,9 +14,8 @@ from typing import Any
 
 import gevent
 
-from common import address
+from common import access, address
 from loadgen.locust_plugin.live_view import LiveRun
-from workloads.model_config import direct
 
 EVERY, QUEUES_EVERY = 1.0, 2.0
 TIMEOUT = 2.0
@@ -82,7 +81,7 @@ class Observers:
         before: dict[str, tuple[int, int]] = {}
         while True:
             try:
-                with direct.open(f"{self._url}/v2/models/stats", timeout=TIMEOUT) as response:
+                with access.open_url(f"{self._url}/v2/models/stats", TIMEOUT) as response:
                     after = read_queues(json.load(response), self._steps)
             except (OSError, ValueError, KeyError, TypeError, HTTPException):  # a server without statistics, or busy
                 after = {}

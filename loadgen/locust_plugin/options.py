@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from common import address
+from common import access, address
 from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
@@ -46,6 +46,8 @@ class Settings:
     """The deadline of one request, in seconds."""
     percentile: float | None
     """The latency percentile (0 to 100) that the verdict must vouch for; None: the highest that arrivals allow."""
+    unprotected: tuple[str, ...] = ()
+    """What the way to the server leaves open (`access.warnings`)."""
 
     @classmethod
     def from_options(cls, workload: Workload, options: Namespace) -> "Settings":
@@ -53,8 +55,8 @@ class Settings:
 
         Raises ValueError with one line that says which option is wrong and what it takes.
         """
-        if getattr(options, "host", None):  # from Locust's flag or form; the default in the locustfile is good
-            address.parse(options.host)
+        if host := getattr(options, "host", ""):  # from Locust's flag or form; the default in the locustfile is good
+            address.parse(host)
         workers = 1 if options.mode == "sequential" else parse_number("workers", options.workers, int)
         mode = Mode(options.mode, workers, parse_number("in-flight-cap", options.in_flight_cap, int))
         seconds = parse_number("seconds", options.seconds, float)
@@ -83,6 +85,7 @@ class Settings:
             workload.load(options.payloads),
             timeout,
             percentile,
+            tuple(access.warnings(host) if host else ()),
         )
 
     @property
@@ -112,6 +115,7 @@ class Settings:
             "percentile": self.percentile,
             "payloads": [payload.name for payload in self.payloads],
             "trace": self.schedule.note if self.schedule else "",
+            **({"unprotected": list(self.unprotected)} if self.unprotected else {}),
         }
 
 
@@ -121,7 +125,9 @@ def check_options(workload: Workload, default: str, options: Namespace, answers:
     The server is the one that the options name, or `default`; with `answers`, one must answer there. Raises ValueError
     with one line for bad options or a bad workload, ConnectionError if no server answers.
     """
-    settings, url = Settings.from_options(workload, options), getattr(options, "host", "") or default
+    url = getattr(options, "host", "") or default
+    access.grant_without_login(url, options.cacert, options.insecure)  # the web form's may be another's server
+    settings = Settings.from_options(workload, options)
     arm, first = settings.arm, settings.payloads[:1]
     check_workload(arm.workload, [arm.placement], first, arm.library)
     if answers:

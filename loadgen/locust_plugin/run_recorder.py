@@ -69,6 +69,8 @@ class RunRecorder:
         lasts = f"for {settings.seconds:g} s, seed {settings.seed}"
         schedule = f", schedule {settings.schedule.digest}" if settings.schedule else ""
         log.info("%s: %s %s%s", settings.arm, settings.process, lasts, schedule)
+        for line in settings.unprotected:
+            log.warning("!! %s", line)
         if self._description["trace"]:
             log.info("%s", self._description["trace"])
 

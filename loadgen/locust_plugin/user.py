@@ -6,7 +6,9 @@ run when every arrival has its sample.
 """
 
 import logging
+import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,7 +20,7 @@ from locust import LoadTestShape, User, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from common import address
+from common import access, address, login
 from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
@@ -95,9 +97,10 @@ class OpenLoopUser(User):
 
     def read_settings(self) -> Settings:
         """Return what was asked for, with what only the server knows. Raises ConnectionError if it does not answer."""
-        settings = Settings.from_options(self.workload, self.environment.parsed_options)
-        url = self.environment.host or self.host
-        return replace(settings, arm=find_out(settings.arm, url, self.environment.parsed_options))
+        options, url = self.environment.parsed_options, self.environment.host or self.host
+        access.grant_without_login(url, options.cacert, options.insecure)  # to a worker its master names the host
+        settings = Settings.from_options(self.workload, options)
+        return replace(settings, arm=find_out(settings.arm, url, options))
 
     def offer_all(self) -> None:
         """Offer the whole schedule as the only process, record it, and set the exit code by its verdict."""
@@ -203,6 +206,19 @@ def name_fault(error: OSError) -> str:
     return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
+def reach_host(options: Namespace) -> None:
+    """Give the login of the environment to the server of --host, and to no other that a form or a master may name.
+
+    Raises ValueError as `access.grant` does.
+    """
+    if options.host:
+        access.grant(options.host, options.cacert, options.insecure)
+    elif options.cacert or options.insecure:
+        raise ValueError("--cacert and --insecure are about the server of --host https://..., and there is no --host")
+    elif login.read_authorization(os.environ):
+        log.warning("without --host, no server is sent the login of the environment; a worker needs it, too")
+
+
 _installed: list[str] = []  # the workload of the run, once its locustfile has been read
 
 
@@ -225,12 +241,18 @@ def install(workload: Workload) -> None:
     @events.init.add_listener
     def prepare(environment, runner, web_ui, **_) -> None:
         console.install()
+        options = environment.parsed_options
+        try:
+            reach_host(options)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            signals.leave(runner, 2)
+            return
         if isinstance(runner, WorkerRunner):
             OpenLoopUser.worker = distributed.Worker(runner)
             return
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
-        options = environment.parsed_options
         if options.metrics_port:
             try:
                 metrics = exporter.start(options.metrics_host, options.metrics_port).metrics

@@ -14,7 +14,7 @@ def connect(transport: Transport, url: str, timeout: float) -> Connection:
     if transport.name == "grpc":
         from loadgen.transport import grpc  # 45 MB and half a second, which HTTP does without
 
-        return grpc.Connection(url, timeout, transport.port or address.parse(url).port + 1)
+        return grpc.Connection(url, timeout, transport.port or address.parse(url).usual_grpc_port)
     if transport.name == "shm":
         return shared_memory.Connection(url, timeout, transport)
     if transport.name in ("json", "base64"):

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
-from common import address
+from common import access, address, tls
 from common.messages import first_line
 from loadgen.transport import outputs
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
@@ -40,12 +40,18 @@ LOST = (
 class Connection:
     """A channel to the gRPC port of the server at `url`, for one thread; see `message` for the interface.
 
-    It is opened by the first `post`, and again by the next one after it was lost. Raises ValueError for an address that
-    is refused (see `address.parse`).
+    It is opened by the first `post`, and again by the next one after it was lost. TLS and login are those that were
+    granted to the server at `url` (`access.grant`); the path of a proxy is HTTP's alone. Raises ValueError for an
+    address that is refused (see `address.parse`), and for --insecure.
     """
 
     def __init__(self, url: str, timeout: float, port: int):
-        self._server, self._timeout = address.Address(address.parse(url).host, port), timeout
+        server = address.parse(url)
+        self._server, self._timeout = address.Address(server.host, port, server.scheme), timeout
+        self._access = access.find(server)
+        self._metadata = [(name.lower(), value) for name, value in self._access.headers.items()]
+        if self._access.insecure:
+            raise ValueError("gRPC has no way to take any certificate: give --cacert instead of --insecure")
         self._channel: grpc.Channel | None = None
         self._infer: grpc.UnaryUnaryMultiCallable | None = None
         self.answer: ModelInferResponse | None = None
@@ -61,7 +67,7 @@ class Connection:
         try:
             message = write_message(request)
             bytes_up = len(message) + PREFIX
-            return self._judge(self._open()(message, timeout=self._timeout), request, bytes_up)
+            return self._judge(self._open()(message, timeout=self._timeout, metadata=self._metadata), request, bytes_up)
         except grpc.RpcError as error:
             return self._explain(error, bytes_up)
         except Exception as error:  # another thread has closed the channel, or the answer is no message
@@ -70,9 +76,9 @@ class Connection:
 
     def is_live(self) -> str:
         """Ask whether a server answers there. Returns why not, in one line; empty if it does."""
-        channel = self._channel or grpc.insecure_channel(self._server.authority, CHANNEL)
+        channel = self._channel or self._make_channel()
         try:
-            channel.unary_unary(f"{SERVICE}/ServerLive")(b"", timeout=self._timeout)
+            channel.unary_unary(f"{SERVICE}/ServerLive")(b"", timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             return first_line(str(error.details()) or error.code().name)
         finally:
@@ -82,9 +88,16 @@ class Connection:
     def _open(self) -> "grpc.UnaryUnaryMultiCallable":
         """Return the method that sends a message, over the channel that is there, or a new one."""
         if self._infer is None:
-            self._channel = grpc.insecure_channel(self._server.authority, CHANNEL)
+            self._channel = self._make_channel()
             self._infer = self._channel.unary_unary(f"{SERVICE}/ModelInfer")
         return self._infer
+
+    def _make_channel(self) -> grpc.Channel:
+        """Make a channel, which connects at its first message."""
+        if self._server.scheme == "http":
+            return grpc.insecure_channel(self._server.authority, CHANNEL)
+        credentials = grpc.ssl_channel_credentials(tls.read_authorities(self._access.ca_file))
+        return grpc.secure_channel(self._server.authority, credentials, CHANNEL)
 
     def _judge(self, data: bytes, request: Request, bytes_up: int) -> Outcome:
         """Decide what an answer with status OK is worth: completed only with all outputs."""

@@ -7,6 +7,7 @@ client and its geventhttpclient do, and takes 2 us for an answer where they take
 
 import json
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -17,11 +18,12 @@ from functools import lru_cache
 import httptools
 import numpy as np
 
-from common import address
+from common import access, address, tls
 from common.messages import LONGEST, first_line
 from loadgen.real_threads import Socket, getaddrinfo
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
 from loadgen.transport.outputs import read_body
+from loadgen.transport.tls import Encryption
 
 BLOCK = 1 << 16  # bytes read at once
 BYTES_ACKED = 120  # offset of tcpi_bytes_acked, 8 bytes, in Linux's struct tcp_info
@@ -32,15 +34,19 @@ class Connection:
     """A keep-alive connection to the server at `url`, for one thread; see `message` for the interface.
 
     It is opened by the first `post`, and again by the next one after it was lost. Another thread may `close` it, which
-    wakes a `post` that waits. Raises ValueError for an address that is refused (see `address.parse`).
+    wakes a `post` that waits. TLS and login are those that were granted to the server (`access.grant`). Raises
+    ValueError for an address that is refused (see `address.parse`).
     """
 
     def __init__(self, url: str, timeout: float):
         server = address.parse(url)
-        self._address, self._timeout = (server.host, server.port), timeout
-        self._host = f"Host: {server.authority}\r\n".encode()
+        self._server, self._timeout = server, timeout
+        self._access, self._prefix = access.find(server), server.prefix.encode()
+        fixed = {"Host": server.host_header, **self._access.headers}
+        self._fixed = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode()
         self._socket: socket.socket | None = None
-        self._carried = 0  # bytes of the answered requests on this socket
+        self._tls: Encryption | None = None  # None without TLS
+        self._sent = 0  # bytes that this socket's kernel has taken
         self.answer: Answer | None = None
         """The last whole answer; `read_outputs` reads its tensors."""
         self._socket_timeout = self._deadline = 0.0
@@ -55,7 +61,7 @@ class Connection:
         bytes_up = 0
         try:
             (line, headers), body, bytes_up = self._write(request)
-            self.answer = answer = self._exchange([line, self._host, headers, *body])
+            self.answer = answer = self._exchange([self._begin(line), headers, *body])
         except (BlockingIOError, TimeoutError):
             self.close()
             return Outcome(TIMED_OUT, f"no answer within {self._timeout:g} s", bytes_up)
@@ -64,6 +70,9 @@ class Connection:
             if isinstance(error.__context__, KeyboardInterrupt):  # it came during one of the parser's callbacks
                 raise error.__context__ from None
             return Outcome(FAILED, first_line(f"not an HTTP answer: {error.__context__ or error}"), bytes_up)
+        except ssl.SSLError as error:
+            self.close()
+            return Outcome(FAILED, first_line(tls.explain(error)), bytes_up)
         except Exception as error:  # whatever a broken server or network does becomes an outcome
             self.close()
             return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"), bytes_up)
@@ -74,6 +83,10 @@ class Connection:
         head, size = write_head(request.model, tuple(tensor.spec for tensor in request.tensors), request.outputs)
         return head, [piece for tensor in request.tensors for piece in tensor.pieces], size
 
+    def _begin(self, line: bytes) -> bytes:
+        """Return HTTP's first line with the path of a proxy before Triton's, and the headers of this connection."""
+        return line.replace(b"/", self._prefix + b"/", 1) + self._fixed
+
     def _exchange(self, pieces: list[bytes | memoryview]) -> "Answer":
         """Send a request and read its answer.
 
@@ -83,6 +96,7 @@ class Connection:
         9.2.2, forbids to repeat what may have been executed.
         """
         answer, kept, handed_over = Answer(), self._connect(), False
+        before = self._sent
         try:
             self._send(pieces)
             handed_over = True
@@ -92,12 +106,11 @@ class Connection:
             if not kept or answer.has_begun or self._socket is None:
                 raise
             # The types below ConnectionError are resets; Linux does not count what a reset acknowledges.
-            ended_before = type(error) is ConnectionError and self._count_acknowledged() == self._carried
+            ended_before = type(error) is ConnectionError and self._count_acknowledged() == before
             if handed_over and not ended_before:
                 raise ConnectionError(IDLE) from None
             self.close()
             return self._exchange(pieces)
-        self._carried += sum(map(len, pieces))
         if not answer.keeps_alive:
             self.close()
         return answer
@@ -110,45 +123,86 @@ class Connection:
     def _connect(self) -> bool:
         """Keep the connection if the server has kept it; open another one otherwise. Returns whether it was kept."""
         if self._socket is not None:
-            try:
-                self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True  # nothing to read: the connection is there, and in step
-            except OSError:
-                pass
+            if self._is_idle(self._socket):
+                return True
             self.close()
-        error = OSError(f"{self._address[0]} has no address")
-        for family, kind, protocol, _, server in getaddrinfo(*self._address, type=socket.SOCK_STREAM):
-            self._socket, self._socket_timeout, self._carried = Socket(family, kind, protocol), 0.0, 0
+        host = self._server.host
+        error = OSError(f"{host} has no address")
+        for family, kind, protocol, _, server in getaddrinfo(host, self._server.port, type=socket.SOCK_STREAM):
+            self._socket, self._socket_timeout, self._sent = Socket(family, kind, protocol), 0.0, 0
             try:
                 connection = self._require_socket()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._set_socket_timeout()  # connect(2) heeds it, too
                 connection.connect(server)
+                if self._server.scheme == "https":
+                    self._begin_tls()
                 return False
             except OSError as failure:
                 self.close()
                 error = failure
         raise error
 
+    def _is_idle(self, connection: socket.socket) -> bool:
+        """Return whether a kept connection is there, and in step: nothing of an answer is left to be read."""
+        try:
+            if (encryption := self._tls) is None:
+                connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                return False
+            # TLS sends of its own accord, too: tickets for later connections.
+            while not encryption.has_ended and not encryption.decrypt(connection.recv(BLOCK, socket.MSG_DONTWAIT)):
+                pass
+        except BlockingIOError:
+            return True  # nothing to read
+        except OSError:
+            pass
+        return False
+
+    def _begin_tls(self) -> None:
+        """Agree on keys with the server, and check its certificate. Raises SSLError and other OSErrors."""
+        encryption = Encryption(self._access.context, self._server.host.rstrip("."))
+        encryption.shake_hands(self._send_all, self._read_some)
+        self._tls = encryption
+
     def _send(self, pieces: list[bytes | memoryview]) -> None:
         """Send everything in one system call if the kernel takes it, and the rest piece by piece."""
+        if (encryption := self._tls) is not None:
+            pieces = [encryption.encrypt(pieces)]
         self._set_socket_timeout()
         count = self._require_socket().sendmsg(pieces)
+        self._sent += count
         if count < sum(map(len, pieces)):
-            rest = memoryview(b"".join(pieces))[count:]
-            while rest:
-                self._set_socket_timeout()
-                rest = rest[self._require_socket().send(rest) :]
+            self._send_all(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))[count:])
+
+    def _send_all(self, rest: bytes | memoryview) -> None:
+        """Send bytes as they are, in as many system calls as it takes."""
+        while rest:
+            self._set_socket_timeout()
+            count = self._require_socket().send(rest)
+            self._sent, rest = self._sent + count, rest[count:]
 
     def _receive(self, answer: "Answer") -> None:
         """Read until the answer is whole. Raises HttpParserError, ConnectionError, TimeoutError and other OSErrors."""
         while not answer.complete:
-            self._set_socket_timeout()
-            data = self._require_socket().recv(BLOCK)
+            data = self._read()
             if not data and not answer.ends_with_connection:
                 raise ConnectionError(f"closed by the server {'in its' if answer.has_begun else 'without an'} answer")
             answer.feed(data)
+
+    def _read(self) -> bytes:
+        """Return the next bytes that the server wrote; none at the end of the connection."""
+        if (encryption := self._tls) is None:
+            return self._read_some()
+        data = b""
+        while not data and not encryption.has_ended:
+            data = encryption.decrypt(self._read_some())
+            self._send_all(encryption.take())
+        return data
+
+    def _read_some(self) -> bytes:
+        """Return the next bytes on the wire; none at the end of the connection."""
+        self._set_socket_timeout()
+        return self._require_socket().recv(BLOCK)
 
     def _set_socket_timeout(self) -> None:
         """Let the kernel end a blocking call at the deadline, which costs no second system call.
@@ -183,7 +237,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection, if there is one; the next `post` opens another."""
-        connection, self._socket = self._socket, None
+        connection, self._socket, self._tls = self._socket, None, None
         if connection is not None:
             with suppress(OSError):  # it was not connected
                 connection.shutdown(socket.SHUT_RDWR)
@@ -254,8 +308,9 @@ def write_head(
 ) -> tuple[tuple[bytes, bytes], int]:
     """Write what precedes the tensors: (HTTP's first line, its other headers and the JSON), and the body's whole size.
 
-    `specs` are those of the tensors. The Host header goes between the two. All tensors of a shape and type have the
-    same head; clips of each length get an entry of the cache. The JSON is tritonclient's, byte for byte.
+    `specs` are those of the tensors. The connection's own headers, Host and a login, go between the two. All tensors of
+    a shape and type have the same head; clips of each length get an entry of the cache. The JSON is tritonclient's,
+    byte for byte.
     """
     size = sum(spec[3] for spec in specs)
     inference = {
@@ -271,7 +326,7 @@ def write_head(
 def join_head(model: str, inference: dict, binary: int) -> tuple[tuple[bytes, bytes], int]:
     """Return what `write_head` does for the JSON of a request, which so many bytes of tensors follow."""
     text = json.dumps(inference, separators=(",", ":")).encode()
-    # The Host header stands before these: it is the connection's, and the head is cached for all connections.
+    # The connection's headers stand before these: the head is cached for all connections.
     headers = (
         "Content-Type: application/octet-stream\r\n"
         f"Content-Length: {len(text) + binary}\r\nInference-Header-Content-Length: {len(text)}\r\n\r\n"

@@ -32,7 +32,7 @@ def reach(
     for name in names:
         placement = placements[name]
         if placement.transport.name == "grpc":
-            port = grpc_port or record.get("grpc_port") or address.parse(url).port + 1
+            port = grpc_port or record.get("grpc_port") or address.parse(url).usual_grpc_port
             check_grpc(url, port, name)
             placements[name] = replace(placement, transport=Transport("grpc", port=port))
         if placement.transport.name == "shm":

@@ -105,7 +105,7 @@ class Connection(http.Connection):
             headers = f"shm-key: {self._transport.key}\r\n{headers}"
         verb = "GET" if content is None else "POST"
         line = f"{verb} {BASE}{path} HTTP/1.1\r\n".encode()
-        answer = self._exchange([line, self._host, headers.encode() + body])
+        answer = self._exchange([self._begin(line), headers.encode() + body])
         if answer.status == 200:
             return answer.body
         words = http.explain_refusal(answer.status, answer.headers, answer.body)

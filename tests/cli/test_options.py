@@ -1,5 +1,7 @@
 """Options that commands share: which server is asked where none is named."""
 
+from argparse import Namespace
+
 import click
 import pytest
 
@@ -9,9 +11,12 @@ from serving import ROOT, __main__, state
 
 
 def test_the_server_that_up_started_is_asked_unless_another_is_named(server, tmp_path):
-    assert options.find_url("", server.state) == f"http://{state.read(server.state)['address']}"
-    assert options.find_url("http://triton:8000", server.state) == "http://triton:8000"
-    assert options.find_url("", tmp_path) == options.DEFAULT_URL == "http://localhost:8000"
+    def reach(url, directory):
+        return options.reach_server(Namespace(url=url, state=directory, cacert="", insecure=False))
+
+    assert reach("", server.state) == f"http://{state.read(server.state)['address']}"
+    assert reach("http://localhost:9", server.state) == "http://localhost:9"
+    assert reach("", tmp_path) == options.DEFAULT_URL == "http://localhost:8000"
 
 
 @pytest.mark.parametrize("name", ["up", "down", "status", "logs", "compare", "sweep", "soak", "infer"])

@@ -11,6 +11,11 @@ from common import address
         ("localhost:8010", "http://localhost:8010"),
         ("http://triton", "http://triton:8000"),
         ("HTTP://triton:81/", "http://triton:81"),
+        ("HTTPS://triton", "https://triton:443"),
+        ("https://triton:8000", "https://triton:8000"),
+        ("https://example.org/triton/", "https://example.org:443/triton"),
+        ("http://example.org/a/b-1.2~c", "http://example.org:80/a/b-1.2~c"),
+        ("triton:81/v1", "http://triton:81/v1"),
         ("  http://10.0.0.7:8010\n", "http://10.0.0.7:8010"),
         ("[::1]", "http://[::1]:8000"),
         ("http://[2001:db8::7]:8010/", "http://[2001:db8::7]:8010"),
@@ -25,13 +30,14 @@ def test_what_is_left_out_has_its_default_and_what_is_read_is_written_in_one_for
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("https://triton:8000", "https is not supported yet"),
-        ("HTTPS://triton", "https is not supported yet"),
         ("ftp://triton", "ftp is not supported"),
-        ("http://triton:8000/v1", "has a path"),
-        ("triton/v2/models", "has a path"),
-        ("http://triton?key=1", "a path or a query"),
-        ("http://triton#", "a path or a query"),
+        ("http://triton:8000/v2", "leave out /v2"),
+        ("triton/a/v2/models/image/infer", "leave out /v2"),
+        ("http://triton/a//b", "the path in the address"),
+        ("http://triton/a/../b", "the path in the address"),
+        ("http://triton/a%2fb", "the path in the address"),
+        ("http://triton?key=1", "has a query"),
+        ("http://triton#", "has a query"),
         ("http://triton:0", "from 1 to 65535"),
         ("http://triton:65536", "from 1 to 65535"),
         ("http://triton:http", "from 1 to 65535"),
@@ -65,6 +71,15 @@ def test_no_refusal_repeats_what_may_be_a_secret(text):
     with pytest.raises(ValueError) as refused:
         address.parse(text)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [("https://a.example", "a.example"), ("http://a.example/b", "a.example"), ("https://[::1]", "[::1]"),
+     ("a.example", "a.example:8000"), ("https://a.example:80", "a.example:80")],
+)  # fmt: skip
+def test_a_proxy_that_chooses_by_name_sees_no_port_where_it_is_the_schemes_own(text, header):
+    assert address.parse(text).host_header == header
 
 
 def test_an_ipv6_address_has_brackets_in_a_url_and_none_where_it_is_connected_to():

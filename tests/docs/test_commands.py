@@ -23,6 +23,7 @@ from tests.docs.pages import PAGES, Command, list_commands, read_blocks
 COMMANDS = list_commands()
 OTHERS = {
     ".": "the shell's",
+    "export": "the shell's",
     "mkdir": "",
     "cp": "",
     "prometheus": "its flags are those of tests/observe",

@@ -20,7 +20,7 @@ from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples import journal
 from loadgen.samples.sample import COMPLETED, FAILED, STATUSES, UNFINISHED
-from serving import Failure, docker, local, smoke_test
+from serving import Failure, docker, environment_folders, local, smoke_test
 from serving.supervisor import Supervisor, stubs
 from serving.triton_api import TritonAPI
 from tests.conftest import ROOT, launch, ports
@@ -191,6 +191,7 @@ def test_a_tritonserver_that_is_killed_is_reported_and_up_clears_what_is_left(mo
     for record in told.values():
         assert {COMPLETED, FAILED} <= statuses(record)
     supervisor_says(mortal.state, mortal.pid, "is gone", "`crossover up`")
+    assert not list(environment_folders.PARENT.glob(f"{environment_folders.PATTERN}/{mortal.name}"))
     done = launch("status", f"--state={mortal.state}")
     assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
     new = mortal.up()

@@ -248,7 +248,9 @@ def test_every_test_and_flag_that_security_md_names_exists():
     for path in set(re.findall(r"`((?:tests|model_repository|backends|ensembles)/[\w./]*)`", text)):
         assert (ROOT / path).exists(), path
     program = "import locust.argument_parser as parser; parser.get_parser().print_help()"
-    known = python(program).stdout + python("from crossover.cli import main; main.main(['up', '--help'])").stdout
+    known = python(program).stdout
+    for command in ("up", "infer"):
+        known += python(f"from crossover.cli import main; main.main(['{command}', '--help'])").stdout
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
     assert flags and all(flag in known for flag in flags)
     assert "CROSSOVER_WEB_PASSWORD" in (ROOT / "loadgen" / "locust_plugin" / "web_access.py").read_text()

@@ -15,16 +15,22 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from serving import Failure, commands, local, settings, smoke_test, state, wheel
+from serving import Failure, commands, environment_folders, local, settings, smoke_test, state, wheel
 from tests.conftest import ROOT, launch, ports
 
 UP = ("up", "--engine=local", "--weights=tiny")
 
 
 def left_of(directory: Path) -> list:
-    """Processes, shared memory and the state file that bear the name of this server."""
+    """Processes, shared memory, folders of backends and the state file that bear the name of this server."""
     name = state.name(directory)
-    return [*local.processes(name), *local.SHM.glob(f"{name}.*"), *directory.glob("*server.json*")]
+    memory, files = local.SHM.glob(f"{name}.*"), directory.glob("*server.json*")
+    return [*local.processes(name), *memory, *folders_of_backends(name), *files]
+
+
+def folders_of_backends(name: str) -> list[Path]:
+    """What Triton's Python backend would leave in /tmp."""
+    return [mark.parent for mark in environment_folders.PARENT.glob(f"{environment_folders.PATTERN}/{name}")]
 
 
 def refused(done, *words) -> None:
@@ -99,6 +105,7 @@ def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
     done = launch("status", f"--state={tmp_path}")
     assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
     before = left_of(tmp_path)
+    assert len(folders_of_backends(state.name(tmp_path))) == 3  # of the Python backend and of both twins
 
     assert launch(*up).returncode == 0
     assert before and not set(before) & set(left_of(tmp_path)) - {tmp_path / "server.json"}
@@ -179,6 +186,18 @@ def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_t
 
 
 # what up refuses
+
+
+def test_a_container_whose_engine_is_gone_can_be_cleared(server, tmp_path):
+    record = json.loads((server.state / "server.json").read_text())
+    gone = {**record, "engine": "docker", "container_pid": 1, "name": state.name(tmp_path)}
+    (tmp_path / "server.json").write_text(json.dumps(gone))
+    done = launch("down", f"--state={tmp_path}", DOCKER_HOST="unix:///none")
+    assert done.returncode == 0, done.stderr
+    warning, stopped = done.stdout.splitlines()
+    assert warning.startswith("!! ") and "ocker" in warning and f"the containers of {gone['name']}" in warning
+    assert stopped == "stopped" and left_of(tmp_path) == []
+    assert launch("down", f"--state={tmp_path}").stdout == "nothing was running\n"
 
 
 @pytest.mark.parametrize("kind", ["http", "grpc", "metrics"])

@@ -122,9 +122,8 @@ def test_nested_ensembles_are_the_models_that_compute_for_them(url, monkeypatch)
 def test_each_step_can_be_asked_alone_for_what_it_does_in_the_ensemble(url):
     target = complete(own(Placement("outer", extra={"weight": np.array([2], "f4")})), url).placements["p0"].target
     wires = {tensor.name: tensor for tensor in target.encode(FILE)}
-    client = InferenceServerClient(url.partition("//")[2])
     for step in list_steps(url, "outer"):
-        wires |= step.ask(client, step.make_request(wires))
+        wires |= step.ask(url, step.make_request(wires))
     arrays = {name: tensor.array.tolist() for name, tensor in wires.items()}
     assert arrays["text"] == [[b"sum 20"]] and arrays["inside"] == [[2, 4, 6, 8]]
     assert arrays["1/inside"] == [[1, 2, 3, 4]]  # another tensor of that name, in the inner ensemble

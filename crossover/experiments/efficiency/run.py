@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
-from tritonclient.http import InferenceServerClient
 
 from common import atomic_write
 from crossover.experiments.efficiency.result import KIND, StageFigures, summarise
@@ -100,7 +99,6 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
     before it answer. Raises Unavailable if the arm asks no ensemble, or the server refuses a request.
     """
     workload, target, preprocess = arm.workload, arm.target, arm.preprocessor()
-    connection = InferenceServerClient(server.url.partition("//")[2])
     steps = list_steps(server.url, target.model)
     models = tuple(step.target.model for step in steps)
     if not steps and server.get_extension(f"/v2/models/{target.model}/config") is None:
@@ -125,7 +123,7 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
         found.append(Stage(model, requests, (model,)))
         if number + 1 < len(steps):
             for each, request in zip(wires, requests, strict=True):
-                each |= step.ask(connection, request)
+                each |= step.ask(server.url, request)
     return found
 
 

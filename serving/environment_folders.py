@@ -1,0 +1,45 @@
+"""The folders /tmp/python_env_XXXXXX: Triton's Python backend makes one per backend, and leaves it if it is killed.
+
+They are for environments that models bring along, and ours are empty, as no model of ours brings one. Their names say
+nothing, so the launcher puts a file with the server's name into those of its own server, and removes by that.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PARENT = Path("/tmp")  # the backend knows no other
+PATTERN = "python_env_*"
+TICK = 0.02  # seconds by which the time of a file may lie before the clock's
+
+
+@contextlib.contextmanager
+def claim(server: str) -> Iterator[None]:
+    """Mark the folder that a backend makes while its first model is loaded in the block, by that server's name.
+
+    It is the first that appears: a backend makes its folder within milliseconds. Another server that starts in the same
+    instant could have made it; it loses nothing then, as only a folder with nothing but the mark is ever removed.
+    """
+    began = time.time() - TICK
+    try:
+        yield
+    finally:
+        found = []
+        for folder in PARENT.glob(PATTERN):
+            with contextlib.suppress(OSError):  # it is gone, or somebody else's
+                status = folder.stat()
+                if status.st_uid == os.getuid() and status.st_ctime >= began and not any(folder.iterdir()):
+                    found.append((status.st_ctime, folder))
+        if found:
+            with contextlib.suppress(OSError):
+                (min(found)[1] / server).touch()
+
+
+def remove(server: str) -> None:
+    """Remove the folders that are marked with that server's name, after it has ended."""
+    for mark in PARENT.glob(f"{PATTERN}/{server}"):
+        with contextlib.suppress(OSError):  # the server was quicker, or there is an environment in it
+            mark.unlink()
+            mark.parent.rmdir()
