@@ -13,6 +13,10 @@ from loadgen.locust_plugin import signals
 
 signals.install()  # before the imports that take a second or two
 
+from loadgen import real_threads
+
+real_threads.import_with_real_locks("soundfile")  # its one lock is shared by all threads that decode
+
 from loadgen.locust_plugin import own, user
 
 WORKLOAD = own.find_workload(sys.argv[1:])

@@ -6,11 +6,12 @@ the originals that gevent keeps where it has patched, the standard library's oth
 """
 
 import sys
+import threading
 from _queue import Empty, SimpleQueue  # the C type, which gevent does not patch; it replaces the name in `queue`
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Empty", "Lock", "SimpleQueue", "Socket", "getaddrinfo", "sleep", "start_thread"]
+__all__ = ["Empty", "Lock", "SimpleQueue", "Socket", "getaddrinfo", "import_with_real_locks", "sleep", "start_thread"]
 
 
 def find_original(module: str, name: str) -> Any:
@@ -24,3 +25,16 @@ Lock = find_original("_thread", "allocate_lock")
 sleep = find_original("time", "sleep")
 Socket = find_original("socket", "socket")
 getaddrinfo = find_original("socket", "getaddrinfo")
+
+
+def import_with_real_locks(name: str) -> None:
+    """Import a module so that the locks that it makes meanwhile are the operating system's.
+
+    Threads that wait for gevent's may wait for ever: its release wakes greenlets of its own thread. It has no effect on
+    a module that has been imported already.
+    """
+    patched, threading.Lock = threading.Lock, Lock
+    try:
+        import_module(name)
+    finally:
+        threading.Lock = patched

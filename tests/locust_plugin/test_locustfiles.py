@@ -600,3 +600,29 @@ def test_a_run_stopped_on_the_page_counts_the_same_there_in_the_live_view_and_in
     assert [finding["rule"] for finding in summary["findings"]] == ["interrupted"]
     assert re.search(r"INVALID: interrupted: stopped after \d+ of 40 s", output) and output.count("INVALID") == 1
     assert summary["offered"] == pytest.approx(60, rel=0.05)
+
+
+def test_threads_that_decode_at_once_under_locust_do_not_wait_for_each_other_for_ever():
+    """soundfile has one lock for all threads; gevent's, which it would get under Locust, left some asleep."""
+    program = """
+import sys
+sys.argv = ["locust"]
+import loadgen.audio
+import soundfile
+from loadgen import real_threads
+from preprocess.audio import waveform
+from workloads.audio import AUDIO
+ended = real_threads.SimpleQueue()
+[song] = [each.encoded for each in AUDIO.load("") if each.name == "song-48k-mono.ogg"]
+def decode():
+    for _ in range(60):
+        waveform(song)
+    ended.put(None)
+for _ in range(3):
+    real_threads.start_thread(decode, ())
+for _ in range(3):
+    ended.get(timeout=100)
+print("ended")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.stdout == "ended\n", done.stderr
