@@ -22,6 +22,16 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Name the test module that imports Locust, which patches threads: xdist's workers would stop in the middle."""
+    report = yield
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey and monkey.is_module_patched("threading"):
+        raise pytest.UsageError(f"{collector.nodeid} imports Locust; import it in a process of its own")
+    return report
+
+
 def launch(
     *arguments, python=sys.executable, module="crossover", timeout=800, **environment
 ) -> subprocess.CompletedProcess:

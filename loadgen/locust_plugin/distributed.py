@@ -8,7 +8,7 @@ journal of its own as well.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -18,12 +18,13 @@ import numpy as np
 from gevent.event import Event
 
 from loadgen.client.loop import ENDED
-from loadgen.locust_plugin.observers import EVERY, CpuClock, add_shares
+from loadgen.locust_plugin.observers import EVERY, CpuClock
 from loadgen.locust_plugin.run_recorder import RunRecorder
 from loadgen.metrics.worker_progress import WorkerProgress
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import Sample
 from loadgen.samples.verdict import Facts, Validity
+from loadgen.samples.worker_facts import combine
 
 log = logging.getLogger("crossover")
 INTERVAL = 0.5  # seconds between two shipments of samples
@@ -231,18 +232,3 @@ class Master:
             sample.reason = "its worker died" if index % max(1, len(self._workers)) in dead else ENDED
             recorder.journal.write(sample)
             recorder.record(sample)
-
-
-def combine(workers: Sequence[Facts], dead: Sequence[int], closed: bool) -> Facts:
-    """Return the facts of a run from those of its workers; `dead` are the indices of workers that sent none."""
-    cut = [facts for facts in workers if not facts.complete]
-    cause = f"worker {dead[0]} died" if dead else next((facts.cause for facts in cut if facts.cause), "")
-    if not cause and 0 < len(cut) < len(workers):
-        cause = "a worker ended before the others"
-    stall, ended = (max((getattr(each, name) for each in workers), default=0.0) for name in ("hub_stall", "ended"))
-    return Facts(busiest_share(workers), stall, not dead and not cut, cause, ended, closed=closed)
-
-
-def busiest_share(workers: Iterable[Facts]) -> float | None:
-    """Return the CPU share of the busiest set of cores, where workers on the same cores add up; None if unknown."""
-    return add_shares((facts.cores, facts.cpu_share) for facts in workers if facts.cpu_share is not None)

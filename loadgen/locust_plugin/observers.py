@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from http.client import HTTPException
 from typing import Any
 
@@ -16,6 +16,7 @@ import gevent
 
 from common import access, address
 from loadgen.locust_plugin.live_view import LiveRun
+from loadgen.samples.worker_facts import add_shares
 
 EVERY, QUEUES_EVERY = 1.0, 2.0
 TIMEOUT = 2.0
@@ -40,14 +41,6 @@ class CpuClock:
         share = (cpu - self._cpu) / max(wall - self._wall, 1e-9) / len(self._cores)
         self._wall, self._cpu = wall, cpu
         return share
-
-
-def add_shares(readings: Iterable[tuple[str, float]]) -> float | None:
-    """Return the CPU share of the busiest set of cores, of (cores, share) of each process; None without any."""
-    shares: dict[str, float] = {}
-    for cores, share in readings:
-        shares[cores] = shares.get(cores, 0.0) + share
-    return max(shares.values(), default=None)
 
 
 class Observers:

@@ -51,7 +51,8 @@ def test_queues_are_mean_times_of_what_ended_between_two_readings():
     """In a process of its own, because importing Locust's plugin patches the standard library."""
     program = """
 import json
-from loadgen.locust_plugin.observers import add_shares, compare_queues, read_queues
+from loadgen.locust_plugin.observers import compare_queues, read_queues
+from loadgen.samples.worker_facts import add_shares
 model = lambda name, count, ns: {"name": name, "inference_stats": {"queue": {"count": count, "ns": ns}}}
 before = read_queues({"model_stats": [model("a", 10, 5), model("b", 3, 7), model("gone", 1, 1)]})
 after = read_queues({"model_stats": [model("a", 14, 8_000_005), model("b", 3, 7), model("new", 5, 5)]})

@@ -9,13 +9,13 @@ import pytest
 
 from crossover.measurement.remedies import REMEDIES
 from loadgen.arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
-from loadgen.locust_plugin.distributed import busiest_share, combine
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.steady_state import find_trend
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import RULES, check_trend, judge
 from loadgen.samples.verdict import Facts, Validity
+from loadgen.samples.worker_facts import busiest_share, combine
 from tests.samples.test_summary import MS, REASONS, end, run, steady
 
 FINE = Facts(cpu_share=0.3, hub_stall=0.01, complete=True)
