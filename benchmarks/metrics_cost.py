@@ -1,10 +1,9 @@
 """Measures what metrics cost: dispatch lag and CPU per request without them and with a Prometheus that fetches them.
 
-    python -m benchmarks.metrics_cost               # two minutes; needs a prometheus (Debian: apt install prometheus)
+    python -m benchmarks.metrics_cost               # five minutes; needs a prometheus (Debian: apt install prometheus)
 
 The server is a real Triton whose model ignores its input (`null_server`), so that next to nothing but the generator
-costs anything. Turns without and with metrics alternate; Prometheus fetches once a second, five times as often as the
-committed configuration.
+costs anything. Turns without and with metrics alternate; Prometheus fetches as often as the committed configuration.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.null_server import LOADS, null_server
-from benchmarks.prometheus import is_here, run_prometheus
+from benchmarks.prometheus import INTERVAL, is_here, run_prometheus
 from common.machine import read_cpu_model
 from crossover.measurement import host
 from loadgen import arrivals, command
@@ -79,7 +78,10 @@ def print_table(options: argparse.Namespace) -> None:
     print(f"{read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
     print(f"{'rate/s':>7} {'':<16} {'without':>9} {'with':>9} {'ratio':>7}")
     [port] = free_ports(1)
-    with null_server(servers) as server, run_prometheus({"triton": [], "loadgen": [f"127.0.0.1:{port}"]}, "1s"):
+    with (
+        null_server(servers) as server,
+        run_prometheus({"triton": [], "loadgen": [f"127.0.0.1:{port}"]}, options.interval),
+    ):
         take_turn(server, options.rates[0], 1)  # warm-up
         for rate in options.rates:
             turns: dict[bool, list[dict[str, float]]] = {False: [], True: []}
@@ -99,7 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Check the options and print the table; returns 2 without a Prometheus, 1 if something fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics_cost", description=__doc__.splitlines()[0])
     parser.add_argument("--rates", type=float, nargs="+", default=(100, 500))
-    parser.add_argument("--seconds", type=float, default=5, help="of each turn")
+    parser.add_argument("--seconds", type=float, default=10, help="of each turn")
+    parser.add_argument("--interval", default=INTERVAL, help="of two fetches, as Prometheus takes it")
     parser.add_argument("--turns", type=int, default=6, help="without and with metrics, each")
     options = parser.parse_args(arguments)
     try:

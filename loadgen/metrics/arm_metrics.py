@@ -15,10 +15,16 @@ from loadgen.samples.sample import COMPLETED, STATUSES, Sample
 from loadgen.samples.verdict import Validity
 
 STEPS = (1, 1.5, 2, 3, 5, 7)
-LAG_BOUNDS = (*(round(step * 10.0**power, 7) for power in (-5, -4, -3, -2) for step in STEPS), 0.1, 0.2, 0.5, 1.0)
+LAG_BOUNDS = (*(round(step * 10.0**power, 7) for power in (-5, -4, -3, -2, -1) for step in (1, 2, 5)), 1.0)
 """Upper bounds of the buckets of dispatch lag, in seconds: 10 microseconds to 1 second."""
-LATENCY_BOUNDS = (*(round(step * 10.0**power, 7) for power in (-4, -3, -2, -1, 0) for step in STEPS), 10.0, 20.0, 30.0)
-"""The same of latency: 0.1 ms to 30 s, the default deadline of a request."""
+LATENCY_BOUNDS = (
+    0.0005,
+    *(round(step * 10.0**power, 7) for power in (-3, -2, -1, 0) for step in STEPS),
+    10.0,
+    20.0,
+    30.0,
+)
+"""The same of latency: 0.5 ms to 30 s, the default deadline of a request. Every bucket makes a fetch dearer."""
 
 
 class Source(Protocol):
