@@ -25,6 +25,7 @@ from serving import nvml
 from serving.server import Server, Unavailable
 from tests import cards
 from tests.client.test_openloop import PAYLOAD, WORKLOAD, good, server
+from tests.test_unreachable import Website, served
 from workloads.payloads import Payload, digest
 
 
@@ -182,7 +183,7 @@ def test_joules_that_nvml_counts_reach_the_tables(monkeypatch, tmp_path):
     cards.install(monkeypatch, joules=(100.0, 116.0))
     record = {"card": asdict(nvml.read_cards()[0]), "pid": os.getpid()}
     arm, schedule = Arm(WORKLOAD, "client", Mode("async")), parse("constant:rate=40").schedule(0.2, 1)
-    with server(good) as url:
+    with served(Website) as url:  # in a thread of its own: `measure` keeps this one, whatever it answers is enough
         spent = measure(WithStatistics(url, record), arm, schedule, [PAYLOAD], tmp_path / "round-01", 1)
     assert spent.gpu == {"energy_joules": 16.0, "utilisation": 0.37, "memory_mb": 5000}
     summary = {"gpu_joules": 16.0 / spent.scheduled, "gpu_utilisation": 0.37, "gpu_memory_mb": 5000}
