@@ -187,7 +187,7 @@ def flat(text: str) -> str:
         (["--web-host", "nosuch.invalid"], "Locust's page cannot listen on nosuch.invalid:8089"),
         (["--metrics-port", "99999"], "page of metrics cannot listen on 127.0.0.1:99999: a port is a number from 0 to"),
         (["--metrics-port", "8089"], "--metrics-port and --web-port must differ, not both be 8089"),
-        (["--worker", "--metrics-port", "9646"], "--metrics-port is the master's: it counts what all its"),
+        (["--worker", "--metrics-port", "9646"], "--metrics-port is the master's: it counts what all of its"),
         (["--secondz", "3"], "Did you mean '--seconds'.* --flags, or docs/load-generator.md"),
         (["--placement", "moon"], "choose from 'client', 'server'.* --flags, or docs/load-generator.md"),
     ],
