@@ -226,7 +226,7 @@ def test_whatever_installs_from_an_index_requires_hashes_and_names_no_index(name
 
 def test_a_program_that_runs_pip_requires_hashes():
     programs = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES if '"pip"' in path.read_text()}
-    assert programs.pop("serving/requirements.py")  # `up --requirements FILE`: a user's own list, into a folder of its own
+    assert programs.pop("serving/requirements.py")  # `up --requirements FILE`: a user's own list
     assert programs.keys() == {"models/environment.py", "models/wheels.py", "benchmarks/perf_analyzer.py"}
     assert all('"--require-hashes"' in text for text in programs.values())
 
