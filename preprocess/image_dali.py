@@ -56,9 +56,12 @@ def _pipeline():
     return pixels(fn.external_source(name="encoded", dtype=types.UINT8, ndim=1))
 
 
-def preprocessor():
-    """Make a single-threaded CPU pipeline; a request on which it fails pays for a new one, as DALI's do not recover."""
-    pipeline = built(_pipeline)
+def preprocessor(graph=_pipeline):
+    """Make a single-threaded CPU pipeline of a graph that begins with the external source ``encoded``.
+
+    It gets rebuilt files only. One on which it fails pays for a new pipeline, as DALI's do not recover.
+    """
+    pipeline = built(graph)
 
     def preprocess(encoded):
         nonlocal pipeline
@@ -66,7 +69,7 @@ def preprocessor():
         try:
             (output,) = pipeline.run(encoded=[accepted])
         except Exception as error:
-            pipeline = built(_pipeline)
+            pipeline = built(graph)
             raise refusal(encoded, _reason(error)) from None
         return np.array(output[0])
 

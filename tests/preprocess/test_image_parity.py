@@ -20,7 +20,7 @@ from PIL import Image, ImageChops, ImageOps
 from preprocess import image, image_dali, image_file, limits
 from tests.drawings import DRAWN, SIZES
 from tests.images import CASES, REFUSED, encoded, exif, photograph, with_black_ink
-from workloads import image_uint8
+from workloads import image_uint8, image_variants
 
 MEAN_LIMIT, MAX_LIMIT = 0.0088, 0.0176
 """Half a grey level and one, of the colour that is scaled up most."""
@@ -33,9 +33,13 @@ SOUND = encoded(photograph(320, 240))
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow's, in the reference
 
 
+VARIANTS = {name: make for each in image_variants.CLIENT.values() for name, make in each.libraries.items()}
+"""What clients of other placements prepare with: their tensors are not the rule's, their refusals are."""
+
+
 @lru_cache
 def _library(name):
-    return image.LIBRARIES[name]()
+    return {**image.LIBRARIES, **VARIANTS}[name]()
 
 
 @pytest.fixture(params=image.LIBRARIES)
@@ -127,6 +131,22 @@ def test_what_is_no_image_is_refused_in_one_line_and_the_next_image_is_served(pr
         preprocess(REFUSED[case]())
     mean, _ = distance(preprocess(SOUND), reference(SOUND))
     assert mean <= MEAN_LIMIT
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("case", REFUSED)
+def test_every_variant_of_the_client_refuses_the_same_and_prepares_the_next_image(case, name):
+    preprocess = _library(name)
+    with pytest.raises(ValueError, match=r"^cannot decode \d+ bytes as JPEG, PNG or WebP: [^\n]+$"):
+        preprocess(REFUSED[case]())
+    assert np.array_equal(preprocess(SOUND), VARIANTS[name]()(SOUND))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_bytes_of_a_client_are_the_pixels_that_the_server_normalises(case):
+    file, _ = _case(case)
+    normal = (_library("dali-uint8")(file) - np.float32(image.MEAN)) / np.float32(image.STD)
+    assert np.allclose(normal.transpose(2, 0, 1), _library("dali")(file), atol=1e-5)
 
 
 def test_one_pixel_too_many_is_refused(monkeypatch, preprocess):
