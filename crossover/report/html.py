@@ -73,7 +73,7 @@ def make(page: Page, home: str = "") -> Markup:
 def render(template: Path, **values: object) -> Markup:
     """Render a template, which may include those of the report: macros.html.j2 among them.
 
-    Texts are escaped. Raises jinja2.UndefinedError if it uses a value that is not given.
+    Texts are escaped, half characters as `\\udcff`. Raises jinja2.UndefinedError if it uses a value that is not given.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, TEMPLATES]),
@@ -86,7 +86,8 @@ def render(template: Path, **values: object) -> Markup:
     environment.filters |= {"significant": significant, "listed": listed, "outcomes": outcomes, "tied": tied}
     environment.filters["stage_time"] = stage_time
     environment.globals["P99_NEEDS"] = P99_NEEDS
-    return Markup(environment.get_template(template.name).render(values))
+    page = environment.get_template(template.name).render(values)
+    return Markup(page.encode(errors="backslashreplace").decode())
 
 
 def outcomes(counts: Mapping[str, int]) -> str:

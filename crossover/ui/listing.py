@@ -109,6 +109,8 @@ def read_entry(directory: Path) -> Entry:
     """Return the entry of a folder, whatever is in it."""
     if directory.is_symlink():
         return Entry(directory.name, problem="a link, which is not followed")
+    if not is_text(directory.name):
+        return Entry(directory.name, problem="its name is not in UTF-8, so that no page can have it")
     pages = [page for page in PAGES if is_plain_file(directory / page)]
     try:
         check_size(directory / "run.json")
@@ -214,6 +216,14 @@ def is_plain_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
+        return False
+
+
+def is_text(name: str) -> bool:
+    """Return whether a file's name is in UTF-8: Python has half characters in place of bytes that are not."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
         return False
 
 

@@ -68,6 +68,9 @@ def foreign(archive):
         (make("damaged", json.dumps(run)) / "summary.json").write_text('{"workloads": {"image": {"arms": 3}}}')
         os.mkfifo(make("pipe") / "run.json")
         (make("page") / "report.html").write_text("<p>a page</p>")
+        (make("not-\udcff-UTF-8", json.dumps(run)) / "report.html").write_text("<p>a page</p>")
+        machine = run["machine"] | {"revision": "half a \ud83d"}
+        make("half-character", json.dumps(run | {"machine": machine}))
         (archive / "link").symlink_to("/etc")
         stack.callback((archive / "link").unlink)
         yield archive
@@ -160,6 +163,8 @@ def test_what_is_no_run_is_one_line_in_the_list_and_never_an_error(foreign):
         "a file of damaged is damaged: it lacks or has wrong:",
         "run.json is no file that a run has written",
         "a link, which is not followed",
+        r"not-\udcff-UTF-8 its name is not in UTF-8, so that no page can have it",
+        r"half a \ud83d",
         HOSTILE.replace("/", ""),
     ):
         assert said in text, said
