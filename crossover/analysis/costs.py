@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from crossover.analysis.estimate import Estimate
-from crossover.analysis.loaded_pairs import jackknife
+from crossover.analysis.jackknife import jackknife
 
 NAMES = ("cpu", "client", "server", "gb")
 MOST = 1_000_000

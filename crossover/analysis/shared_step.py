@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from crossover.analysis.estimate import Estimate
-from crossover.analysis.loaded_pairs import jackknife
+from crossover.analysis.jackknife import jackknife
 from crossover.analysis.unloaded_pairs import CORRELATION
 
 
@@ -54,7 +54,7 @@ class WithoutSharedStep:
 def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float = CORRELATION) -> WithoutSharedStep:
     """Compare what is left of two arms: round by round the mean of the whole less the mean of the shared step.
 
-    The ratio is of means over rounds, its interval the jackknife's; with fewer rounds than loaded_pairs.LEAST_ROUNDS
+    The ratio is of means over rounds, its interval the jackknife's; with fewer rounds than jackknife.LEAST_ROUNDS
     the errors are infinite. Requests without a good answer (nan) are the caller's to leave out, with their round.
     Raises ValueError for no rounds, a nan, or a shared step that took no time.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossover.analysis.answer import count_seconds, keep_sound, pair_trials
-from crossover.analysis.loaded_pairs import LEAST_ROUNDS
+from crossover.analysis.jackknife import LEAST_ROUNDS
 from crossover.experiments.compare import load, tables
 from crossover.measurement.pairs import pool_service_ms, read_pairs
 from crossover.measurement.trial import read_trials

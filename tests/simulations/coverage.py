@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.loaded_pairs import LoadedPairs, LoadedRound, compare_loaded
@@ -14,6 +15,8 @@ from crossover.analysis.unloaded_pairs import UnloadedPairs, compare_unloaded, m
 from tests.simulations import worlds
 from tests.simulations.worlds import WORLDS, Rounds, World
 
+ALPHA = 1e-3
+"""How seldom a test of a simulated share may fail by chance."""
 SPEECH = {
     "speech, 4 % decoding": World(network=0.5, decoding=0.02),
     "speech, decoding a sixth": World(network=0.5, decoding=0.1),
@@ -42,6 +45,15 @@ def cover(estimates: list[Estimate], truth: float) -> Coverage:
     low, high = np.array([each.interval() for each in estimates]).T
     hits, winners = ((low <= value) & (value <= high) for value in (truth, 0))
     return Coverage(len(estimates), int(hits.sum()), int((~winners).sum()), float(np.median(high - low) / 2))
+
+
+def holds_enough(found: Coverage, least: float = 0.93) -> bool:
+    """Whether a share of at least `least` may have made these hits."""
+    return stats.binom.cdf(found.hits, found.total, least) > ALPHA
+
+
+def holds_too_many(found: Coverage, most: float = 0.97) -> bool:
+    return stats.binom.sf(found.hits - 1, found.total, most) < ALPHA
 
 
 def unloaded(world: World, seconds: float, comparisons: int, seed: int, known: bool = True) -> list[UnloadedPairs]:

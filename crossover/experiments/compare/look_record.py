@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from crossover.analysis import answer
-from crossover.analysis.loaded_pairs import LEAST_ROUNDS
+from crossover.analysis.jackknife import LEAST_ROUNDS
 from crossover.experiments.compare.result import pair_modes
 from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
