@@ -211,24 +211,6 @@ def test_one_more_point_is_measured_near_a_crossing(server, tmp_path):
     assert [point["x"] for point in entry["points"]] == [1, 2, 3, 4] and entry["planned"] == 4
 
 
-@pytest.mark.parametrize(
-    ("other", "says"),
-    [
-        ({"cores": [2, 3]}, []),
-        ({"engine": "docker"}, ["engine: local against docker"]),
-        ({"version": "2.52.0"}, ["server's version: 2.51.0 against 2.52.0"]),
-        (
-            {"models": {"resnet50": {"provenance": {"weights": "pretrained"}}}},
-            ["weights of resnet50: random against pretrained"],
-        ),
-    ],
-)
-def test_a_sweep_goes_on_with_the_server_that_it_began_on_or_one_like_it(other, says):
-    server = {"version": "2.51.0", "engine": "local", "cores": [1]}
-    server["models"] = {"resnet50": {"provenance": {"weights": "random"}}}
-    assert sweep_run.list_server_differences({"server": server}, {"server": server | other}) == says
-
-
 def test_what_is_finished_is_not_waited_for_and_the_others_have_their_share_of_the_time(tmp_path):
     """Of an interrupted run that has all of one sweep and half of another."""
     planned = sweep_run.SweepExperiment(options(sweeps=["size"], continued=str(tmp_path)))

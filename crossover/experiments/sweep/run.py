@@ -19,26 +19,22 @@ import numpy as np
 
 from crossover.experiments.experiment import Experiment
 from crossover.experiments.options import check_rounds, check_run_options
-from crossover.experiments.sweep import figures, grid, network_link
+from crossover.experiments.sweep import figures, grid, network_link, own_workloads
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import PointMeasurement
+from crossover.experiments.sweep.record import PHRASES, describe_sweep, list_server_differences
 from crossover.experiments.sweep.result import KIND
 from crossover.experiments.sweep.site import Site, server_behind_link
-from crossover.measurement import compatibility, host, payload_check, resume
+from crossover.measurement import host, resume
 from crossover.measurement.retry import Retries
-from loadgen.arm import Arm, Mode
 from serving.server import Server
 from serving.state import name
 from serving.temporary_server import temporary_server
 from workloads import catalogue, flags
-from workloads.model_config import complete
-from workloads.prepare_check import check_workload
-from workloads.workload import Workload
 
 START = 20  # seconds until a server is up
 UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
-PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
 
 
 class SweepExperiment(Experiment):
@@ -119,8 +115,7 @@ class SweepExperiment(Experiment):
     def measure(self) -> None:
         """Measure the sweeps site by site, so that each server is started once."""
         print(self.plan(), flush=True)
-        for workload in self.options.workloads.values():
-            self.check_prepare(workload)
+        own_workloads.check_prepare(self.options.workloads, self.options.arms, self.up)
         if self.up:
             self.check_payloads(self.up)
         self.begin()
@@ -138,32 +133,10 @@ class SweepExperiment(Experiment):
             del self.waiting[weights, place]
         self.complete()
 
-    def check_prepare(self, workload: Workload) -> None:
-        """Prepare every payload of a user's own workload once, for the models of a server that is up if one is given.
-
-        Raises ValueError with one line if it has nothing to send, or cannot be prepared.
-        """
-        if workload.file:
-            asked = self.options.arms[workload.name]
-            whole = complete(workload, self.up.url, asked) if self.up else workload
-            for source in grid.list_sources(workload):
-                check_workload(whole, asked, workload.read_source(source))
-
     def check_payloads(self, server: Server) -> None:
-        """Send every payload of users' own workloads once by each placement, to the first server that is up.
-
-        Those of the built-in workloads are made here, and are sound. Raises ValueError that names those without a good
-        answer.
-        """
-        if self.checked:
-            return
-        for workload in self.options.workloads.values():
-            if workload.file:
-                placements = self.options.arms[workload.name]
-                whole = complete(workload, server.url, placements)
-                arms = [Arm(whole, placement, Mode("sequential")) for placement in placements]
-                for source in grid.list_sources(workload):
-                    payload_check.check_payloads(server, arms, (), workload.read_source(source))
+        """Send the payloads of users' own workloads, to the first server that is up. Raises ValueError."""
+        if not self.checked:
+            own_workloads.check_payloads(self.options.workloads, self.options.arms, server)
         self.checked = True
 
     def remarks(self) -> list[str]:
@@ -222,10 +195,11 @@ class SweepExperiment(Experiment):
     def sweep(self, site: Site, sweep: Sweep, place: Place) -> None:
         """Measure a sweep's points at one place, and print its table. Raises ValueError if the server differs."""
         sweep = sweep.complete(site.server.url)
-        path, about = f"{site.weights}/{sweep.slug}", self.describe_sweep(site, sweep)
+        client = self.client_cores(site.server)
+        path, about = f"{site.weights}/{sweep.slug}", describe_sweep(site, sweep, client)
         known = self.described["sweeps"].setdefault(path, about)
         resume.refuse_differences(self.directory, list_server_differences(known, about))
-        measurement, client = self.points_of(site.weights, sweep, place), self.client_cores(site.server)
+        measurement = self.points_of(site.weights, sweep, place)
         named, budget = f"{site.weights}, {sweep.workload.name}: {sweep.title}", self.budget()
         end = time.monotonic() + budget
         if not measurement.loads:
@@ -255,28 +229,6 @@ class SweepExperiment(Experiment):
         """Return the cores that the server does not use; all if it uses every one."""
         return [core for core in self.available if core not in server.cores] or self.available
 
-    def describe_sweep(self, site: Site, sweep: Sweep) -> dict:
-        """Return the sweep's part of run.json, without points yet. Raises Unavailable."""
-        workload = sweep.workload
-        models = tuple(dict.fromkeys((workload.placements[sweep.arms[0]].model, *workload.steps)))
-        facts = site.server.facts(models)
-        origins = [facts["models"][model].get("provenance", {}).get("weights") for model in models]
-        origin = next(filter(None, origins), None)
-        return {
-            "workload": sweep.workload.name,
-            "sweep": sweep.title,
-            "unit": sweep.unit,
-            # What a server that is not the launcher's computes with is not known.
-            "network": f"{site.weights} ({origin} weights)" if origin else "the server's own models",
-            "regime": PHRASES[site.weights] if origin else "the server's own models",
-            "forms": list(sweep.baselines),
-            **workload.describe(sweep.arms),
-            "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},
-            "client_cores": self.client_cores(site.server),
-            "planned": len(sweep.points),
-            "points": [],
-        }
-
     def leave_out(self, why: str) -> None:
         """Print, and note in run.json, what is left out and why; once for the same reason."""
         if why not in self.left_out:
@@ -288,17 +240,6 @@ def share(weights: str, sweep: Sweep, place: Place) -> float:
     """Return the relative time of a sweep's points at one place: a slow link takes most of it."""
     arms, weight = 1 + len(sweep.baselines), sweep.workload.sweep_shares.get(weights, 1)
     return weight * arms * sum(1 + 50 / (point.mbit or np.inf) for point in sweep.at(place))
-
-
-def list_server_differences(known: dict, about: dict) -> list[str]:
-    """List how a sweep's server differs from the one that it began on.
-
-    Cores do not count, as they may be what is swept.
-    """
-    common = {**resume.NO_SERVER, "machine": {}, "seed": None, "workloads": {}}
-    differing = compatibility.list_differences(*({**common, "server": sweep["server"]} for sweep in (known, about)))
-    engines = [sweep["server"]["engine"] for sweep in (known, about)]
-    return differing + ([f"engine: {engines[0]} against {engines[1]}"] if engines[0] != engines[1] else [])
 
 
 def check(options: Namespace) -> None:
