@@ -1,4 +1,4 @@
-"""`benchmarks.gpu` on the CPU: it keeps its deadline, loses nothing, goes on after failures; and its page."""
+"""`benchmarks.gpu` on the CPU: it keeps its deadline, loses nothing, goes on after failures."""
 
 import json
 import signal
@@ -13,7 +13,6 @@ import pytest
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import results, sides, unloaded
 from benchmarks.gpu.capacity import Probe, combine, search
-from benchmarks.gpu.page import BEGIN, END
 from benchmarks.gpu.reading import Left
 from benchmarks.gpu.record import FILE, RESERVE, Record, TimeUp
 from benchmarks.gpu.site import Way
@@ -134,6 +133,14 @@ def test_what_is_no_number_is_null_and_a_key_is_not_printed_whole(tmp_path):
     assert len(failed["reason"]) < 700
 
 
+def test_a_run_after_one_that_was_killed_does_not_join_its_last_line(tmp_path):
+    (tmp_path / FILE).write_text('{"kind": "note", "stage": "", "text": "whole"}\n{"kind": "no')
+    record = Record(tmp_path, 60)
+    record.note("added")
+    record.close()
+    assert [entry["text"] for entry in Left.read(tmp_path).entries] == ["whole", "added"]
+
+
 # Starting the server ----------------------------------------------------------------------------------------------
 
 
@@ -234,121 +241,3 @@ def test_shares_and_ratios_come_with_intervals():
     assert low < value < high and low < 0.5 < high
     assert unloaded.share_of(slow, ["processing"])[0] == pytest.approx(0.6)
     assert unloaded.share_of(slow, ["movement"]) is None
-
-
-# The page ---------------------------------------------------------------------------------------------------------
-
-
-def figure(stage, size, arm, name, value, low=None, high=None, **more):
-    line = {"kind": "figure", "stage": stage, "size": size, "arm": arm, "figure": name, "value": value}
-    return {**line, "low": low, "high": high, "unit": "", **more}
-
-
-def write(folder, *entries):
-    card = {"name": "NVIDIA H100", "memory_mb": 81559, "driver": "580.1", "capability": "9.0", "sm_clock_max": 1980}
-    machine = {"cpu": "Xeon", "cores": 16, "system": "Linux", "versions": {"numpy": "1.26.4"}, "revision": "abc"}
-    run = {
-        "kind": "run", "command": "python -m benchmarks.gpu --output out", "machine": machine, "quick": False,
-        "cards": [{**card, "power_limit_watts": 700}], "client_cores": [0, 1], "server_cores": [2, 3],
-    }  # fmt: skip
-    plan = {"image_preprocess": {"instances": 1, "threads": 2, "gpu": 0}, "resnet50": {"instances": 1, "threads": 1}}
-    server = {"kind": "server", "way": "real weights", "gpu": True, "plan": plan}
-    folder.mkdir()
-    (folder / FILE).write_text("".join(json.dumps(entry) + "\n" for entry in (run, server, *entries)))
-
-
-def placement(arm, latency, rate, turns=2):
-    low, high = rate * 0.95, rate * 1.05
-    costs = {"slo_ms": 100, "p95": 80, "batch": {"resnet50": 7.5, "image": 1}, "client_cpu_ms": 0.5, "joules": 0.25}
-    return [
-        figure("a", "640x427", arm, "unloaded latency", latency, latency - 0.1, latency + 0.1, n=40),
-        figure("a", "640x427", arm, "share beyond the network", 0.75, 0.7, 0.8),
-        figure("a", "640x427", arm, "capacity", rate, low, high, turns=turns, limit="server", **costs),
-    ]
-
-
-def make_page(folder, capsys):
-    assert results.main([str(folder / "out"), "--page", str(folder / "page.md")]) == 0, capsys.readouterr().err
-    return (folder / "page.md").read_text()
-
-
-def test_the_page_has_the_figures_and_advises_where_ranges_are_apart(tmp_path, capsys):
-    ratio = figure("a", "640x427", "server", "unloaded ratio to client", 0.5, 0.45, 0.55)
-    unclear = figure("a", "640x427", "server-cpu", "unloaded ratio to client", 1.02, 0.9, 1.1)
-    arms = [*placement("client", 4.0, 500), *placement("server-cpu", 4.1, 520), *placement("server", 2.0, 1500)]
-    write(tmp_path / "out", *arms, ratio, unclear)
-    page = make_page(tmp_path, capsys)
-    assert "NVIDIA H100, 82 GB, driver 580.1" in page and "client 0-1, server 2-3" in page
-    assert "image_preprocess 1x2 on the GPU, resnet50 1x1" in page
-    assert "| 640x427 | server, GPU decode | 2 [1.9, 2.1] | 40 |" in page
-    assert "| 75 [70, 80] |" in page
-    assert "| 1500 [1425, 1575] | 100 | 80 | resnet50 7.5 | 0.5 | - | 0.25 |" in page
-    advice = next(line for line in page.splitlines() if line.startswith("- **640x427**"))
-    assert "for the highest rate, server, GPU decode carries 1500 [1425, 1575]/s" in advice
-    assert "2.88 times server, CPU decode and 3 times client" in advice
-    assert "server, GPU decode takes 0.5 [0.45, 0.55] times as long as client;" in advice
-    assert "server, CPU decode takes 1.02 [0.9, 1.1] times as long as client, which decides nothing" in advice
-    assert "No figure here is of a GPU" not in page
-
-
-def test_one_search_or_ranges_that_meet_decide_nothing(tmp_path, capsys):
-    write(tmp_path / "out", *placement("client", 4.0, 500), *placement("server", 4.0, 520))
-    assert "server, GPU decode carries 520 [494, 546]/s, not clear of client" in make_page(tmp_path, capsys)
-    (tmp_path / "once").mkdir()
-    write(tmp_path / "once" / "out", *placement("client", 4.0, 500, 1), *placement("server", 2.0, 1500, 1))
-    assert "of one search each, which decides nothing" in make_page(tmp_path / "once", capsys)
-
-
-def test_a_new_page_keeps_what_people_wrote(tmp_path, capsys):
-    write(tmp_path / "out", *placement("client", 4.0, 500))
-    page = make_page(tmp_path, capsys)
-    (tmp_path / "page.md").write_text(page.replace("None written yet.", "The card slept."))
-    assert f"{BEGIN}\nThe card slept.\n{END}" in make_page(tmp_path, capsys)
-
-
-def test_what_did_not_fit_and_what_failed_is_said_and_a_line_cut_off_is_left_out(tmp_path, capsys):
-    entries = [
-        {"kind": "did not fit", "stage": "e", "point": "1920x1080 unloaded", "needed": 12.0, "left": 3.0},
-        {"kind": "failed", "stage": "b", "point": "the load generator", "reason": "Failure: no"},
-    ]
-    write(tmp_path / "out", *placement("client", 4.0, 500), *entries)
-    with (tmp_path / "out" / FILE).open("a") as file:
-        file.write('{"kind": "fig')
-    page = make_page(tmp_path, capsys)
-    assert "- e, 1920x1080 unloaded: did not fit (about 12 s)\n- b, the load generator: Failure: no" in page
-
-
-def test_a_later_run_that_measured_a_stage_answers_for_what_an_earlier_one_left_out(tmp_path, capsys):
-    gap = {"kind": "did not fit", "stage": "a", "point": "640x427 unloaded", "needed": 12.0, "left": 3.0}
-    write(tmp_path / "out", *placement("client", 4.0, 500), gap)
-    assert "a, 640x427 unloaded" in make_page(tmp_path, capsys)
-    lines = (tmp_path / "out" / FILE).read_text().splitlines()
-    (tmp_path / "out" / FILE).write_text("\n".join([*lines, *lines[:-1]]) + "\n")
-    assert "a, 640x427 unloaded" not in make_page(tmp_path, capsys)
-    (tmp_path / "out" / FILE).write_text("\n".join([*lines, lines[0], lines[-1]]) + "\n")
-    assert make_page(tmp_path, capsys).count("a, 640x427 unloaded") == 1
-
-
-def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
-    assert results.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("benchmarks.gpu.results: ")
-
-
-@pytest.mark.parametrize("line", ["null", "[1]", "{}", '{"kind": "run"}', '{"kind": "figure"}', '{"kind": ["x"]}', "{"])
-def test_a_line_damaged_in_the_middle_is_named_with_its_number(line, tmp_path, capsys):
-    run = (ROOT / "docs" / "gpu" / "h200" / FILE).read_text().splitlines()
-    (tmp_path / FILE).write_text("\n".join([*run[:20], line, *run[20:]]) + "\n")
-    code = results.main([str(tmp_path), "--page", str(tmp_path / "page.md")])
-    said = capsys.readouterr().err
-    if line == '{"kind": ["x"]}':  # of a kind that nobody knows
-        assert code == 0
-    else:
-        assert code == 2 and f"{FILE}, line 21 " in said and said.count("\n") == 1
-
-
-def test_a_run_after_one_that_was_killed_does_not_join_its_last_line(tmp_path):
-    (tmp_path / FILE).write_text('{"kind": "note", "stage": "", "text": "whole"}\n{"kind": "no')
-    record = Record(tmp_path, 60)
-    record.note("added")
-    record.close()
-    assert [entry["text"] for entry in Left.read(tmp_path).entries] == ["whole", "added"]
