@@ -76,6 +76,7 @@ def restrict(record: dict) -> list[str]:
     """Return the flags that close parts of the interface to everybody without their key, over HTTP and gRPC.
 
     Shared memory has a key of its own where it was asked for (--shm), so that a load generator need not have the other.
+    It opens system and CUDA shared memory: Triton has one group for both.
     """
     shm_key = record.get("shm_key", "")
     closed = [f"{','.join((*RESTRICTED, *([] if shm_key else [MEMORY])))}:admin-key={record['admin_key']}"]
