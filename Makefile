@@ -59,7 +59,7 @@ models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loud
 	$(CROSSOVER) models $(ARGS)
 env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never
 clean: down  ## remove the environment, the networks and the server's state; reports stay
-	rm -rf .venv .run *.egg-info {,examples/*/}model_repository/*/1/model.onnx model_repository/*/provenance.json
+	rm -rf .venv .venv-chart .run *.egg-info {,examples/*/}model_repository/*/1/model.onnx model_repository/*/provenance.json
 test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
 	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; takes longer
@@ -69,6 +69,8 @@ test-faults: .venv/test.done  ## hostile input, overload, crashes, strangers, an
 	$(PY) -m pytest -m long --ignore tests/faults $(ARGS)
 test-export: .venv/test.done  ## the tests that export a network with torch (minutes, a download of 0.2 to 3 GB)
 	$(PY) -m pytest -m export tests/test_models.py tests/examples $(ARGS)
+test-chart: .venv-chart/test.done  ## the tests of the Helm chart: Helm as a library, in an environment of their own (0.4 GB)
+	.venv-chart/bin/python -m pytest -m chart --confcutdir tests/chart tests/chart $(ARGS)
 lint: .venv/test.done  ## ruff (style, names, docstrings) and mypy (types)
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -94,6 +96,10 @@ help:  ## this list
 .venv/test.done: .venv/run.done requirements/dev.txt
 	@$(PIP) -r requirements/dev.txt $(COUNT)
 	@if [ -e .venv/gpu.done ]; then rm .venv/gpu.done && $(MAKE) --no-print-directory .venv/gpu.done; fi  # dev.txt has the other onnxruntime
+	@touch $@
+.venv-chart/test.done: requirements/chart.txt
+	@$(PYTHON) -m venv .venv-chart
+	@$(subst $(PY),.venv-chart/bin/python,$(PIP)) -r requirements/chart.txt $(COUNT)
 	@touch $@
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))

@@ -1,0 +1,56 @@
+{{- /* One connection to a Service sticks to one pod, so requests are spread here, each by itself: HTTP/1.1 with keep-alive
+and gRPC, whose requests are streams of one HTTP/2 connection. */ -}}
+{{- define "crossover.haproxy" -}}
+{{- $replicas := int .Values.server.replicas -}}
+{{- if ne .Values.autoscaling.kind "none" }}{{ $replicas = int .Values.autoscaling.max }}{{ end -}}
+{{- $slots := mul 2 (add 1 $replicas) -}}
+{{- $triton := printf "%s-triton.%s.svc.%s" (include "crossover.name" .) .Release.Namespace .Values.proxy.clusterDomain -}}
+global
+    log stdout format raw local0 notice
+    maxconn 8192
+
+resolvers cluster
+    parse-resolv-conf
+    accepted_payload_size 8192
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 1s
+    hold nx 5s
+    hold obsolete 0s
+
+defaults
+    mode http
+    log global
+    timeout connect 5s
+    timeout client 5m
+    timeout server 5m
+    timeout http-keep-alive 5m
+    retries 2
+    option redispatch 1
+    balance {{ .Values.proxy.balance }}
+    option httpchk
+    http-check send meth GET uri /v2/health/ready
+    http-check expect status 200
+    default-server check inter 2s fall 2 rise 1 check-proto h1 resolvers cluster init-addr none on-marked-down shutdown-sessions
+
+frontend http
+    bind :8000
+    default_backend http
+
+backend http
+    server-template pod 1-{{ $slots }} {{ $triton }}:8000
+
+frontend grpc
+    bind :8001 proto h2
+    default_backend grpc
+
+backend grpc
+    server-template pod 1-{{ $slots }} {{ $triton }}:8001 proto h2 check port 8000
+
+frontend metrics
+    bind :8404
+    http-request use-service prometheus-exporter if { path /metrics }
+    monitor-uri /alive
+    http-request return status 503 unless { nbsrv(http) gt 0 }
+    http-request return status 200 if { path /ready }
+{{ end }}

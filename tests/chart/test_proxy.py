@@ -1,0 +1,169 @@
+"""HAProxy with the chart's configuration, for real: requests of one connection are spread over the replicas."""
+
+import collections
+import concurrent.futures
+import contextlib
+import http.client
+import http.server
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from tests.chart.rendering import CASES, find, render
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+pytestmark = [
+    pytest.mark.chart,
+    pytest.mark.skipif(not HAPROXY, reason="no haproxy (Debian: apt install --no-install-recommends haproxy)"),
+]
+
+
+def read_configuration(case: str = "cpu image ours none none", **more) -> str:
+    return find(render({**CASES[case], **more}), "ConfigMap", "demo-proxy")["data"]["haproxy.cfg"]
+
+
+@pytest.mark.parametrize("balance", ["roundrobin", "leastconn"])
+def test_haproxy_takes_the_configuration(tmp_path, balance):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(read_configuration(proxy={"balance": balance}))
+    done = subprocess.run([HAPROXY, "-c", "-f", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    file.write_text(read_configuration().replace("balance", "ballance"))
+    assert subprocess.run([HAPROXY, "-c", "-f", file], capture_output=True, check=False).returncode == 1
+
+
+def test_there_is_room_for_twice_the_replicas_that_an_autoscaler_may_ask_for():
+    assert "server-template pod 1-14 demo-triton.prod.svc.cluster.local:8000" in read_configuration(
+        "cpu image ours hpa none"
+    )
+
+
+class Replica:
+    """What answers its own name to everything, by HTTP/1.1 and by gRPC, and is healthy."""
+
+    def __init__(self, name: str):
+        import grpc
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(name)))
+                self.end_headers()
+                self.wfile.write(name.encode())
+
+            def log_message(self, *_):
+                pass
+
+        class Generic(grpc.GenericRpcHandler):
+            def service(self, _):
+                return grpc.unary_unary_rpc_method_handler(lambda *_: name.encode())
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(2), handlers=[Generic()])
+        self.ports = self.http.server_port, self.grpc.add_insecure_port("127.0.0.1:0")
+        self.grpc.start()
+
+    def stop(self):
+        self.grpc.stop(0).wait()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def take_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as open_ones:
+        sockets = [open_ones.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def place_here(configuration: str, replicas: list[Replica], ports: list[int]) -> str:
+    """Return the configuration with addresses of this machine in place of the cluster's names and ports."""
+    for port, here in zip((8000, 8001, 8404), ports, strict=True):
+        configuration = configuration.replace(f"bind :{port}", f"bind 127.0.0.1:{here}")
+    configuration = configuration.replace(" resolvers cluster init-addr none", "").replace(
+        "check port 8000", "check port HTTP"
+    )
+
+    def list_servers(found: re.Match) -> str:
+        which = found[1] == "8001"
+        return "\n".join(
+            f"    server pod{n} 127.0.0.1:{each.ports[which]}{found[2].replace('HTTP', str(each.ports[0]))}"
+            for n, each in enumerate(replicas)
+        )
+
+    placed, places = re.subn(r"    server-template pod \S+ \S+:(800[01])(.*)", list_servers, configuration)
+    assert places == 2
+    return placed
+
+
+@pytest.fixture
+def spread(tmp_path):
+    """Two replicas behind HAProxy: them, and the ports of HTTP, gRPC and metrics."""
+    replicas, ports = [Replica("first"), Replica("second")], take_ports(3)
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(place_here(read_configuration(), replicas, ports))
+    haproxy = subprocess.Popen([HAPROXY, "-db", "-f", file])
+    try:
+        wait_until(lambda: fetch(ports[2], "/ready")[0] == 200)
+        yield replicas, ports
+    finally:
+        haproxy.kill()
+        haproxy.wait()
+        for each in replicas:
+            each.stop()
+
+
+def wait_until(holds) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if holds():
+                return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def ask(ports: list[int], count: int = 20) -> tuple[collections.Counter, collections.Counter]:
+    """Send requests on one connection each, by HTTP and by gRPC, and return how many each replica answered."""
+    import grpc
+
+    connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=60)
+    by_http: collections.Counter = collections.Counter()
+    for _ in range(count):
+        connection.request("GET", "/v2")
+        by_http[connection.getresponse().read().decode()] += 1
+    with grpc.insecure_channel(f"127.0.0.1:{ports[1]}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        by_grpc = collections.Counter(call(b"", timeout=60, wait_for_ready=True).decode() for _ in range(count))
+    return by_http, by_grpc
+
+
+def test_one_connection_reaches_both_replicas_by_http_and_by_grpc(spread):
+    _, ports = spread
+    wait_until(lambda: fetch(ports[2], "/metrics")[1].count('state="UP"} 1') >= 4)
+    even = collections.Counter(first=10, second=10)
+    assert ask(ports) == (even, even)
+
+
+def test_a_replica_that_ends_is_left_out_and_without_any_the_proxy_is_not_ready(spread):
+    replicas, ports = spread
+    replicas[0].stop()
+    wait_until(lambda: sum(by["first"] for by in ask(ports)) == 0)
+    assert ask(ports) == (collections.Counter(second=20), collections.Counter(second=20))
+    replicas[1].stop()
+    wait_until(lambda: fetch(ports[2], "/ready")[0] == 503)
+    assert fetch(ports[2], "/alive")[0] == 200
