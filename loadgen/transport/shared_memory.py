@@ -7,7 +7,9 @@ read or written by another process than the server while a request is in flight,
 
 import json
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -22,6 +24,7 @@ STEP = 64  # bytes to whose multiples tensors are aligned
 BASE = "/v2/systemsharedmemory"
 PATIENCE = 1.0  # seconds for the server to take a region back
 UNKNOWN = "Unable to find shared memory region"  # what a server says that was started again
+IN_USE = "currently in use"  # and one that has requests whose tensors lie there; Triton counts them since 2.51
 
 
 class Refused(Exception):
@@ -86,6 +89,7 @@ class Connection(http.Connection):
         if self._region and self._region.size < size:
             self._leave_region(unregister=True)
         if self._region is None:
+            self._take_back(2)  # by which there are fewer from region to region
             self._region, self._is_registered, self._head = Region(size), False, None
         if not self._is_registered:
             name = self._region.name
@@ -114,19 +118,41 @@ class Connection(http.Connection):
         return b""
 
     def _leave_region(self, unregister: bool = False) -> None:
-        """Remove the region's file; the server unmaps it at once only where it cannot be using it."""
+        """Remove the region's file; the server is asked to unmap it at once only where it is not thought to use it."""
         region, self._region = self._region, None
         if region:
             region.close()
-            if unregister and self._is_registered:
-                self.command(f"/region/{region.name}/unregister", {})
+            if self._is_registered and not (unregister and self._unregister(region.name)):
+                left[self._base].append(region.name)
+
+    def _take_back(self, most: int) -> None:
+        """Let the server unmap so many of the regions that it may have been using, as long as it has done with them.
+
+        Only a server of the launcher's is asked, for an older Triton would unmap what it reads. Raises as `command`.
+        """
+        names = left[self._base]
+        for _ in range(min(most, len(names)) if self._transport.key else 0):
+            with suppress(IndexError):  # another thread has taken the last one
+                name = names.popleft()
+                if not self._unregister(name):
+                    return names.appendleft(name)
+
+    def _unregister(self, name: str) -> bool:
+        """Let the server unmap a region. Returns whether it has: not while it uses it. Raises as `command` does."""
+        try:
+            self.command(f"/region/{name}/unregister", {})
+        except Refused as refusal:
+            if IN_USE not in str(refusal):
+                raise
+            return False
+        return True
 
     def clear_abandoned(self) -> None:
-        """Let the server unmap the regions of clients whose files are gone. Raises as `command` does."""
+        """Let the server unmap the regions whose files are gone, unless it uses them. Raises as `command` does."""
         for each in json.loads(self.command("/status")):
             name = each["name"]
             if name.startswith(PREFIX) and not (FOLDER / name).exists():
-                self.command(f"/region/{name}/unregister", {})
+                self._unregister(name)
 
     def check(self) -> str:
         """Try whether the server maps a region of this process. Returns why not, in one line; empty if it does."""
@@ -158,11 +184,14 @@ class Connection(http.Connection):
             self._deadline = time.monotonic() + min(self._timeout, PATIENCE)
             try:
                 self._leave_region(unregister=self._base not in silent)
+                self._take_back(0 if self._base in silent else len(left[self._base]))
             except Exception:  # the server is gone, and its maps with it
                 silent.add(self._base)
         super().close()
 
 
+left: dict[str, deque[str]] = defaultdict(deque)
+"""Server -> names of the regions that it may still be using, for requests that were given up; the oldest first."""
 silent: set[str] = set()
 """Servers that did not answer as a region was taken back: none is taken back from them again, which would take long."""
 

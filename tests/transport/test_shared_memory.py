@@ -179,6 +179,27 @@ def test_a_request_that_was_given_up_leaves_its_region_to_the_server_and_the_nex
     clear_when_done(triton)
 
 
+def test_what_the_server_still_reads_keeps_no_other_client_out(triton, reached):
+    with connected(triton, reached, "numbers+shm", timeout=0.3) as (connection, ask):
+        assert connection.post(ask(np.array([-2.0], np.float32))).status == TIMED_OUT
+        reach(WORKLOAD.with_arms(["numbers+shm"]), triton.url, ["numbers+shm"], triton.state)
+        assert len(registered(triton)) == 1
+    time.sleep(1)
+    clear_when_done(triton)
+
+
+def test_regions_of_requests_that_were_given_up_are_unmapped_while_their_client_goes_on(triton, reached):
+    with connected(triton, reached, "numbers+shm", timeout=0.1) as (connection, ask):
+        for _ in range(4):
+            assert connection.post(ask(np.array([-0.3], np.float32))).status == TIMED_OUT
+        connection._timeout, deadline = 30.0, time.monotonic() + 30
+        while len(registered(triton)) > 1 and time.monotonic() < deadline:
+            connection.close()
+            assert connection.post(ask(np.ones(2, np.float32))).status == COMPLETED
+        assert registered(triton) == files()
+    assert registered(triton) == []
+
+
 def test_another_thread_may_close_a_connection_that_waits(triton, reached):
     with connected(triton, reached, "numbers+shm") as (connection, ask):
         connection.post(ask(np.ones(2, np.float32)))
