@@ -73,7 +73,8 @@ def make(page: Page, home: str = "") -> Markup:
 def render(template: Path, **values: object) -> Markup:
     """Render a template, which may include those of the report: macros.html.j2 among them.
 
-    Texts are escaped, half characters as `\\udcff`. Raises jinja2.UndefinedError if it uses a value that is not given.
+    Texts are escaped, and half characters written as their codes. Raises jinja2.UndefinedError if it uses a value that
+    is not given.
     """
     environment = Environment(
         loader=FileSystemLoader([template.parent, TEMPLATES]),
