@@ -39,7 +39,9 @@ def start(*more: str, **options) -> subprocess.Popen:
     return subprocess.Popen([*COMMAND, *more], cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
 
 
+@pytest.mark.long
 def test_it_prints_a_line_per_finding_and_a_summary():
+    """The same checks as for JSON, to their end; every run has the lines of two that are interrupted."""
     done = start()
     output, errors = done.communicate(timeout=800)
     *lines, summary = output.splitlines()
@@ -57,6 +59,9 @@ def test_json_has_the_figures():
     output, _ = done.communicate(timeout=800)
     document = json.loads(output)
     found = {finding["name"]: finding for finding in document["findings"]}
+    assert [finding["name"] for finding in document["findings"] if finding["name"] in ALWAYS] == ALWAYS
+    problems = [finding for finding in document["findings"] if finding["state"] == PROBLEM]
+    assert not problems or Path("/dev/nvidia0").exists(), problems
     assert document["problems"] == sum(finding["state"] == PROBLEM for finding in document["findings"])
     assert done.returncode == bool(document["problems"])
     assert found["image rate"]["figures"]["rate"] > 0
@@ -77,12 +82,16 @@ def test_an_interrupt_leaves_nothing_behind(number, line, tmp_path):
     mark = uuid.uuid4().hex
     environment = {**os.environ, "CROSSOVER_MARK": mark, "TMPDIR": str(tmp_path)}
     process = start(env=environment, start_new_session=True)
-    while not process.stdout.readline().startswith(line):
+    before = [process.stdout.readline()]
+    while not before[-1].startswith(line):
         assert process.poll() is None
+        before.append(process.stdout.readline())
     process.send_signal(number)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
-    assert "summary" in output
+    *lines, summary = ("".join(before) + output).splitlines()
+    assert all(LINE.fullmatch(each) for each in lines), lines
+    assert re.fullmatch(r"summary +\d+ ok, \d+ skipped, 0 problems, in \d+ s", summary)
     assert not find_marked(mark) and not list(tmp_path.glob("crossover-gpu-check-*"))
 
 
