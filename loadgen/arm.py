@@ -7,6 +7,7 @@ one that does not:          bytes -----------------> [ ensemble: preprocess -> n
 from dataclasses import dataclass
 
 from loadgen import clock
+from loadgen.transport import gateway
 from loadgen.transport.connect import connect
 from loadgen.transport.message import Connection
 from workloads.tensors import Prepared
@@ -91,13 +92,15 @@ class Arm:
     def connect(self, url: str, timeout: float) -> Connection:
         """Make a connection to the server at `url`, for one thread, by this arm's transport.
 
-        `timeout` is the deadline of a request in seconds. A placement that computes its network itself asks no server.
-        Raises ValueError for an address that is refused.
+        `timeout` is the deadline of a request in seconds. A placement that computes its network itself asks no server,
+        and one with a gateway asks that. Raises ValueError for an address that is refused.
         """
         if self.placed.network:
             from loadgen.transport import in_process
 
             return in_process.Connection(self.placed.network)
+        if self.placed.gateway:
+            return gateway.Connection(self.placed.gateway.url, timeout)
         return connect(self.placed.transport, url, timeout)
 
     @property

@@ -47,6 +47,10 @@ class Server:
 
     url: str
     state: dict
+    gateways: tuple[int, ...] = ()
+    """Process ids of the gateways before it, whose CPU is counted with its own."""
+    gateways_apart: bool = False
+    """Whether they run on other cores than the server."""
 
     @classmethod
     def at(cls, url: str, state_directory: Path) -> "Server":
@@ -206,6 +210,13 @@ class Server:
         """Return the CPU seconds used so far by the server and its stubs; None if they are not on this machine."""
         try:
             return sum(sum(process.cpu_times()[:2]) for process in self.processes()) or None
+        except psutil.Error:
+            return None
+
+    def gateway_seconds(self) -> float | None:
+        """Return the CPU seconds used so far by the gateways before it; None without any, or if one has ended."""
+        try:
+            return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in self.gateways) or None
         except psutil.Error:
             return None
 

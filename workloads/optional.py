@@ -3,6 +3,7 @@
     client:uint8    a variant that the workload's placement `client` declares (`Placement.variants`)
     local           a placement that the workload declares beside those that are compared (`Workload.optional`)
     ready           the first placement that prepares, with tensors prepared before the run: made here
+    gateway         files to a process that prepares them as the client does, and asks the server: made here
     mixed:0.6       that share of the arrivals by the first placement that prepares, the others as files: made here
     mixed:auto      each arrival where less work waits
 
@@ -14,18 +15,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from workloads.placement import Placement, Preprocessor, Split, per_thread
+from workloads.placement import Gateway, Placement, Preprocessor, Split, per_thread
 from workloads.target import Elsewhere
 from workloads.tensors import Prepared
 
-READY, MIXED, AUTO = "ready", "mixed", "auto"
+READY, GATEWAY, MIXED, AUTO = "ready", "gateway", "mixed", "auto"
 
 
 def list_names(bases: Mapping[str, Placement]) -> list[str]:
     """Return the names of all placements that --arms can name: those without a variant first."""
     variants = (f"{name}:{variant}" for name, each in bases.items() for variant in each.variants)
     made = [READY] if any(each.prepares for each in bases.values()) else []
-    made += [f"{MIXED}:0.5", f"{MIXED}:{AUTO}"] if find_halves(bases) else []
+    made += [GATEWAY, f"{MIXED}:0.5", f"{MIXED}:{AUTO}"] if find_halves(bases) else []
     return list(dict.fromkeys((*bases, *made, *variants)))
 
 
@@ -39,6 +40,8 @@ def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = ""
         return bases[name]
     if name == READY and (preparing := [each for each in bases.values() if each.prepares]):
         return make_ready(preparing[0])
+    if name == GATEWAY and (halves := find_halves(bases)):
+        return make_gateway(*halves)
     base, _, variant = name.partition(":")
     if base == MIXED and (halves := find_halves(bases)):
         return make_mixed(*halves, parse_share(name, variant))
@@ -82,6 +85,15 @@ def find_halves(bases: Mapping[str, Placement]) -> tuple[Placement, Placement] |
     preparing = [each for each in bases.values() if each.prepares and not each.network]
     sending = [each for each in bases.values() if not each.prepares]
     return (preparing[0], sending[0]) if preparing and sending else None
+
+
+def make_gateway(client: Placement, server: Placement) -> Placement:
+    """Return the placement whose files go to a gateway, which prepares them as `client` does.
+
+    It has the model of `server`, so that the same requests go to another address.
+    """
+    lossy = "; ".join(dict.fromkeys(filter(None, (client.lossy, server.lossy))))
+    return replace(server, variants={}, words="a gateway before the server", lossy=lossy, gateway=Gateway())
 
 
 def parse_share(name: str, text: str) -> float | None:

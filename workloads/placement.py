@@ -75,6 +75,14 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """A process between clients and server, which takes files, prepares them and asks the server."""
+
+    url: str = ""
+    """Where it listens, by HTTP; empty before it is started."""
+
+
+@dataclass(frozen=True)
 class Placement:
     """One way to answer the question: who prepares the input, and which model is asked."""
 
@@ -106,6 +114,8 @@ class Placement:
     repository of the server that the launcher started."""
     split: "Split | None" = None
     """Which arrivals are prepared here, where others go as files to another placement; None: all of them."""
+    gateway: Gateway | None = None
+    """Whom its clients ask in place of the server; None: the server itself."""
     derived: Derived | None = None
     """How to make the model where the server lacks it."""
     transport: Transport = HTTP
@@ -154,6 +164,8 @@ class Placement:
         """
         if self.network:
             raise ValueError(f"{name} computes in the client's process, and takes no transport; leave out +{transport}")
+        if self.gateway and transport != HTTP.name:
+            raise ValueError(f"{name} is asked over HTTP only; leave out +{transport}")
         words = f"{self.words or f'the {name} placement'} over {WORDS[transport]}"
         return replace(self, transport=Transport(transport), words=words)
 

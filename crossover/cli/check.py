@@ -9,6 +9,7 @@ import click
 from common.messages import one_line
 from crossover.cli import options
 from crossover.measurement.extra_models import ExtraModels
+from crossover.measurement.gateways import Gateways
 from crossover.parity.check import DIFFERENT, UNKNOWN, check_placements
 from crossover.parity.wording import describe_pair
 from crossover.report.kind import BROKEN, GOOD, USAGE
@@ -84,8 +85,10 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
     if it does not load or the server seems to take no binary tensors, ConnectionError if the server does not answer.
     """
     placements, extra = given.chosen[workload.name], ExtraModels(server, Path(given.state))
+    gateways = Gateways(server, given)
     try:
         workload = complete(extra.load(workload, placements), server.url)
+        workload = gateways.start(workload, placements)
         workload = reach(workload, server.url, placements, server.state, given.grpc_port)
         library = flags.choose_library(given.library, workload)
         check_workload(workload, placements, sent[:1], library)
@@ -96,6 +99,7 @@ def check_workload_pairs(server: Server, workload: Workload, given: Namespace, s
                 raise Unavailable(why)
         return [each.as_dict() for each in pairs]
     finally:
+        gateways.stop()
         extra.unload()
 
 

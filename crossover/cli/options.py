@@ -91,8 +91,14 @@ transport = declare(
         default=None,
         help="Of the server; default: as it was started.",
     ),
+    click.option(
+        "--gateway-cores",
+        metavar="LIST",
+        default="",
+        help="Of the placement gateway, as 2,3; default: the server's.",
+    ),
 )
-"""--transport and --grpc-port, of commands whose arms are measured over any transport."""
+"""--transport, --grpc-port and --gateway-cores, of commands whose arms are measured over any transport."""
 
 library = click.option(
     "--library", metavar="NAME", default="", help="The library that clients prepare with, e.g. pillow."

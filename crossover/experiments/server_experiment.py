@@ -6,6 +6,7 @@ from pathlib import Path
 from crossover.experiments.experiment import Experiment
 from crossover.measurement import host, payload_check, resume, unloaded_latency
 from crossover.measurement.extra_models import ExtraModels
+from crossover.measurement.gateways import Gateways
 from crossover.measurement.retry import Retries
 from crossover.report.format import listed
 from loadgen.arm import Arm, Mode
@@ -31,16 +32,17 @@ class ServerExperiment(Experiment):
         super().__init__(options)
         state, say = Path(options.state), self.progress.print_line
         self.extra = ExtraModels(Server.at(options.url, state), state, say)
+        self.gateways = Gateways(self.extra.server, options, say)
         self.retries = Retries(self.find_server, say)
         self.inputs = flags.load(options.payloads, options.workloads)
-        self.cores = host.free_cores(self.server.cores)
+        self.cores = host.free_cores([*self.server.cores, *self.gateways.own])
         """The client's."""
 
     def find_server(self) -> Server:
-        """Return the server at --url, with the models that only optional placements ask. Raises Unavailable."""
+        """Return the server at --url, with what only optional placements ask: models, gateways. Raises Unavailable."""
         server = Server.at(self.options.url, Path(self.options.state))
         self.extra.restore(server)
-        return server
+        return self.gateways.restore(server)
 
     @property
     def server(self) -> Server:
@@ -48,10 +50,11 @@ class ServerExperiment(Experiment):
         return self.retries.server
 
     def conduct(self) -> int:
-        """Do as every run, and unload then what was loaded for optional placements."""
+        """Do as every run, and end then what was started and loaded for optional placements."""
         try:
             return super().conduct()
         finally:
+            self.gateways.stop()
             self.extra.unload()
 
     def describe(self) -> dict:
@@ -77,6 +80,8 @@ class ServerExperiment(Experiment):
         # In place: the options hold the same dict, and what is written and measured next is read from there.
         workloads |= {name: self.extra.load(each, self.prepared(each)) for name, each in workloads.items()}
         workloads |= {name: complete(each, self.server.url, self.prepared(each)) for name, each in workloads.items()}
+        workloads |= {name: self.gateways.start(each, self.prepared(each)) for name, each in workloads.items()}
+        self.retries.server = self.gateways.restore(self.server)
         url, record, port = self.server.url, self.server.state, getattr(self.options, "grpc_port", None)
         workloads |= {name: reach(each, url, self.arms(each), record, port) for name, each in workloads.items()}
         for name, each in workloads.items():

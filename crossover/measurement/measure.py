@@ -36,6 +36,7 @@ class Counters:
     statistics: dict[str, dict]
     gpu: dict | None
     cpu_seconds: float | None
+    gateway_seconds: float | None
     step_cpu: dict[str, dict[int, float]]
     use: CoreUse
     """Of the server's cores."""
@@ -46,7 +47,8 @@ class Counters:
     def read(cls, server: Server) -> "Counters":
         """Read them all. Raises Unavailable if the server does not answer."""
         use = CoreUse.read(server.cores), CoreUse.read(sorted(os.sched_getaffinity(0)))
-        return cls(server.statistics(), server.gpu(), server.cpu_seconds(), step_cpu.read(server), *use)
+        seconds = server.cpu_seconds(), server.gateway_seconds()
+        return cls(server.statistics(), server.gpu(), *seconds, step_cpu.read(server), *use)
 
     def spent(self, server: Server, models: tuple[str, ...]) -> tuple[dict, dict[str, dict]]:
         """Return (what was spent since, the server's statistics now; none if it is gone).
@@ -55,6 +57,10 @@ class Counters:
         was restarted in between cannot report is None or missing.
         """
         server_cpu = increase(self.cpu_seconds, server.cpu_seconds())
+        gateway_cpu = increase(self.gateway_seconds, server.gateway_seconds())
+        together = None if server_cpu is None else server_cpu + (gateway_cpu or 0.0)
+        # On these cores; a gateway on others is none of theirs.
+        server_cpu = server_cpu if server.gateways_apart else together
         others = self.use.share_of_others(server_cpu)
         # The server uses none of the client's cores, unless they are its own. Of a server on this machine whose cores
         # are not known, nobody knows: what it uses is not others' use.
@@ -73,7 +79,8 @@ class Counters:
             joules = increase(self.gpu["energy_joules"], reading["energy_joules"])
             gpu = None if joules is None else {**reading, "energy_joules": joules}
         neighbours = {"others": others, "client_others": client_others}
-        return {"server_cpu": server_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu, **neighbours}, statistics
+        spent = {"server_cpu": together, "gateway_cpu": gateway_cpu, "steps": steps, "step_cpu": cpu, "gpu": gpu}
+        return {**spent, **neighbours}, statistics
 
 
 def measure(
@@ -113,6 +120,7 @@ def measure(
         Unavailable: The server was gone before anything was sent.
         OSError: The disk is full, or the directory cannot be written.
     """
+    server = server if arm.placed.gateway else replace(server, gateways=())
     order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
     loop_ms = {"client": time_loop(None), "server": time_loop(server.cores[0]) if server.cores else None}

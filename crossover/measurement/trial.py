@@ -39,7 +39,7 @@ class Trial:
     client_cpu: float
     """CPU seconds of the client's process."""
     server_cpu: float | None
-    """CPU seconds of the server with its backends; None where they cannot be counted."""
+    """CPU seconds of the server with its backends, and of a gateway; None where they cannot be counted."""
     facts: dict
     """What the validity goes by beside the summary: `loadgen.samples.verdict.Facts`."""
     steps: dict
@@ -67,6 +67,8 @@ class Trial:
     """The same of the client's cores."""
     loop_ms: dict = field(default_factory=dict)
     """Side -> ms of a fixed loop on one of its cores, before the trial (`conditions.time_loop`); null: not known."""
+    gateway_cpu: float | None = None
+    """The gateway's part of `server_cpu`; None without one, or where it has died."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property

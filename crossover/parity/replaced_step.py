@@ -50,6 +50,8 @@ def find_replaced_steps(url: str, workload: Workload, names: tuple[str, str]) ->
 
     Raises ValueError and ConnectionError as `list_steps` does.
     """
+    if any(workload.placements[name].gateway for name in names):
+        return None  # it passes on nothing but its own model
     models = [workload.placements[name].model for name in names]
     for direct, ensemble in ((0, 1), (1, 0)):
         steps = list_steps(url, models[ensemble])

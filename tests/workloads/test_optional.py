@@ -24,7 +24,7 @@ TOY = Workload(
 
 def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_own():
     chosen = TOY.with_arms(["a:small", "b"])
-    assert optional.list_names(TOY.bases) == ["a", "b", "ready", "mixed:0.5", "mixed:auto", "a:small"]
+    assert optional.list_names(TOY.bases) == ["a", "b", "ready", "gateway", "mixed:0.5", "mixed:auto", "a:small"]
     assert list(chosen.placements) == ["a", "a:small", "b"] and chosen.steps == ("one", "three")
     assert chosen.placements["a:small"].words == "the a placement (small)"
     assert list(TOY.placements) == ["a"] and TOY.with_arms(["a"]) == TOY
@@ -32,7 +32,7 @@ def test_a_variant_is_named_behind_its_placement_and_has_words_and_steps_of_its_
 
 @pytest.mark.parametrize("name", ["a:large", "b:small", "a:small:x", "a:", ":a", "a:small/", "A"])
 def test_an_unknown_variant_is_one_line_that_names_the_good_ones(name):
-    good = "try some of a, b, ready, mixed:0.5, mixed:auto, a:small, with commas"
+    good = "try some of a, b, ready, gateway, mixed:0.5, mixed:auto, a:small, with commas"
     with pytest.raises(ValueError, match=rf"unknown placement '{name}' of toy; {good}"):
         optional.find(TOY.bases, name, TOY.name)
 

@@ -81,6 +81,7 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
     found |= compute_rates([(trial.records, trial.seconds) for trial in trials])
     scheduled = max(1, len(records))
     server = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
+    gateway = [trial.gateway_cpu for trial in trials if trial.gateway_cpu is not None]
     return {
         "arm": placement,
         "offered": found["offered"],
@@ -91,6 +92,7 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
         "errors": found["errors"],
         "client_cpu_ms": sum(trial.client_cpu for trial in trials) / scheduled * 1e3,
         "server_cpu_ms": None if len(server) < len(trials) else sum(server) / scheduled * 1e3,
+        "gateway_cpu_ms": sum(gateway) / scheduled * 1e3 if gateway else None,
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
         "trials": len(trials),
@@ -134,8 +136,18 @@ def text(result: Mapping, explain: bool = False) -> str:
     for name, each in result["workloads"].items():
         table = draw_table(COLUMNS, [list_cells(row, not i) for i, row in enumerate(each["rows"])])
         parts += [f"{name}: {each['arrivals']}, the same schedules for every arm\n{table}"]
-        parts += ["\n".join([describe_workload(each), *list_losses(each)])]
+        parts += ["\n".join([describe_workload(each), *list_notes(each)])]
     return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))
+
+
+def list_notes(described: Mapping) -> list[str]:
+    """Return a line for each arm with a gateway, and for each that loses something."""
+    shares = [
+        f"{row['arm']}: {ms(row['gateway_cpu_ms'])} of {ms(row['server_cpu_ms'])} ms of server CPU are the gateway's."
+        for row in described["rows"]
+        if row["gateway_cpu_ms"] is not None
+    ]
+    return [*shares, *list_losses(described)]
 
 
 def list_losses(described: Mapping) -> list[str]:
@@ -181,7 +193,7 @@ def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Sec
         name: [list_cells(row, not i) for i, row in enumerate(each["rows"])]
         for name, each in result["workloads"].items()
     }
-    sentences = {name: [describe_workload(each), *list_losses(each)] for name, each in result["workloads"].items()}
+    sentences = {name: [describe_workload(each), *list_notes(each)] for name, each in result["workloads"].items()}
     template = Path(__file__).with_name("section.html.j2")
     body = render(template, tables=tables, columns=[column.title for column in COLUMNS])
     return [Section(body, KIND.title, sentences)]

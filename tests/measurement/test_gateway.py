@@ -1,0 +1,154 @@
+"""A gateway between clients and server: it answers as the server does, is counted, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from crossover.measurement.gateways import Gateways
+from loadgen.arm import Arm, Mode
+from loadgen.arrivals import parse
+from loadgen.transport.message import Request, make_request
+from serving.server import Server, Unavailable
+from tests.conftest import ROOT, launch
+from workloads.image import IMAGE, photographs
+from workloads.tensors import Input, encode
+
+PHOTOGRAPH = photographs((320,))[0]
+OPTIONS = Namespace(library="pillow", gateway_cores="")
+
+
+def connect(workload, timeout=30.0):
+    return Arm(workload, "gateway", Mode("sequential")).connect("http://127.0.0.1:9", timeout)
+
+
+def post(connection, payload, model="image", name="encoded"):
+    array = np.frombuffer(payload, np.uint8)
+    return connection.post(Request(model, (encode(Input(name, "UINT8", (-1,)), array, batched=True),), ("logits",)))
+
+
+@pytest.fixture(scope="module")
+def started(server):
+    """(gateways, the workload with the address of the one that was started, what was said of it)."""
+    said = []
+    gateways = Gateways(Server.at(server.url, server.state), OPTIONS, said.append)
+    try:
+        yield gateways, gateways.start(IMAGE.with_arms(["gateway"]), ["gateway"]), said
+    finally:
+        gateways.stop()
+
+
+def test_a_gateway_answers_as_the_server_does_and_refuses_in_words(server, started):
+    _, workload, said = started
+    assert said == [f"image: a gateway until the end of this run, on cores {', '.join(map(str, server.cores))}"]
+    connection = connect(workload)
+    assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+    logits = connection.read_outputs()["logits"]
+    direct = Arm(IMAGE, "client", Mode("sequential"), "pillow")
+    asked = direct.connect(server.url, 30)
+    assert asked.post(make_request(direct.target, direct.preprocessor()(PHOTOGRAPH.encoded))).status == "completed"
+    assert np.array_equal(logits, asked.read_outputs()["logits"])
+    assert post(connection, b"no photograph").reason.startswith("HTTP 400: gateway: ")
+    other = post(connection, PHOTOGRAPH.encoded, "resnet50").reason
+    assert other.startswith("HTTP 404: gateway: it has the model image")
+    wrong = encode(Input("encoded", "FP32", (3,)), np.zeros(3, np.float32), batched=True)
+    assert "not 12 bytes of FP32" in connection.post(Request("image", (wrong,), ("logits",))).reason
+    assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+
+
+def test_a_gateway_that_dies_is_named_in_the_reason_and_another_one_takes_its_port(server, started):
+    gateways, workload, said = started
+    connection, [pid], child = connect(workload), gateways.pids, gateways.running["image"].child
+    assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+    os.kill(pid, signal.SIGKILL)
+    child.wait()
+    lost = [post(connection, PHOTOGRAPH.encoded) for _ in range(2)]
+    assert {each.status for each in lost} == {"failed"}
+    assert all(each.reason.startswith("the gateway at 127.0.0.1:") for each in lost), lost
+    known = gateways.restore(Server.at(server.url, server.state))
+    assert said[-1] == "image: the gateway has died (SIGKILL); another one takes its port"
+    assert known.gateways == gateways.pids != (pid,) and known.gateway_seconds() > 0
+    assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+
+
+def test_its_cpu_is_counted_with_the_servers_and_told_apart(server, started, tmp_path):
+    from crossover.measurement.measure import measure
+
+    gateways, workload, _ = started
+    at, schedule = gateways.restore(Server.at(server.url, server.state)), parse("constant:rate=40").schedule(0.5, 1)
+    arm = Arm(workload, "gateway", Mode("async"))
+    trial = measure(at, arm, schedule, [PHOTOGRAPH], tmp_path / "round-01", 1)
+    assert trial.completed == 20 and 0 < trial.gateway_cpu < trial.server_cpu
+    assert trial.steps["resnet50"]["requests"] == 20
+    other = replace(arm, placement="server")
+    assert measure(at, other, schedule, [PHOTOGRAPH], tmp_path / "round-02", 1).gateway_cpu is None
+
+
+def test_a_gateway_without_a_server_behind_it_says_so(server):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    nobody = Server(f"http://127.0.0.1:{port}", {"cores": server.cores})
+    gateways = Gateways(nobody, OPTIONS, lambda line: None)
+    try:
+        reason = post(connect(gateways.start(IMAGE.with_arms(["gateway"]), ["gateway"])), PHOTOGRAPH.encoded).reason
+        assert reason.startswith("HTTP 502: gateway: the server: ConnectionRefusedError")
+    finally:
+        gateways.stop()
+
+
+def test_what_cannot_start_is_one_line(server):
+    workload = IMAGE.with_arms(["gateway"])
+    with pytest.raises(ValueError, match=r"placement 'gateway' of image runs on .*; name some by --gateway-cores"):
+        Gateways(Server("http://127.0.0.1:9", {}), OPTIONS).start(workload, ["gateway"])
+    with pytest.raises(ValueError, match="--gateway-cores '99': expected 'all' or a list of cores"):
+        Gateways(Server(server.url, {}), Namespace(library="", gateway_cores="99"))
+    gateways = Gateways(Server(server.url, {"cores": [4095]}), OPTIONS)
+    with pytest.raises(Unavailable, match=r"the gateway of image does not start: .*Invalid argument") as refused:
+        gateways.start(workload, ["gateway"])
+    assert "\n" not in str(refused.value) and not gateways.pids
+    with pytest.raises(ValueError, match=r"gateway is asked over HTTP only; leave out \+grpc"):
+        IMAGE.with_arms(["gateway+grpc"])
+    with pytest.raises(ValueError, match="nobody has started a gateway"):
+        connect(workload)
+
+
+OWNER = """
+import sys, time
+from argparse import Namespace
+from crossover.measurement.gateways import Gateways
+from serving.server import Server
+from workloads.image import IMAGE
+gateways = Gateways(Server(sys.argv[1], {"cores": [int(sys.argv[2])]}), Namespace(library="pillow"), lambda line: None)
+gateways.start(IMAGE.with_arms(["gateway"]), ["gateway"])
+print(*gateways.pids, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_gateway_ends_with_a_command_that_is_killed(server):
+    command = [sys.executable, "-c", OWNER, server.url, str(server.cores[0])]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
+        gateway = psutil.Process(int(owner.stdout.readline()))
+        owner.kill()
+    end = time.monotonic() + 30
+    while gateway.is_running() and gateway.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not gateway.is_running() or gateway.status() == psutil.STATUS_ZOMBIE
+
+
+def test_check_starts_and_ends_a_gateway(server):
+    done = launch("check", "image", "--arms", "client,gateway", "--state", server.state)
+    assert done.returncode == 0, done.stderr
+    assert "image client and gateway: the same computation" in done.stdout
+    named = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    left = [json.loads(each[-1]) for each in named if "crossover.measurement.gateway_process" in each]
+    assert not [each for each in left if each["url"] == server.url and each["parent"] != os.getpid()]
