@@ -11,6 +11,7 @@ Importing this module takes seconds, as librosa compiles itself: better here tha
 """
 
 import math
+from contextlib import contextmanager
 
 import librosa
 import numpy as np
@@ -29,14 +30,26 @@ def waveform(encoded):
     ValueError, in one line, for what is no sound of an accepted format, is beyond `limits`, is damaged or cut short
     where the format tells, has fewer than 400 samples at 16 kHz, or any that is not finite.
     """
+    with refusing(encoded):
+        return _normalize(resample(*decode_sound(encoded)))
+
+
+def decode_sound(encoded):
+    """Return (float32 (frames,), rate in Hz) of a sound that can be resampled. Raises within `refusing`."""
+    mono, rate = decode(encoded)
+    count = math.ceil(len(mono) * RATE / rate)
+    if count < SHORTEST:
+        raise Refused(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
+    if not np.isfinite(mono).all():
+        raise Refused(NOT_FINITE)
+    return mono, rate
+
+
+@contextmanager
+def refusing(encoded):
+    """Within it, whatever a sound provokes in the libraries becomes a ValueError in one line."""
     try:
-        mono, rate = decode(encoded)
-        count = math.ceil(len(mono) * RATE / rate)
-        if count < SHORTEST:
-            raise Refused(f"the sound is too short: {count} samples at 16 kHz, expected {SHORTEST} (25 ms) or more")
-        if not np.isfinite(mono).all():
-            raise Refused(NOT_FINITE)
-        return _normalize(resample(mono, rate))
+        yield
     except Refused:
         raise
     except ValueError as error:

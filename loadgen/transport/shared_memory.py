@@ -208,9 +208,14 @@ def place(sizes: Sequence[int]) -> tuple[list[int], int]:
 def describe(
     request: Request, region: str, specs: Sequence[tuple], offsets: Sequence[int], results: Mapping[str, tuple]
 ) -> dict:
-    """Return the JSON of a request whose tensors lie at these offsets; `results`: outputs by name, as (begin, end)."""
+    """Return the JSON of a request whose tensors lie at these offsets; `results`: outputs by name, as (begin, end).
+
+    A tensor without elements lies nowhere: Triton refuses a place without bytes.
+    """
 
     def lies(begin: int, end: int) -> dict:
+        if begin == end:
+            return {"binary_data_size": 0}
         where = {"shared_memory_region": region, "shared_memory_byte_size": end - begin}
         return {**where, "shared_memory_offset": begin}
 

@@ -145,5 +145,29 @@ def test_a_sound_of_16_bits_is_the_same_as_flac_and_its_other_encodings_have_16_
         for payload in AUDIO.load():
             described = soundfile.info(io.BytesIO(encode(payload.encoded)))
             assert (described.samplerate, described.channels) == (16_000, 1), payload.name
-    with pytest.raises(ValueError, match="cannot decode 5 bytes as sound"):
-        audio_reencode.flac(b"hello")
+
+
+SILENCE, NOT_A_NUMBER = np.zeros(800, np.float32), np.full(800, np.nan, np.float32)
+
+
+def as_wav(samples):
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("encode", [audio_reencode.wav, audio_reencode.flac, audio_reencode.opus])
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (b"hello", "cannot decode 5 bytes as sound: "),
+        (as_wav(SILENCE[:0]), "the sound is too short: 0 samples at 16 kHz"),
+        (as_wav(SILENCE[:399]), "the sound is too short: 399 samples at 16 kHz"),
+        (as_wav(NOT_A_NUMBER), "the sound has samples that are not finite"),
+    ],
+    ids=["no sound", "empty", "short", "not finite"],
+)
+def test_a_sound_that_the_server_refuses_is_refused_by_a_client_that_encodes_it_again(encode, encoded, reason):
+    with pytest.raises(ValueError, match=f"^{reason}[^\n]*$"):
+        encode(encoded)
+    assert encode(as_wav(SILENCE))

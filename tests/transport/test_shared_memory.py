@@ -33,10 +33,10 @@ class TritonPythonModel:
     def execute(self, requests):
         return [self.answer(pb.get_input_tensor_by_name(each, "x").as_numpy()) for each in requests]
     def answer(self, x):
-        if x[0, 0] < 0:
+        if x.size and x[0, 0] < 0:
             time.sleep(float(-x[0, 0]))
         large = np.resize(x, (1, 20000)).astype(np.float32)
-        return pb.InferenceResponse([pb.Tensor("large", large), pb.Tensor("small", x[:, :1])])
+        return pb.InferenceResponse([pb.Tensor("large", large), pb.Tensor("small", large[:, :1])])
 """
 WORDS = """name: "words" backend: "python" max_batch_size: 4
 input  [ { name: "x" data_type: TYPE_STRING dims: [ 1 ] } ]
@@ -111,14 +111,14 @@ def clear_when_done(server):
 
 
 @pytest.mark.parametrize("name", ["numbers+shm", "numbers+json", "numbers+grpc"])
-@pytest.mark.parametrize("size", [1, 1000, 200_000])
+@pytest.mark.parametrize("size", [0, 1, 1000, 200_000])
 def test_numbers_come_to_the_same_answer_by_every_transport(triton, reached, name, size):
     array = np.random.default_rng(size).random(size, np.float32)
     with connected(triton, reached, name) as (connection, ask):
         outcome = connection.post(ask(array))
         assert (outcome.status, outcome.reason) == (COMPLETED, "")
         outputs = connection.read_outputs()
-    np.testing.assert_array_equal(outputs["small"], array[None, :1])
+    np.testing.assert_array_equal(outputs["small"], np.resize(array, (1, 1)))
     np.testing.assert_array_equal(outputs["large"], np.resize(array, (1, 20000)))
     if name == "numbers+shm":
         assert outcome.bytes_up < 600 and outcome.bytes_down < 1000
