@@ -41,9 +41,9 @@ def put(folder, name, code=None, config='backend: "python" instance_group [ { ki
     (folder / name / "config.pbtxt").write_text(f'name: "{name}" {config}{TENSORS}')
 
 
-@pytest.fixture
-def theirs(tmp_path):
-    folder = tmp_path / "theirs"
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theirs") / "models"
     put(folder, "a_sum", config=f'platform: "ensemble" ensemble_scheduling {{ {STEP} }} ')
     put(folder, "add-one", ADD)
     put(folder, "broken", "raise RuntimeError('no luck')")
@@ -53,37 +53,48 @@ def theirs(tmp_path):
     return folder
 
 
-def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(theirs, tmp_path):
-    with temporary_server(tmp_path / "state", "tiny", flags=["--models", str(theirs)]) as server:
-        served = server.state["more_models"]
-        assert list(served)[-1] == "a_sum" and served["a_sum"] == served["add-one"] == ""
-        assert "no luck" in served["broken"] and served["unreadable"]
-        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
-        answer, _ = server.api.call("/v2/models/a_sum/infer", json.dumps(body).encode())
-        assert json.loads(answer)["outputs"][0]["data"] == [4]
-        status = launch("status", f"--state={tmp_path}/state")
-        assert status.returncode == 0 and "missing  broken: " in status.stdout and "no luck" in status.stdout
-        assert "a_sum" in status.stdout.partition("all ready: ")[2]
-        facts = json.loads(launch("status", "--json", f"--state={tmp_path}/state").stdout)
-        assert facts["not_served"].keys() == {"broken", "coloured", "unreadable"} and facts["answers"]
-        assert "\x1b" not in facts["not_served"]["coloured"]
-        again = launch("up", "--engine=local", "--weights=tiny", f"--state={tmp_path}/state", *same(server))
-        assert again.returncode == 1 and again.stderr.count("\n") == 1
-        assert f"already up with --models {theirs}, and this call has no --models; stop it" in again.stderr
+@pytest.fixture(scope="module")
+def beside(theirs):
+    """A server of its own with these models beside ours; no process is left of it in the end."""
+    state = theirs.parent / "state"
+    with temporary_server(state, "tiny", flags=["--models", str(theirs)]) as server:
+        yield server, state
     assert not local.processes(server.state["name"])
 
 
-def test_a_stub_of_theirs_that_is_killed_comes_back(theirs, tmp_path):
-    with temporary_server(tmp_path / "state", "tiny", flags=["--models", str(theirs)]) as server:
-        [stub] = [each for each in stubs(server.state["name"]) if each.model == "add-one"]
-        os.kill(stub.pid, signal.SIGKILL)
-        log = tmp_path / "state" / "server.log"
-        # The supervisor may not have seen the stub yet: then it is "missing", and has not "died".
-        while not re.search("supervisor: add-one: .*; reloaded, image and audio answer", log.read_text()):
-            time.sleep(0.1)
-        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
-        answer, _ = server.api.call("/v2/models/a_sum/infer", json.dumps(body).encode())
-        assert json.loads(answer)["outputs"][0]["data"] == [4]
+def sum_of_three(server) -> float:
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
+    answer, _ = server.api.call("/v2/models/a_sum/infer", json.dumps(body).encode())
+    return json.loads(answer)["outputs"][0]["data"][0]
+
+
+def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(theirs, beside):
+    server, state = beside
+    served = server.state["more_models"]
+    assert list(served)[-1] == "a_sum" and served["a_sum"] == served["add-one"] == ""
+    assert "no luck" in served["broken"] and served["unreadable"]
+    assert sum_of_three(server) == 4
+    status = launch("status", f"--state={state}")
+    assert status.returncode == 0 and "missing  broken: " in status.stdout and "no luck" in status.stdout
+    assert "a_sum" in status.stdout.partition("all ready: ")[2]
+    facts = json.loads(launch("status", "--json", f"--state={state}").stdout)
+    assert facts["not_served"].keys() == {"broken", "coloured", "unreadable"} and facts["answers"]
+    assert "\x1b" not in facts["not_served"]["coloured"]
+    again = launch("up", "--engine=local", "--weights=tiny", f"--state={state}", *same(server))
+    assert again.returncode == 1 and again.stderr.count("\n") == 1
+    assert f"already up with --models {theirs}, and this call has no --models; stop it" in again.stderr
+
+
+def test_a_stub_of_theirs_that_is_killed_comes_back(beside):
+    server, state = beside
+    [stub] = [each for each in stubs(server.state["name"]) if each.model == "add-one"]
+    os.kill(stub.pid, signal.SIGKILL)
+    # The supervisor may not have seen the stub yet: then it is "missing", and has not "died".
+    while not re.search(
+        "supervisor: add-one: .*; reloaded, image and audio answer", (state / "server.log").read_text()
+    ):
+        time.sleep(0.1)
+    assert sum_of_three(server) == 4
 
 
 def same(server) -> list[str]:
