@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from common import access
+from common import access, atomic_write
 from serving import ROOT, Failure
 from serving.ports import free_ports
 
@@ -112,7 +112,7 @@ def write_config(folder: Path, targets: Mapping[str, Sequence[str]], interval: s
     config = folder / "prometheus.yml"
     config.write_text((FOLDER / config.name).read_text().replace(f"interval: {INTERVAL}", f"interval: {interval}"))
     for job, addresses in targets.items():
-        (folder / "targets" / f"{job}.yml").write_text(json.dumps([{"targets": list(addresses)}]))
+        atomic_write.write_json(folder / "targets" / f"{job}.yml", [{"targets": list(addresses)}])
     return config
 
 

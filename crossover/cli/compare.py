@@ -20,7 +20,7 @@ PRICES = f"cpu={Prices().client:g},gb={Prices().gb:g}"
 @click.command()
 @options.workloads
 @options.transport
-@options.seconds(270, "; with --continue, that many more")
+@options.seconds(270, "; --continue adds as many")
 @click.option("--rounds", type=int, default=0, help=f"Rounds of every arm; default: {ROUNDS} or more, where they fit.")
 @click.option("--arrivals", metavar="SPEC", default="", help="As `crossover arrivals` takes them; default: Poisson.")
 @click.option(

@@ -106,7 +106,7 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
     except (OSError, ValueError, Unavailable) as error:
         result["error"] = one_line(error)
         if isinstance(error, Unavailable) and error.code:
-            result["error"] = explain_refusal(url, result["error"])
+            result["error"] = explain_refusal(url, error.code, result["error"])
     if not quiet and "error" in result:
         options.print_error(f"{name}: {result['error']}")
     elif not quiet:
@@ -114,9 +114,12 @@ def answer(url: str, question: Question, placement: str, classes: int, quiet: bo
     return result
 
 
-def explain_refusal(url: str, reason: str) -> str:
-    """Return why a server refused a request, in one line: its words, or that it may take tensors as JSON only."""
+def explain_refusal(url: str, code: int, reason: str) -> str:
+    """Return why a server refused a request, in one line: its words, or that it may take tensors as JSON only.
+
+    `code` is that of its HTTP error, as `Server.explain_refusals` reads it.
+    """
     try:
-        return one_line(Server(url, {}).explain_refusals([reason])) or reason
+        return one_line(Server(url, {}).explain_refusals([f"HTTP {code}: {reason}"])) or reason
     except Unavailable:  # it has no metadata
         return reason

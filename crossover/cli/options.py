@@ -41,13 +41,13 @@ state = click.option(
     metavar="DIR",
     default=str(ROOT / records.DIRECTORY),
     show_default=f"{records.DIRECTORY} of the installation",
-    help="The state directory of `crossover up`.",
+    help="The state directory of `up`.",
 )
 url = click.option(
     "--url",
     metavar="URL",
     default="",
-    help=f"The server to ask; default: the one that `crossover up` started, else {DEFAULT_URL}.",
+    help=f"The server to ask; default: that of `up`, else {DEFAULT_URL}.",
 )
 protection = declare(
     click.option("--cacert", metavar="FILE", default="", help="https: believe the authorities in this PEM file only."),
@@ -115,7 +115,7 @@ reports = click.option("--reports", metavar="DIR", default="reports", show_defau
 
 def seconds(default: float, more: str = "") -> Callable[[Any], Any]:
     """Return --seconds, which means one thing everywhere; `more` follows it in the help."""
-    text = f"Seconds of measurement, altogether{more}."
+    text = f"Seconds of measurement in all{more}."
     return click.option("--seconds", type=float, default=default, show_default=bool(default), help=text)
 
 

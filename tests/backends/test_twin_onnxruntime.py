@@ -85,10 +85,8 @@ def test_samples_beyond_the_configs_limits_fail_alone_and_never_reach_the_networ
     answers = server.together("finite", requests)
     for index in (6, 4, 2):
         refused = answers.pop(index)
-        assert (refused.status(), refused.message()) == (
-            "400",
-            "input 'x' has values that are not finite: NaN or infinity",
-        )
+        assert refused.status() == "400"
+        assert refused.message().startswith("input 'x' has values that are not finite: NaN or infinity; ")
     assert [answer["y"][0, 0] for answer in answers] == [0, 2, 6, 10, 14]
     assert server.batches("finite", samples=8) == [8]
 
