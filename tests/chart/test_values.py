@@ -27,7 +27,7 @@ WRONG = {
     "nvidia without a GPU": ({"server": {"engine": "nvidia"}}, "set server.gpus to 1 or more"),
     "a GPU without nvidia": ({"server": {"gpus": 1}}, "set server.engine to nvidia"),
     "only nothing": ({"models": {"only": True}}, "models.claim"),
-    "less at most than at least": (merge(MONITORED, {"autoscaling": {"kind": "hpa", "min": 5}}), "autoscaling.min is above"),
+    "less at most than at least": (merge(MONITORED, {"autoscaling": {"kind": "hpa", "min": 5}}), "min is above"),
     "a queue that nobody measures": ({"autoscaling": {"kind": "hpa"}}, "set monitoring.serviceMonitor"),
     "keda without Prometheus": (merge(MONITORED, {"autoscaling": {"kind": "keda"}}), "set autoscaling.prometheus"),
     "Prometheus without keda": ({"autoscaling": {"prometheus": "http://p:9090"}}, "autoscaling.kind keda only"),

@@ -31,7 +31,7 @@ defaults
     option httpchk
     http-check send meth GET uri /v2/health/ready
     http-check expect status 200
-    default-server check inter 2s fall 2 rise 1 check-proto h1 resolvers cluster init-addr none on-marked-down shutdown-sessions
+    default-server check inter 2s fall 2 rise 1 resolvers cluster init-addr none on-marked-down shutdown-sessions
 
 frontend http
     bind :8000
@@ -45,7 +45,7 @@ frontend grpc
     default_backend grpc
 
 backend grpc
-    server-template pod 1-{{ $slots }} {{ $triton }}:8001 proto h2 check port 8000
+    server-template pod 1-{{ $slots }} {{ $triton }}:8001 proto h2 check port 8000 check-proto h1
 
 frontend metrics
     bind :8404
