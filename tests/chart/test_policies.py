@@ -17,12 +17,6 @@ def security(container: dict) -> dict:
     return container.get("securityContext", {})
 
 
-def escalates(container: dict) -> bool:
-    """No container may gain privileges, but one that asks for SYS_NICE, which is of no use without."""
-    nice = security(container).get("capabilities", {}).get("add") == ["SYS_NICE"]
-    return security(container).get("allowPrivilegeEscalation") is not nice
-
-
 def tag(container: dict) -> str:
     return container["image"].rpartition("/")[2].partition(":")[2]
 
@@ -50,7 +44,9 @@ POLICIES = {
         and security(each)["capabilities"].get("add", []) in ([], ["SYS_NICE"])
         for each in list_containers(pod)
     ),
-    "no escalation": lambda pod: not any(map(escalates, list_containers(pod))),
+    "no escalation": lambda pod: all(
+        security(each).get("allowPrivilegeEscalation") is False for each in list_containers(pod)
+    ),
     "not privileged": lambda pod: not any(security(each).get("privileged") for each in list_containers(pod)),
     "no namespaces of the host": lambda pod: not {"hostNetwork", "hostPID", "hostIPC"} & pod["spec"].keys()
     and not any("hostPath" in each for each in pod["spec"]["volumes"]),

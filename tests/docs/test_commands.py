@@ -29,6 +29,9 @@ OTHERS = {
     "prometheus": "its flags are those of tests/observe",
     "perf_analyzer": "NVIDIA's: run by `make bench-loadgen`",
     "pip": "",
+    "helm": "Helm's: tests/chart renders the same chart by its library",
+    "docker": "Docker's",
+    "kubectl": "Kubernetes': no test has a cluster",
     "tritonserver": "run so by the tests of the examples",
 }
 

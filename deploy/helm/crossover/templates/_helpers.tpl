@@ -34,7 +34,8 @@ securityContext:
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
-capabilities: {drop: [ALL]}
+capabilities:
+  drop: [ALL]
 {{- end }}
 
 {{- /* Requests equal limits, in whole CPUs: a node with the static CPU manager then gives the pod cores of its own. */ -}}

@@ -28,14 +28,9 @@ workingDir: /crossover
 env:
   - {name: HOME, value: /tmp}
 securityContext:
-  {{- if .Values.load.sysNice }}
-  # Kubernetes hands a capability to a process that is not root only through its file, python-nice of the image.
-  allowPrivilegeEscalation: true
-  readOnlyRootFilesystem: true
-  runAsNonRoot: true
-  capabilities: {drop: [ALL], add: [SYS_NICE]}
-  {{- else }}
   {{- include "crossover.containerSecurity" . | nindent 2 }}
+  {{- if .Values.load.sysNice }} # who is not root has it only through the file that runs, python-nice of the image
+    add: [SYS_NICE]
   {{- end }}
 resources: {{- include "crossover.resources" .Values.load | nindent 2 }}
 volumeMounts:
