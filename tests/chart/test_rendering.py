@@ -129,7 +129,8 @@ def test_both_autoscalers_ask_for_the_recorded_queue_and_not_the_mean_over_model
     (trigger,) = find(render(CASES["cpu ours keda none"]), "ScaledObject")["spec"]["triggers"]
     assert "record: instance:triton_queue_seconds:max_rate30s" in rules
     assert trigger["metadata"]["query"] == (
-        'sum(instance:triton_queue_seconds:max_rate30s{instance=~"prod/demo-triton-.+"}) or vector(0)'
+        'sum(instance:triton_queue_seconds:max_rate30s{instance=~"prod/demo-triton-.+"})'
+        ' or 0 * count(up{instance=~"prod/demo-triton-.+"} == 1)'
     )
     assert (trigger["metadata"]["threshold"], trigger["metricType"]) == ("0.02", "AverageValue")
     objects = render(CASES["cpu ours hpa none"])

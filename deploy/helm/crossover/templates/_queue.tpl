@@ -1,4 +1,6 @@
-{{- /* The wait at each replica's busiest step, of deploy/observe/rules.yml, summed over this release's replicas. */ -}}
+{{- /* The wait at each replica's busiest step, of deploy/observe/rules.yml, summed over this release's replicas. Idle
+replicas have no wait and count as 0; where no replica is scraped there is no value, and autoscalers keep what there is. */ -}}
 {{- define "crossover.queue" -}}
-sum(instance:triton_queue_seconds:max_rate30s{instance=~"{{ .Release.Namespace }}/{{ include "crossover.name" . }}-triton-.+"}) or vector(0)
+{{- $ours := printf `instance=~"%s/%s-triton-.+"` .Release.Namespace (include "crossover.name" .) -}}
+sum(instance:triton_queue_seconds:max_rate30s{ {{- $ours -}} }) or 0 * count(up{ {{- $ours -}} } == 1)
 {{- end }}
