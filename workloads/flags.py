@@ -93,3 +93,10 @@ def refuse_optional(arms: Mapping[str, Sequence[str]], workloads: Mapping[str, W
         if unknown := [arm for arm in chosen if arm not in own]:
             good = ", ".join(own)
             raise ValueError(f"{command} takes the placements {good} of {name}, and --arms names {unknown[0]}")
+
+
+def refuse_gateways(arms: Mapping[str, Sequence[str]], workloads: Mapping[str, Workload], command: str) -> None:
+    """Raise ValueError if an arm needs a gateway, for a command that starts none; the workloads have all arms."""
+    for name, chosen in arms.items():
+        if named := [arm for arm in chosen if workloads[name].placements[arm].gateway]:
+            raise ValueError(f"{command} starts no gateway, and --arms names {named[0]} of {name}")

@@ -30,6 +30,20 @@ def list_names(bases: Mapping[str, Placement]) -> list[str]:
     return list(dict.fromkeys((*bases, *made, *variants)))
 
 
+def list_at_hand(bases: Mapping[str, Placement]) -> list[str]:
+    """Return the names of those placements that need nothing to be loaded or started beside what `bases` ask."""
+
+    def is_at_hand(name: str) -> bool:
+        try:
+            placement = find(bases, name, "")
+        except ValueError:  # a placement says too little to be mixed
+            return False
+        known = placement.model in {each.model for each in bases.values()}
+        return known and not (placement.steps or placement.network or placement.gateway or placement.derived)
+
+    return [name for name in list_names(bases) if is_at_hand(name)]
+
+
 def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = "") -> Placement:
     """Return the placement of that name, with words of its own.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from loadgen.client.loop import Loop, Over
 from loadgen.client.plan import Plan
+from loadgen.client.router import Shares
 from loadgen.client.worker_threads import Client, Workers
 from loadgen.clock import prioritise_thread
 from loadgen.real_threads import start_thread
@@ -27,8 +28,12 @@ def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable
 class OpenLoop(Loop):
     """An arm to which every arrival of a schedule is offered at its due time, whatever became of those before."""
 
+    shares: Shares | None = None
+    """Who has prepared how many arrivals, of a placement that splits them; None for others."""
+
     def _prepare(self, plan: Plan) -> None:
-        self._workers = Workers(Client(self.arm, self._now), self.url, self.timeout, self._finish)
+        client = Client(self.arm, self._now)
+        self._workers, self.shares = Workers(client, self.url, self.timeout, self._finish), client.shares
         self._has_paced = False
 
     def _start_threads(self, plan: Plan) -> None:

@@ -63,6 +63,22 @@ class Router:
         return here <= (self._files + 1) * self._file
 
 
+class Shares:
+    """Counts which arrivals of a split placement the client has prepared, and which went as files."""
+
+    def __init__(self):
+        self._lock, self._counts = Lock(), [0, 0]
+
+    def add(self, file: bool) -> None:
+        """Count an arrival that is ready to be sent."""
+        with self._lock:
+            self._counts[file] += 1
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts so far, by who prepares: `client` and `server`."""
+        return dict(zip(("client", "server"), self._counts, strict=True))
+
+
 def lately(before: float, newest: float) -> float:
     """Return the moving average after another value; the first one stands for itself."""
     return newest if not before else before + WEIGHT * (newest - before)

@@ -10,11 +10,12 @@ from functools import partial
 
 from common.messages import first_line
 from loadgen.arm import Arm
-from loadgen.client.router import Router
+from loadgen.client.router import Router, Shares
 from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import DROPPED, FAILED, Sample
 from loadgen.transport.message import Connection, Request, make_request
 from workloads.payloads import Payload
+from workloads.target import Elsewhere
 from workloads.workload import Preprocessor
 
 
@@ -23,6 +24,7 @@ class Client:
 
     def __init__(self, arm: Arm, now: Callable[[], int]):
         self.arm, self._target, self._now = arm, arm.target, now
+        self.shares = Shares() if arm.placed.split else None
 
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
         """Preprocess a payload into a request.
@@ -32,7 +34,8 @@ class Client:
         """
         sample.began = self._now()
         try:
-            request = make_request(self._target, preprocess(payload.encoded))
+            prepared = preprocess(payload.encoded)
+            request = make_request(self._target, prepared)
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
             return None
@@ -43,6 +46,8 @@ class Client:
             sample.status, sample.reason = FAILED, first_line(f"prepare of {self.arm.placement} raised {raised}")
             return None
         sample.prepared = self._now()
+        if self.shares:
+            self.shares.add(isinstance(prepared, Elsewhere))
         return request
 
     def exchange(self, connection: Connection, sample: Sample, request: Request) -> None:

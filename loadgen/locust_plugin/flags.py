@@ -15,6 +15,7 @@ from loadgen import arrivals
 from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
 from loadgen.metrics.exporter import LOOPBACK
+from workloads import optional
 from workloads.transports import WORDS
 from workloads.workload import Workload
 
@@ -30,7 +31,7 @@ LOCUSTS_OWN = {
 def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
     """Add the flags of a run to a parser of Locust's and, but for --reports and --metrics-port, to its web form."""
     add, libraries = parser.add_argument, list(workload.libraries)
-    placements = list(workload.placements)
+    placements = optional.list_at_hand(workload.bases)
     add("--placement", choices=placements, default=workload.encoded, help="where the input is decoded and preprocessed")
     transports = ", ".join(f"{name} ({words})" for name, words in WORDS.items())
     add("--transport", choices=list(WORDS), default="http", help=f"how requests cross to the server: {transports}")

@@ -75,6 +75,7 @@ class Settings:
         placement = options.placement
         if options.transport != "http":
             placement += f"+{Transport(options.transport).name}"
+        if placement not in workload.placements:
             workload = workload.with_arms([placement])
         return cls(
             Arm(workload, placement, mode, getattr(options, "library", "")),

@@ -72,3 +72,18 @@ def test_every_arrival_of_a_split_is_answered_by_one_of_both(name, mode, server)
     assert 0 < prepared < 20
     if name == "mixed:0.6" and mode.name == "async":
         assert prepared == 12
+
+
+@pytest.mark.parametrize("mode", [Mode("async", 2), Mode("threads", 2)])
+def test_a_run_counts_who_has_prepared_each_arrival(mode):
+    workload = IMAGE.with_arms(["mixed:0.25"])
+    times, sent = np.linspace(0, 0.1, 40), photographs((320,))
+    samples = []
+    loop = OpenLoop(Arm(workload, "mixed:0.25", mode, "pillow"), "http://127.0.0.1:9", samples.append, 5.0)
+    loop.run(Plan(times, np.zeros(40, int), sent))
+    assert len(samples) == 40 and sum(loop.shares.as_dict().values()) == 40
+    # In mode threads each worker has even turns of its own.
+    assert abs(loop.shares.as_dict()["client"] - 10) <= 2 * (mode.name == "threads")
+    whole = OpenLoop(Arm(workload, "client", mode, "pillow"), "http://127.0.0.1:9", samples.append, 5.0)
+    whole.run(Plan(times[:1], np.zeros(1, int), sent))
+    assert whole.shares is None

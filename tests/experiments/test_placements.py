@@ -83,6 +83,22 @@ def test_a_table_without_intervals_or_with_lost_arrivals_is_no_success(others, c
     assert result.exit_code({"workloads": {"image": {"rows": [row("a"), *others]}}}, []) == code
 
 
+def figures(arm, **known):
+    sizes = dict.fromkeys(("p50", "p95", "client_cpu_ms", "server_cpu_ms", "bytes_up", "bytes_down"), 1.0)
+    more = {"answers": 40, "scheduled": 40, "by_client": None, "gateway_cpu_ms": None, "unloaded": None}
+    return {**row(arm, 0.9, 1.2), **sizes, **more, **known}
+
+
+def test_the_clients_share_has_a_column_and_a_gateways_cpu_a_line_where_an_arm_has_them():
+    plain = [figures("a"), figures("b")]
+    columns, cells = result.make_table(plain)
+    assert result.SPLIT not in columns and {len(each) for each in cells} == {len(columns)}
+    columns, cells = result.make_table([*plain, figures("mixed:0.6", by_client=25)])
+    assert columns[-1] is result.SPLIT and [each[-1] for each in cells] == ["-", "-", "25/40"]
+    described = {"parity": [], "losses": {}, "rows": [*plain, figures("gateway", gateway_cpu_ms=0.5)]}
+    assert result.list_notes(described) == ["gateway: 0.50 of 1.00 ms of server CPU are the gateway's."]
+
+
 def test_a_declared_loss_stands_below_the_table():
     loss = {"server:top5": "the five highest are answered"}
     assert result.list_losses({"parity": [], "losses": loss}) == [

@@ -49,6 +49,21 @@ def test_what_no_arm_names_is_no_part_of_a_run():
         flags.refuse_optional(arms, workloads, "sweep")
 
 
+def test_what_needs_nothing_to_be_loaded_or_started_is_at_hand():
+    assert optional.list_at_hand(IMAGE.bases) == [
+        *("client", "server", "ready", "mixed:0.5", "mixed:auto"),
+        *("client:opencv", "client:scaled", "client:recompressed"),
+    ]
+    assert optional.list_at_hand(TOY.bases) == ["a", "b", "ready"]  # its b does not name its tensors
+
+
+def test_a_command_that_starts_no_gateway_refuses_one_in_one_line():
+    arms = {"image": ["client", "gateway"]}
+    with pytest.raises(ValueError, match="overload starts no gateway, and --arms names gateway of image"):
+        flags.refuse_gateways(arms, flags.add_arms({"image": IMAGE}, arms), "overload")
+    flags.refuse_gateways({"image": ["client"]}, {"image": IMAGE}, "overload")
+
+
 def test_a_model_that_only_a_variant_asks_is_there_while_it_is_asked_and_gone_then(server):
     done = launch("check", "image", "--arms", "client,client:uint8", "--state", server.state)
     assert done.returncode == 0, done.stderr

@@ -36,6 +36,7 @@ goodput     answers per second within the latency objective: --slo, or 5 times w
 errors      arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 CPU         ms per request spent by the client process, and by the server with its backends
 KB up, down bytes of the request's and of the answer's body, mean
+by client   arrivals that the client prepared, of all, where a placement splits them
 mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
             step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
              rest of the server: what it reports beyond that
@@ -57,12 +58,18 @@ ARM_COLUMNS = (
     Column("KB down", rank=2),
     Column("service", rank=3),
 )
+SPLIT = Column("by client")
+"""Of tables with a placement that splits its arrivals."""
 
 
 def arms_table(name: str, workload: Mapping) -> str:
     """Return a line per arm: rates per second, latency in ms, errors, CPU ms per request, and kilobytes."""
     labels = label_arms(arm["arm"] for arm in workload["arms"])
-    table = draw_table(ARM_COLUMNS, [arm_row(arm, labels[arm["arm"]]) for arm in workload["arms"]])
+    columns, rows = list(ARM_COLUMNS), [arm_row(arm, labels[arm["arm"]]) for arm in workload["arms"]]
+    if any(arm["by_client"] is not None for arm in workload["arms"]):
+        columns.append(SPLIT)
+        rows = [(*row, write_share(arm)) for row, arm in zip(rows, workload["arms"], strict=True)]
+    table = draw_table(columns, rows)
     return f"{name}: {workload['arrivals']}, the same schedules for every arm\n{table}"
 
 
@@ -81,6 +88,11 @@ def arm_row(arm: Mapping, label: str) -> tuple[str, ...]:
         kb(arm["bytes_down"]),
         ms(arm["service"]["p50"]),
     )
+
+
+def write_share(arm: Mapping) -> str:
+    """Write how many of an arm's arrivals the client prepared, of all; a dash where none is split."""
+    return "-" if arm["by_client"] is None else f"{arm['by_client']}/{arm['books']['scheduled']}"
 
 
 def validity(arms: Sequence[Mapping], left_out: Sequence[Mapping]) -> str:

@@ -31,7 +31,7 @@ from loadgen.transport.http import Connection
 from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
 from workloads import payloads
-from workloads.flags import add_arms, choose_arms, refuse_transports
+from workloads.flags import add_arms, choose_arms, refuse_gateways, refuse_transports
 from workloads.workload import Workload
 
 CLIENTS = 8  # at work at the same time; each sends its next request when the last is answered
@@ -223,3 +223,4 @@ def check(options: Namespace) -> None:
     options.arms = choose_arms(given, options.workloads, 1) if given else ensembles
     refuse_transports(options.arms, "efficiency")
     options.workloads = add_arms(options.workloads, options.arms)
+    refuse_gateways(options.arms, options.workloads, "efficiency")

@@ -32,7 +32,7 @@ from loadgen.transport.reach import reach
 from serving.server import Server
 from serving.temporary_server import temporary_server
 from workloads import catalogue
-from workloads.flags import add_arms, choose_arms
+from workloads.flags import add_arms, choose_arms, refuse_gateways
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 
@@ -218,6 +218,7 @@ def check(options: Namespace) -> None:
     options.workloads = catalogue.find_all(options.workloads)
     options.arms = choose_arms(options.arms, options.workloads, transport=options.transport)
     options.workloads = add_arms(options.workloads, options.arms)
+    refuse_gateways(options.arms, options.workloads, "overload")
     if not (0 < options.slo < np.inf and 0 <= options.capacity < np.inf):
         raise ValueError("--slo must be a positive number, --capacity one that is not negative")
     options.seconds = options.seconds or total_seconds(options, USUAL)

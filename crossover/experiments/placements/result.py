@@ -10,7 +10,7 @@ from common import figures
 from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
 from crossover.measurement.pairs import read_pairs
-from crossover.measurement.trial import Trial, pool_records
+from crossover.measurement.trial import Trial, count_by_client, pool_records
 from crossover.parity.wording import describe_output
 from crossover.report.format import bracketed, kb, ms
 from crossover.report.html import Section, render
@@ -28,7 +28,8 @@ at this load  latency of each arrival / that of its twin of the first arm (same 
 p50, p95      latency in ms from the due time to the answer
 errors        arrivals without a good answer
 CPU           ms per request of the client's process, and of the server with its backends
-KB up, down   bytes of the request's and of the answer's body, mean"""
+KB up, down   bytes of the request's and of the answer's body, mean
+by client     arrivals that the client prepared, of all, where a placement splits them"""
 COLUMNS = (
     Column("arm", left=True),
     Column("at this load", left=True),
@@ -41,6 +42,8 @@ COLUMNS = (
     Column("KB up"),
     Column("KB down", rank=1),
 )
+SPLIT = Column("by client")
+"""Of tables with a placement that splits its arrivals."""
 
 
 def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
@@ -95,6 +98,8 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
         "gateway_cpu_ms": sum(gateway) / scheduled * 1e3 if gateway else None,
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
+        "by_client": count_by_client(trials),
+        "scheduled": len(records),
         "trials": len(trials),
         "loaded": None,
         "unloaded": None,
@@ -130,11 +135,24 @@ def list_cells(row: Mapping, first: bool) -> tuple[str, ...]:
     )
 
 
+def make_table(rows: Sequence[Mapping]) -> tuple[list[Column], list[tuple[str, ...]]]:
+    """Return the columns and the cells of a workload's table; SPLIT is the last column where an arm needs it."""
+    cells = [list_cells(row, not i) for i, row in enumerate(rows)]
+    if all(row["by_client"] is None for row in rows):
+        return list(COLUMNS), cells
+    return [*COLUMNS, SPLIT], [(*each, write_share(row)) for each, row in zip(cells, rows, strict=True)]
+
+
+def write_share(row: Mapping) -> str:
+    """Write how many of an arm's arrivals the client prepared, of all; a dash where none is split."""
+    return "-" if row["by_client"] is None else f"{row['by_client']}/{row['scheduled']}"
+
+
 def text(result: Mapping, explain: bool = False) -> str:
     """Write a table, a sentence and the declared losses for each workload, and what columns mean if `explain`."""
     parts = []
     for name, each in result["workloads"].items():
-        table = draw_table(COLUMNS, [list_cells(row, not i) for i, row in enumerate(each["rows"])])
+        table = draw_table(*make_table(each["rows"]))
         parts += [f"{name}: {each['arrivals']}, the same schedules for every arm\n{table}"]
         parts += ["\n".join([describe_workload(each), *list_notes(each)])]
     return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))
@@ -189,13 +207,10 @@ def classify(row: Mapping) -> str:
 
 def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
     """Return one section with a table for each workload."""
-    tables = {
-        name: [list_cells(row, not i) for i, row in enumerate(each["rows"])]
-        for name, each in result["workloads"].items()
-    }
+    tables = {name: make_table(each["rows"]) for name, each in result["workloads"].items()}
     sentences = {name: [describe_workload(each), *list_notes(each)] for name, each in result["workloads"].items()}
     template = Path(__file__).with_name("section.html.j2")
-    body = render(template, tables=tables, columns=[column.title for column in COLUMNS])
+    body = render(template, tables=tables)
     return [Section(body, KIND.title, sentences)]
 
 
