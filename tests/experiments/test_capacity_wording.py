@@ -17,7 +17,7 @@ from tests.trials_on_disk import about
 def probed(capacities=(50.0, 80.0), noise=0.1, turns=20, slow="server", seed=1) -> dict:
     """A workload of capacity.json: probes whose p90 rises with the fourth power of the rate, from 100 ms at these."""
     rng, probes = np.random.default_rng(seed), []
-    arms = [f"image {name} async:1" for name in ("client", "server")][: len(capacities)]
+    arms = [f"image {name} async:1" for name in ("client", "server", "mixed:auto")][: len(capacities)]
     for arm, capacity in zip(arms, capacities, strict=True):
         for turn in range(turns):
             rate = capacity * rng.lognormal(0, 0.1)
@@ -44,6 +44,33 @@ def test_equal_arms_are_said_to_carry_more_in_at_most_five_percent():
     assert sum("carries more than" in each for each in said) <= 12  # P < 0.3 % at 5 %
     assert sum("which of them carries more is undecided" in each for each in said) >= 88
     assert all(re.search(r"server/client is [\d.]+ \[[\d.]+, [\d.]+\]", each) for each in said)
+
+
+MIXED = {"model": "resnet50", "words": "both, each where less work waits"}
+
+
+def add_words(found):
+    return {**found, "placements": {**found["placements"], "mixed:auto": MIXED}}
+
+
+@pytest.mark.parametrize(("capacities", "next_one"), [((50.0, 80.0, 120.0), "server"), ((80.0, 50.0, 120.0), "client")])
+def test_the_best_of_three_is_compared_with_the_next_one_whichever_is_the_baseline(capacities, next_one):
+    found = add_words(probed(capacities))
+    best = found["best"]
+    assert best["arm"] == "image mixed:auto async:1" and best["next"] == f"image {next_one} async:1"
+    assert best["low"] < 1.5 < best["high"] and best["low"] > 1
+    said = write_sentence(found)
+    assert f"; the most is carried by both, each where less work waits, {best['ratio']:.3g} [" in said
+    assert f"] times what the {next_one} carries." in said
+    assert f"best mixed:auto/{next_one}, the next: {best['ratio']:.3g} [" in tables.text({"image": found})
+
+
+def test_equal_arms_have_a_best_one_whose_interval_holds_one():
+    best = [probed((50.0, 50.0, 50.0), 0.4, seed=seed)["best"] for seed in range(40)]
+    assert sum(each["low"] > 1 for each in best) <= 6  # P < 2 % at 5 %
+    assert probed((50.0, 80.0))["best"] is None
+    few = probed((50.0, 80.0, 120.0), turns=6)
+    assert few["best"] is None or few["best"]["low"] is None
 
 
 def test_few_turns_are_said_to_be_too_few():

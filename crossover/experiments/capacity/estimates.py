@@ -1,9 +1,10 @@
 """From the probes of a workload to its arms' capacities: what capacity.json says beside the probes themselves."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 
-from crossover.analysis.capacity_pairs import CONFIDENCE, CapacityTurn, compare_capacities
+from crossover.analysis.capacity_pairs import CONFIDENCE, CapacityComparison, CapacityTurn, compare_capacities
 from crossover.analysis.estimate import Estimate
 from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
 
@@ -14,9 +15,9 @@ BOTH = "both"
 
 
 def estimate_capacities(found: Mapping) -> dict:
-    """Return `turns`, `capacity` and `ratios` of a workload of capacity.json, from its `arms`, `probes` and `slo_ms`.
+    """Return `turns`, `capacity`, `ratios` and `best` of a workload of capacity.json.
 
-    They are as `result` describes them. An arm without a turn has no capacity, and a turn that was cut short is left
+    They follow from its `arms`, `probes` and `slo_ms`, and are as `result` describes them. An arm without a turn has no capacity, and a turn that was cut short is left
     out.
     """
     probes = {arm: [each for each in found["probes"] if each["arm"] == arm] for arm in found["arms"]}
@@ -24,10 +25,11 @@ def estimate_capacities(found: Mapping) -> dict:
     probed = [arm for arm, of_arm in in_turns.items() if of_arm]
     turns = min((len(in_turns[arm]) for arm in probed), default=0)
     estimates: dict[str, Estimate | None] = {}
-    ratios = []
+    ratios, best = [], None
     if turns > 1:
-        rows = zip(*(in_turns[arm][:turns] for arm in probed), strict=True)
-        compared = compare_capacities([read_turn(row) for row in rows], found["slo_ms"])
+        rows = [read_turn(row) for row in zip(*(in_turns[arm][:turns] for arm in probed), strict=True)]
+        compared = compare_capacities(rows, found["slo_ms"])
+        best = find_best(probed, rows, compared, found["slo_ms"])
         estimates = dict(zip(probed, compared.capacities, strict=True))
         # Ratios are to the baseline, unless that carries nothing.
         for arm, ratio in zip(probed[1:], compared.ratios, strict=True):
@@ -35,7 +37,31 @@ def estimate_capacities(found: Mapping) -> dict:
             figures = {"ratio": interval.pop("value"), **interval, "confidence": compared.confidence}
             ratios.append({"baseline": probed[0], "candidate": arm, **figures})
     capacity = [describe_arm(arm, probes[arm], estimates.get(arm)) for arm in found["arms"] if probes[arm]]
-    return {"turns": turns, "capacity": capacity, "ratios": ratios}
+    return {"turns": turns, "capacity": capacity, "ratios": ratios, "best": best}
+
+
+def find_best(
+    arms: Sequence[str], turns: Sequence[CapacityTurn], compared: CapacityComparison, slo_ms: float
+) -> dict | None:
+    """Return the arm that carries most, and how many times what the `next` one does, of three arms or more.
+
+    The interval holds that ratio whichever two they truly are: it reaches from the lowest of the lower ends of its
+    ratios to all others to the lowest of their upper ends. All pairs of arms together have CONFIDENCE (Bonferroni).
+    None where an arm has no capacity.
+    """
+    known = [each.value for each in compared.capacities if each is not None]
+    if len(arms) < 3 or len(known) < len(arms):
+        return None
+    first, second, *_ = order = sorted(range(len(arms)), key=lambda i: -known[i])
+    reordered = [CapacityTurn(*(tuple(each[i] for i in order) for each in (t.rates, t.percentiles_ms))) for t in turns]
+    found = [each for each in compare_capacities(reordered, slo_ms).ratios if each is not None]
+    confidence = 1 - (1 - CONFIDENCE) / (len(arms) * (len(arms) - 1) / 2)
+    each_over = [describe_estimate(replace(ratio, value=-ratio.value), confidence) for ratio in found]
+    lows, highs = ([each[end] for each in each_over if each[end] is not None] for end in ("low", "high"))
+    whole = len(lows) == len(each_over)
+    low, high = (min(lows), min(highs)) if whole else (None, None)
+    ratio = {"ratio": each_over[0]["value"], "low": low, "high": high, "confidence": confidence}
+    return {"arm": arms[first], "next": arms[second], **ratio}
 
 
 def read_turn(probes: Sequence[Mapping]) -> CapacityTurn:

@@ -12,6 +12,8 @@ capacity.json has, for each workload:
   in how many probes the `client_fell_behind`; `lowest_over` and `highest_within`, rates of probes.
 - `ratios`, a list with an entry per arm behind the first: `ratio` of the capacities `candidate` / `baseline`, with
   `low`, `high` and `confidence`; all together hold the truth with 95 % confidence.
+- `best`, of three arms or more: `arm`, which carries most, and `ratio` to the `next` one with `low`, `high` and
+  `confidence`; null where an arm has no capacity.
 - `burstiness`, a list with a row per arm, load and shape: `load` as a share of the arm's capacity, `arrivals` (the
   shape), `cv` of its gaps, `p50`, `p99` in ms of so many `requests`, `valid`.
 """
@@ -74,7 +76,7 @@ def show(name: str, found: dict) -> dict:
         "measured": count_turns(found),
         "labels": label_arms(found["arms"]),
         "limits": {each["arm"]: wording.describe_limit(each) for each in found["capacity"]},
-        "compared": [wording.describe_comparison(each, found) for each in found["ratios"]],
+        "compared": wording.list_comparisons(found),
         "plot": plots.burstiness(rows, placements, f"{name}: p99 in every shape of the arrivals") if known else "",
         "shapes": list(bursts()),
         "bursts": shapes(rows),

@@ -92,6 +92,9 @@ def workload_table(name: str, found: Mapping) -> str:
         second, first = (each[key].split()[1] for key in ("candidate", "baseline"))
         few = " (too few turns for an interval)" if each["ratio"] and each["low"] is None else ""
         lines.append(f"ratio {second}/{first}: {write_ratio(each)}{few}")
+    if best := found.get("best"):
+        first, second = (best[key].split()[1] for key in ("arm", "next"))
+        lines.append(f"best {first}/{second}, the next: {write_ratio(best)}")
     return "\n".join([*lines, *list_bursts(found)])
 
 

@@ -23,7 +23,7 @@ def write_sentence(found: Mapping) -> str:
     )
     held = f"p{found['percentile']:g} of Poisson arrivals stays within {significant(found['slo_ms'])} ms"
     text = f"For {found['subject']}, {held} {each_carries}"
-    if compared := [describe_comparison(each, found) for each in found["ratios"]]:
+    if compared := list_comparisons(found):
         text += f": {'; '.join(compared)}"
     return f"{text}.{describe_limits(found)}"
 
@@ -66,6 +66,20 @@ def describe_comparison(each: Mapping, found: Mapping) -> str:
     if each["high"] < 1:
         return f"{baseline} carries more than {candidate}, {compared}"
     return f"which of them carries more is undecided, {compared}"
+
+
+def list_comparisons(found: Mapping) -> list[str]:
+    """Write how the capacities compare: each with the baseline's, then of three or more the best with the next one."""
+    return [*(describe_comparison(each, found) for each in found["ratios"]), *describe_best(found)]
+
+
+def describe_best(found: Mapping) -> list[str]:
+    """Write how much more the best of three arms or more carries than the next one; nothing where that is not known."""
+    if not (best := found.get("best")):
+        return []
+    first, second = (name_arm(best[key], found) for key in ("arm", "next"))
+    few = " (too few turns for an interval)" if best["low"] is None else ""
+    return [f"the most is carried by {first}, {write_ratio(best)} times what {second} carries{few}"]
 
 
 def describe_limit(each: Mapping) -> str:
