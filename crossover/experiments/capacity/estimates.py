@@ -17,8 +17,8 @@ BOTH = "both"
 def estimate_capacities(found: Mapping) -> dict:
     """Return `turns`, `capacity`, `ratios` and `best` of a workload of capacity.json.
 
-    They follow from its `arms`, `probes` and `slo_ms`, and are as `result` describes them. An arm without a turn has no capacity, and a turn that was cut short is left
-    out.
+    They follow from its `arms`, `probes` and `slo_ms`, and are as `result` describes them. An arm without a turn has no
+    capacity, and a turn that was cut short is left out.
     """
     probes = {arm: [each for each in found["probes"] if each["arm"] == arm] for arm in found["arms"]}
     in_turns = {arm: [each for each in of_arm if each["turn"] is not None] for arm, of_arm in probes.items()}
