@@ -38,6 +38,12 @@ class Process:
     """What it has said on standard error."""
     port: int = 0
 
+    def end(self) -> None:
+        """End it, wait for its end, and close what it has written to."""
+        self.child.kill()
+        with self.child, self.errors:
+            pass
+
 
 class Gateways:
     """Starts the gateways that placements need; `stop` ends them.
@@ -92,6 +98,7 @@ class Gateways:
             if (code := process.child.poll()) is not None:
                 how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
                 self.say(f"{name}: the gateway has died ({how}{read_last(process.errors)}); another one takes its port")
+                process.end()
                 self.running[name] = self._launch(process.workload, process.port)
         apart = not set(self.cores) & set(server.cores)
         return replace(server, gateways=self.pids, gateways_apart=apart) if self.running else server
@@ -99,8 +106,7 @@ class Gateways:
     def stop(self) -> None:
         """End all gateways, and wait for their end."""
         for process in self.running.values():
-            process.child.kill()
-            process.child.wait()
+            process.end()
         self.running = {}
 
     def _launch(self, workload: Workload, port: int) -> Process:
