@@ -2,14 +2,18 @@
 
 Where --arms names such a placement, the server gets what it lacks: a model of `model_variants/`, or one that is derived
 from another one's network (`Placement.derived`). At the end of the run they are unloaded, so that the next run finds
-the server as it was. Nothing is loaded into a server that the launcher did not start: who runs it serves its models.
+the server as it was, unless another run still uses them: every run that does has locked a file per model in the
+launcher's state directory, and the last one unloads it, also what a killed run has left. Nothing is loaded into a
+server that the launcher did not start: who runs it serves its models.
 
 The supervisor does not know these models: one whose stub dies is loaded again where the run repeats a trial for it.
 """
 
 import compileall
 import contextlib
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -38,6 +42,9 @@ class ExtraModels:
         self.server, self.say = server, say
         weights = server.state.get("weights")
         self.networks = state.resolve() / "models" if weights == "tiny" else model_loader.STEPS
+        self.marks = state.resolve() / "extra-models"
+        self._locks: dict[str, int] = {}
+        """Model -> descriptor of its file in `marks`, locked with all other runs that use it."""
         self.loaded: dict[str, tuple[Workload, str, Derived | None]] = {}
         """Model -> the workload and the name of the placement that asked for it first, and how it is made."""
 
@@ -67,11 +74,23 @@ class ExtraModels:
         return replace(workload, placements=placements)
 
     def unload(self) -> None:
-        """Unload what `load` loaded, the ensembles first; a server that is gone has none of it."""
+        """Unload what was loaded for runs and no other uses, the ensembles first; a server that is gone has none."""
         for model in reversed(self.loaded):
-            with contextlib.suppress(Failure):
+            if (lock := self._locks.pop(model, None)) is None:
+                continue
+            # Where another run has it, this one's lock is lost, so that of two that end together one unloads.
+            with contextlib.suppress(Failure, OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self.server.admin_api.unload(model)
+            os.close(lock)
         self.loaded = {}
+
+    def _share(self, model: str) -> None:
+        """Lock the model's file together with all other runs that use it; wait while one unloads it."""
+        if model not in self._locks:
+            self.marks.mkdir(exist_ok=True)
+            self._locks[model] = os.open(self.marks / model, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._locks[model], fcntl.LOCK_SH)
 
     def restore(self, server: Server) -> None:
         """Load again what was lost: all of it where the server was restarted, or a model whose Python stub died.
@@ -94,14 +113,17 @@ class ExtraModels:
 
     def _load(self, workload: Workload, name: str, model: str, derived: Derived | None) -> None:
         self.server.field("/v2", "version")
-        if self.server.api.is_ready(model):
-            return
+        if self.server.api.is_ready(model) and not (self.server.state and (self.marks / model).exists()):
+            return  # whoever serves it did not load it for a run
         asked = f"{workload.describe_placement(name)} asks the model {model}"
         if not self.server.state:
             raise ValueError(f"{asked}, which {self.server.url} lacks; only a server of `crossover up` gets it")
-        self.say(f"{workload.name}: loading {model} for {name}, until the end of this run")
         # First, so that one whose load is interrupted is unloaded as well.
         self.loaded[model] = workload, name, derived
+        self._share(model)
+        if self.server.api.is_ready(model):
+            return
+        self.say(f"{workload.name}: loading {model} for {name}, until the end of this run")
         try:
             if derived:
                 load_in_child(self.server, self.networks, (workload.file or workload.name, name))

@@ -1,5 +1,6 @@
 """Optional placements: their names in --arms, and the models that are loaded for the length of a run."""
 
+import os
 import signal
 
 import pytest
@@ -130,3 +131,22 @@ def test_a_model_whose_process_died_is_loaded_again(server):
         assert "classes" in at.api.infer("image_top5", photographs((320,))[0].encoded)
     finally:
         extra.unload()
+
+
+def test_of_two_runs_at_once_the_last_one_unloads_the_models_also_those_of_a_killed_one(server):
+    at, said = Server.at(server.url, server.state), []
+    killed, first, last = (ExtraModels(at, server.state, said.append) for _ in range(3))
+    workload, names = IMAGE.with_arms(["server:top5"]), ["server:top5"]
+    try:
+        killed.load(workload, names)
+        for lock in killed._locks.values():
+            os.close(lock)
+        for each in (first, last):
+            each.load(workload, names)
+        first.unload()
+        assert at.api.is_ready("image_top5") and at.api.is_ready("top5")
+        last.unload()
+        assert not at.api.is_ready("image_top5") and not at.api.is_ready("top5")
+        assert len(said) == 2  # of the first, for both models
+    finally:
+        last.unload()
