@@ -1,7 +1,7 @@
 """What `crossover up --workload FILE` asks its server: the first payload of a workload, by each of its placements."""
 
 from common.messages import one_line
-from loadgen.transport.http import write_head
+from loadgen.transport.http_head import write_head
 from serving.canaries import Canary
 from workloads.catalogue import find
 from workloads.model_config import complete

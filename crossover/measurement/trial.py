@@ -137,7 +137,7 @@ class Trial:
 
 def count_by_client(trials: Sequence[Trial]) -> int | None:
     """Count the arrivals that the client prepared, of a placement that splits them; None for any other."""
-    return sum(trial.shares["client"] for trial in trials) if all(trial.shares for trial in trials) else None
+    return sum(trial.shares["prepared"] for trial in trials) if all(trial.shares for trial in trials) else None
 
 
 def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:

@@ -75,8 +75,8 @@ class Shares:
             self._counts[file] += 1
 
     def as_dict(self) -> dict[str, int]:
-        """Return the counts so far, by who prepares: `client` and `server`."""
-        return dict(zip(("client", "server"), self._counts, strict=True))
+        """Return the counts so far: `prepared` by the client, and sent as `files`."""
+        return dict(zip(("prepared", "files"), self._counts, strict=True))
 
 
 def lately(before: float, newest: float) -> float:

@@ -15,6 +15,8 @@ import numpy as np
 
 from common.messages import first_line
 from loadgen.transport import http
+from loadgen.transport.http_answer import decode, explain_refusal
+from loadgen.transport.http_head import join_head
 from loadgen.transport.message import COMPLETED, Outcome, Request
 from loadgen.transport.outputs import read_body
 from loadgen.transport.regions import FOLDER, PREFIX, Region
@@ -80,7 +82,7 @@ class Connection(http.Connection):
                 offset += len(piece)
         if self._head is None:  # the same for all requests of a kind, as long as the region stays
             content = describe(request, region.name, specs, self._offsets, self._results)
-            self._head = http.join_head(request.model, content, 0)
+            self._head = join_head(request.model, content, 0)
         head, size = self._head
         return head, [], size
 
@@ -112,7 +114,7 @@ class Connection(http.Connection):
         answer = self._exchange([self._begin(line), headers.encode() + body])
         if answer.status == 200:
             return answer.body
-        words = http.explain_refusal(answer.status, answer.headers, answer.body)
+        words = explain_refusal(answer.status, answer.headers, answer.body)
         if not fine or fine not in words:
             raise Refused(words)
         return b""
@@ -170,7 +172,7 @@ class Connection(http.Connection):
         """Return the tensors of the last whole answer, by name, also those in the region."""
         if self.answer is None or not (region := self._region):
             return super().read_outputs()
-        content = http.decode(self.answer.body, self.answer.headers.get(b"content-encoding", b""))
+        content = decode(self.answer.body, self.answer.headers.get(b"content-encoding", b""))
         size = int(self.answer.headers.get(b"inference-header-content-length", len(content)))
         placed = {name: bytes(region.memory[begin:end]) for name, (begin, end) in self._results.items()}
         return read_body(content, size, placed)

@@ -83,7 +83,7 @@ def test_a_run_counts_who_has_prepared_each_arrival(mode):
     loop.run(Plan(times, np.zeros(40, int), sent))
     assert len(samples) == 40 and sum(loop.shares.as_dict().values()) == 40
     # In mode threads each worker has even turns of its own.
-    assert abs(loop.shares.as_dict()["client"] - 10) <= 2 * (mode.name == "threads")
+    assert abs(loop.shares.as_dict()["prepared"] - 10) <= 2 * (mode.name == "threads")
     whole = OpenLoop(Arm(workload, "client", mode, "pillow"), "http://127.0.0.1:9", samples.append, 5.0)
     whole.run(Plan(times[:1], np.zeros(1, int), sent))
     assert whole.shares is None

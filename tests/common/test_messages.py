@@ -10,7 +10,7 @@ from common.messages import first_line, one_line, shorten
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
-from loadgen.transport import http
+from loadgen.transport.http_answer import judge_answer
 from workloads.image import IMAGE
 from workloads.payloads import Payload
 
@@ -54,7 +54,7 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
     )
     body = json.dumps({"error": str(no_image())}).encode()
     texts = body, str(no_image()).encode()
-    answers = [http.judge_answer(code, {}, text, ()) for code in (400, 503) for text in texts]
+    answers = [judge_answer(code, {}, text, ()) for code in (400, 503) for text in texts]
     assert all(answer.reason.endswith("<_io.BytesIO object>") for answer in answers)
 
 

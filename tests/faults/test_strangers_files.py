@@ -251,7 +251,7 @@ def test_every_test_and_flag_that_security_md_names_exists():
         assert (ROOT / path).exists(), path
     program = "import locust.argument_parser as parser; parser.get_parser().print_help()"
     known = python(program).stdout
-    for command in ("up", "infer"):
+    for command in ("up", "infer", "compare"):
         known += python(f"from crossover.cli import main; main.main(['{command}', '--help'])").stdout
     flags = set(re.findall(r"--[a-z][a-z-]+", text))
     assert flags and all(flag in known for flag in flags)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from loadgen.transport import http
+from loadgen.transport import http, http_answer
+from loadgen.transport.http_answer import judge_answer
+from loadgen.transport.http_head import write_head
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, make_request
 from workloads.tensors import Input
 from workloads.workload import Placement, Target
@@ -22,7 +24,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d
 TARGET = Target("m", (Input("x"),))
 REQUEST = make_request(TARGET, np.arange(4, dtype=np.float32))
 SIZED = b"inference-header-content-length"
-SIZE = http.write_head("m", (REQUEST.tensors[0].spec,), ("logits",))[1]
+SIZE = write_head("m", (REQUEST.tensors[0].spec,), ("logits",))[1]
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def test_ctrl_c_while_an_answer_is_parsed_is_no_outcome(monkeypatch, callback):
     def interrupted(self, *_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(http.Answer, callback, interrupted)
+    monkeypatch.setattr(http_answer.Answer, callback, interrupted)
     with server(saying(HEAD + JSON)) as url, pytest.raises(KeyboardInterrupt):
         post(url)
 
@@ -246,9 +248,9 @@ def test_closing_from_another_thread_wakes_the_one_that_waits():
 def test_an_answer_shorter_than_its_header_says_is_no_answer():
     header = b'{"outputs":[{"name":"logits","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]}'
     n = len(header)
-    outcome = http.judge_answer(200, {SIZED: str(n).encode()}, header + b"1234", ("logits",))
+    outcome = judge_answer(200, {SIZED: str(n).encode()}, header + b"1234", ("logits",))
     assert (outcome.status, outcome.reason) == (FAILED, f"the answer has {n + 4} bytes, its header says {n + 8}")
-    assert http.judge_answer(200, {SIZED: str(n).encode()}, header + b"12345678", ("logits",)).status == COMPLETED
+    assert judge_answer(200, {SIZED: str(n).encode()}, header + b"12345678", ("logits",)).status == COMPLETED
 
 
 UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"

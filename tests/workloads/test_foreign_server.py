@@ -13,6 +13,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.transport import http
+from loadgen.transport.http_answer import judge_answer
 from serving.server import Server
 from tests import forks
 from tests.foreign import TYPES, foreign_server
@@ -41,7 +42,7 @@ def own(*placements, **other) -> Workload:
 def send(url, monkeypatch, placement, payload=FILE, workload=None) -> tuple[Sample, dict[str, np.ndarray]]:
     """What comes of one request of the load generator's: its sample, and the arrays of the answer."""
     answers = []
-    judge = http.judge_answer
+    judge = judge_answer
 
     def record(status, headers, body, *rest):
         answers.append((headers.get(b"inference-header-content-length"), body))
