@@ -70,7 +70,7 @@ class Trial:
     gateway_cpu: float | None = None
     """The gateway's part of `server_cpu`; None without one, or where it has died."""
     shares: dict = field(default_factory=dict)
-    """Of a placement that splits its arrivals: how many the `client` prepared, and how many the `server`."""
+    """Of a placement that splits its arrivals: how many were `prepared` by the client, and how many sent as `files`."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
