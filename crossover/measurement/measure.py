@@ -120,7 +120,8 @@ def measure(
         Unavailable: The server was gone before anything was sent.
         OSError: The disk is full, or the directory cannot be written.
     """
-    server = server if arm.placed.gateway else replace(server, gateways=())
+    if server.gateways and not arm.placed.gateway:
+        server = replace(server, gateways=())
     order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
     loop_ms = {"client": time_loop(None), "server": time_loop(server.cores[0]) if server.cores else None}

@@ -169,12 +169,13 @@ def ensemble(workload) -> Arm:
 )
 def test_an_ensemble_is_measured_against_its_steps(server, workload):
     connected = Server.at(server.url, server.state)
-    found = measure_efficiency(connected, ensemble(workload), workload.load(), seconds=1)
+    found = measure_efficiency(connected, ensemble(workload), workload.load(), seconds=3)
     assert found.keys() >= KEYS
     assert tuple(found["steps"]) == tuple(found["mean_batch"]) == workload.steps
     assert found["bound_by"] in (*workload.steps, "cpu")
     for step in found["steps"].values():
-        assert step["rate"] > 0 and step["cpu_seconds_per_request"] > 0
+        assert step["rate"] > 0 and step["cpu_seconds_per_request"] >= 0  # in a short turn less than a tick of 10 ms
+    assert found["ensemble_cpu_seconds_per_request"] > 0
     assert all(batch >= 1 for batch in found["mean_batch"].values())
     assert 0 < found["efficiency"] < 2
 

@@ -151,7 +151,7 @@ def test_of_a_server_elsewhere_others_use_of_the_clients_cores_is_known(server, 
     for here in (True, False):
         monkeypatch.setattr(Server, "is_here", here)
         asked = Server(server.url, {})
-        counters = Counters({}, None, None, {}, CoreUse.read(()), CoreUse.read((0,)))
+        counters = Counters({}, None, None, None, {}, CoreUse.read(()), CoreUse.read((0,)))
         _ = [np.sort(np.random.default_rng(1).random(100_000)) for _ in range(5)]
         spent, _ = counters.spent(asked, ())
         assert spent["server_cpu"] is None and spent["others"] is None

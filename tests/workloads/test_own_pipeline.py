@@ -140,7 +140,7 @@ def test_locust_takes_it_in_its_web_form(own, server, tmp_path):
         page = fetch(base, process)
         assert all(f'"{name}"' in page for name in ("placement", "arrivals", *PLACEMENTS))
         form = "arrivals=constant:rate=10&seconds=1&placement="
-        assert "try one of phone, cloud, thumbnail" in json.loads(post(f"{base}/swarm", form + "client"))["message"]
+        assert "try some of phone, cloud, thumbnail" in json.loads(post(f"{base}/swarm", form + "client"))["message"]
         assert json.loads(post(f"{base}/swarm", form + "thumbnail"))["success"]
         while json.loads(fetch(f"{base}/stats/requests", process))["state"] != "stopped":
             time.sleep(0.2)
