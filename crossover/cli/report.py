@@ -103,7 +103,7 @@ def report(
             options.print_error(answer.warning)
         both = {"verdict": answer.verdict, "warnings": list(answer.warnings)}
         written = {"directory": str(into), **both, "result": answer.result, "exit_code": answer.code}
-        show(written, "\n".join([*answer.verdict, *answer.warnings]))
+        show(written, "\n".join([*answer.warnings, *answer.verdict]))
         return answer.code
 
 
@@ -161,7 +161,7 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
     result, trials = write_report(kind, directory, found, into)
     if not kind.has_figures(result, trials):
         raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
-    shown = [*describe_interruption(directory), kind.text(result, explain=explain)]
+    shown = [*describe_interruption(directory), kind.write_output(result, trials, explain)]
     parts = [*shown, f"the page: {into / NAME}", *kind.advise(result, directory)]
     code, warnings = kind.exit_code(result, trials), kind.warnings(result, trials)
     return Answer("\n\n".join(parts), result, kind.verdicts(result), code, warnings=warnings)

@@ -141,7 +141,7 @@ class Experiment(Run):
                     return code or BROKEN
                 self.verdicts, self.warnings = self.kind.verdicts(result), self.kind.warnings(result, trials)
                 self.advice = self.kind.advise(result, self.directory)
-                text = self.kind.text(result, explain=self.options.explain)
+                text = self.kind.write_output(result, trials, self.options.explain)
                 print("\n" + "\n".join([text, *self.remarks()]))
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
                 print("".join(f"\n{line}" for line in self.advice), end="\n" * bool(self.advice))
@@ -167,5 +167,5 @@ class Experiment(Run):
         }
 
     def verdict(self) -> str:
-        """Return a line each: what was found, what must not be overlooked, and the command that may decide the rest."""
-        return "\n".join([*self.verdicts, *self.warnings, *self.advice])
+        """Return a line each: what must not be overlooked, what was found, and the command that may decide the rest."""
+        return "\n".join([*self.warnings, *self.verdicts, *self.advice])

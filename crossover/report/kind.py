@@ -16,6 +16,7 @@ from crossover.measurement.trial import Trial
 from crossover.report import html, provenance
 from crossover.report.format import label_arms
 from crossover.report.html import Section
+from crossover.report.terminal import colour
 
 GOOD, BROKEN, USAGE, MEASUREMENT, WORSE = 0, 1, 2, 3, 4
 """Exit codes of every experiment, beside INTERRUPTED (130): good; arrivals unanswered, or something broke; wrong usage;
@@ -47,6 +48,14 @@ def warn_of_invalid(
     count = f"{len(invalid)} of {len(trials)} trials {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
     labels = label_arms((trial.arm for trial in trials), workload=True)
     return [(count, meaning(list(dict.fromkeys(labels[trial.arm] for trial in invalid))))]
+
+
+def warn_of_noise(names: Sequence[str]) -> Banners:
+    """Return one banner that the machine was not quiet while it measured these workloads; none without any."""
+    if not names:
+        return []
+    what = f"The machine was not quiet while it measured {' and '.join(names)}."
+    return [(what, "Intervals may be too narrow: stop the other programs and measure again.")]
 
 
 def worst(result: Any, trials: Trials) -> int:
@@ -102,6 +111,11 @@ class Kind:
     def warnings(self, result: Any, trials: Trials) -> list[str]:
         """Return the banners as lines of a terminal, which --quiet prints, too."""
         return [f"{what} {meaning}" for what, meaning in self.banners(result, trials)]
+
+    def write_output(self, result: Any, trials: Trials, explain: bool = False) -> str:
+        """Return what a terminal shows: the warnings, then figures and verdict. It never says less than --quiet."""
+        warnings = [colour("\n".join(found))] if (found := self.warnings(result, trials)) else []
+        return "\n\n".join([*warnings, self.text(result, explain=explain)])
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
         """Return whether anything was measured."""

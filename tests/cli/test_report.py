@@ -115,18 +115,20 @@ def test_json_is_the_content_of_its_file_and_quiet_prints_the_sentences_alone(re
 
 def test_the_exit_code_is_that_of_the_run_and_quiet_says_what_is_invalid(report, archive):
     code, output, _ = report(archive / "reset", "--quiet")
-    assert code == 1 and output.splitlines()[1].startswith("1 of 12 trials is INVALID (errors).")
-    assert "INVALID" not in output.splitlines()[0]  # the comparison leaves that round out
+    assert code == 1 and output.splitlines()[0].startswith("1 of 12 trials is INVALID (errors).")
+    assert "INVALID" not in output.splitlines()[1]  # the comparison leaves that round out
     for file in archive.glob("before/image/image-client-async1/*.json"):
         trial = json.loads(file.read_text())
         file.write_text(json.dumps({**trial, "facts": {**trial["facts"], "cpu_share": 0.95}}))
     code, output, _ = report(archive / "before", "--quiet")
-    sentence, warning = output.splitlines()
+    warning, sentence = output.splitlines()
     assert code == 3 and sentence.startswith("INVALID (client: client CPU), so do not rely on it. For photographs at ")
     assert warning.startswith("image client is INVALID. Client CPU: used 95 % of its cores (at most 90 %); give the ")
     assert "server fewer cores (`crossover up --cores`), or offer fewer arrivals" in warning
     told = json.loads(report(archive / "before", "--json")[1])
     assert (told["exit_code"], told["verdict"], told["warnings"]) == (3, [sentence], [warning])
+    output = report(archive / "before")[1]
+    assert output.startswith(f"{warning}\n\n") and output.index(warning) < output.index(sentence)
 
 
 def test_a_run_of_locusts_has_a_page_and_its_figures_are_printed(report, tmp_path):

@@ -64,7 +64,7 @@ def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than
 def test_quiet_also_says_that_trials_are_invalid(world, conduct):
     world.troubles = ["reset"] * 4
     code, output, _ = conduct("--quiet")
-    sentence, warning, *_ = output.splitlines()
+    warning, sentence, *_ = output.splitlines()
     assert code == 1 and sentence.startswith("For photographs") and " INVALID (errors). Do not rely on " in warning
 
 

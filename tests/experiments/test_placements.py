@@ -2,13 +2,18 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.experiments.placements import result
+from crossover.measurement.trial import read_trials
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT
+from tests import trials_on_disk
 from tests.commands import again, conduct, only
 from tests.conftest import ROOT
 
@@ -83,9 +88,45 @@ def test_a_table_without_intervals_or_with_lost_arrivals_is_no_success(others, c
     assert result.exit_code({"workloads": {"image": {"rows": [row("a"), *others]}}}, []) == code
 
 
+def test_what_is_invalid_stands_above_the_verdict_and_ends_with_3(table, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(table[2], run)
+    for file in run.glob("image/*/round-*.json"):
+        trial = json.loads(file.read_text())
+        trial["facts"]["cpu_share"] = 0.95
+        trial["others"] = 0.4
+        file.write_text(json.dumps(trial))
+    code, output, _ = again(monkeypatch, capsys, run)
+    assert code == MEASUREMENT
+    [warning] = re.findall(r"^(\d+ of \d+ trials are INVALID \(.*)", output, re.MULTILINE)
+    assert "client CPU" in warning
+    noise = "The machine was not quiet while it measured image. Intervals may be too narrow: "
+    assert output.index(warning) < output.index(noise) < output.index("For photographs at")
+
+
+def test_an_invalid_trial_is_no_success_and_a_busy_machine_is_named(tmp_path):
+    found = {"workloads": {"image": {"rows": [figures("a"), figures("b", quiet=False)], "subject": "photographs"}}}
+    trials_on_disk.write(tmp_path, ("image",), 4)
+    sound = [trial for trial in read_trials(tmp_path) if trial.sound]
+    assert result.exit_code(found, sound) == GOOD
+    assert result.KIND.warnings(found, sound) == [
+        "The machine was not quiet while it measured image. Intervals may be too narrow: stop the other programs and "
+        "measure again."
+    ]
+    sound[0].valid, sound[0].findings = False, [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
+    assert result.exit_code(found, sound) == MEASUREMENT
+    assert " INVALID (hub stall). Do not rely on " in result.KIND.warnings(found, sound)[0]
+
+
+@pytest.mark.parametrize("kind", EXPERIMENTS.values(), ids=EXPERIMENTS.keys())
+def test_no_output_says_less_than_quiet(kind, tmp_path):
+    told = replace(kind, text=lambda result, explain=False: "the figures", banners=lambda *_: [("All", "of it.")])
+    assert told.write_output({}, []) == "All of it.\n\nthe figures"
+
+
 def figures(arm, **known):
     sizes = dict.fromkeys(("p50", "p95", "client_cpu_ms", "server_cpu_ms", "bytes_up", "bytes_down"), 1.0)
-    more = {"answers": 40, "scheduled": 40, "by_client": None, "gateway_cpu_ms": None, "unloaded": None}
+    more = {"answers": 40, "scheduled": 40, "by_client": None, "gateway_cpu_ms": None, "unloaded": None, "quiet": True}
     return {**row(arm, 0.9, 1.2), **sizes, **more, **known}
 
 

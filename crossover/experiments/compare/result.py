@@ -19,7 +19,7 @@ from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
 from crossover.parity.wording import note_loss, warn_of_difference
 from crossover.report.format import label_arms
-from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid, warn_of_noise
 from loadgen.samples.verdict import UNANSWERED
 
 
@@ -197,10 +197,7 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
         banners.append((f"{wording.join(names)} {'is' if len(names) == 1 else 'are'} INVALID.", " ".join(texts)))
     loaded = {name: each["answer"]["loaded"] for name, each in result["workloads"].items()}
     loud = [name for name, each in loaded.items() if each and not each["quiet"]]
-    if loud:
-        what = f"The machine was not quiet while it measured {wording.join(loud)}."
-        banners.append((what, "Intervals may be too narrow: stop the other programs and measure again."))
-    return banners
+    return banners + warn_of_noise(loud)
 
 
 def ask(result: dict) -> str:

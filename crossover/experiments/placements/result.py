@@ -14,7 +14,7 @@ from crossover.measurement.trial import Trial, count_by_client, pool_records
 from crossover.parity.wording import describe_output
 from crossover.report.format import bracketed, kb, ms
 from crossover.report.html import Section, render
-from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind, warn_of_invalid, warn_of_noise
 from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples.summary import compute_rates, summarise
 
@@ -69,6 +69,7 @@ def make_rows(directory: Path, name: str, described: Mapping, trials: Sequence[T
             both = [trial for trial in own if trial.placement in (first, placement)]
             found = compare_rounds(pair_trials(both, measured[0].mode, first), described["steps"])
             row["loaded"] = describe_ratio(found.ratio) if found and not found.overloaded else None
+            row["quiet"] = found is None or found.quiet
             row["overloaded"] = bool(found and "candidate" in found.overloaded)
             pairs = read_pairs(directory, f"{name}/{described['slugs'][placement]}")
             alone = compare_pairs(pairs, shared)
@@ -104,6 +105,7 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
         "loaded": None,
         "unloaded": None,
         "overloaded": False,
+        "quiet": True,
     }
 
 
@@ -215,13 +217,19 @@ def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Sec
 
 
 def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
-    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm has no interval at this load."""
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if a trial is INVALID or an arm has no interval."""
     rows = [row for each in result["workloads"].values() for row in each["rows"]]
     if any(row["errors"] for row in rows):
         return BROKEN
     others = [row for each in result["workloads"].values() for row in each["rows"][1:]]
     known = all(row["overloaded"] or (row["loaded"] and row["loaded"]["low"]) for row in others)
-    return GOOD if others and known else MEASUREMENT
+    return GOOD if others and known and all(trial.valid for trial in trials) else MEASUREMENT
+
+
+def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
+    """List what INVALID trials mean, and that the machine was not quiet."""
+    loud = [name for name, each in result["workloads"].items() if not all(row["quiet"] for row in each["rows"])]
+    return warn_of_invalid(trials) + warn_of_noise(loud)
 
 
 KIND = Kind(
@@ -235,5 +243,6 @@ KIND = Kind(
     verdicts=lambda result: [describe_workload(each) for each in result["workloads"].values()],
     sections=sections,
     exit_code=exit_code,
+    banners=list_banners,
     note=lambda trials: Markup("In every round all arms were offered the same schedule."),
 )
