@@ -48,11 +48,33 @@ def test_what_is_undecided_ends_with_3_and_with_the_command_that_may_decide_it(w
     assert ("--quiet" in more) == (output.splitlines() == [workload["sentence"], last])
 
 
+SOUND = {"mode": "async:1", "findings": []}
+
+
+def test_what_is_invalid_must_change_first_and_no_more_time_is_promised():
+    answer = {"recommendation": {"kind": "undecided"}, "loaded": None}
+    workload = {"answer": answer, "more_seconds": 240.0, "mode": "async:1", "arms": [SOUND, SOUND]}
+    two = {"workloads": {"image": workload, "audio": workload | {"arms": [SOUND, broken("dispatch lag")]}}}
+    change, command = advise(two, Path("here"))
+    assert change == "audio: first do that; more time alone does not mend what is INVALID"
+    assert command.startswith("4 more minutes would decide about half of such cases (image): crossover compare")
+    # More time gives more samples.
+    few = workload | {"arms": [broken("too few samples"), SOUND], "more_seconds": 60.0}
+    [line] = advise({"workloads": {"image": few}}, Path("here"))
+    assert line.startswith(
+        "1 more minute would decide about half of such cases (image): crossover compare --continue here"
+    )
+
+
+def broken(rule):
+    return SOUND | {"findings": [{"rule": rule, "change": "do that"}]}
+
+
 def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than_half():
     """Of a ratio that lies on the margin no time within reach decides half of such cases."""
     found = {"kind": "undecided", "high": 1.07, "choice": ""}
     answer = {"recommendation": found, "loaded": None, "looks": [96.0], "confidence": 0.95}
-    workload = {"answer": answer, "more_seconds": None, "seconds": 4.0, "rounds": 12, "arms": [{}, {}]}
+    workload = {"answer": answer, "more_seconds": None, "seconds": 4.0, "rounds": 12, "mode": None, "arms": [SOUND] * 2}
     [line] = advise({"workloads": {"image": workload}}, Path("here"))
     seconds = float(line.rpartition(" ")[2])
     assert "may decide it, though in fewer than half of such cases (image): crossover compare" in line

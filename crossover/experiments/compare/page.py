@@ -8,6 +8,7 @@ from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.compare import plots
+from crossover.experiments.compare.undecided import describe_minutes, list_changes
 from crossover.measurement.trial import Trial
 from crossover.report.format import label_arms
 from crossover.report.html import Section, render
@@ -46,6 +47,9 @@ def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
     trusted = {arm["arm"] for arm in found["arms"] if arm["valid"]}
     return {
         **found,
+        "more_time": describe_minutes(seconds)
+        if (seconds := found["more_seconds"]) and not list_changes(found)
+        else "",
         "compared": forest(name, found["comparisons"]),
         "others": {mode: forest(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
         "invalid": sum(not trial.valid and trial.arm not in trusted for trial in of_workload),

@@ -1,6 +1,6 @@
 """Whether a comparison is undecided, and the command that may decide it: `crossover compare --continue DIR`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -8,6 +8,10 @@ from common.figures import significant
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.recommendation import LONGEST, UNDECIDED
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED
+from loadgen.samples.verdict import UNANSWERED
+
+SPARSE = "too few samples"
+"""The rule that more time mends."""
 
 
 def is_undecided(workload: Mapping) -> bool:
@@ -21,26 +25,55 @@ def is_undecided(workload: Mapping) -> bool:
 def advise(result: Mapping, directory: Path) -> list[str]:
     """Return the command that goes on where a workload is undecided, with what its time is for; none where none is.
 
-    `result` is the content of summary.json. There always is a time: where none up to LONGEST times the measuring so far
-    decides half of such cases, it is that, and the line says so.
+    Where a workload is INVALID, a line says what must change instead: more time does not mend it. `result` is the
+    content of summary.json. There always is a time: where none up to LONGEST times the measuring so far decides half of
+    such cases, it is that, and the line says so.
     """
     undecided = {name: each for name, each in result["workloads"].items() if is_undecided(each)}
-    if not undecided:
+    changes = {name: list_changes(each) for name, each in undecided.items()}
+    lines = [describe_change(name, found) for name, found in changes.items() if found]
+    return [*lines, *advise_more_time(result, directory, [name for name, found in changes.items() if not found])]
+
+
+def list_changes(workload: Mapping) -> list[str]:
+    """Return what must change before a workload of summary.json is measured again; empty where no arm is INVALID.
+
+    Unanswered arrivals are left out, as their rounds are not compared, and what more time mends.
+    """
+    found = [fault for arm in workload["arms"] if workload["mode"] in (None, arm["mode"]) for fault in arm["findings"]]
+    rules = {*UNANSWERED, SPARSE}
+    return list(dict.fromkeys(fault["change"] for fault in found if fault["rule"] not in rules))
+
+
+def describe_change(name: str, changes: Sequence[str]) -> str:
+    """Write what must change first for a workload that is INVALID."""
+    return f"{name}: first {', and '.join(changes)}; more time alone does not mend what is INVALID"
+
+
+def advise_more_time(result: Mapping, directory: Path, names: Sequence[str]) -> list[str]:
+    """Return the command that goes on with these workloads of summary.json, which are undecided; none without any."""
+    if not names:
         return []
-    planned = [plan_more(result, each) for each in undecided.values()]
+    planned = [plan_more(result, result["workloads"][name]) for name in names]
     seconds, what = max(planned)
-    about = f"{significant(seconds / 60, 2)} more minutes {what} ({', '.join(undecided)})"
+    about = f"{describe_minutes(seconds)} {what} ({', '.join(names)})"
     return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
+
+
+def describe_minutes(seconds: float) -> str:
+    """Write how much longer to measure: "1 more minute", "4.5 more minutes"."""
+    minutes = significant(seconds / 60, 2)
+    return f"{minutes} more minute{'s' * (minutes != '1')}"
 
 
 def plan_more(result: Mapping, workload: Mapping) -> tuple[float, str]:
     """Return the --seconds of --continue for one workload of summary.json, and what they do, in words."""
     if workload["more_seconds"]:
-        return workload["more_seconds"], "decide about half of such cases"
+        return workload["more_seconds"], "would decide about half of such cases"
     found, trial = workload["answer"], workload["seconds"] + OVERHEAD
     arms = len(workload["arms"])
     if not found["recommendation"] or not found["recommendation"]["high"]:
-        rounds, what = 2 * minimum_rounds(found["confidence"]), "give rounds enough for an interval"
+        rounds, what = 2 * minimum_rounds(found["confidence"]), "would give rounds enough for an interval"
     else:
         measured = (found["looks"] or [2 * workload["rounds"] * workload["seconds"]])[-1]
         rounds = (LONGEST - 1) * measured / (2 * workload["seconds"])  # it is of both arms
