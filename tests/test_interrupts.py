@@ -199,7 +199,9 @@ def test_a_comparison_ends_with_what_was_measured_and_its_report(server, tmp_pat
         time.sleep(0.02)
     output = ended(process)
     assert process.returncode == 130
-    assert "interrupted: what follows is what was measured until here; go on with --continue" in output
+    assert (
+        "interrupted: what follows is what was measured until here; go on with: crossover compare --continue" in output
+    )
     directory = only(tmp_path)
     assert json.loads((directory / "summary.json").read_text())["complete"] is False
     assert (directory / "report.html").stat().st_size > 10_000

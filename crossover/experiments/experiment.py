@@ -60,8 +60,10 @@ class Experiment(Run):
 
     @property
     def hint(self) -> str:
-        """How to go on, if the directory is this run's and can be resumed."""
-        return f"; go on with --continue {self.directory}" if self.begun and self.resumable else ""
+        """The whole command that goes on, if the directory is this run's and can be resumed."""
+        return (
+            f"; go on with: {self.options.command} --continue {self.directory}" if self.begun and self.resumable else ""
+        )
 
     @property
     def when_interrupted(self) -> str:

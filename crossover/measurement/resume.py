@@ -14,6 +14,8 @@ from workloads import payloads
 
 COMPARED = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"
 
+PAYLOADS = "payloads of "
+"""What the name of a workload's payloads begins with."""
 NO_SERVER = {"cores": {"client": None, "server": None}, "server": {"version": None, "models": {}}}
 """What stands for these in the run.json of a run whose servers are described elsewhere: a sweep's."""
 
@@ -68,11 +70,18 @@ def resume_run(directory: Path, kind: str, current: dict) -> dict:
     """
     run = load_for_resume(directory, kind)
     pairs = [pair for pair in pair_options(run, current) if pair[1] != pair[2]]
-    differing = [f"{what}: {format_setting(a)} against {format_setting(b)}" for what, a, b in pairs]
+    differing = [describe_difference(*pair) for pair in pairs]
     differing += list_changed_models(run, current)
     differing += compatibility.list_differences(*({**NO_SERVER, **each, "workloads": {}} for each in (run, current)))
     refuse_differences(directory, differing)
     return {**run, "complete": False}
+
+
+def describe_difference(what: str, first: object, second: object) -> str:
+    """Write how an option differs; of payloads, of which only digests are known, how to send the run's own ones."""
+    if what.startswith(PAYLOADS):
+        return f"{what}: other files; give no workload with --continue, or the run's --payloads as well"
+    return f"{what}: {format_setting(first)} against {format_setting(second)}"
 
 
 def list_changed_models(first: dict, second: dict) -> list[str]:
@@ -101,7 +110,7 @@ def pair_options(first: dict, second: dict) -> Iterator[tuple[str, object, objec
     for key in sorted((mine.keys() | other.keys()) - {"payloads"}):
         yield key, mine.get(key), other.get(key)
     for name in sorted(mine["payloads"].keys() & other["payloads"].keys()):
-        yield f"payloads of {name}", mine["payloads"][name], other["payloads"][name]
+        yield f"{PAYLOADS}{name}", mine["payloads"][name], other["payloads"][name]
 
 
 def existing_trial(path: Path, arm: Arm, schedule: Schedule) -> Trial | None:

@@ -187,7 +187,9 @@ def test_an_interruption_among_the_pairs_is_continued_there(server, tmp_path):
     journals = "*/audio/unloaded/*.journal"
     output = interrupted(process, lambda: any(each.stat().st_size for each in tmp_path.glob(journals)), after=1)
     directory = only(tmp_path)
-    said = "interrupted before the first trial, so that there are no results yet; go on with --continue"
+    said = (
+        "interrupted before the first trial, so that there are no results yet; go on with: crossover compare --continue"
+    )
     assert said in output and "what follows" not in output
     [before] = read_pairs(directory, "audio")
     code, output = run("bench", "--continue", directory)

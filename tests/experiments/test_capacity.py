@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, t
     process = start("capacity", *given, shorter=f"{SHORT}16")
     output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/audio-server*/round-*.json"))) >= 8)
     directory = only(tmp_path)
-    assert f"go on with --continue {directory}" in output
+    assert f"go on with: crossover capacity --continue {directory}" in output
     before = json.loads((directory / "capacity.json").read_text())["audio"]["probes"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()

@@ -27,7 +27,7 @@ def test_an_interrupted_run_is_a_document_too(world, conduct):
     code, output, errors = conduct("--json")
     document = json.loads(output)
     assert (code, document["exit_code"], document["complete"]) == (130, 130, False)
-    assert f"go on with --continue {document['directory']}" in errors
+    assert f"go on with: crossover compare --continue {document['directory']}" in errors
 
 
 def test_quiet_prints_the_verdict_and_nothing_else(world, conduct):

@@ -26,7 +26,7 @@ def test_what_ends_before_the_first_trial_can_be_continued(world, conduct, ends)
 def test_a_run_that_goes_on_warms_up_and_measures_what_is_missing_only(world, conduct):
     world.troubles = [None] * 6 + [KeyboardInterrupt()]
     code, output, _ = conduct()
-    assert code == 130 and f"go on with --continue {only(conduct.reports)}" in output
+    assert code == 130 and f"go on with: crossover compare --continue {only(conduct.reports)}" in output
     assert (world.warmed, len(world.measured)) == (1, 7)
     code, *_ = conduct("--continue", only(conduct.reports))
     assert (code, world.warmed, len(world.measured), len(read_trials(only(conduct.reports)))) == (0, 2, 13, 12)
@@ -60,7 +60,10 @@ def test_nor_is_one_with_other_payloads_or_weights(world, conduct):
     conduct()
     (conduct.photographs / "image-a.jpg").write_bytes(b"another")
     *_, errors = conduct("--continue", only(conduct.reports))
-    assert "payloads of image: " in errors and len(errors.splitlines()) == 1
+    assert (
+        "payloads of image: other files; give no workload with --continue, or the run's" in errors
+        and len(errors.splitlines()) == 1
+    )
     (conduct.photographs / "image-a.jpg").write_bytes(b"image-a.jpg")
     world.models["resnet50"]["provenance"]["seed"] = 9
     *_, errors = conduct("--continue", only(conduct.reports))

@@ -178,7 +178,7 @@ def test_ctrl_c_leaves_what_was_measured_and_it_can_go_on(server, tmp_path):
     process = start("crossover", *given, shorter=SHORT)
     output = interrupted(process, lambda: len(list(tmp_path.glob("*/*/*/*/*/round-01.json"))) >= 2)
     directory = only(tmp_path)
-    assert f"go on with --continue {directory}" in output
+    assert f"go on with: crossover sweep --continue {directory}" in output
     run = json.loads((directory / "run.json").read_text())
     assert run["complete"] is False
     assert (directory / "crossover.json").exists()

@@ -100,7 +100,8 @@ def test_one_that_does_not_come_back_is_said_in_one_line(world, conduct, monkeyp
     world.troubles = [None] * 5 + [Unavailable("gone")]
     code, output, errors = conduct()
     assert code == 1 and "on this machine, undecided" in output
-    assert errors == f"crossover compare: no Triton server answers; go on with --continue {only(conduct.reports)}\n"
+    command = f"crossover compare --continue {only(conduct.reports)}"
+    assert errors == f"crossover compare: no Triton server answers; go on with: {command}\n"
 
 
 def test_an_invalid_trial_is_repeated_at_most_twice_and_then_said(world, conduct):

@@ -309,7 +309,7 @@ def test_ctrl_c_leaves_what_is_done_and_it_can_go_on(server, tmp_path):
     process = start("study", *given)
     output = interrupted(process, lambda: len(list(tmp_path.glob("*/audio/*/round-*.json"))) >= 2)
     directory = only(tmp_path)
-    assert f"go on with --continue {directory}" in output
+    assert f"go on with: crossover clients --continue {directory}" in output
     assert json.loads((directory / "study.json").read_text())["workloads"]["audio"]["conditions"]
     assert not json.loads((directory / "run.json").read_text())["complete"]
     assert "This run is incomplete." in (directory / "report.html").read_text()
