@@ -30,12 +30,13 @@ def write_remarks(
     `use` is the share of its time for which the slower placement is busy at this load, if it answers one request at a
     time; None: not known.
     """
+    compared = answer.recommendation or (answer.loaded and answer.loaded.overloaded)
     return [
         line
         for line in (
             describe_shared_step(answer, [words[name] for name in names]),
             describe_costs(answer.costs, {each.metric: each for each in comparisons}, [words[name] for name in names]),
-            describe_load_limit(use),
+            describe_load_limit(use) if compared else "",
             describe_repeated(answer.loaded, [words[name] for name in names]),
             describe_trust(answer),
         )

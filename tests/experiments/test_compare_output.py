@@ -30,6 +30,14 @@ def test_an_interrupted_run_is_a_document_too(world, conduct):
     assert f"go on with: crossover compare --continue {document['directory']}" in errors
 
 
+def test_of_what_cannot_be_compared_no_figures_hold(world, conduct):
+    world.troubles = [None, KeyboardInterrupt()]
+    code, output, _ = conduct()
+    assert code == 130 and "nothing that can be compared was measured" in output
+    assert "The figures hold for this load" not in output
+    assert "The figures hold for this load" in conduct("--continue", only(conduct.reports))[1]
+
+
 def test_quiet_prints_the_verdict_and_nothing_else(world, conduct):
     code, output, errors = conduct("--quiet")
     summary = json.loads((only(conduct.reports) / "summary.json").read_text())
