@@ -52,13 +52,17 @@ class Answer:
     """Seconds of unloaded pairs that each look at their interval rested on, this one's last."""
     baseline_ms: float | None
     """Mean latency of the baseline's requests over the rounds in which every arrival has an answer."""
+    candidate_ms: float | None
+    """The same of the candidate's requests."""
 
     def as_dict(self) -> dict:
         """Return it as summary.json holds it: `confidence` and the fields, each a dict or None."""
         parts = ("unloaded", "loaded", "without_shared_step", "costs", "recommendation")
         values = {name: part and part.as_dict() for name in parts for part in (getattr(self, name),)}
         names = ("confidence", "looks", "unloaded_confidence", "unloaded_looks")
-        own = {name: getattr(self, name) for name in (*names, "shared_steps", "own_steps", "baseline_ms")}
+        own = {
+            name: getattr(self, name) for name in (*names, "shared_steps", "own_steps", "baseline_ms", "candidate_ms")
+        }
         return keep_finite({**own, **values})
 
     @property
@@ -109,8 +113,14 @@ def find_answer(
         recommendation=recommendation,
         looks=looked,
         unloaded_looks=end_looks(earlier_unloaded, sum(each.seconds for each in measured)),
-        baseline_ms=float(np.mean([pair[0].latency.mean() for pair in whole])) if whole else None,
+        baseline_ms=mean_latency([baseline for baseline, _ in whole]),
+        candidate_ms=mean_latency([candidate for _, candidate in whole]),
     )
+
+
+def mean_latency(trials: Sequence[Trial]) -> float | None:
+    """Return the mean over trials of their mean latency in ms; None without any."""
+    return float(np.mean([trial.latency.mean() for trial in trials])) if trials else None
 
 
 def end_looks(earlier: Sequence[float], seconds: float) -> tuple[float, ...]:

@@ -45,7 +45,7 @@ def write_remarks(
 
 
 def describe_shared_step(answer: Answer, called: Sequence[str]) -> str:
-    """Write the difference without the shared step in ms and per cent of a whole request; empty without one.
+    """Write the whole difference in ms, and what it is without the shared step; empty without one.
 
     `called` is what a sentence calls both arms.
     """
@@ -53,14 +53,12 @@ def describe_shared_step(answer: Answer, called: Sequence[str]) -> str:
     if left is None or not isfinite(left.milliseconds.error):
         return ""
     ms, confidence = left.milliseconds, answer.confidence
-    # The whole request of the baseline: what is left and the shared step, whose means are over the same rounds.
     low, high = ms.interval(confidence)
     steps, (baseline, candidate) = join(answer.shared_steps), called
-    text = f"Apart from {steps}, which both use, a request takes {ms.value:+.3g} ms"
-    text += f" [{low:+.3g}, {high:+.3g}] with {candidate}, compared with {baseline}"
-    if answer.baseline_ms:
-        share, *limits = [f"{100 * value / answer.baseline_ms:+.1f}" for value in (ms.value, low, high)]
-        text += f", or {share} % [{', '.join(limits)}] of all its latency there"
+    text = f"{ms.value:+.3g} ms [{low:+.3g}, {high:+.3g}] apart from {steps}, which both use"
+    if answer.baseline_ms is not None and answer.candidate_ms is not None:
+        text = f"{answer.candidate_ms - answer.baseline_ms:+.3g} ms, {text}"
+    text = f"On average a request takes with {candidate}, compared with {baseline}, {text}"
     # One placement prepares on the server, and the other does not.
     if any(answer.own_steps) and not all(answer.own_steps):
         text += f". Preparing on the same cores also slows {steps}: only the whole latency includes that"
