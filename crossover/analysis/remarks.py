@@ -89,19 +89,27 @@ def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], cal
     at = f"at {cpu} and {prices.gb:g} per GB (--prices)"
     if max(costs.candidate, costs.baseline) < NOISE:
         return f"{text}; it costs nothing {at}." if factors else ""
+    if are_same(costs.candidate, costs.baseline) or ((row := by_metric.get("cost")) and row.kind == EQUIVALENT):
+        return f"{text}." if factors else ""
     return f"{text}: a million requests cost {describe_money(costs)}, {at}."
 
 
+def are_same(first: float, second: float) -> bool:
+    """Return whether both figures are written the same."""
+    return significant(first) == significant(second)
+
+
 def describe_money(costs: Costs) -> str:
-    """Write what both arms cost, and which part of that is traffic: often nearly all of it."""
+    """Write what both arms cost, and which part of that is traffic: often nearly all. Equal parts are left out."""
     traffic, total = (costs.candidate_traffic, costs.baseline_traffic), (costs.candidate, costs.baseline)
     cpu = [max(0.0, whole - part) for whole, part in zip(total, traffic, strict=True)]
     parts = {"": total, "for bytes": traffic, "for CPU": cpu}
     whole, *rest = (
         f"{significant(first)} instead of {significant(second)} {name}".rstrip()
         for name, (first, second) in parts.items()
+        if not are_same(first, second)
     )
-    return f"{whole} ({', '.join(rest)})"
+    return f"{whole} ({', '.join(rest)})" if rest else whole
 
 
 def describe_load_limit(use: float | None) -> str:

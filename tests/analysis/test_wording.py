@@ -200,6 +200,17 @@ def test_what_is_not_decided_is_no_factor_of_the_costs_and_traffic_is_told_from_
     )
 
 
+def test_what_costs_the_same_has_no_figures():
+    rows = {"bytes": row("bytes", 1.0, "equivalent")}
+    bytes_only = "With the server a request takes about as many bytes as with the client."
+    assert describe_costs(costing((30.0, 30.0), (0.5, 0.5)), rows, CALLED) == bytes_only
+    assert describe_costs(costing((30.0, 30.0), (0.5, 0.5)), {}, CALLED) == ""
+    rows["cost"] = row("cost", 1.01, "equivalent")
+    assert describe_costs(costing((30.0, 30.0), (0.5, 0.8)), rows, CALLED) == bytes_only
+    line = describe_costs(costing((30.0, 30.0), (0.5, 9.5)), {}, CALLED)
+    assert line.startswith("Costs: a million requests cost 39.5 instead of 30.5 (9.5 instead of 0.5 for CPU), at ")
+
+
 def test_what_costs_nothing_is_not_compared_with_nothing():
     nothing = costing((0, 0), (0, 0), Prices(0, 0, 0))
     assert describe_costs(nothing, {}, CALLED) == ""
