@@ -48,8 +48,9 @@ def test_each_arm_has_a_row_with_its_ratios_to_the_first(table):
     assert first["loaded"] is None and first["unloaded"] is None and first["client_cpu_ms"] > ready["client_cpu_ms"]
     assert ready["loaded"]["ratio"] < 1 and ready["unloaded"]["ratio"] < 1
     assert first["bytes_up"] == pytest.approx(ready["bytes_up"]) and first["errors"] == ready["errors"] == 0
-    assert re.search(r"arm +at this load +alone +p50 +p95 +errors +client CPU +server CPU", output)
-    assert "For photographs at" in output and "against client: " in output
+    assert re.search(r"arm +ratio at this load +ratio alone +p50 +p95 +errors +client CPU +server CPU", output)
+    assert "For photographs at" in output and re.search(r": ready .+ client \(", output)
+    assert "\nratio: latency ÷ client's\narm " in output
 
 
 def test_its_page_and_figures_can_be_made_again(table, monkeypatch, capsys):
@@ -70,8 +71,9 @@ def test_the_sentence_sorts_arms_by_their_whole_interval():
     rows = [row("a"), row("b", 0.5, 0.9), row("c", 1.2, 1.5), row("d", 0.97, 1.03), row("e", 0.9, 1.2), row("f")]
     found = {"subject": "photographs", "rows": [*rows, row("g", overloaded=True)]}
     assert result.describe_workload(found) == (
-        "For photographs at 8 requests/s, against a: quicker b 0.671 [0.5, 0.9]; slower c 1.34 [1.2, 1.5], g; "
-        "within 5 % of it d 1 [0.97, 1.03]; not told apart from it e 1.04 [0.9, 1.2], f 1."
+        "For photographs at 8 requests/s: b is quicker than a (0.671 [0.5, 0.9]); c and g are slower than a (1.34 "
+        "[1.2, 1.5], overloaded); d is within 5 % of a (1 [0.97, 1.03]); e and f cannot be told apart from a (1.04 "
+        "[0.9, 1.2], 1)."
     )
 
 
@@ -93,8 +95,8 @@ def test_what_is_invalid_stands_above_the_verdict_and_ends_with_3(table, tmp_pat
     shutil.copytree(table[2], run)
     for file in run.glob("image/*/round-*.json"):
         trial = json.loads(file.read_text())
-        trial["facts"]["cpu_share"] = 0.95
-        trial["others"] = 0.4
+        broken = {"rule": "client CPU", "measured": "95 %", "limit": "at most 90 %", "change": "offer less"}
+        trial |= {"valid": False, "findings": [broken], "others": 0.4}
         file.write_text(json.dumps(trial))
     code, output, _ = again(monkeypatch, capsys, run)
     assert code == MEASUREMENT

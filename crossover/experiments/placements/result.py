@@ -9,6 +9,7 @@ from markupsafe import Markup
 from common import figures
 from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
+from crossover.analysis.wording import join
 from crossover.measurement.pairs import read_pairs
 from crossover.measurement.trial import Trial, count_by_client, pool_records
 from crossover.parity.wording import describe_output
@@ -20,9 +21,16 @@ from loadgen.samples.summary import compute_rates, summarise
 
 MARGIN = 1.05
 """A ratio beyond it, or below 1 / it, with its whole interval, is a difference worth a sentence."""
+SAID = {
+    "quicker": ("is quicker than", "are quicker than"),
+    "slower": ("is slower than", "are slower than"),
+    "equivalent": ("is within 5 % of", "are within 5 % of"),
+    "undecided": ("cannot be told apart from", "cannot be told apart from"),
+}
+"""What a sentence says of one arm, and of several, by how their latency is to the first one's."""
 LEGEND = "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each for itself; --explain says more."
 EXPLANATION = """\
-at this load  latency of each arrival / that of its twin of the first arm (same due time, same payload), mean over
+at this load  latency ÷ the first arm's: of each arrival to its twin (same due time, same payload), mean over
               rounds; geometric mean. Alone: the same for one request at a time, in turns with the first arm
 [ ]           interval that holds the true ratio in 95 % of runs. Of twenty such intervals one is expected to miss it
 p50, p95      latency in ms from the due time to the answer
@@ -32,8 +40,8 @@ KB up, down   bytes of the request's and of the answer's body, mean
 by client     arrivals that the client prepared, of all, where a placement splits them"""
 COLUMNS = (
     Column("arm", left=True),
-    Column("at this load", left=True),
-    Column("alone", left=True),
+    Column("ratio at this load", left=True),
+    Column("ratio alone", left=True),
     Column("p50"),
     Column("p95"),
     Column("errors"),
@@ -155,7 +163,9 @@ def text(result: Mapping, explain: bool = False) -> str:
     parts = []
     for name, each in result["workloads"].items():
         table = draw_table(*make_table(each["rows"]))
-        parts += [f"{name}: {each['arrivals']}, the same schedules for every arm\n{table}"]
+        about = f"{each['arrivals']}, the same schedules for every arm"
+        ratio = f"ratio: latency ÷ {each['rows'][0]['arm']}'s" if each["rows"] else ""
+        parts += ["\n".join(filter(None, (f"{name}: {about}", ratio, table)))]
         parts += ["\n".join([describe_workload(each), *list_notes(each)])]
     return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))
 
@@ -185,26 +195,33 @@ def describe_workload(described: Mapping) -> str:
     rows, subject = described["rows"], described["subject"]
     if not rows:
         return f"For {subject} nothing was measured."
-    groups: dict[str, list[str]] = {"quicker": [], "slower": [], "within 5 % of it": [], "not told apart from it": []}
+    groups: dict[str, list[Mapping]] = {kind: [] for kind in SAID}
     for row in rows[1:]:
-        groups[classify(row)].append(f"{row['arm']} {write_ratio(row['loaded'])}".removesuffix(" -"))
-    named = "; ".join(f"{what} {', '.join(arms)}" for what, arms in groups.items() if arms)
-    return f"For {subject} at {rows[0]['offered']:.3g} requests/s, against {rows[0]['arm']}: {named}."
+        groups[classify(row)].append(row)
+    parts = [describe_group(kind, found, rows[0]["arm"]) for kind, found in groups.items() if found]
+    return f"For {subject} at {rows[0]['offered']:.3g} requests/s: {'; '.join(parts) or 'nothing to compare'}."
+
+
+def describe_group(kind: str, rows: Sequence[Mapping], first: str) -> str:
+    """Write a clause on arms of one group of SAID, with the ratio of each latency to the first arm's."""
+    verb = SAID[kind][len(rows) > 1]
+    ratios = ", ".join("overloaded" if row["overloaded"] else write_ratio(row["loaded"]) for row in rows)
+    return f"{join([row['arm'] for row in rows])} {verb} {first} ({ratios})"
 
 
 def classify(row: Mapping) -> str:
-    """Return which group of `describe_workload` an arm belongs to, by the whole interval of its ratio."""
+    """Return which group of SAID an arm belongs to, by the whole interval of its ratio."""
     if row["overloaded"]:
         return "slower"
     found = row["loaded"]
     if not found or found["low"] is None or found["high"] is None:
-        return "not told apart from it"
+        return "undecided"
     if found["high"] < 1 / MARGIN:
         return "quicker"
     if found["low"] > MARGIN:
         return "slower"
     inside = found["low"] >= 1 / MARGIN and found["high"] <= MARGIN
-    return "within 5 % of it" if inside else "not told apart from it"
+    return "equivalent" if inside else "undecided"
 
 
 def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
