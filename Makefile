@@ -15,7 +15,8 @@ SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-
 OWN = $(foreach each,MODELS.models REQUIREMENTS.requirements WORKLOAD.workload,$(call path,$(subst ., ,$(each))))$(if $(filter-out 0,$(ONLY)), --only)
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))
 path = $(if $($(word 1,$(1))),--$(word 2,$(1))='$($(word 1,$(1)))')
-UP = $(CROSSOVER) up --weights $(WEIGHTS) $(SETTINGS) $(OWN)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
+UP = $(CROSSOVER) up $(if $(ASKED),--weights $(WEIGHTS)) $(SETTINGS) $(OWN)$(if $(filter 0,$(GPU)), --no-gpu)$(if $(filter 1,$(SHM)), --shm)
+ASKED = $(filter-out up,$@)$(filter-out file,$(origin WEIGHTS))# `up` alone leaves a server as it is, and figures are of these weights
 SECONDS ?= $(if $(QUICK),80,$(if $(FULL),3600))
 MEASURED = || exit $$(($$? == 3 ? 0 : $$?))# a measurement that decides nothing is no error of make: 1, 2, 4 and 130 are
 IDLE = || { code=$$?; test $$code -eq 1 -a ! -e .run/server.json || exit $$code; }# 1 without a server only says that nothing runs
@@ -24,6 +25,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install --progress-bar off --no-
 COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) : $$((++n)); [ ! -t 1 ] || printf '\r  packages: %d' $$n;; \
   Installing*) [ ! "$$n" ] || { [ -t 1 ] || printf '  packages: %d' $$n; printf ', unpacking them'; };; ERROR*|error*) printf '\n%s\n' "$$line";; esac; done; if [ "$$n" ]; then echo; fi; }
 
+bench up down capacity clients efficiency sweep overload soak status logs models: export CROSSOVER_TOOL := make# for hints
 bench: $(ENV)  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
 	@$(UP)
 	$(CROSSOVER) compare $(call flag,SECONDS seconds) $(ARGS) $(MEASURED)

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from common import tls
-from common.messages import first_line
+from common.messages import first_line, name_command
 
 PORT = 8000  # Triton's default
 PORTS = {"http": 80, "https": 443}
@@ -146,7 +146,11 @@ def explain_silence(url: str, error: Exception | str) -> str:
         return f"no Triton server answers at {parse(url).url}: {tls.explain(cause)}"
     why = first_line(getattr(cause, "strerror", None) or cause) or type(error).__name__
     server = parse(url)
-    remedy = "start it with `make up`" if server.port == PORT else "is the address right? `crossover status` has one"
+    remedy = (
+        f"start it with {name_command('up')}"
+        if server.port == PORT
+        else "is the address right? `crossover status` has one"
+    )
     if cause == NO_HTTP:
         remedy = f"is {server.port} its gRPC port?"
     return f"no Triton server answers at {server.url} ({why}); {remedy}"

@@ -1,5 +1,6 @@
 """Texts of exceptions and of servers, made fit to be shown: in one line, without addresses in memory."""
 
+import os
 import re
 
 LONGEST = 200  # characters of a reason, of which every sample has one
@@ -27,3 +28,12 @@ def first_line(text: object) -> str:
     """Return a sample's reason: the first line that is not empty, cut to LONGEST characters; "" if there is none."""
     lines = str(text).strip().splitlines()
     return shorten(one_line(lines[0]), LONGEST) if lines else ""
+
+
+def name_command(command: str) -> str:
+    """Return a command of the launcher as hints name it, by the tool that was called: `crossover up`, or `make up`.
+
+    The Makefile says so in CROSSOVER_TOOL, which is read as late as this.
+    """
+    tool = "make" if os.environ.get("CROSSOVER_TOOL") == "make" else "crossover"
+    return f"`{tool} {command}`"

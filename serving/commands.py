@@ -9,16 +9,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 
+from common.messages import name_command
 from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
 from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, gpu_line, say, summary
 from serving.supervisor import Supervisor
 from serving.triton_api import TritonAPI
 
-STOP = "stop it first with `make down`"
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
@@ -26,18 +27,20 @@ def up(
     options,
     prepare: Callable[[], None] = lambda: None,
     find_canaries: Callable[[str, dict[str, str]], list[canaries.Canary]] = lambda *_: [],
+    explicit: Collection[str] = (*state.ASKED, "engine"),
 ):
     """Start the server and wait until both ensembles have answered, and what `find_canaries` finds.
 
     `prepare` is called before anything starts, and only where no other server is in the way. `find_canaries` is called
     with the server's URL and its models of `--models`, each with the reason why it is not served or "". Where one
-    of these canaries has no answer, Failure names it and the server goes on: its other models are fine.
+    of these canaries has no answer, Failure names it and the server goes on: its other models are fine. `explicit` are
+    the settings that were asked for: in these alone a server that runs already may not differ.
     """
     with state.locked(options.state):
         record = state.read(options.state)
         if record and alive(record, options.state):
             if state.complete(record):
-                return keep_running(record, options)
+                return keep_running(record, options, explicit)
             say("clearing what is left of an `up` that was killed before its end")
         clear(record, options.state)
         engine, why = choose(options.engine)
@@ -68,7 +71,7 @@ def up(
             clear(record, options.state)
             raise
     if problem:
-        raise Failure(f"up, but {problem}; `crossover logs` may say why, and `crossover down` stops it")
+        raise Failure(f"up, but {problem}; {name_command('logs')} may say why, and {name_command('down')} stops it")
 
 
 def down(options):
@@ -126,7 +129,7 @@ def supervise(options):
     """Reload a model whose Python stub died, until the server ends (`up` starts this beside a local server)."""
     record = state.read(options.state)
     if not record or "pid" not in record:
-        raise Failure(f"no local server was started from {options.state}; start it with `make up`")
+        raise Failure(f"no local server was started from {options.state}; start it with `crossover up`")
     supervisor = Supervisor(record, say)
     supervisor.watch(record["pid"])
     environment_folders.remove(record["name"])
@@ -202,17 +205,20 @@ def choose(engine: str) -> tuple[str, str]:
     return "docker", "a Docker engine answers (force a local process with --engine local)"
 
 
-def keep_running(record: dict, options) -> None:
+def keep_running(record: dict, options, explicit: Collection[str]) -> None:
     """Check that the server that runs is the one asked for and answers, and start its supervisor if that has ended.
 
-    Raises Failure if it is another one, or does not answer, also REPAIR seconds after its supervisor was started.
+    Raises Failure if it differs in one of the `explicit` settings, or does not answer, also REPAIR seconds after its
+    supervisor was started.
     """
-    for key in list_differences(record, options):
+    stop = f"stop it first with {name_command('down')}"
+    kept = {key: record[key] for key in state.ASKED if key not in explicit}
+    for key in list_differences(record, SimpleNamespace(**{**vars(options), **kept})):
         current, wanted = say_flag(key, record[key]), say_flag(key, getattr(options, key))
-        raise Failure(f"already up with {current}, and this call has {wanted}; {STOP}")
+        raise Failure(f"already up with {current}, and this call has {wanted}; {stop}")
     if options.engine not in ("auto", record["engine"]):
         current, wanted = f"--engine {record['engine']}", f"--engine {options.engine}"
-        raise Failure(f"already up with {current}, and this call has {wanted}; {STOP}")
+        raise Failure(f"already up with {current}, and this call has {wanted}; {stop}")
     unsupervised = record["engine"] == "local" and not local.supervisors(record["name"])
     if unsupervised:
         local.supervise(record, options.state)
@@ -223,8 +229,11 @@ def keep_running(record: dict, options) -> None:
             break
         except Failure as failure:
             if time.monotonic() > deadline:
-                raise Failure(f"already up, but {failure}; {STOP}, then start it again") from None
+                raise Failure(f"already up, but {failure}; {stop}, then start it again") from None
             time.sleep(0.5)
     change = "its supervisor had ended and runs again" if unsupervised else "nothing was changed"
     say(f"already up and answering; {change}")
+    differing = [key for key in list_differences(record, options) if key != "weights" or not record["only"]]
+    if others := [say_flag(key, record[key]) for key in differing]:
+        say(f"it was started with {', '.join(others)}; for another one {name_command('down')} comes first")
     summary(record)

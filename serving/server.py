@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from common import access, address
-from common.messages import first_line, one_line
+from common.messages import first_line, name_command, one_line
 from serving import Failure, nvml, state
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
@@ -122,7 +122,7 @@ class Server:
         for model in models:
             if statistics and model not in statistics:
                 only = f"has no model {model}, only {', '.join(sorted(statistics))}"
-                raise Unavailable(f"{self.url} {only}; start the right one with `make up`")
+                raise Unavailable(f"{self.url} {only}; start the right one with {name_command('up')}")
             if not statistics and not self.api.is_ready(model):
                 raise Unavailable(f"{self.url} has no model {model} that is ready")
 

@@ -4,6 +4,7 @@ import datetime
 import json
 from pathlib import Path
 
+from common.messages import name_command
 from serving import Failure, canaries, docker, local, smoke_test, state
 from serving.nvml import Card
 from serving.thread_plan import describe, format_cores, list_crowded
@@ -49,11 +50,12 @@ def examine(directory: Path) -> dict:
     record = state.read(directory)
     if not record or not alive(record, directory):
         left = record or local.processes(state.name(directory))
-        problem = "nothing is running" + ("; `crossover down` clears what it left" if left else "")
+        problem = "nothing is running" + (f"; {name_command('down')} clears what it left" if left else "")
         return {"running": False, "answers": False, "problem": problem}
     if not state.complete(record):
-        killed = "an `up` was killed before its end; `crossover up` or `crossover down` clears what it left"
-        problem = "`crossover up` is at work" if state.is_locked(directory) else killed
+        clear = f"{name_command('up')} or {name_command('down')} clears what it left"
+        killed = f"an `up` was killed before its end; {clear}"
+        problem = f"{name_command('up')} is at work" if state.is_locked(directory) else killed
         return {"running": False, "answers": False, "problem": problem}
     api = TritonAPI(record["address"])
     unready = [model for model in models_of(record) if not api.is_ready(model)]

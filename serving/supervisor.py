@@ -27,6 +27,7 @@ import select
 import signal
 import time
 
+from common.messages import name_command
 from serving import Failure, canaries, local, model_loader
 from serving.hang_detector import HUNG, HangDetector
 from serving.processes import Stub, stubs
@@ -167,7 +168,7 @@ class Supervisor:
                     raise
                 model_loader.await_load(self.api, self.name, model, bool(self.instances(model)))
         except model_loader.Stuck as stuck:
-            self.report(f"{stuck}; `make down`, then `make up` brings it back")
+            self.report(f"{stuck}; {name_command('down')}, then {name_command('up')} brings it back")
             self.restart()
             return False
         except Failure as refusal:

@@ -77,7 +77,9 @@ def test_variables_become_flags_and_unset_ones_leave_the_defaults_to_the_command
     assert "--models='my models' --requirements='r.txt' --workload='w.py' --only" in up
     assert "--only" not in installed("-n", "up", "MODELS=models", "ONLY=0")[1]
     _, up, _ = installed("-n", "up")
-    assert "--weights real" in up and "=" not in up
+    assert up.split()[-1] == "up" and "=" not in up
+    assert "up --weights real" in installed("-n", "up", "WEIGHTS=real")[1]
+    assert all("up --weights real" in installed("-n", target)[1] for target in ("bench", "capacity"))
     assert "compare --seconds=80" in installed("-n", "bench", "QUICK=1")[1]
     assert "--seconds" not in installed("-n", "bench", "ARGS=--continue DIR")[1]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from crossover.cli import options
 from crossover.experiments.base_run import Run
@@ -82,7 +81,7 @@ def complete(values: dict[str, Any], make: type[Run]) -> Namespace:
     Raises ValueError if --continue names no run of this experiment.
     """
     context = click.get_current_context()
-    explicit = {name for name in values if is_given(context, name) and values[name] != ()}
+    explicit = {name for name in values if options.is_given(context, name) and values[name] != ()}
     earlier: dict[str, Any] = {}
     if directory := values.get("continued"):
         assert issubclass(make, Experiment)
@@ -94,11 +93,6 @@ def complete(values: dict[str, Any], make: type[Run]) -> Namespace:
     own = {"command": context.command_path, "argv": ["crossover", *(context.obj or [context.info_name])]}
     both = {"continued": "", **values, **own, "given": given, "explicit": explicit, "earlier": earlier}
     return Namespace(**both)
-
-
-def is_given(context: click.Context, name: str) -> bool:
-    """Return whether the command line says this option itself."""
-    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
 def listed(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from common import access
@@ -163,6 +164,11 @@ def reach_server(asked: Namespace) -> str:
     for line in access.warnings(asked.url):
         print_error(f"!! {line}")
     return asked.url
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Return whether the command line says this option itself."""
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
 def print_error(text: object) -> None:

@@ -56,8 +56,8 @@ def up(no_export: bool, **values: Any) -> int:
     """Start the server and wait until it answers.
 
     It is Triton with both pipelines, photographs and speech. Every other command finds it by itself. A server that runs
-    already, with the same settings, is left as it is. Networks that are missing are exported first, as `crossover
-    models` does it. Models of your own are served beside them, or alone: --models DIR --only.
+    already is left as it is, unless an option asks for another one. Networks that are missing are exported first, as
+    `crossover models` does it. Models of your own are served beside them, or alone: --models DIR --only.
     """
     with options.usage_errors():
         settings.complete(given := SimpleNamespace(**values))
@@ -65,7 +65,8 @@ def up(no_export: bool, **values: Any) -> int:
     more: dict[str, Any] = {"prepare": export_missing} if given.weights == "real" and not no_export else {}
     if find_canaries:
         more["find_canaries"] = find_canaries
-    return launch(partial(commands.up, **more), given)
+    explicit = {name for name in values if options.is_given(click.get_current_context(), name)}
+    return launch(partial(commands.up, **more, explicit=explicit), given)
 
 
 def read_canaries(given: SimpleNamespace) -> Callable[[str, dict[str, str]], list[Canary]]:

@@ -63,6 +63,21 @@ def test_up_with_other_wishes_asks_for_down_first(server, other):
     assert local.processes(server.name) == before
 
 
+def test_a_bare_up_leaves_any_server_and_says_how_it_differs_from_what_would_be_started(server):
+    before = local.processes(server.name)
+    done = launch("up", f"--state={server.state}")
+    assert done.returncode == 0, done.stderr
+    assert "already up and answering; nothing was changed" in done.stdout and "STAND-IN WEIGHTS" in done.stdout
+    assert f"it was started with --weights tiny, --http-port {server.http_port}, " in done.stdout
+    assert local.processes(server.name) == before
+
+
+@pytest.mark.parametrize("tool", ["make", "crossover"])
+def test_a_hint_names_the_tool_that_was_called(server, tool):
+    done = launch("up", f"--state={server.state}", "--weights=real", CROSSOVER_TOOL=tool)
+    refused(done, "already up with --weights tiny, and this call has --weights real", f"with `{tool} down`")
+
+
 def test_status_says_what_runs_and_logs_what_it_wrote(server):
     done = launch("status", f"--state={server.state}")
     assert done.returncode == 0, done.stderr
