@@ -25,7 +25,7 @@ from models.progress import phase
 
 OPSET = 18
 TOLERANCE = 1e-3  # of logits, whose range is tens
-RANDOM = "random weights: latency is valid, predictions are not"
+RANDOM = "latency is valid, predictions are not"
 
 
 @dataclass(frozen=True)

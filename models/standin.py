@@ -14,7 +14,7 @@ from models import artefacts
 
 OPSET = 17
 SEED = 20
-NOTE = "stand-in: neither its latency nor its predictions are those of the real network"
+NOTE = "neither its latency nor its predictions are those of the real network"
 
 
 def resnet50():

@@ -68,7 +68,7 @@ def warn_of_weights(server: Server, workloads: list[Workload]) -> None:
     for model, facts in models.items():
         weights = facts.get("provenance", {})
         if weights and weights["weights"] != "pretrained":
-            options.print_error(f"!! {model}: {weights['weights']}: {weights['note']}")
+            options.print_error(f"!! {model}: {weights['weights']} weights: {weights['note']}")
 
 
 def list_questions(names: list[str], workloads: list[Workload]) -> list[Question]:
