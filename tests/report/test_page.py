@@ -111,6 +111,21 @@ def test_the_verdict_comes_before_any_plot_of_it(written, evaluated):
         assert format.tied(found["sentence"]) in first
 
 
+def test_an_unadjusted_ratio_has_a_line_of_its_own_and_no_ratio_runs_into_the_strip(written):
+    """The column has room for a short ratio with its interval, and nothing beside it."""
+
+    def adjust(described, summary):
+        summary["workloads"]["image"]["comparisons"][0]["unadjusted"] = 1.34
+
+    text = written(adjust)
+    assert text.count('<span class="muted aside">unadjusted 1.34</span></td>') == 1
+    style = text.partition("</style>")[0]
+    for rule in (".forest .ratio { white-space: normal }", ".forest .ratio .muted { display: inline-block }"):
+        assert rule in style
+    assert ".forest .ratio .aside { display: block;" in style
+    assert "grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.6fr)" in style
+
+
 def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
     write(tmp_path, ("image",), 1, broken=HOSTILE)
     for path in tmp_path.glob("image/*/round-01.json"):
