@@ -33,7 +33,10 @@ def describe_pair(name: str, pair: Mapping) -> list[str]:
         UNKNOWN: "not known, as no payload was answered by both",
     }
     if pair["lossy"]:
-        verdicts[SAME] += f", though with a loss ({pair['lossy']})"
+        # A tensor's name is followed by the steps that make it: `pixels (image:opencv for preprocess)`.
+        apart = [each["output"].partition(" (")[0] for each in pair.get("tensors", ()) if not each["agrees"]]
+        differ = f"{', '.join(dict.fromkeys(apart))} differ, as declared" if apart else "a loss is declared"
+        verdicts[SAME] = f"answers agree; {differ} ({pair['lossy']})"
     lines = [f"{name} {' and '.join(pair['names'])}: {verdicts[pair['verdict']]}"]
     lines += [f"  {describe_output(each)}" for each in (*pair["outputs"], *pair.get("tensors", ()))]
     if not pair["outputs"] and pair["payloads"]:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from crossover.parity.check import SAME, Pair
 from crossover.parity.difference import LARGEST, MEAN, judge, match_outputs, measure_distance
+from crossover.parity.wording import describe_pair
 
 RNG = np.random.default_rng(1)
 LOGITS = RNG.normal(3, 2, (1, 1000)).astype(np.float32)
@@ -83,3 +85,13 @@ def test_outputs_are_matched_by_name_or_as_the_only_ones():
     one, two = {"a": LOGITS}, {"b": LOGITS, "a": LOGITS}
     assert match_outputs(one, two) == [("a", "a")] and match_outputs(one, {"z": LOGITS}) == [("a", "z")]
     assert match_outputs(two, {"c": LOGITS}) == []
+
+
+def test_a_declared_loss_names_what_differs_and_does_not_deny_that_the_answers_agree():
+    answers = compare((LOGITS, LOGITS.copy()))
+    pixels = judge("pixels (client's for preprocess)", [measure_distance("p", LOGITS, -LOGITS)])
+    for tensors, differs in (([pixels], "pixels differ, as declared"), ([], "a loss is declared")):
+        pair = Pair(("server", "small"), "small: resized", 1, [answers], tensors, [], [])
+        assert pair.verdict == SAME
+        first, *_ = describe_pair("image", pair.as_dict())
+        assert first == f"image server and small: answers agree; {differs} (small: resized)"
