@@ -3,6 +3,7 @@
 The page takes sections and does not know which experiments made them.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ def render(template: Path, **values: object) -> Markup:
     )
     environment.filters |= {"number": number, "kb": lambda size: number(None if size is None else size / 1e3)}
     environment.filters |= {"significant": significant, "listed": listed, "outcomes": outcomes, "tied": tied}
-    environment.filters["stage_time"] = stage_time
+    environment.filters |= {"stage_time": stage_time, "quoted": shlex.join}
     environment.globals["P99_NEEDS"] = P99_NEEDS
     page = environment.get_template(template.name).render(values)
     return Markup(page.encode(errors="backslashreplace").decode())

@@ -126,6 +126,12 @@ def test_an_unadjusted_ratio_has_a_line_of_its_own_and_no_ratio_runs_into_the_st
     assert "grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.6fr)" in style
 
 
+def test_the_command_in_the_provenance_is_quoted_for_a_shell(written):
+    argv = ["crossover", "compare", "image", "--payloads", "my photos/", "--fail-if", "p95>300"]
+    seen = Structure(written(lambda described, summary: described.update(argv=argv)))
+    assert "crossover compare image --payloads 'my photos/' --fail-if 'p95>300'" in seen.text
+
+
 def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
     write(tmp_path, ("image",), 1, broken=HOSTILE)
     for path in tmp_path.glob("image/*/round-01.json"):
