@@ -29,6 +29,8 @@ PAGES = (html.NAME, "before-after.html")
 LOCUST = "locust"
 STAMP = re.compile(r"(\d{8}-\d{6})")
 """The time in UTC at the beginning of a run's name."""
+ARRIVALS = "arrivals"
+"""Where `crossover arrivals` leaves its plots, among the runs."""
 LARGEST = 64_000_000
 """Bytes of a JSON file that is read."""
 
@@ -49,6 +51,8 @@ class Entry:
     verdicts: Sequence[str] = ()
     problem: str = ""
     """One line that says why there is no verdict, or why it is no run."""
+    made: str = ""
+    """The command that has made the folder, if it is no run and none is expected: what it holds is no fault."""
     pages: Sequence[str] = ()
     """Those of PAGES that can be shown."""
 
@@ -112,6 +116,8 @@ def read_entry(directory: Path) -> Entry:
     if not is_text(directory.name):
         return Entry(directory.name, problem="its name is not in UTF-8, so that no page can have it")
     pages = [page for page in PAGES if is_plain_file(directory / page)]
+    if made := find_maker(directory, pages):
+        return Entry(directory.name, made=made, pages=pages)
     try:
         check_size(directory / "run.json")
         if (described := read_locust_run(directory)) is not None:
@@ -119,6 +125,18 @@ def read_entry(directory: Path) -> Entry:
         return read_experiment(directory, read_run(directory), pages)
     except DAMAGE as error:
         return Entry(directory.name, problem=explain(error, directory), pages=pages)
+
+
+def find_maker(directory: Path, pages: Sequence[str]) -> str:
+    """Return the command that left a folder which is no run: pages of `crossover report`, plots of `arrivals`.
+
+    Empty for a run, and for what nobody has left here on purpose.
+    """
+    if os.path.lexists(directory / "run.json"):
+        return ""
+    if directory.name.endswith("-report") and (pages or any(directory.glob(f"*{Path(locust_run.SAMPLES).suffix}"))):
+        return "crossover report"
+    return "crossover arrivals" if directory.name == ARRIVALS and any(directory.glob("*.png")) else ""
 
 
 def read_experiment(directory: Path, run: dict, pages: Sequence[str]) -> Entry:

@@ -36,6 +36,7 @@ def test_what_is_ignored_in_a_comparison_is_named(tmp_path, monkeypatch, capsys)
     (after / "run.json").write_text(json.dumps(described))
     code, output, errors = again(monkeypatch, capsys, before, after)
     assert code == 1 and "not comparable" in errors and output == ""
+    assert errors.endswith("; --anyway compares them nevertheless\n")
     code, output, errors = again(monkeypatch, capsys, before, after, "--anyway")
     assert code == 0 and "image client" in output and "async:1" not in output
     assert "seed of the schedules: 1 against 2; image's arrivals: poisson:rate=7.5 against poisson:rate=8" in errors
@@ -50,3 +51,10 @@ def test_reports_without_a_common_arm_are_one_line(tmp_path, monkeypatch, capsys
     assert (code, output, len(errors.splitlines())) == (1, "", 1)
     assert "nothing to compare: no arm has a round of one schedule in both" in errors
     assert "before has image client" in errors
+    # A run of other settings is not offered to be compared nevertheless where that fails, too.
+    described = json.loads((tmp_path / "after" / "run.json").read_text())
+    (tmp_path / "after" / "run.json").write_text(json.dumps({**described, "seed": 2}))
+    code, output, errors = again(monkeypatch, capsys, tmp_path / "before", tmp_path / "after")
+    assert (code, output, len(errors.splitlines())) == (1, "", 1)
+    assert "not comparable: seed of the schedules: 1 against 2; nothing to compare: no arm has" in errors
+    assert "--anyway" not in errors

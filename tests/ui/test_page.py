@@ -175,6 +175,17 @@ def test_what_is_no_run_is_one_line_in_the_list_and_never_an_error(foreign):
             assert line(response, 400)
 
 
+def test_what_report_and_arrivals_have_left_is_no_fault(tmp_path):
+    for name, file in (("a-b-report", "before-after.html"), ("arrivals", "poisson.png"), ("x-report", "note.txt")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("<p>a page</p>")
+    client = make_app(tmp_path).test_client()
+    made, _, others = read(client.get("/")).partition("Folders that are no runs")
+    assert "a-b-report left by crossover report before-after.html arrivals left by crossover arrivals" in made
+    assert "x-report is no run: it has no run.json" in others and "arrivals" not in others
+    assert client.get("/runs/a-b-report/before-after.html").text == "<p>a page</p>"
+
+
 @pytest.mark.parametrize(
     ("query", "status", "says"),
     [
@@ -199,6 +210,20 @@ def test_runs_of_other_settings_are_compared_when_asked_for(client, archive):
         assert line(response, 400) == "not comparable: timeout, s: 30 against 5"
         [link] = re.findall(r'href="(/compare[^"]*)"', response.text)
         assert "The runs are not of one setting. timeout, s: 30 against 5." in read(client.get(html.unescape(link)))
+    finally:
+        for file in run.iterdir():
+            file.unlink()
+        run.rmdir()
+
+
+def test_what_has_nothing_to_compare_is_not_offered_to_be_compared_nevertheless(client, archive):
+    run = locust_run(archive / "other", failed=-1, timeout=5.0)
+    try:
+        described = json.loads((run / "summary.json").read_text())
+        (run / "summary.json").write_text(json.dumps({**described, "arm": "audio server async:1"}))
+        response = client.get(f"/compare?before={FIRST}&after=other")
+        assert "; nothing to compare: they are of different workloads" in line(response, 400)
+        assert "anyway" not in response.text
     finally:
         for file in run.iterdir():
             file.unlink()

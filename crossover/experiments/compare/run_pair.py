@@ -105,10 +105,14 @@ def compare_directories(before: Path, after: Path, anyway: bool = False) -> Comp
     if first.is_of_locust != second.is_of_locust:
         raise ValueError(f"one of {before} and {after} is Locust's; give two comparisons, or two runs of Locust's")
     differing = list_differences(first, second)
+    changes = find_changes(first, second)
+    nothing = "" if changes else f"nothing to compare: {explain_nothing(first, second)}"
     if differing and not anyway:
-        raise NothingToCompare(f"not comparable: {'; '.join(differing)}", can_be_forced=True)
-    if not (changes := find_changes(first, second)):
-        raise NothingToCompare(f"nothing to compare: {explain_nothing(first, second)}")
+        # Only where there is something to compare does asking for it help.
+        why = "; ".join(filter(None, [f"not comparable: {'; '.join(differing)}", nothing]))
+        raise NothingToCompare(why, can_be_forced=bool(changes))
+    if nothing:
+        raise NothingToCompare(nothing)
     return Compared(first, second, changes, differing)
 
 
