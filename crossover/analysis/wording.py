@@ -20,6 +20,9 @@ NOTHING = "no information yet"
 WIDE = 4
 """Factor between the limits of an interval, above which a ratio is written as NOTHING."""
 
+DRAWN = 0.03
+"""Share of the rate asked for, by which the one that was drawn may differ before both are named."""
+
 Placements = Mapping[str, Mapping[str, str]]
 """Name -> `words`, what a sentence calls the placement."""
 
@@ -121,11 +124,14 @@ def describe_ratio(estimate: Estimate, confidence: float) -> str:
 def describe_subject(subject: str, arrivals: str, offered: float) -> str:
     """Return what was offered in words: the rate of a Poisson process, else the specification and the rate.
 
-    `offered` are the requests per second that came: a short Poisson run has other than were asked for.
+    `offered` are the requests per second that came: a short Poisson run has other than were asked for, and where they
+    differ by more than DRAWN both are named.
     """
     what, rate = subject or "these requests", f"{significant(offered)} requests/s"
-    poisson = re.fullmatch(r"poisson:rate=[\d.e+-]+", arrivals)
-    return f"{what} at {rate}" if poisson else f"{what} under {arrivals} ({rate})"
+    if not (poisson := re.fullmatch(r"poisson:rate=([\d.e+-]+)", arrivals)):
+        return f"{what} under {arrivals} ({rate})"
+    asked = float(poisson[1])
+    return f"{what} at {rate}" + (f" (drawn from {arrivals})" if abs(offered - asked) > DRAWN * asked else "")
 
 
 def name_arms(names: tuple[str, str], placements: Placements) -> dict[str, str]:

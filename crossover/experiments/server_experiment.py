@@ -126,7 +126,8 @@ class ServerExperiment(Experiment):
         """Measure the unloaded latency of each placement, and print a line before and after."""
         print(f"\n{workload.name}: one request at a time ...", flush=True)
         means = self.unloaded_latency(workload)
-        print(", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items()), flush=True)
+        shown = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
+        print(f"{shown} (mean of the payloads' medians)", flush=True)
         return means
 
 

@@ -11,8 +11,10 @@ from common.figures import NOISE, significant
 from loadgen.samples.early_stopping import required_requests
 
 P99_NEEDS = required_requests(99)
-"""Requests below which a p99 is shown in brackets: too few to bound it with 99 % confidence."""
-
+P95_NEEDS = required_requests(95)
+"""Requests below which a p99, or a p95, is shown in brackets: too few to bound it with 99 % confidence."""
+BRACKETS = f"( ): too few answers for it (p95 takes {P95_NEEDS}, p99 {P99_NEEDS})"
+"""What the brackets mean, for a legend of tables with both percentiles."""
 
 SHOWN = 0.01
 """ms: the last digit that `ms` writes."""
@@ -43,9 +45,9 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def bracketed(p99: float | None, requests: int, valid: bool = True) -> str:
-    """Write a p99 in ms: in brackets if it is of fewer than P99_NEEDS requests, marked by `!` if it is INVALID."""
-    text = ms(p99) if requests >= P99_NEEDS else f"({ms(p99)})"
+def bracketed(value: float | None, requests: int, valid: bool = True, needs: int = P99_NEEDS) -> str:
+    """Write a percentile in ms: in brackets if it is of fewer requests than it needs, with `!` if it is INVALID."""
+    text = ms(value) if requests >= needs else f"({ms(value)})"
     return text + ("" if valid else "!")
 
 

@@ -89,8 +89,8 @@ def test_a_cheaper_placement_that_is_hardly_slower_is_recommended():
     assert found["non-inferior and cheaper", "candidate"] >= 17 and not found["better", "baseline"]
     one = conclude(world(1.0, 1, cost=0.5))
     assert one["sentence"].startswith(
-        f"For photographs at {significant(one['arms'][0]['offered'])} requests/s on this machine, take the server, "
-        "which is cheaper and at most 5 % slower: latency server/client is "
+        f"For photographs at {significant(one['arms'][0]['offered'])} requests/s (drawn from poisson:rate=7.5) "
+        "on this machine, take the server, which is cheaper and at most 5 % slower: latency server/client is "
     )
     said = "With the server a request takes 0.5 times as much client CPU, 0.5 times as much server CPU and about as"
     assert one["remarks"][1].startswith(said)
@@ -315,7 +315,9 @@ def test_the_load_for_which_the_figures_hold_is_said(use, warned):
 
 
 def test_what_was_offered_is_named():
-    assert describe_subject("photographs", "poisson:rate=1.9", 1.4615) == "photographs at 1.46 requests/s"
+    assert describe_subject("photographs", "poisson:rate=1.5", 1.4615) == "photographs at 1.46 requests/s"
+    drawn = "photographs at 3.42 requests/s (drawn from poisson:rate=4)"
+    assert describe_subject("photographs", "poisson:rate=4", 3.42) == drawn
     assert describe_subject("speech", "gamma:rate=2,cv=3", 1.94) == "speech under gamma:rate=2,cv=3 (1.94 requests/s)"
     assert [join(each) for each in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
 

@@ -96,9 +96,12 @@ def test_a_load_beyond_the_capacity_is_a_result_and_one_that_nothing_carries_is_
     assert result.exit_code(table_of(row(4, 2)), ()) == BROKEN
     slow = [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
     assert result.exit_code(table_of(row(4, 4, findings=slow)), ()) == MEASUREMENT
-    assert " 4! " in result.text(table_of(row(4, 4, findings=slow)))
+    text = result.text(table_of(row(4, 4, findings=[*slow, *slow])))
+    assert " 4! " in text and "kept up with 4/s in a trial that broke a rule (hub stall): p50 10.0" in text
 
 
 def test_what_the_columns_mean_is_explained_where_it_is_asked_for():
     assert "(p99): of fewer than 459 answers" in result.text(table_of(row(4, 4)), explain=True)
-    assert len(result.text(table_of(row(4, 4))).splitlines()) < 10
+    short = result.text(table_of(row(4, 4)))
+    assert len(short.splitlines()) < 10
+    assert "( ): too few answers for it (p95 takes 90, p99 459); --explain" in short

@@ -69,7 +69,7 @@ def row(arm, low=None, high=None, overloaded=False, errors=0):
 
 def test_the_sentence_sorts_arms_by_their_whole_interval():
     rows = [row("a"), row("b", 0.5, 0.9), row("c", 1.2, 1.5), row("d", 0.97, 1.03), row("e", 0.9, 1.2), row("f")]
-    found = {"subject": "photographs", "rows": [*rows, row("g", overloaded=True)]}
+    found = {"subject": "photographs", "arrivals": "poisson:rate=8", "rows": [*rows, row("g", overloaded=True)]}
     assert result.describe_workload(found) == (
         "For photographs at 8 requests/s: b is quicker than a (0.671 [0.5, 0.9]); c and g are slower than a (1.34 "
         "[1.2, 1.5], overloaded); d is within 5 % of a (1 [0.97, 1.03]); e and f cannot be told apart from a (1.04 "

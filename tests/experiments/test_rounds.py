@@ -8,6 +8,7 @@ import pytest
 
 from crossover.experiments import experiment
 from crossover.experiments.compare import run as compare
+from crossover.experiments.compare import tables
 from crossover.measurement import retry
 from crossover.measurement.trial import read_trials
 from serving.server import Unavailable
@@ -36,6 +37,21 @@ def test_good_answers_come_within_five_times_what_the_slower_placement_takes_or_
     assert f"goodput counts answers within {slo:g} ms" in page
 
 
+def test_the_latency_alone_that_is_shown_first_is_the_one_of_the_table(world, conduct):
+    _, output, _ = conduct()
+    [alone] = [each for each in compared(conduct.reports) if each["metric"] == "latency alone"]
+    assert f"image: latency alone client {alone['baseline']:.3g} ms, server {alone['candidate']:.3g} ms; " in output
+
+
+def test_a_goodput_above_the_rate_is_explained():
+    """A rate goes on until the last answer."""
+    row = {"metric": "goodput", "baseline": 6.53, "candidate": 6.1}
+    arms = [{"achieved": 6.2}, {"achieved": 6.4}]
+    assert tables.explain_goodput({"arms": arms, "comparisons": [row]}) == [tables.DIVISORS]
+    for other in ({"metric": "goodput", "baseline": 6.1, "candidate": None}, {**row, "metric": "mean"}):
+        assert tables.explain_goodput({"arms": arms, "comparisons": [other]}) == []
+
+
 def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
     _, output, _ = conduct("--slo", 90, "--explain")
     measured = read_trials(only(conduct.reports))
@@ -46,7 +62,7 @@ def test_an_answer_after_the_limit_is_not_good_whoever_gave_it(world, conduct):
         assert 0 < good < sum(trial.completed for trial in own)
         assert goodput[side] == pytest.approx(good / sum(trial.seconds for trial in own))
     assert "goodput counts answers within 90 ms" in output
-    assert "goodput     answers per second within the latency objective" in output
+    assert "goodput     answers per second of the schedule within the latency objective" in output
 
 
 def test_ctrl_c_before_anything_is_one_line(world, conduct, monkeypatch):
@@ -75,7 +91,7 @@ def test_a_full_disk_is_one_line_and_what_was_measured_is_shown(world, conduct):
     world.troubles = [None] * 5 + [full]
     code, output, errors = conduct()
     assert code == 1 and errors.count("\n") == 1 and "No space left on device" in errors
-    assert re.search(r"For photographs at [\d.]+ requests/s on this machine, undecided", output)
+    assert re.search(r"For photographs at [\d.]+ requests/s (\(drawn from [^)]+\) )?on this machine, undecided", output)
 
 
 def test_a_server_that_is_gone_between_trials_is_waited_for(world, conduct):

@@ -6,9 +6,13 @@ from dataclasses import replace
 import pytest
 
 from crossover.analysis.verdict import Comparison
+from crossover.experiments.capacity import tables as capacity
 from crossover.experiments.catalogue import EXPERIMENTS
+from crossover.experiments.compare import tables
 from crossover.experiments.compare.tables import comparison_table
-from crossover.report.format import label_arms, ms, stage_time
+from crossover.experiments.load import result as load
+from crossover.experiments.placements import result as placements
+from crossover.report.format import P95_NEEDS, bracketed, label_arms, ms, stage_time
 from crossover.report.terminal import Column, colour, draw_table
 from tests.trials_on_disk import optional
 
@@ -76,6 +80,16 @@ def test_a_long_verdict_costs_a_comparison_neither_its_figures_nor_a_second_line
     assert head.split() == ["client", "server", "server/client", "verdict"]
     assert lines[0].endswith(shown) and "1234" in lines[0] and "1834" in lines[0] and len(lines[0]) <= 80
     assert kind == "undecided" or lines[1].startswith("goodput, /s within 1500 ms  ")
+
+
+def test_a_percentile_of_too_few_requests_is_in_brackets_which_the_legend_explains():
+    assert [bracketed(20, 89, needs=P95_NEEDS), bracketed(20, 90, needs=P95_NEEDS)] == ["(20.0)", "20.0"]
+    assert [bracketed(143, 458), bracketed(143, 459), bracketed(143, 459, valid=False)] == ["(143)", "143", "143!"]
+    for legend in (tables.LEGEND, load.LEGEND):
+        assert "( ): too few answers for it (p95 takes 90, p99 459)" in legend
+    assert "( ): a p95 of fewer than 90 answers" in placements.LEGEND and "(p99): too few" in capacity.LEGEND
+    for legend in (tables.LEGEND, load.LEGEND, placements.LEGEND, capacity.LEGEND):
+        assert max(map(len, legend.splitlines())) <= 80
 
 
 def test_a_long_cell_goes_on_within_its_column(width):

@@ -15,7 +15,7 @@ from crossover.experiments.capacity.wording import describe_limit, write_ratio
 from crossover.report.format import P99_NEEDS, bracketed, label_arms
 from crossover.report.terminal import Column, colour, draw_table
 
-LEGEND = "Rates are requests per second, [ ]: 95 % interval; --explain says more."
+LEGEND = "Rates are per second, [ ]: 95 % interval, (p99): too few; --explain says more."
 RATE = """\
 rate         requests per second at which the percentile reaches its limit, in probes that begin with an empty queue
 over         probes over the limit, of all

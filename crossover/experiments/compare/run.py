@@ -14,6 +14,8 @@ import random
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
 from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
@@ -225,8 +227,8 @@ class Comparison(ServerExperiment):
         arms = self.list_arms(workload)
         left = max(budget * (1 - UNLOADED) / 2, budget - (time.monotonic() - began))
         offered = self.options.offered.get(name) or plan_load(means, left, len(arms), self.options)
-        shown = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
-        print(f"{name}: {shown} one at a time; offering {offered['arrivals']} in {offered['rounds']} rounds", end=" ")
+        shown = ", ".join(f"{placement} {ms:.3g} ms" for placement, ms in self.geometric_means(workload).items())
+        print(f"{name}: latency alone {shown}; offering {offered['arrivals']} in {offered['rounds']} rounds", end=" ")
         print(
             f"of {offered['seconds']:g} s a trial; goodput counts answers within {offered['slo_ms']:g} ms", flush=True
         )
@@ -249,14 +251,27 @@ class Comparison(ServerExperiment):
 
     def mean_unloaded_latency(self, workload: Workload) -> dict[str, float]:
         """Return the mean seconds of an unloaded request by placement. Raises Unavailable if none was answered."""
+        return self.by_placement(workload, self.unloaded_ms(workload).mean(axis=0) / 1e3)
+
+    def geometric_means(self, workload: Workload) -> dict[str, float]:
+        """Return the ms of an unloaded request by placement, as the row `latency alone` has them.
+
+        Raises Unavailable as `mean_unloaded_latency` does.
+        """
+        return self.by_placement(workload, np.exp(np.log(self.unloaded_ms(workload)).mean(axis=0)))
+
+    def unloaded_ms(self, workload: Workload) -> np.ndarray:
+        """Return the ms of all unloaded pairs: (pairs, 2 arms). Raises Unavailable if none was answered."""
         times = unloaded.pool_service_ms(unloaded.read_pairs(self.directory, workload.name))
         if not len(times):
             raise Unavailable(f"{workload.name}: no pair of requests was answered by both placements")
-        arms = self.list_unloaded_arms(workload)
-        # With --control both are one placement: what the baseline takes stands for it.
+        return times
+
+    def by_placement(self, workload: Workload, figures: np.ndarray) -> dict[str, float]:
+        """Return the figures of both unloaded arms by placement; with --control what the baseline has."""
         result: dict[str, float] = {}
-        for arm, ms in zip(arms, times.mean(axis=0), strict=True):
-            result.setdefault(arm.placement, float(ms) / 1e3)
+        for arm, figure in zip(self.list_unloaded_arms(workload), figures, strict=True):
+            result.setdefault(arm.placement, float(figure))
         return result
 
     def list_unloaded_arms(self, workload: Workload) -> list[Arm]:

@@ -10,7 +10,7 @@ from crossover.analysis import comparison
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.recommendation import MARGIN
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
-from crossover.report.format import P99_NEEDS, bracketed, kb, label_arms, ms, stage_time
+from crossover.report.format import BRACKETS, P95_NEEDS, P99_NEEDS, bracketed, kb, label_arms, ms, stage_time
 from crossover.report.terminal import LEGIBLE, Column, colour, draw_table
 
 GPU = (
@@ -20,19 +20,20 @@ GPU = (
 )
 
 AVERAGED = "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
-LEGEND = "Times are ms from the due time, [ ]: 95 % interval; --explain says more."
+DIVISORS = "Goodput is per second of the schedule, a rate until the last answer: so it may be below goodput."
+LEGEND = f"Times are ms from the due time, [ ]: 95 % interval,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
             machine's speed where that is known; geometric means in ms. Alone: the same for one request at a time
 [ ]         interval of the ratio: in 95 % of comparisons it and those of earlier looks at the data all hold the truth
 verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
             by at most so much; else either, if they differ by at most so much; else undecided
-rate        answered requests per second, of those offered
+rate        answered requests per second, until the last answer of each trial, of those offered
 p50,p95,p99 latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
-            {P99_NEEDS} requests, too few to vouch for it
+            {P99_NEEDS} requests, (p95): of fewer than {P95_NEEDS}, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
-goodput     answers per second within the latency objective: --slo, or 5 times what the slower placement takes for one
-            request at a time; the same for both
+goodput     answers per second of the schedule within the latency objective: --slo, or 5 times what the slower placement
+            takes for one request at a time; the same for both. A rate counts the time of the last answers, too
 errors      arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 CPU         ms per request spent by the client process, and by the server with its backends
 KB up, down bytes of the request's and of the answer's body, mean
@@ -79,7 +80,8 @@ def arm_row(arm: Mapping, label: str) -> tuple[str, ...]:
     return (
         label,
         f"{arm['achieved']:.2f} of {arm['offered']:.2f}",
-        *(ms(latency[key]) for key in ("p50", "p95")),
+        ms(latency["p50"]),
+        bracketed(latency["p95"], arm["books"]["completed"], needs=P95_NEEDS),
         bracketed(latency["p99"], arm["books"]["completed"]),
         str(arm["errors"]),
         ms(arm["client_cpu_ms"]),
@@ -171,6 +173,13 @@ def comparison_table(comparisons: Sequence[Mapping | Comparison]) -> str:
     return "\n".join(filter(None, [draw_table(columns, cells), comparison.name_folded(rows), *adjusted, AVERAGED]))
 
 
+def explain_goodput(workload: Mapping) -> list[str]:
+    """Return a line that says why goodput stands above the rate of an arm, where it does."""
+    rates = [arm["achieved"] for arm in workload["arms"]]
+    found = [row[arm] for row in workload["comparisons"] for arm in (BASELINE, CANDIDATE) if row["metric"] == "goodput"]
+    return [DIVISORS] if rates and max((each or 0 for each in found), default=0) > min(rates) else []
+
+
 def shorten_verdict(row: Mapping) -> str:
     """Return the verdict of a row for the terminal, where a long one would cost other columns their place.
 
@@ -197,6 +206,6 @@ def text(result: Mapping, explain: bool = False) -> str:
         measured = workload["arms"]
         parts += [arms_table(name, workload), validity(measured, workload["left_out"]), breakdown_table(measured)]
         if workload["comparisons"]:
-            parts.append(comparison_table(workload["comparisons"]))
+            parts.append("\n".join([comparison_table(workload["comparisons"]), *explain_goodput(workload)]))
         parts.append("\n".join([workload["sentence"], *workload["remarks"]]))
     return colour("\n\n".join([*parts, EXPLANATION if explain else LEGEND]))

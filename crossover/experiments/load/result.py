@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from crossover.measurement.trial import Trial
-from crossover.report.format import ms
+from crossover.report.format import BRACKETS, ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind
 from crossover.report.terminal import Column, colour, draw_table
@@ -18,7 +18,7 @@ NEEDS = {name: required_requests(float(name[1:])) for name in PERCENTILES}
 OVERLOAD = {"backlog", "latency rises", "in-flight cap", "too few samples", "offered rate"}
 """Rules of the verdict that a load beyond an arm's capacity breaks, or a short trial: a result, and no fault."""
 CARRIED = 0.95  # of the offered rate that must be answered for an arm to keep up
-LEGEND = "Times are ms from the due time, ( ): of too few answers to vouch for; --explain says more."
+LEGEND = f"Times are ms from the due time,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
 rate/s    requests per second that were offered; answered: those with a good answer, per second, until the last one
 p50, ...  ms from the due time; (p99): of fewer than {NEEDS["p99"]} answers (p95: {NEEDS["p95"]}), too few to vouch for
@@ -111,7 +111,9 @@ def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
         return f"{arm} kept up with none of these rates."
     best = kept[-1]
     figures = ", ".join(f"{name} {bracket(best, name)}" for name in PERCENTILES)
-    says = f"{arm} kept up with {best['offered']:.3g}/s: {figures} ms of {best['answers']} requests"
+    rules = ", ".join(dict.fromkeys(finding["rule"] for finding in best["findings"]))
+    broken = f" in a trial that broke a rule ({rules})" if rules else ""
+    says = f"{arm} kept up with {best['offered']:.3g}/s{broken}: {figures} ms of {best['answers']} requests"
     if lost:
         return f"{says}; not with {lost[0]['offered']:.3g}/s."
     return f"{says}; that is the highest rate of this run, and its limit lies above (`crossover capacity` finds it)."

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from common import figures
 from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
-from crossover.analysis.wording import join
+from crossover.analysis.wording import describe_subject, join
 from crossover.measurement.pairs import read_pairs
 from crossover.measurement.trial import Trial, count_by_client, pool_records
 from crossover.parity.wording import describe_output
-from crossover.report.format import bracketed, kb, ms
+from crossover.report.format import P95_NEEDS, bracketed, kb, ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind, warn_of_invalid, warn_of_noise
 from crossover.report.terminal import Column, colour, draw_table
@@ -28,12 +28,15 @@ SAID = {
     "undecided": ("cannot be told apart from", "cannot be told apart from"),
 }
 """What a sentence says of one arm, and of several, by how their latency is to the first one's."""
-LEGEND = "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each for itself; --explain says more."
-EXPLANATION = """\
+LEGEND = (
+    "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each for itself;\n"
+    f"( ): a p95 of fewer than {P95_NEEDS} answers, too few to vouch for it; --explain says more."
+)
+EXPLANATION = f"""\
 at this load  latency ÷ the first arm's: of each arrival to its twin (same due time, same payload), mean over
               rounds; geometric mean. Alone: the same for one request at a time, in turns with the first arm
 [ ]           interval that holds the true ratio in 95 % of runs. Of twenty such intervals one is expected to miss it
-p50, p95      latency in ms from the due time to the answer
+p50, p95      latency in ms from the due time to the answer; (p95): of fewer than {P95_NEEDS}, too few to vouch for it
 errors        arrivals without a good answer
 CPU           ms per request of the client's process, and of the server with its backends
 KB up, down   bytes of the request's and of the answer's body, mean
@@ -136,7 +139,7 @@ def list_cells(row: Mapping, first: bool) -> tuple[str, ...]:
         "1" if first else loaded,
         "1" if first else write_ratio(row["unloaded"]),
         ms(row["p50"]),
-        bracketed(row["p95"], row["answers"]),
+        bracketed(row["p95"], row["answers"], needs=P95_NEEDS),
         str(row["errors"]),
         ms(row["client_cpu_ms"]),
         ms(row["server_cpu_ms"]),
@@ -199,7 +202,8 @@ def describe_workload(described: Mapping) -> str:
     for row in rows[1:]:
         groups[classify(row)].append(row)
     parts = [describe_group(kind, found, rows[0]["arm"]) for kind, found in groups.items() if found]
-    return f"For {subject} at {rows[0]['offered']:.3g} requests/s: {'; '.join(parts) or 'nothing to compare'}."
+    about = describe_subject(subject, described["arrivals"], rows[0]["offered"])
+    return f"For {about}: {'; '.join(parts) or 'nothing to compare'}."
 
 
 def describe_group(kind: str, rows: Sequence[Mapping], first: str) -> str:
