@@ -131,7 +131,9 @@ IMAGE = Workload(
     steps=("image_preprocess", "resnet50"),
     suffixes=(".jpg", ".jpeg", ".png", ".webp"),
     typical=partial(fitted, 1280, 853),
-    sizes=(Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),),
+    sizes=(
+        Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),
+    ),
     answer=Answer("logits", name_classes, classes=True),
     example=Path(__file__).parent / "photographs" / "cat.jpg",
     rate=4,

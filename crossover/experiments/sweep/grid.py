@@ -127,7 +127,6 @@ def list_sources(workload: Workload) -> list[Callable[[], list[Payload]]]:
 
 def size(cores: int) -> list[Maker]:
     """Return what makes the sweeps over the sizes of a workload: one per axis that it has."""
-
     def at_size(size: Size) -> Point:
         return Point(size.x, size.label, size.payloads)
 
@@ -147,7 +146,6 @@ def size(cores: int) -> list[Maker]:
 
 def workers(cores: int) -> list[Maker]:
     """Return what makes the sweep over the number of client workers."""
-
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         def with_workers(x: float) -> Point:
             n = round(x)
@@ -161,7 +159,6 @@ def workers(cores: int) -> list[Maker]:
 
 def network(cores: int) -> list[Maker]:
     """Return what makes the sweep over the rates of a link, with each form that the baseline may send."""
-
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         def at_rate(x: float) -> Point:
             mbit = float(f"{x:.2g}")
@@ -223,3 +220,4 @@ def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, leas
 
 OVERHEAD = 0.5  # seconds that a trial takes beside its schedule
 SHORTEST = 1.0  # seconds of a trial
+
