@@ -29,8 +29,8 @@ SAID = {
 }
 """What a sentence says of one arm, and of several, by how their latency is to the first one's."""
 LEGEND = (
-    "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each for itself;\n"
-    f"( ): a p95 of fewer than {P95_NEEDS} answers, too few to vouch for it; --explain says more."
+    "Ratios are of latencies to the first arm's, [ ]: 95 % interval, each by itself,\n"
+    f"( ): a p95 of fewer than {P95_NEEDS} answers; --explain says more."
 )
 EXPLANATION = f"""\
 at this load  latency ÷ the first arm's: of each arrival to its twin (same due time, same payload), mean over
