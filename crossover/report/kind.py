@@ -31,7 +31,7 @@ Banners = list[tuple[str, str]]
 
 def do_not_rely(arms: Collection[str]) -> str:
     """Return the meaning of INVALID trials of these arms where nothing else is known."""
-    return f"Do not rely on the figures of {', '.join(arms)}; the table of trials says what to change."
+    return f"Do not rely on the figures of {', '.join(arms)}; the report's table of trials says what to change."
 
 
 def warn_of_invalid(
