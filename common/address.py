@@ -14,7 +14,7 @@ from http.client import BadStatusLine
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from common import tls
+from common import died, tls
 from common.messages import first_line, name_command
 
 PORT = 8000  # Triton's default
@@ -22,6 +22,8 @@ PORTS = {"http": 80, "https": 443}
 """What a proxy's port is where an address has none: one with TLS, or with a path before Triton's own."""
 DEFAULT = f"http://localhost:{PORT}"
 STATE = Path(__file__).resolve().parent.parent / ".run"  # the state directory of `up` where none is given
+states = {STATE}
+"""State directories of this call, in which the record of a server that died is looked for."""
 EXAMPLE = "expected http[s]://HOST:PORT[/PREFIX], e.g. http://localhost:8000"
 NO_HTTP = "what answers there is no HTTP"
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -134,6 +136,12 @@ def read_record(url: str, state: Path | None = None) -> dict:
         return {}
 
 
+def find_death(url: str) -> str:
+    """Say in one line that the server at `url`, of one of `states`, has died without `down`; "" if none has."""
+    reasons = (died.explain_death(read_record(url, each), each) for each in states)
+    return next(filter(None, reasons), "")
+
+
 def explain_silence(url: str, error: Exception | str) -> str:
     """Say in one line that no Triton server answers at a URL, why, and what to do.
 
@@ -151,9 +159,18 @@ def explain_silence(url: str, error: Exception | str) -> str:
         if server.port == PORT
         else "is the address right? `crossover status` has one"
     )
+    if death := find_death(url):
+        remedy = death
+    elif not is_near(server.host):
+        remedy = "is the address right?"
     if cause == NO_HTTP:
         remedy = f"is {server.port} its gRPC port?"
     return f"no Triton server answers at {server.url} ({why}); {remedy}"
+
+
+def is_near(host: str) -> bool:
+    """Return whether a host is called as this machine is: what was not started here can be started here."""
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def explain_refusal(scheme: str) -> str:

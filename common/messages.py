@@ -30,6 +30,12 @@ def first_line(text: object) -> str:
     return shorten(one_line(lines[0]), LONGEST) if lines else ""
 
 
+def end_clause(error: object) -> str:
+    """Return the text of an error in one line without a full stop at its end, as a semicolon follows."""
+    text = one_line(error)
+    return text if text.endswith("...") else text.removesuffix(".")
+
+
 def name_command(command: str) -> str:
     """Return a command of the launcher as hints name it, by the tool that was called: `crossover up`, or `make up`.
 

@@ -5,15 +5,17 @@ help texts. Failure is raised where a command cannot do what was asked for.
 """
 
 import contextlib
+import datetime
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import SimpleNamespace
 
-from common.messages import name_command
+from common.messages import end_clause, name_command
 from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
 from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, gpu_line, say, summary
@@ -71,7 +73,9 @@ def up(
             clear(record, options.state)
             raise
     if problem:
-        raise Failure(f"up, but {problem}; {name_command('logs')} may say why, and {name_command('down')} stops it")
+        raise Failure(
+            f"up, but {end_clause(problem)}; {name_command('logs')} may say why, and {name_command('down')} stops it"
+        )
 
 
 def down(options):
@@ -92,6 +96,8 @@ def logs(options):
             record, ["logs", "--no-log-prefix", "--no-color", *follow, f"--tail={options.lines}", "server"]
         ).returncode
     log = options.state / "server.log"
+    if (earlier := local.earlier_log(log)).is_file():
+        print(f"crossover logs: the log of the server before: {earlier}", file=sys.stderr)
     if not log.is_file():
         if record and alive(record, options.state):
             raise Failure(f"a server runs, but its log {log} was removed")
@@ -133,6 +139,9 @@ def supervise(options):
     supervisor = Supervisor(record, say)
     supervisor.watch(record["pid"])
     environment_folders.remove(record["name"])
+    if (latest := state.read(options.state)) and latest.get("pid") == record["pid"]:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        state.write(options.state, {**latest, "died": f"{now:%Y-%m-%dT%H:%M:%SZ}"})
     supervisor.report(f"tritonserver ({record['pid']}) is gone; `crossover up` clears what it left and starts it again")
     return 1
 
@@ -229,7 +238,7 @@ def keep_running(record: dict, options, explicit: Collection[str]) -> None:
             break
         except Failure as failure:
             if time.monotonic() > deadline:
-                raise Failure(f"already up, but {failure}; {stop}, then start it again") from None
+                raise Failure(f"already up, but {end_clause(failure)}; {stop}, then start it again") from None
             time.sleep(0.5)
     change = "its supervisor had ended and runs again" if unsupervised else "nothing was changed"
     say(f"already up and answering; {change}")

@@ -187,7 +187,7 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record)) if steps else {}
     try:
         if log:
-            log.unlink(missing_ok=True)
+            keep_log(log)
         with log.open("a") if log else contextlib.nullcontext() as output:  # two processes append to it
             server = start(program, record, ours, output)
         fill(server, record, steps, log, say)
@@ -198,6 +198,17 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
         stop(name, patience=1)  # nobody's request is in flight yet, and a server that loads does not listen
         raise
     return server
+
+
+def keep_log(log: Path) -> None:
+    """Rename the log of the server before, if there is one, which may say why it died; only the last one is kept."""
+    if log.is_file():
+        log.replace(earlier_log(log))
+
+
+def earlier_log(log: Path) -> Path:
+    """Return where the log of the server before is kept."""
+    return log.with_name(f"{log.name}.1")
 
 
 def supervise(record: dict, state: Path) -> None:

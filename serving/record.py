@@ -20,7 +20,8 @@ def new_record(options, engine: str) -> dict:
     `container_pid` of a container; `up` adds `packages` and `canaries`. The key to the restricted interfaces is that of
     CROSSOVER_ADMIN_KEY, or a new one; `shm_key` opens the registration of shared memory, and is empty without --shm.
     `gpu`: whether steps run on a GPU, or a container gets one; `card` is the one that a local server uses, and
-    `no_gpu_because` says why there is none.
+    `no_gpu_because` says why there is none. `command` is the `crossover up ...` that starts it again; the
+    supervisor adds `died`, when it saw the server's end.
     """
     obstacle = "--no-gpu was given" if options.no_gpu else find_obstacle(engine)
     ours = [] if options.only else [step for step in GPU_STEPS if step not in options.on_cpu]
@@ -39,6 +40,7 @@ def new_record(options, engine: str) -> dict:
         "no_gpu_because": obstacle or ("" if uses_gpu or engine == "docker" else "--on-cpu was given for every step"),
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
         "shm_key": secrets.token_hex(16) if options.shm else "",
+        "command": getattr(options, "command", ""),
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 

@@ -4,6 +4,7 @@ import datetime
 import json
 from pathlib import Path
 
+from common import died
 from common.messages import name_command
 from serving import Failure, canaries, docker, local, smoke_test, state
 from serving.nvml import Card
@@ -49,6 +50,8 @@ def examine(directory: Path) -> dict:
     """
     record = state.read(directory)
     if not record or not alive(record, directory):
+        if record and (death := died.explain_death(record, directory)):
+            return {"running": False, "answers": False, "problem": death}
         left = record or local.processes(state.name(directory))
         problem = "nothing is running" + (f"; {name_command('down')} clears what it left" if left else "")
         return {"running": False, "answers": False, "problem": problem}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from common.messages import one_line
+from common import address
 from crossover.cli import options
 from crossover.measurement.extra_models import ExtraModels
 from crossover.measurement.gateways import Gateways
@@ -51,9 +51,11 @@ def check(as_json: bool, quiet: bool, **values: Any) -> int:
                 lines = [line for pair in document[name] for line in describe_pair(name, pair)]
                 print(colour("\n".join(lines)), flush=True)
         except (Unavailable, OSError) as error:
-            options.print_error(one_line(error))
+            options.print_broken(error, server.url)
             code = BROKEN
         pairs = [pair for each in document.values() for pair in each]
+        if not code and any(pair["unanswered"] for pair in pairs) and (death := address.find_death(server.url)):
+            options.print_error(death)
         code = code or find_exit_code(pairs)
         verdicts = [describe_pair(name, pair)[0] for name, each in document.items() for pair in each]
         show({"workloads": document, "exit_code": code}, "\n".join(verdicts))

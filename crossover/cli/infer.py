@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from common import address
 from common.messages import one_line
 from crossover.cli import options
 from crossover.infer import ask, choose, find_example
@@ -51,6 +52,8 @@ def infer(files: tuple[str, ...], placement: str, classes: int, as_json: bool, *
         options.print_error(error)
         return BROKEN
     answers = [answer(server.url, each, placement, classes, quiet=as_json) for each in questions]
+    if any("error" in each for each in answers) and (death := address.find_death(server.url)):
+        options.print_error(death)
     if as_json:
         print(json.dumps(answers, indent=1))
     elif any("answer" in each for each in answers):

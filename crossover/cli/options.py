@@ -15,8 +15,8 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from common import access
-from common.messages import one_line
+from common import access, address
+from common.messages import end_clause, one_line
 from serving import ROOT
 from serving import state as records
 from workloads.transports import WORDS
@@ -154,6 +154,7 @@ def reach_server(asked: Namespace) -> str:
     The server of --url, and no other, is sent the login of the environment and is reached with --cacert or --insecure.
     Raises ValueError, in one line, if these do not fit each other, or the server wants others (`access.check`).
     """
+    address.states.add(Path(asked.state).resolve())
     if not asked.url:
         if asked.cacert or asked.insecure:
             raise ValueError("--cacert and --insecure are about the server of --url https://..., and there is no --url")
@@ -175,6 +176,12 @@ def print_error(text: object) -> None:
     """Print a line on standard error, after the path of the command that runs: `crossover infer: no such file`."""
     context = click.get_current_context(silent=True)
     print(f"{context.command_path if context else 'crossover'}: {text}", file=sys.stderr)
+
+
+def print_broken(error: object, url: str) -> None:
+    """Print what ended a command, and that the server at `url` has died if so."""
+    text, death = one_line(error), address.find_death(url)
+    print_error(f"{end_clause(text)}; {death}" if death and death not in text else text)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`crossover up`, `down`, `status` and `logs`: the server of this machine, by the launcher of `serving`."""
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ def up(no_export: bool, **values: Any) -> int:
     if find_canaries:
         more["find_canaries"] = find_canaries
     explicit = {name for name in values if options.is_given(click.get_current_context(), name)}
+    given.command = shlex.join(["crossover", *(click.get_current_context().obj or ["up"])])
     return launch(partial(commands.up, **more, explicit=explicit), given)
 
 

@@ -5,7 +5,8 @@ import time
 from abc import ABC, abstractmethod
 from argparse import Namespace
 
-from common.messages import one_line
+from common import address
+from common.messages import end_clause, one_line
 from crossover.measurement.progress import Progress
 from crossover.report.kind import BROKEN, GOOD, USAGE
 from loadgen.command import INTERRUPTED
@@ -60,7 +61,8 @@ class Run(ABC):
             return USAGE
         except (OSError, Unavailable, Failure) as error:
             self.progress.finish_line()
-            self.print_error(one_line(error) + self.hint)
+            text, death = end_clause(error), address.find_death(getattr(self.options, "url", ""))
+            self.print_error(text + (f"; {death}" if death and death not in text else "") + self.hint)
             code = BROKEN
         return self.report(code, began)
 

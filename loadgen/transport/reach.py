@@ -25,7 +25,7 @@ def reach(
 
     `record` is the launcher's of that server; empty for one that it has not started. The port of gRPC is `grpc_port`,
     or the record's, or else the HTTP port + 1, as Triton has it. Raises ValueError with one line if the server is not
-    reached by a transport.
+    reached by a transport, ConnectionError if it has died.
     """
     clear_abandoned()  # what killed clients have left, whatever this one uses
     placements = dict(workload.placements)
@@ -46,13 +46,16 @@ def reach(
 
 
 def check_grpc(url: str, port: int, arm: str) -> None:
-    """Raise ValueError if no server answers gRPC at that port."""
+    """Raise ValueError if no server answers gRPC at that port, ConnectionError if it has died since it was started."""
     from loadgen.transport import grpc  # only where it is used
 
     connection = grpc.Connection(url, PATIENCE, port)
     if refusal := connection.is_live():
         at = address.Address(address.parse(url).host, port).authority
-        raise ValueError(f"{arm}: no server answers gRPC at {at} ({refusal}); is --grpc-port right?")
+        silent = f"{arm}: no server answers gRPC at {at} ({refusal})"
+        if death := address.find_death(url):
+            raise ConnectionError(f"{silent}; {death}")
+        raise ValueError(f"{silent}; is --grpc-port right?")
 
 
 def check_shared_memory(url: str, transport: Transport, arm: str) -> None:

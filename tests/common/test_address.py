@@ -104,3 +104,18 @@ def test_the_default_is_the_server_that_up_started_or_else_triton_s_own(tmp_path
     if record is not None:
         (tmp_path / "server.json").write_text(record)
     assert address.find_started(tmp_path) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("localhost", "start it with `crossover up`"),
+        ("foo", "is the address right?"),
+        ("foo:9", "is the address right?"),
+    ],
+)
+def test_a_server_that_was_not_started_is_started_here_only_and_elsewhere_its_address_may_be_wrong(
+    url, says, monkeypatch
+):
+    monkeypatch.setattr(address, "states", set())
+    assert address.explain_silence(url, "refused").endswith(f"(refused); {says}")

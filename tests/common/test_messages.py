@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from common.messages import first_line, one_line, shorten
+from common.messages import end_clause, first_line, one_line, shorten
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
@@ -60,3 +60,8 @@ def test_no_sample_keeps_an_address_whoever_wrote_it():
 
 def test_what_a_terminal_would_obey_or_cannot_print_is_left_out():
     assert one_line("a\x1b[31mred\x07 \udcff café 语") == "a [31mred café 语"
+
+
+@pytest.mark.parametrize(("text", "ends"), [("is not healthy.", "is not healthy"), ("cut ...", "cut ..."), ("a", "a")])
+def test_what_a_semicolon_follows_has_no_full_stop(text, ends):
+    assert end_clause(text) == ends

@@ -118,12 +118,18 @@ def test_up_clears_what_a_crash_left_and_down_clears_what_runs(tmp_path):
     servers[0].kill()
     psutil.wait_procs(servers, timeout=300)
     done = launch("status", f"--state={tmp_path}")
-    assert (done.returncode, done.stdout) == (1, "nothing is running; `crossover down` clears what it left\n")
+    died, again = "the server that `up` started has died", f"{' '.join(('crossover', *up))}` starts it again\n"
+    assert done.returncode == 1 and done.stdout.startswith(died) and done.stdout.endswith(again)
+    for command in (["infer"], ["check", "image", "--arms=client,client+grpc"], ["load", "image", "--seconds=12"]):
+        refused(launch(*command, f"--state={tmp_path}"), f"; {died}; its log: {tmp_path / 'server.log'}; `", again)
+    log = (tmp_path / "server.log").read_text()
     before = left_of(tmp_path)
     assert len(folders_of_backends(state.name(tmp_path))) == 3  # of the Python backend and of both twins
 
     assert launch(*up).returncode == 0
     assert before and not set(before) & set(left_of(tmp_path)) - {tmp_path / "server.json"}
+    assert (tmp_path / "server.log.1").read_text() == log
+    assert launch("logs", f"--state={tmp_path}").stderr.endswith(f"{tmp_path / 'server.log.1'}\n")
     assert launch("down", f"--state={tmp_path}").stdout == "stopped\n"
     assert left_of(tmp_path) == []
 
