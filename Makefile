@@ -34,7 +34,7 @@ up: $(ENV)  ## start the server: in Docker, or as a local process where no engin
 	@$(UP) $(ARGS)
 down:  ## stop it, leaving nothing behind
 	$(INSTALLED) $(CROSSOVER) down $(ARGS)
-image: $(ENV)  ## Locust's page for photographs, on http://localhost:8089
+image: $(ENV)  ## Locust's page for photographs, on http://localhost:8089; ARGS="--web-port 8090" on another port
 audio: $(ENV)  ## the same for speech
 image audio:
 	.venv/bin/locust -f loadgen/$@.py --web-host 127.0.0.1 $(ARGS)
@@ -56,6 +56,7 @@ status:  ## what runs where, and whether it answers
 logs:  ## the server's log
 	$(INSTALLED) $(CROSSOVER) logs $(ARGS) $(IDLE)
 observe:  ## Prometheus and Grafana in Docker, beside a server and load generators of this machine; ARGS=down stops them
+	@docker compose version > /dev/null 2>&1 || { echo 'make observe needs Docker with compose; without: docs/metrics.md'; exit 1; }
 	docker compose -p crossover-observe -f docker-compose.observe.yml $(or $(ARGS),up -d)
 models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
 	$(CROSSOVER) models $(ARGS)

@@ -110,6 +110,14 @@ def test_that_nothing_runs_is_an_error_of_make_only_where_a_server_was_started(i
     assert installed(target)[0] == 2
 
 
+def test_observe_without_compose_is_one_line(installed, tmp_path, monkeypatch):
+    (tmp_path / "docker").write_text("#!/bin/sh\necho 'docker: unknown command: docker compose' >&2; exit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    code, output, errors = installed("observe", f"PATH={tmp_path}:{os.environ['PATH']}")
+    assert (code, output) == (2, "make observe needs Docker with compose; without: docs/metrics.md\n")
+    assert len(errors.splitlines()) == 1  # make's own, with the code
+
+
 def test_setting_up_counts_packages_and_shows_what_goes_wrong(make, tmp_path):
     python = tmp_path / "python"
     lines = ["Collecting numpy<2 (from -r requirements/run.txt (line 1))", "  Using cached numpy.whl", "Collecting av"]
