@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -16,6 +18,9 @@ import click
 import pytest
 
 from crossover.cli.main import crossover
+from serving import wheel
+from serving.ports import free_ports
+from serving.triton_api import TritonAPI
 from tests import forks
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Command, list_commands, read_blocks
@@ -33,7 +38,19 @@ OTHERS = {
     "docker": "Docker's",
     "kubectl": "Kubernetes': no test has a cluster",
     "tritonserver": "run so by the tests of the examples",
+    "$TRITON/bin/tritonserver": "run below",
 }
+
+
+ADD_ONE = """
+import triton_python_backend_utils as backend
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        inputs = [backend.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
+        return [backend.InferenceResponse([backend.Tensor("y", x + 1)]) for x in inputs]
+"""
 
 
 def of(program: str) -> list[Command]:
@@ -169,6 +186,30 @@ def test_curl_gets_an_answer(command, server, folder):
     done = subprocess.run(["curl", "--fail", *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "200\n" or json.loads(done.stdout)
+
+
+def test_the_wheels_tritonserver_serves_a_repository_with_the_lines_of_the_page(tmp_path):
+    [block] = [each for each in read_blocks(PAGES["docs/own-pipeline.md"], "sh") if "my_backends" in each]
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "my_repository" / "add_one" / "1").mkdir(parents=True)
+    (tmp_path / "my_repository" / "add_one" / "1" / "model.py").write_text(ADD_ONE)
+    tensors = "input { name: 'x' data_type: TYPE_FP32 dims: [-1] } output { name: 'y' data_type: TYPE_FP32 dims: [-1] }"
+    (tmp_path / "my_repository" / "add_one" / "config.pbtxt").write_text(f"backend: 'python' {tensors}")
+    http, grpc, metrics = free_ports()
+    flags = f"--http-port={http} --grpc-port={grpc} --metrics-port={metrics} --http-address=127.0.0.1"
+    lines = f"{block.strip().replace('3.11', wheel.MINOR)} {flags} > log 2>&1"
+    started = subprocess.Popen(["bash", "-c", lines], cwd=tmp_path, start_new_session=True)
+    try:
+        api = TritonAPI(f"127.0.0.1:{http}")
+        while not api.is_ready("add_one"):
+            assert started.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
+        content, _ = api.call("/v2/models/add_one/infer", json.dumps(body).encode())
+        assert json.loads(content)["outputs"][0]["data"] == [2]
+    finally:
+        os.killpg(started.pid, signal.SIGTERM)
+        started.wait()
 
 
 @pytest.mark.long
