@@ -47,7 +47,8 @@ def infer(files: tuple[str, ...], placement: str, classes: int, as_json: bool, *
         server = Server.at(options.reach_server(Namespace(**asked)), Path(asked["state"]))
         questions = list_questions([each for each in files if each not in named], list(known.values()))
     try:
-        server.field("/v2", "version")
+        if any(workload for _, workload, _ in questions):  # files that cannot be sent need no server
+            server.field("/v2", "version")
     except Unavailable as error:
         options.print_error(error)
         return BROKEN

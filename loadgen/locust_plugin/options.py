@@ -62,6 +62,8 @@ class Settings:
         seconds = parse_number("seconds", options.seconds, float)
         timeout = parse_number("timeout", options.timeout, float)
         seed = parse_number("seed", options.seed, int)
+        if getattr(options, "grpc_port", ""):
+            parse_number("grpc-port", options.grpc_port, int)
         asked = options.percentile not in ("", None)
         percentile = parse_number("percentile", options.percentile, float) if asked else None
         check_positive(seconds=seconds, timeout=timeout)

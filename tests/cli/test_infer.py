@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.commands import conduct
 from tests.conftest import ROOT, launch
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
@@ -86,3 +87,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says):
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
     assert line.startswith("crossover infer: ") and says in line
+
+
+def test_a_file_that_cannot_be_sent_is_named_also_where_no_server_answers(tmp_path, capsys):
+    code, _, errors = conduct(
+        capsys, "infer", str(tmp_path / "no.jpg"), "--url", "localhost:9", "--state", str(tmp_path)
+    )
+    assert (code, errors) == (1, f"crossover infer: {tmp_path / 'no.jpg'}: No such file or directory\n")
