@@ -33,6 +33,7 @@ from loadgen.metrics import exporter
 from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, Sample
 from loadgen.samples.verdict import Facts
+from workloads.model_config import check_answers
 from workloads.workload import Workload
 
 log = logging.getLogger("crossover")
@@ -219,6 +220,14 @@ def reach_host(options: Namespace) -> None:
         log.warning("without --host, no server is sent the login of the environment; a worker needs it, too")
 
 
+def warn_of_silence(url: str) -> None:
+    """Print a line if no server answers at `url`: the page starts nevertheless, as one may come or another be named."""
+    try:
+        check_answers(url)
+    except (ValueError, ConnectionError) as error:  # ValueError: it wants another login
+        print(f"!! {error}; the page starts, and sends nothing before a server answers", file=sys.stderr)
+
+
 _installed: list[str] = []  # the workload of the run, once its locustfile has been read
 
 
@@ -264,7 +273,10 @@ def install(workload: Workload) -> None:
         if web_ui:
             extend(web_ui, environment, check, workload.subject or workload.name, workload.name)
         try:
-            check(options, answers=options.headless or options.autostart)
+            at_once = options.headless or options.autostart
+            check(options, answers=at_once)
+            if not at_once:
+                warn_of_silence(options.host or OpenLoopUser.host)
         except (ValueError, ConnectionError) as error:
             print(error, file=sys.stderr)
             signals.leave(runner, 2 if isinstance(error, ValueError) else 1)

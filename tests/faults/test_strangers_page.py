@@ -53,6 +53,13 @@ def page(folder: Path, *arguments, **environment):
         run.code = process.returncode
 
 
+def test_a_page_without_a_server_starts_and_says_so_in_one_line(tmp_path):
+    with page(tmp_path) as run:
+        pass
+    lines = [line for line in run.output.splitlines() if "no Triton server answers at http://127.0.0.1:9" in line]
+    assert len(lines) == 1 and lines[0].startswith("!! ") and "; the page starts, and sends nothing" in lines[0]
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """A master's page, as it is by default."""
