@@ -8,6 +8,7 @@ the end a row and the text of the series.
 import json
 import time
 from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from loadgen.locust_plugin.histograms import BINS, NEVER, STAGES, add_times, make_histograms, read_quantile
 from loadgen.locust_plugin.time_series import SECOND, TimeSeries, to_digits
+from loadgen.samples.early_stopping import required_requests
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, STATUSES, TIMED_OUT, UNFINISHED, Sample
 from loadgen.samples.verdict import Validity
 
@@ -150,6 +152,14 @@ class LiveRun:
         self._recent, self._older, self._dues = {}, np.zeros(0, int), None
         self._series = TimeSeries(None, self.seconds)
 
+    def settle(self, latency: Mapping[str, float | None]) -> None:
+        """Show the percentiles of all samples of the ended run, in ms, instead of those read from histograms.
+
+        `latency` is that of its summary, which the terminal and the report show, too.
+        """
+        if self._final:
+            self._final |= {f"latency_p{percent}": latency[f"p{percent}"] for percent in PERCENTS["latency"]}
+
     def observe(self, name: str, value: float, now_ns: int | None = None) -> None:
         """Add what was measured beside the samples, such as the client's CPU, to the charts of a running run."""
         if not self._final:
@@ -198,9 +208,11 @@ class LiveRun:
             for stage, counts in zip(STAGES, histograms, strict=True)
             for percent in PERCENTS.get(stage, (50,))
         }
+        answers = histograms[STAGES.index("latency")].sum()
+        few = [f"latency_p{q}" for q in PERCENTS["latency"] if answers < required_requests(q)]
         ended_badly = {s.replace(" ", "_"): self.counts[s] for s in (FAILED, REJECTED, TIMED_OUT, DROPPED)}
         known = {"number": self.number, "arm": self.arm, "verdict": self.verdict, **self.asked}
-        return {**known, **row, **ended_badly, **ms}
+        return {**known, **row, **ended_badly, **ms, "few": few}
 
 
 def per_second(count: int | None, ns: float) -> float | None:

@@ -97,6 +97,7 @@ class RunRecorder:
         self.journal.close()
         records, reasons = journal.read(self.journal.path)
         result = summarise(records, stopped or seconds, reasons)
+        self._live.settle(result["latency"])
         # Only the schedule knows how many arrivals were due, also if none of them was sent.
         due = None if self.settings.schedule is None else len(self.settings.schedule)
         cause = facts.cause or f"stopped after {facts.ended:.0f} of {seconds:g} s"

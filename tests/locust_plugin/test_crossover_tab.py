@@ -142,5 +142,8 @@ def test_a_run_s_files_are_to_be_had_once_it_has_ended(shown):
     summary = json.loads(shown["files"]["summary.json"][0])
     assert summary == json.loads((directory / "summary.json").read_text())
     assert [found["rule"] for found in shown["row"]["findings"]] == [found["rule"] for found in summary["findings"]]
+    for name in ("p50", "p95", "p99"):
+        assert shown["row"][f"latency_{name}"] == summary["latency"][name]
+    assert shown["row"]["few"] == ["latency_p99"]  # 100 answers vouch for p95
     assert (shown["row"]["arrivals"], shown["row"]["seed"]) == ("constant:rate=20", 4)
     assert not list(directory.glob("report*"))  # nothing is written into a run

@@ -160,6 +160,23 @@ def test_the_row_of_an_ended_run_has_the_verdict_that_comes_after_its_end():
     assert live.row()["verdict"] == "VALID up to p99"
 
 
+def test_the_row_of_an_ended_run_has_the_percentiles_of_its_summary_and_names_those_of_too_few_answers():
+    live, counts = LiveRun("arm", None, 60), (1, 5, 89, 460)
+    few = []
+    for count in counts:
+        live = LiveRun("arm", None, 60)
+        for i in range(count):
+            live.add(sample(i / 100))
+        few.append(live.row(6 * SECOND)["few"])
+        live.end(60 * SECOND)
+        live.settle({"p50": 14.61, "p90": 15.0, "p95": 68.5, "p99": None})
+        row = live.row()
+        assert (row["latency_p50"], row["latency_p95"], row["latency_p99"]) == (14.61, 68.5, None)
+        assert row["few"] == few[-1]
+    every = ["latency_p50", "latency_p95", "latency_p99"]
+    assert few == [every, every, every[1:], []]
+
+
 def test_memory_is_bounded_by_the_window():
     live = LiveRun("arm", None, 3600)
     for second in range(3600):

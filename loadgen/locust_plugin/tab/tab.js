@@ -12,13 +12,19 @@ let runs = [];
 
 const COLUMNS = [
   ['Run', run => run.number], ['Arm', run => [swatch(run), run.arm], 'text'], ['Validity', run => badge(run), 'text'],
-  ['p50', run => figure(run.latency_p50)], ['p95', run => figure(run.latency_p95)], ['p99', run => figure(run.latency_p99)],
+  ['p50', run => percentile(run, 'latency_p50')], ['p95', run => percentile(run, 'latency_p95')],
+  ['p99', run => percentile(run, 'latency_p99')],
   ['Lag p99', run => figure(run.lag_p99)], ['Offered /s', run => figure(run.offered)],
   ['Completed /s', run => figure(run.completed)], ['Refused', run => run.rejected],
   ['Lost', run => run.failed + run.timed_out + run.dropped],
   ['In flight', run => run.in_flight ?? '–'], ['Arrivals', run => run.arrivals, 'text'], ['Seed', run => run.seed],
   ['Seconds', run => lasted(run)], ['Files', run => links(run), 'text'],
 ];
+
+// A percentile of too few answers to vouch for it stands in brackets.
+function percentile(run, name) {
+  return run.few.includes(name) && run[name] != null ? `(${figure(run[name])})` : figure(run[name]);
+}
 
 function swatch(run) {
   const dot = element('span', {class: 'swatch'});
@@ -51,7 +57,7 @@ function tellLatest() {
   }
   place.style.setProperty('--colour', colour(run));
   const what = `${run.arm}: ${run.arrivals}, seed ${run.seed}; ${lasted(run)} s`;
-  const figures = `latency p50 ${figure(run.latency_p50)}, p95 ${figure(run.latency_p95)}, p99 ${figure(run.latency_p99)} ms; `
+  const figures = `latency ${['p50', 'p95', 'p99'].map(q => `${q} ${percentile(run, `latency_${q}`)}`).join(', ')} ms; `
     + `${figure(run.offered)} offered and ${figure(run.completed)} completed a second`;
   const reasons = run.findings.map(found => element('li', {}, `${found.rule}: ${found.measured} (${found.limit}); ${found.change}`));
   place.replaceChildren(
