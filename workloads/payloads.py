@@ -119,6 +119,14 @@ def digest(payloads: Sequence[Payload]) -> str:
     return whole.hexdigest()[:12]
 
 
+def describe(payloads: Sequence[Payload], directory: str = "") -> str:
+    """Write what is sent: `8 files, 16 to 628 KB, from photos/`; `directory` is empty for a workload's own payloads."""
+    sizes = [each.size / 1e3 for each in payloads]
+    span = dict.fromkeys(f"{size:.3g}" for size in (min(sizes), max(sizes)))
+    what = f"{'file' if directory else 'payload'}{'s' * (len(payloads) != 1)}"
+    return f"{len(payloads)} {what}, {' to '.join(span)} KB, from {directory or 'the workload'}"
+
+
 def order(kinds: int, n: int, seed: int) -> np.ndarray:
     """Draw which of `kinds` payloads each of n requests sends: an array (n,) of uint32.
 

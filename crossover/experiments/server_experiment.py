@@ -12,7 +12,7 @@ from crossover.report.format import listed
 from loadgen.arm import Arm, Mode
 from loadgen.transport.reach import reach
 from serving.server import Server
-from workloads import flags
+from workloads import flags, payloads
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 from workloads.workload import Workload
@@ -93,7 +93,9 @@ class ServerExperiment(Experiment):
         self.try_out()
         super().begin()
         host.pin(self.cores)
-        print(setting(self.described), flush=True)
+        print(setting(self.described))
+        for name in workloads:
+            print(f"{name}: {payloads.describe(self.inputs[name], self.options.payloads.get(name, ''))}", flush=True)
 
     def check_payloads(self, workload: Workload) -> None:
         """Send every payload once by each placement. Raises ValueError that names those without a good answer."""

@@ -18,8 +18,9 @@ from workloads import flags, payloads
 
 
 def test_every_round_has_every_arm_and_the_run_says_how_it_was_begun(world, conduct):
-    code, _, errors = conduct()
+    code, output, errors = conduct()
     assert (code, errors) == (0, "")
+    assert f"image: 2 files, 0.011 KB, from {conduct.photographs}\n" in output
     assert sorted(world.measured) == [(n, f"image {p} async:1") for n in range(1, 7) for p in ("client", "server")]
     run = kept(conduct.reports)
     assert run["argv"][:4] == ["crossover", "compare", "image", "--payloads"] and run["complete"]

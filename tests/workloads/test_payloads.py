@@ -106,3 +106,10 @@ def test_a_function_that_makes_no_payloads_is_one_line():
         load(made(lambda rng: b""))
     with pytest.raises(ValueError, match=r"made\(\) needs a count of at least 1, not 0"):
         made(fail, 0)
+
+
+def test_what_is_sent_is_told_with_its_number_sizes_and_origin():
+    sent = [Payload("a", bytes(16_000)), Payload("b", bytes(627_900)), Payload("c", bytes(30_000))]
+    assert payloads.describe(sent, "my photos/") == "3 files, 16 to 628 KB, from my photos/"
+    assert payloads.describe(sent[:1]) == "1 payload, 16 KB, from the workload"
+    assert payloads.describe([Payload("x", {"a": np.zeros(250, np.float32)})]) == "1 payload, 1 KB, from the workload"
