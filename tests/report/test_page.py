@@ -132,6 +132,18 @@ def test_the_command_in_the_provenance_is_quoted_for_a_shell(written):
     assert "crossover compare image --payloads 'my photos/' --fail-if 'p95>300'" in seen.text
 
 
+def test_how_many_instances_a_model_has_may_not_be_known(written):
+    """Another server than Triton does not say it."""
+
+    def unknown(described, summary):
+        described["rounds"] = 1
+        for facts in described["server"]["models"].values():
+            facts["instances"] = None
+
+    text = Structure(written(unknown)).text
+    assert "None" not in text and "1 round from seed" in text
+
+
 def test_what_a_server_or_a_file_is_called_is_never_markup(tmp_path):
     write(tmp_path, ("image",), 1, broken=HOSTILE)
     for path in tmp_path.glob("image/*/round-01.json"):
