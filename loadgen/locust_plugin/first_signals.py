@@ -33,6 +33,9 @@ def runs_ours(arguments: list[str]) -> bool:
 
 
 def give_up(count: int) -> NoReturn:
-    """End this process, whatever the number of the signal: nothing has begun."""
-    print("interrupted before anything was sent", file=sys.stderr)
-    sys.exit(command.INTERRUPTED)
+    """End this process at once, whatever the number of the signal: nothing has begun.
+
+    An exception could be lost: what a library calls back while it is imported swallows SystemExit, too.
+    """
+    print("interrupted before anything was sent", file=sys.stderr, flush=True)
+    os._exit(command.INTERRUPTED)

@@ -81,8 +81,10 @@ def test_models_are_served_beside_ours_and_one_that_fails_takes_no_other_along(t
     assert facts["not_served"].keys() == {"broken", "coloured", "unreadable"} and facts["answers"]
     assert "\x1b" not in facts["not_served"]["coloured"]
     again = launch("up", "--engine=local", "--weights=tiny", f"--state={state}", *same(server))
-    assert again.returncode == 1 and again.stderr.count("\n") == 1
-    assert f"already up with --models {theirs}, and this call has no --models; stop it" in again.stderr
+    assert again.returncode == 0 and f"--models {theirs}" in again.stdout, again.stderr  # it asks for no others
+    wish = f"--models={theirs}/add-one"
+    other = launch("up", "--engine=local", "--weights=tiny", wish, f"--state={state}", *same(server))
+    assert other.returncode and other.stderr.count("\n") == 1, other.stderr
 
 
 def test_a_stub_of_theirs_that_is_killed_comes_back(beside):

@@ -164,10 +164,11 @@ def test_the_commands_find_it_and_its_cpu_is_known(alone, own):
 def test_up_again_changes_nothing_and_another_wish_is_named(alone, own):
     again = launch(*flags(own, alone.state, *alone.ports))
     assert again.returncode == 0 and "already up and answering; nothing was changed" in again.stdout, again.stderr
-    beside = [each for each in flags(own, alone.state, *alone.ports) if each != "--admission"]
-    other = launch(*beside)
+    less = launch(*(each for each in flags(own, alone.state, *alone.ports) if each != "--admission"))
+    assert less.returncode == 0, less.stderr  # what a call does not ask for is no wish
+    other = launch(*flags(own, alone.state, "--shm", *alone.ports))
     assert other.returncode == 1 and other.stderr.count("\n") == 1
-    assert "already up with --admission, and this call has no --admission; stop it" in other.stderr
+    assert "already up " in other.stderr and "--shm" in other.stderr and "stop it" in other.stderr
 
 
 @pytest.mark.long
