@@ -41,7 +41,7 @@ class ClosedLoop(Loop):
             start_thread(self._use, (plan, preprocess, connection))
 
     def _is_complete(self) -> bool:
-        return not self._users_at_work and not self._open
+        return not self._users_at_work and self._has_all_samples()
 
     def _last_due(self, plan: Plan) -> float:
         return self.seconds

@@ -78,6 +78,7 @@ class Loop(ABC):
         self._sleep = sleep
         self._start = NOT_BEGUN  # of the schedule, in ns of the monotonic clock
         self._open: dict[int, Sample] = {}  # fired and not finished; the thread that pops a sample records it
+        self._finishing: set[int] = set()  # indices that a thread moves from `_open` to `_finished` at this moment
         self._finished: real_threads.SimpleQueue[Sample] = real_threads.SimpleQueue()  # on the way to `record`
         self._failure: Exception | None = None  # of another thread, for `run` to raise
         self._over = False  # nothing more is sent, and connections are closed
@@ -146,14 +147,24 @@ class Loop(ABC):
 
         What arrives after the run gave it up is ignored, and so is what fails as the run's end closes connections.
         """
-        if (self._over and sample.status == FAILED) or self._open.pop(sample.index, None) is None:
+        if self._over and sample.status == FAILED:
             return
+        self._finishing.add(sample.index)  # before it leaves `_open`: at no moment it is nowhere
         try:
-            if self.journal and not self._failure:
-                self.journal.write(sample)
-        except OSError as error:
-            self._failure = error
-        self._finished.put(sample)
+            if self._open.pop(sample.index, None) is None:
+                return
+            try:
+                if self.journal and not self._failure:
+                    self.journal.write(sample)
+            except OSError as error:
+                self._failure = error
+            self._finished.put(sample)
+        finally:
+            self._finishing.discard(sample.index)
+
+    def _has_all_samples(self) -> bool:
+        """Return whether everything that was fired has its sample among those finished. The order of the two counts."""
+        return not self._open and not self._finishing
 
     def _collect(self, end: float) -> None:
         """Hand finished samples on until the run is complete or `end`, in seconds of the monotonic clock, has come.
@@ -199,4 +210,6 @@ class Loop(ABC):
             if self.journal and not self._failure:
                 self.journal.write(sample)
             self.record(sample)
+        while self._finishing:  # a thread was quicker, and is writing its sample to the journal
+            real_threads.sleep(POLL)
         self._hand_on()

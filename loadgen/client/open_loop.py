@@ -40,7 +40,7 @@ class OpenLoop(Loop):
         start_thread(self._pace, (plan,))
 
     def _is_complete(self) -> bool:
-        return self._has_paced and not self._open
+        return self._has_paced and self._has_all_samples()
 
     def _last_due(self, plan: Plan) -> float:
         return plan.dues[-1] if len(plan.dues) else 0.0

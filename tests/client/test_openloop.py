@@ -14,6 +14,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client, Workers
+from loadgen.samples.journal import Journal
 from loadgen.samples.sample import COMPLETED, DROPPED, FAILED, REJECTED, TIMED_OUT, UNFINISHED, Sample
 from workloads.payloads import Payload
 from workloads.workload import Placement, Workload
@@ -218,6 +219,36 @@ def test_an_interrupted_run_still_has_a_sample_for_every_due_time():
     assert sorted(s.index for s in record) == [0, 1]
     assert {s.status for s in record} == {UNFINISHED}
     assert {s.reason for s in record} == {"the run ended first"}
+
+
+class SlowJournal(Journal):
+    """Tells when a sample is being written, and takes its time."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.began = threading.Event()
+
+    def write(self, sample):
+        self.began.set()
+        time.sleep(0.3)
+        super().write(sample)
+
+
+@pytest.mark.parametrize("interrupted", [False, True], ids=["to its end", "interrupted"])
+def test_a_sample_that_is_being_written_as_the_run_ends_is_not_lost(tmp_path, interrupted):
+    """It has left those that wait for an answer, and has not come to those that are finished."""
+    record: list[Sample] = []
+    journal = SlowJournal(tmp_path / "samples.journal")
+    loop = OpenLoop(Arm(WORKLOAD, "client", Mode("async")), "", record.append, 60, journal, sleep=gevent.sleep)
+    with server(good) as url:
+        loop.url = url
+        running = gevent.spawn(loop.run, Plan(np.array([0.0]), np.zeros(1, int), [PAYLOAD]))
+        while interrupted and not journal.began.is_set():
+            gevent.sleep(0.01)
+        if interrupted:
+            running.kill()
+        running.join()
+    assert [(sample.index, sample.status) for sample in record] == [(0, COMPLETED)]
 
 
 def test_a_run_that_is_interrupted_before_its_clock_begins_has_no_samples(monkeypatch):
