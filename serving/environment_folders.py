@@ -1,4 +1,4 @@
-"""The folders python_env_XXXXXX of the temporary directory, which Triton's Python backend makes, and leaves if it is killed.
+"""The folders python_env_XXXXXX in the temporary directory: Triton's Python backend leaves them if it is killed.
 
 They are for environments that models bring along, and ours are empty, as no model of ours brings one. Their names say
 nothing, so the launcher puts a file with the server's name into those of its own server, and removes by that.
