@@ -5,6 +5,7 @@ docs/load-generator.md.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -79,6 +80,14 @@ def extend(parser: argparse.ArgumentParser, workload: Workload) -> None:
     setattr(parser, "exit", explain_exit(parser.exit))  # noqa: B010
 
 
+def _print_for_a_pipe(text: str) -> None:
+    """Print `text`; what a reader such as `head` does not take is lost without words."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says it again at its end
+
+
 last_form: dict[str, str] = {}
 """What the last run was started with on the page: its form shows that the next time."""
 _checked = False  # Locust parses its command line again for the web form, when its page and its master listen already
@@ -97,7 +106,7 @@ def check_first(parse: Callable[..., argparse.Namespace], workload: Workload) ->
         if not _checked:
             _checked = True
             if parsed.flags:
-                print(list_flags(workload))
+                _print_for_a_pipe(list_flags(workload))
                 sys.exit()
             for name, instead in LOCUSTS_OWN.items():
                 if (value := getattr(parsed, name)) is not None:

@@ -1,7 +1,10 @@
 """docs/load-generator.md holds what the code has: every flag with its default, every arrival, what percentiles take."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -107,3 +110,13 @@ def test_every_command_on_the_page_is_one_that_locust_takes():
     for line in COMMANDS:
         if "--arrivals" in line:
             parse(line[line.index("--arrivals") + 1])
+
+
+def test_a_reader_that_has_read_enough_gets_no_traceback():
+    """As `--flags | head -1` does: the reading end is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "locust", "-f", "loadgen/image.py", "--flags"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT, text=True, timeout=300)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
