@@ -12,12 +12,22 @@ VOCABULARY = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQ
 
 RESNET, WAV2VEC2, VOCAB = "resnet50/1/model.onnx", "wav2vec2/1/model.onnx", "ctc_decode/1/vocab.json"
 LABELS = "resnet50/labels.txt"
+PROVENANCE, HALF_PROVENANCE = "provenance.json", "provenance-fp16.json"  # in a network's folder
+HALF = {name: f"{name}/1/model.fp16.onnx" for name in ("resnet50", "wav2vec2")}  # made by models/fp16.py
 FILES = {"resnet50": (RESNET, LABELS), "wav2vec2": (WAV2VEC2, VOCAB)}
 
 
 def frames(samples):
     """Return the number of logit vectors that wav2vec2 gives for a clip of so many samples (at 16 kHz)."""
     return (samples - FIELD) // HOP + 1
+
+
+def has_half(directory, network):
+    """Return whether a network in this folder has its FP16 form, made from the FP32 one that is there now."""
+    origin, beside = (directory / network / file for file in (PROVENANCE, HALF_PROVENANCE))
+    if not (origin.is_file() and beside.is_file() and (directory / HALF[network]).is_file()):
+        return False
+    return json.loads(beside.read_text()).items() >= json.loads(origin.read_text()).items()
 
 
 def write(path, content):

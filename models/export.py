@@ -1,6 +1,6 @@
 """Export one network to ONNX, in the throwaway environment: this is the one file that imports torch.
 
-    python -m models.export resnet50 --output STAGE [--checkpoint DIR_OR_HUB_ID] [--seed 0]
+    python -m models.export resnet50 --output STAGE [--checkpoint DIR_OR_HUB_ID] [--seed 0] [--fp16]
 """
 
 import argparse
@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 import transformers
 
-from models import artefacts, checkpoint
+from models import artefacts, checkpoint, fp16
 from models.checkpoint import Refused
 from models.progress import phase
 
@@ -247,6 +247,7 @@ def main():
     parser.add_argument("--checkpoint", type=checkpoint.locate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--fp16", action="store_true", help="convert it to FP16, too")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -256,6 +257,8 @@ def main():
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     try:
         run(options.network, options.checkpoint, options.seed, options.output)
+        if options.fp16:
+            fp16.convert(options.output, options.network)
     except Refused as refusal:
         sys.exit(f"{options.network}: {refusal}")
     except KeyboardInterrupt:

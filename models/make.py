@@ -108,11 +108,11 @@ def export(python, network, source, seed, output, room=None):
             artefacts.write(output / file, (Path(stage) / file).read_bytes())
 
 
-def make_defaults():
-    """Return the options of `make` for both networks as `crossover models` without a flag has them."""
+def make_defaults(fp16=False):
+    """Return the options of `make` for both networks as `crossover models` without a flag has them, or with --fp16."""
     output = ROOT / "model_repository"
     return SimpleNamespace(
-        weights="auto", checkpoints=dict.fromkeys(FLAGS), seed=0, output=output, force=False, python=None
+        weights="auto", checkpoints=dict.fromkeys(FLAGS), seed=0, output=output, force=False, python=None, fp16=fp16
     )
 
 
@@ -121,7 +121,7 @@ def make(options):
 
     `options` has `weights` ("auto", "pretrained" or "random"), `checkpoints` (of `check`), `seed`, `output` (a Path),
     `force`: whether networks that are there are exported again, and `python`, an interpreter with torch, or None for a
-    throwaway environment.
+    throwaway environment. With `fp16` each gets its FP16 form as well.
 
     Raises Refused before any export if one of them cannot be had.
     """
@@ -142,3 +142,7 @@ def make(options):
             room = None if options.python else python.parents[1]
             for network, (source, _) in zip(asked, chosen, strict=True):
                 export(python, network, source, options.seed, options.output, room)
+    if options.fp16:
+        from models import fp16
+
+        fp16.complete(options.output)

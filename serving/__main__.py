@@ -52,7 +52,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         subs[name].add_argument("--state", type=absolute, default=ROOT / state.DIRECTORY, help=words)
 
     add = subs["run"].add_argument
-    add("--weights", choices=("real", "tiny"), default="real", help="tiny stand-ins are for tests (default: real)")
+    add("--weights", choices=settings.WEIGHTS, default="real", help="tiny stand-ins are for tests (default: real)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--cores", default="all", help="all, or a list like 0-3,6 (default: all)")
     add(

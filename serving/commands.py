@@ -56,6 +56,8 @@ def up(
             record["packages"] = str(requirements.install(options.requirements, options.state, options.only, say))
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
         say(gpu_line(record))
+        if record["weights"] == "fp16" and not record["gpu"]:
+            say("FP16 without a GPU: computed in FP32 with conversions between, no quicker than --weights real")
         began = time.monotonic()
         try:
             state.write(options.state, record)  # first: should this process be killed, `down` knows what to clear

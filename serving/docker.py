@@ -111,8 +111,8 @@ def up(record: dict, state: Path, say) -> None:
     Puts `container_pid` into the record. Raises Failure; then the caller clears what is there.
     """
     local.check_ports(record)
-    if record["weights"] == "real":
-        model_loader.check()
+    if record["weights"] != "tiny":
+        model_loader.check(record["weights"])
     log = state / "build.log"
     say(f"  building the image (minutes the first time; {log} grows meanwhile)")
     with log.open("w") as output:

@@ -184,7 +184,8 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     check_ports(record)
     steps = None if record["only"] else model_loader.steps(record["weights"], state)
     ours = (steps, model_loader.ENSEMBLES, model_loader.VARIANTS) if steps else ()
-    record["configs"] = model_loader.configurations(steps, record["plan"], metrics_address(record)) if steps else {}
+    half, metrics = record["weights"] == "fp16", metrics_address(record)
+    record["configs"] = model_loader.configurations(steps, record["plan"], metrics, half) if steps else {}
     try:
         if log:
             keep_log(log)

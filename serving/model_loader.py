@@ -28,26 +28,33 @@ ADMISSION = {"slo_ms", "next"}  # parameters of backends/admission.py
 
 
 def steps(weights: str, state: Path) -> Path:
-    """Return the folder of the models that compute, with their networks: "real" ones or "tiny" stand-ins.
+    """Return the folder of the models that compute, with their networks: "real" ones, also in "fp16", or "tiny" ones.
 
     Raises Failure if a real network is missing.
     """
     if weights == "tiny":
         return overlay(state)
-    check()
+    check(weights)
     return STEPS
 
 
-def check() -> None:
-    """Raise Failure unless the exported networks are there, with their labels and vocabulary."""
+def check(weights: str = "real") -> None:
+    """Raise Failure unless the exported networks are there, with their labels and vocabulary, in FP16 if so asked."""
     for path in list_missing():
         raise Failure(f"model_repository/{path} is missing; run `make models`, or try --weights tiny")
+    for path in list_missing_half() if weights == "fp16" else ():
+        raise Failure(f"model_repository/{path} is missing or not of these weights; run `crossover models --fp16`")
 
 
 def list_missing() -> list[str]:
     """Return which files of the exported networks are not there, by their paths in model_repository/."""
     needed = (artefacts.RESNET, artefacts.LABELS, artefacts.WAV2VEC2, artefacts.VOCAB)
     return [str(path) for path in needed if not (STEPS / path).is_file()]
+
+
+def list_missing_half() -> list[str]:
+    """Return which networks in FP16 are not there, or of other weights than those in FP32, by their paths."""
+    return [path for network, path in artefacts.HALF.items() if not artefacts.has_half(STEPS, network)]
 
 
 def overlay(state: Path) -> Path:
@@ -81,13 +88,13 @@ def is_file(path: Path) -> bool:
     return False
 
 
-def configurations(folder: Path, plan: dict, metrics: str) -> dict[str, str]:
-    """Return the configuration (JSON) of each model in the plan.
+def configurations(folder: Path, plan: dict, metrics: str, half: bool = False) -> dict[str, str]:
+    """Return the configuration (JSON) of each model in the plan; `half`: of networks in FP16.
 
     `metrics` is the host:port where a step reads how many requests wait for it. Raises Failure if a config.pbtxt cannot
     be parsed.
     """
-    return {model: configuration(folder / model, share, metrics) for model, share in plan.items()}
+    return {model: configuration(folder / model, share, metrics, half) for model, share in plan.items()}
 
 
 class Stuck(Failure):
@@ -160,10 +167,11 @@ def await_load(api: TritonAPI, server: str, model: str, stubbed: bool) -> None:
         raise Failure(f"{model} could not be loaded: {api.reason(model) or 'the server log says why'}")
 
 
-def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
+def configuration(model: Path, share: dict[str, int], metrics: str, half: bool = False) -> str:
     """Return a model's config.pbtxt as JSON, with its share of the plan and its provenance, if it has one.
 
-    `model` is its folder; `share` its entry in the plan. Raises Failure if the file cannot be parsed.
+    `model` is its folder; `share` its entry in the plan; `half`: with the file in FP16, if it is a network of ours.
+    Raises Failure if the file cannot be parsed.
     """
     from google.protobuf import json_format
 
@@ -181,7 +189,10 @@ def configuration(model: Path, share: dict[str, int], metrics: str) -> str:
     for name in ADMISSION & share.keys():
         config.parameters[name].string_value = str(share[name])
         config.parameters["metrics"].string_value = metrics
-    provenance = model / "provenance.json"
+    half = half and model.name in artefacts.HALF
+    if half:
+        config.default_model_filename = Path(artefacts.HALF[model.name]).name
+    provenance = model / (artefacts.HALF_PROVENANCE if half else artefacts.PROVENANCE)
     if provenance.is_file():
         config.parameters["provenance"].string_value = provenance.read_text()
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)

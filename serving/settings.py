@@ -7,6 +7,8 @@ from common.messages import one_line
 from serving import more_models, requirements, thread_plan
 from serving.ports import PORTS
 
+WEIGHTS = "real", "fp16", "tiny"
+"""Networks of a server: the exported ones, the same in half precision, or stand-ins."""
 HTTP_PORT = 8000
 
 

@@ -140,10 +140,13 @@ def weights(model: str, provenance: dict) -> str:
 
     `provenance` is the content of the model's provenance.json, from its configuration.
     """
+    half = ""
+    if provenance.get("precision") == "fp16":
+        half = f", in FP16 (logits within {provenance['difference_from_fp32']:.2%} of their deviation from FP32)"
     if provenance["weights"] == "pretrained":
-        return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}"
+        return f"{model}: pretrained, {provenance['source']} at {provenance['revision']}{half}"
     note = provenance["note"] or "its predictions mean nothing"
-    return f"{model}: {provenance['weights'].upper()} WEIGHTS (seed {provenance['seed']}): {note}"
+    return f"{model}: {provenance['weights'].upper()} WEIGHTS (seed {provenance['seed']}){half}: {note}"
 
 
 def say(line: str) -> None:

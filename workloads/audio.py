@@ -121,5 +121,5 @@ AUDIO = Workload(
     example=CLIPS / "light-16k-mono.wav",
     rate=1,
     share=0.65,
-    sweep_shares={"tiny": 1, "real": 10},
+    sweep_shares={"tiny": 1, "real": 10, "fp16": 10},
 )

@@ -138,5 +138,5 @@ IMAGE = Workload(
     example=Path(__file__).parent / "photographs" / "cat.jpg",
     rate=4,
     share=0.35,  # a clip takes several times as long as a photograph
-    sweep_shares={"tiny": 1, "real": 3},
+    sweep_shares={"tiny": 1, "real": 3, "fp16": 3},
 )

@@ -27,6 +27,7 @@ BROKEN = 1  # the exit code where a network cannot be had
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Draws random weights.")
 @click.option("--output", metavar="DIR", type=Path, help="The folder of the networks; default: model_repository.")
 @click.option("--python", metavar="PYTHON", help="The interpreter that exports; it has torch and transformers.")
+@click.option("--fp16", is_flag=True, help="Convert them to FP16, too, for `crossover up --weights fp16`.")
 @click.option("--force", is_flag=True, help="Export networks again that are there already.")
 def models(**values: Any) -> int:
     """Export ResNet-50 and wav2vec2-base as ONNX, with labels, vocabulary and provenance.

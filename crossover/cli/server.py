@@ -25,10 +25,10 @@ from serving.status import status as show_status
 )
 @click.option(
     "--weights",
-    type=click.Choice(["real", "tiny"]),
+    type=click.Choice(settings.WEIGHTS),
     default="real",
     show_default=True,
-    help="tiny: small stand-in networks, for a first try and for tests.",
+    help="fp16: the real networks in half precision; tiny: small stand-ins, for a first try and for tests.",
 )
 @click.option("--cores", metavar="LIST", help="all, or a list like 0-3,6; default: the upper half of them.")
 @click.option(
@@ -63,7 +63,8 @@ def up(no_export: bool, **values: Any) -> int:
     with options.usage_errors():
         settings.complete(given := SimpleNamespace(**values))
         find_canaries = read_canaries(given) if given.workload else None
-    more: dict[str, Any] = {"prepare": export_missing} if given.weights == "real" and not no_export else {}
+    prepare = partial(export_missing, given.weights)
+    more: dict[str, Any] = {"prepare": prepare} if given.weights in ("real", "fp16") and not no_export else {}
     if find_canaries:
         more["find_canaries"] = find_canaries
     explicit = {name for name in values if options.is_given(click.get_current_context(), name)}
@@ -83,15 +84,17 @@ def read_canaries(given: SimpleNamespace) -> Callable[[str, dict[str, str]], lis
     return partial(find_canaries, workload, payload)
 
 
-def export_missing() -> None:
-    """Export the networks if one is missing. Raises Failure, in one line, where one cannot be had."""
-    if not model_loader.list_missing():
+def export_missing(weights: str) -> None:
+    """Export the networks if one is missing, in FP16 if so asked. Raises Failure, in one line, if one cannot be had."""
+    missing = model_loader.list_missing()
+    if not missing and not (weights == "fp16" and model_loader.list_missing_half()):
         return
     from models.make import Refused, make, make_defaults
 
-    print("the networks are not exported yet: that takes minutes, once (--weights tiny needs none)", flush=True)
+    if missing:
+        print("the networks are not exported yet: that takes minutes, once (--weights tiny needs none)", flush=True)
     try:
-        make(make_defaults())
+        make(make_defaults(fp16=weights == "fp16"))
     except Refused as refusal:
         raise Failure(str(refusal)) from None
 

@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from common import messages
 from crossover.gpu_check.finding import REPORT, Finding, judge, ok, problem, skipped
-from models import artefacts, standin
+from models import artefacts, fp16, standin
 from serving.model_loader import STEPS
 from workloads.audio import AUDIO
 from workloads.image import photograph_files
@@ -26,7 +26,7 @@ SUFFIX = "ExecutionProvider"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 NETWORKS = {"resnet50": (artefacts.RESNET, "pixels"), "wav2vec2": (artefacts.WAV2VEC2, "waveform")}
 """Network -> its file within the model repository, its input."""
-LIMITS = {"TF32": 0.05, "FP32": 0.01}
+LIMITS = {"TF32": 0.05, "FP32": 0.01, "FP16": 0.05}
 """Precision on the GPU -> largest difference from the CPU's logits, as a share of their standard deviation."""
 LIBRARIES = ("libcudart", "libcublas", "libcudnn", "libcufft", "libcurand", "libnvrtc")
 MISSING = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object")
@@ -45,6 +45,8 @@ def examine(gpu: bool, weights: str, short: bool) -> Iterator[Finding]:
         yield ok("onnx runtime", text, providers=providers)
     with tempfile.TemporaryDirectory() as folder:
         tiny = standin.build(folder)
+        if gpu and weights == "tiny" and not short:
+            fp16.complete(tiny)
         if gpu:
             finding = examine_session(tiny / artefacts.RESNET)
             yield finding
@@ -101,7 +103,7 @@ def examine_session(path: Path) -> Finding:
 
 
 def compare(name: str, path: Path, feed: dict[str, np.ndarray], gpu: bool, short: bool) -> Iterator[Finding]:
-    """Compare a network's logits on the GPU, in TF32 and unless `short` in FP32, with those of the CPU."""
+    """Compare a network's logits on the GPU, in TF32 and unless `short` in FP32 and FP16, with those of the CPU."""
     began = time.perf_counter()
     session = ort.InferenceSession(str(path), providers=[CPU])
     [reference] = session.run(["logits"], feed)
@@ -111,9 +113,13 @@ def compare(name: str, path: Path, feed: dict[str, np.ndarray], gpu: bool, short
         shape = "x".join(map(str, reference.shape))
         yield skipped(name, f"no GPU is used; {rows} on the CPU: logits {shape}, {cpu_ms:.1f} ms", cpu_ms=cpu_ms)
         return
-    for precision in ("TF32",) if short else ("TF32", "FP32"):
+    half = path.with_name("model.fp16.onnx")
+    for precision in ("TF32",) if short else ("TF32", "FP32", "FP16"):
+        if precision == "FP16" and not half.is_file():
+            yield skipped(name, "FP16: not converted; `crossover models --fp16` does it")
+            continue
         with catch_errors() as read_errors:
-            session = open_session(path, precision)
+            session = open_session(half if precision == "FP16" else path, precision)
             [logits] = session.run(["logits"], feed)
             gpu_ms = measure_ms(lambda: session.run(["logits"], feed), WARM_UP, RUNS)  # noqa: B023
         if session.get_providers()[0] != CUDA:
@@ -144,7 +150,7 @@ def judge_logits(
 
 
 def open_session(path: Path, precision: str, options: ort.SessionOptions | None = None) -> ort.InferenceSession:
-    """Return a session on the first card, in TF32 or FP32.
+    """Return a session on the first card, in TF32, FP32 or, of a network that was converted, FP16.
 
     Without the libraries of CUDA it is on the CPU, as its providers say. What else goes wrong raises.
     """

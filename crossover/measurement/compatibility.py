@@ -5,7 +5,7 @@ Machine, cores, server version, weights and offered load must be equal, or a dif
 
 from collections.abc import Iterator
 
-WEIGHTS = ("weights", "source", "revision", "seed")
+WEIGHTS = ("weights", "source", "revision", "seed", "precision")
 MACHINE = ("cpu", "cores", "system")
 LOAD = {
     "arrivals": "arrivals",

@@ -203,8 +203,11 @@ def test_with_cuda_the_session_is_verified_and_both_networks_are_compared(preten
     assert {finding.state for finding in (runtime, session, *compared)} == {OK}
     assert session.figures["nodes"].keys() == {"CPU"} and "up and run once after" in session.text
     names = [(finding.name, finding.figures["precision"]) for finding in compared]
-    assert names == [(f"{name} (tiny)", precision) for name in network.NETWORKS for precision in ("TF32", "FP32")]
-    assert all(finding.figures["same_top1"] == 1 and finding.figures["max"] == 0 for finding in compared)
+    precisions = ("TF32", "FP32", "FP16")
+    assert names == [(f"{name} (tiny)", precision) for name in network.NETWORKS for precision in precisions]
+    for finding in compared:
+        half = finding.figures["precision"] == "FP16"
+        assert (finding.figures["max"] > 0) == half and finding.figures["same_top1"] > (0.95 if half else 0.999)
 
 
 LOGITS = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
@@ -217,6 +220,8 @@ LOGITS = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
         (0.02, "TF32", OK),
         (0.02, "FP32", PROBLEM),
         (0.2, "TF32", PROBLEM),
+        (0.02, "FP16", OK),
+        (0.2, "FP16", PROBLEM),
         (float("nan"), "TF32", PROBLEM),
     ],
 )

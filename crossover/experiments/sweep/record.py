@@ -4,7 +4,11 @@ from crossover.experiments.sweep.grid import Sweep
 from crossover.experiments.sweep.site import Site
 from crossover.measurement import compatibility, resume
 
-PHRASES = {"tiny": "an accelerator that is never the bottleneck (tiny stand-in)", "real": "the real network"}
+PHRASES = {
+    "tiny": "an accelerator that is never the bottleneck (tiny stand-in)",
+    "real": "the real network",
+    "fp16": "the real network in FP16",
+}
 """What each kind of weights stands for."""
 
 

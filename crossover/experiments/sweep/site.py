@@ -14,7 +14,7 @@ from serving.temporary_server import temporary_server
 
 @dataclass(frozen=True)
 class Site:
-    """A server with `weights` ("real" or "tiny"), and the link that lies before it; None where it is on this side."""
+    """A server with `weights` (of PHRASES), and the link that lies before it; None where it is on this side."""
 
     weights: str
     server: Server
@@ -39,6 +39,6 @@ def server_behind_link(
         server = Server(server.url.replace("127.0.0.1", network_link.ADDRESSES["server"]), server.state)
         with link.inside("client"):
             for reference in derived:
-                models = ROOT / "model_repository" if weights == "real" else state / "models"
+                models = ROOT / "model_repository" if weights != "tiny" else state / "models"
                 load_in_child(server, models, reference)
             yield server
