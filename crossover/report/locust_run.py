@@ -20,6 +20,7 @@ from crossover.report.html import TEMPLATES, render
 from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import highest_percentile
+from loadgen.samples.replica_rule import describe_replicas
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.summary import last, summarise
 from loadgen.samples.validity import judge
@@ -195,4 +196,5 @@ def text(run: LocustRun) -> str:
     columns = [Column("ms", left=True), *map(Column, COLUMNS)]
     table = draw_table(columns, [[words, *values] for words, values in list_latencies(run.summary)])
     outcomes = f"outcomes: {html.outcomes(run.summary['books'])}; {describe_rates(run.summary)}"
-    return colour("\n".join([run.title, *run.verdict, outcomes, "", table]))
+    replicas = [describe_replicas(run.summary["replicas"])] if run.summary.get("replicas") else []
+    return colour("\n".join([run.title, *run.verdict, outcomes, *replicas, "", table]))

@@ -55,6 +55,8 @@ def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
     exports = "serve the run's metrics for Prometheus on this port; 0: do not"
     add("--metrics-port", type=int, default=0, include_in_web_ui=False, help=exports)
     add("--metrics-host", default=LOOPBACK, include_in_web_ui=False, help="the address that --metrics-port listens on")
+    counts = "count the requests of each replica behind a proxy: HOST:PORT of each, or of a name that stands for all"
+    add("--replicas", default="", include_in_web_ui=False, help=counts)
     add("--reports", default="reports", include_in_web_ui=False, help="where samples are written")
 
 

@@ -14,6 +14,7 @@ from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
+from loadgen.locust_plugin.replicas import Replicas, list_models, parse_places
 from loadgen.samples.sample import FORMAT
 from loadgen.transport.reach import reach
 from workloads import payloads
@@ -48,6 +49,8 @@ class Settings:
     """The latency percentile (0 to 100) that the verdict must vouch for; None: the highest that arrivals allow."""
     unprotected: tuple[str, ...] = ()
     """What the way to the server leaves open (`access.warnings`)."""
+    replicas: str = ""
+    """Where the replicas behind a proxy are asked for their requests (`replicas.parse_places`); empty: nowhere."""
 
     @classmethod
     def from_options(cls, workload: Workload, options: Namespace) -> "Settings":
@@ -67,6 +70,8 @@ class Settings:
         asked = options.percentile not in ("", None)
         percentile = parse_number("percentile", options.percentile, float) if asked else None
         check_positive(seconds=seconds, timeout=timeout)
+        if replicas := getattr(options, "replicas", ""):
+            parse_places(replicas)
         if percentile is not None and not 0 < percentile < 100:
             raise ValueError(f"percentile must lie between 0 and 100, not {percentile:g}")
         process = arrivals.parse(options.arrivals)
@@ -89,6 +94,7 @@ class Settings:
             timeout,
             percentile,
             tuple(access.warnings(host) if host else ()),
+            replicas,
         )
 
     @property
@@ -104,6 +110,10 @@ class Settings:
     def plan(self) -> Plan:
         """Return the plan of all that this run sends."""
         return Plan(np.empty(0) if self.dues is None else self.dues, self.order(), self.payloads)
+
+    def find_replicas(self) -> Replicas | None:
+        """Return the replicas that are to be counted, with what they count now; None: none. Raises ConnectionError."""
+        return Replicas(self.replicas, list_models(self.arm.placed)) if self.replicas else None
 
     def describe(self) -> dict:
         """Return the settings as run.json holds them."""
@@ -135,6 +145,7 @@ def check_options(workload: Workload, default: str, options: Namespace, answers:
     check_workload(arm.workload, [arm.placement], first, arm.library)
     if answers:
         check_answers(url)
+        settings.find_replicas()
     if not workload.file and arm.placed.transport == HTTP:
         return
     try:

@@ -19,6 +19,7 @@ from loadgen.locust_plugin.options import Settings
 from loadgen.metrics import exporter
 from loadgen.samples import journal, parquet
 from loadgen.samples.early_stopping import PERCENTILES, highest_percentile, required_requests
+from loadgen.samples.replica_rule import describe_replicas
 from loadgen.samples.sample import COMPLETED, Sample, format_counts
 from loadgen.samples.summary import summarise
 from loadgen.samples.validity import judge
@@ -51,8 +52,10 @@ class RunRecorder:
     def __init__(self, settings: Settings, reports: str, lead: float = 0.0):
         """Make a directory under `reports`, write run.json, and begin a row in the live view.
 
-        The run starts `lead` seconds from now. Raises OSError if the directory cannot be written.
+        The run starts `lead` seconds from now. Raises OSError if the directory cannot be written, or, as its kind
+        ConnectionError, if replicas are to be counted and one does not tell its requests.
         """
+        self._replicas = settings.find_replicas()
         self.settings = settings
         self.directory = Path(reports) / f"{make_timestamp()}-{settings.arm.slug}"
         self.observers: Observers | None = None
@@ -101,7 +104,8 @@ class RunRecorder:
         # Only the schedule knows how many arrivals were due, also if none of them was sent.
         due = None if self.settings.schedule is None else len(self.settings.schedule)
         cause = facts.cause or f"stopped after {facts.ended:.0f} of {seconds:g} s"
-        facts = replace(facts, cause=cause, due=due, steady=self.settings.process.steady)
+        counts = self._replicas.count() if self._replicas else None
+        facts = replace(facts, cause=cause, due=due, steady=self.settings.process.steady, replicas=counts)
         arrivals = result["books"][COMPLETED] if due is None else due
         percentile = self.settings.percentile or highest_percentile(arrivals)
         verdict = judge(result, facts, percentile)
@@ -111,6 +115,9 @@ class RunRecorder:
         self._live.verdict = words if verdict.valid else describe_findings(verdict)
         for line in describe_result(result, percentile, facts.closed):
             log.info("%s", line)
+        if counts is not None:
+            log.info("%s", describe_replicas(counts))
+            result["replicas"] = counts
         why = ", as was asked for" if self.settings.percentile else explain_percentile(percentile, arrivals)
         log.info("%s", f"{words}{why}" if verdict.valid else verdict)
         description = {**self._description, "percentile": percentile}

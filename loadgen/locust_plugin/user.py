@@ -203,7 +203,9 @@ def find_shown_server(environment: Environment) -> str:
 
 
 def name_fault(error: OSError) -> str:
-    """Return the file and what is wrong with it, such as a full disk."""
+    """Return the file and what is wrong with it, such as a full disk; or what is wrong with a replica."""
+    if isinstance(error, ConnectionError):
+        return str(error)
     return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
@@ -290,7 +292,7 @@ def install(workload: Workload) -> None:
                 recorder.observe(find_shown_server(environment), own=False)
                 Shape.master.start(recorder)
             except OSError as error:  # the master then waits for no worker, and the run ends at once
-                log.error("%s: %s; nothing is sent", error.filename, error.strerror)
+                log.error("%s; nothing is sent", name_fault(error))
                 environment.process_exit_code = 1
         Shape.started, Shape.over = True, False
 

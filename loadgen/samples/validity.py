@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from loadgen.samples.backlog_rules import check_backlog
 from loadgen.samples.early_stopping import required_requests
+from loadgen.samples.replica_rule import check_replicas
 from loadgen.samples.sample import COMPLETED, DROPPED, STATUSES
 from loadgen.samples.verdict import INTERRUPTED, Facts, Finding, Validity, Violation
 
@@ -176,6 +177,7 @@ RULES = {
     "client CPU": check_cpu,
     "hub stall": check_hub_stall,
     "foreign requests": check_foreign_requests,
+    "replicas": check_replicas,
     "too few samples": check_sample_count,
     "latency rises": check_trend,
     "backlog": check_backlog,

@@ -1,5 +1,6 @@
 """What a measurement is judged by, and what comes of it: the facts of a run, the rules that it broke, VALID or not."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 INTERRUPTED = "interrupted"
@@ -25,6 +26,7 @@ class Facts:
     model: str = ""  # a model that the requests pass, the one of which the next two differ most
     counted: int | None = None  # requests that it ended meanwhile, by the server's statistics; None: not known
     own: int = 0  # requests that it had from this run, those included that an earlier one gave up
+    replicas: Mapping[str, int | None] | None = None  # replica -> requests that it ended, if known; None: not counted
 
 
 @dataclass(frozen=True)

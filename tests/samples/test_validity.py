@@ -77,6 +77,10 @@ WRONG = {
     "client CPU": [perturbed(cpu_share=0.91)],
     "hub stall": [perturbed(hub_stall=0.51)],
     "foreign requests": [perturbed(model="m", counted=n, own=own) for n, own in ((3, 0), (13, 10), (1051, 1000))],
+    "replicas": [
+        perturbed(replicas=counts)
+        for counts in ({"a": 60, "b": 100}, {"a": 89, "b": 101, "c": 110}, {"a": 0, "b": 8}, {"a": 100, "b": None}, {})
+    ],
     "too few samples": [perturbed(steady(458), 4.58)],
     "latency rises": [perturbed(run(np.linspace(10, 11.3, N)))],
     "backlog": [perturbed(behind(700))],
@@ -97,6 +101,10 @@ RIGHT = {
     "foreign requests": [
         *(perturbed(model="m", counted=n, own=own) for n, own in ((2, 0), (12, 10), (1050, 1000), (0, 1000))),
         perturbed(counted=None),
+    ],
+    "replicas": [
+        perturbed(replicas=counts)
+        for counts in (None, {"a": 90, "b": 110}, {"a": 660, "b": 666, "c": 674}, {"a": 0, "b": 6}, {"a": 2000})
     ],
     "too few samples": [perturbed(steady(459), 4.59)],
     "latency rises": [perturbed(run(np.linspace(10, 10.9, N))), perturbed(run(np.linspace(12, 10, N)))],
