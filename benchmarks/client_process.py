@@ -73,9 +73,7 @@ class Clients:
         report.unlink(missing_ok=True)
         content.mkdir(exist_ok=True)
         (content / "bytes").write_bytes(null_server.LOADS[load].content())
-        command = self.perf_analyzer.command(
-            self.server.url, null_server.LOADS[load], content, report, flags, seconds
-        )
+        command = self.perf_analyzer.command(self.server.url, null_server.LOADS[load], content, report, flags, seconds)
         done = self.run(load, command, self.perf_analyzer.environment)
         if not report.exists():
             raise Failure(f"perf_analyzer reported nothing: {perf_analyzer.last_line(done.output)}")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.gpu import results
+from benchmarks.gpu.movement import PARTS
 from benchmarks.gpu.page import BEGIN, END
 from benchmarks.gpu.record import FILE
 from tests.conftest import ROOT
@@ -126,3 +127,55 @@ def test_the_page_of_a_run_on_a_card_has_its_sections_and_no_row_of_another_widt
     assert len(tables) == 9
     for rows in tables:
         assert len(rows) > 2 and len({row.count("|") for row in rows}) == 1
+
+
+def movement(batch, most):
+    parts = [figure("f", f"batch {batch}", "movement", name, most / 6, most / 7, most / 5) for name in PARTS]
+    return [*parts, figure("f", f"batch {batch}", "movement", "most to win", most, most * 0.9, most * 1.1, copies=4)]
+
+
+def test_copies_between_the_steps_are_a_share_of_latency_and_of_capacity(tmp_path, capsys):
+    without_pauses = figure("a", "640x427", "server", "rate without pauses", 500)
+    write(tmp_path / "out", *placement("server", 10.0, 500), without_pauses, *movement(1, 0.2), *movement(8, 0.4))
+    page = make_page(tmp_path, capsys)
+    assert "| batch 1 | 0.0333 [0.0286, 0.04] |" in page
+    assert "| 0.2 [0.18, 0.22] | 2 [1.8, 2.2] | 10 [9, 11] |" in page  # of 10 ms, and of 2 ms per answer
+    assert "| 0.4 [0.36, 0.44] | - | 2.5 [2.25, 2.75] |" in page  # eight answers share a batch
+    assert "1.8 to 11 % could be won at most; it is not worth its code below 5 %" in page
+    (tmp_path / "less").mkdir()
+    write(tmp_path / "less" / "out", *placement("server", 10.0, 500), without_pauses, *movement(16, 0.4))
+    assert "**Not worth it**: at most 1.38 %." in make_page(tmp_path / "less", capsys)
+
+
+def test_visits_stay_apart_and_each_names_its_card(tmp_path, capsys):
+    write(tmp_path / "out", *placement("client", 4.0, 500), *placement("server", 2.0, 1500))
+    write(tmp_path / "second", *placement("client", 8.0, 250), *movement(1, 0.2))
+    first, second = ((tmp_path / name / FILE).read_text() for name in ("out", "second"))
+    run, *rest = map(json.loads, second.splitlines())
+    run |= {"visit": "2026-11-27", "cards": [{**run["cards"][0], "name": "NVIDIA H200"}]}
+    (tmp_path / "out" / FILE).write_text(first + "".join(json.dumps(entry) + "\n" for entry in (run, *rest)))
+    before, _, after = make_page(tmp_path, capsys).partition("# Visit 2: NVIDIA H200, 2026-11-27")
+    assert "| card | NVIDIA H100" in before and "| card | NVIDIA H200" in after
+    assert "| 640x427 | client | 4 [3.9, 4.1] |" in before and "| 640x427 | client | 8 [7.9, 8.1] |" in after
+    assert "carries 1500" in before and "too few capacities were measured to compare" in after
+    # The rate of the first visit is no base for the second one's copies.
+    assert "No share is known" in after
+    assert "\n## Photographs" in before and "\n### Photographs" in after
+
+
+def test_variants_of_a_step_stand_beside_it(tmp_path, capsys):
+    step = [figure("h", "640x427", arm, "rate", rate, rate - 9, rate + 9) for arm, rate in
+            (("one instance", 800), ("two instances", 1300))]  # fmt: skip
+    variants = [{**entry, "stage": stage, "arm": arm} for stage, arm in (("h", "server-two"), ("g", "server-fp16"))
+                for entry in placement("server", 2.0, 1400, 1)]  # fmt: skip
+    half = [figure("g", "640x427", "resnet50 FP16", "rate", 2000, 1900, 2100),
+            figure("g", "640x427", "resnet50 FP16", "largest difference of logits", 0.012, same_top1=1.0)]  # fmt: skip
+    memory = figure("m", "", "resnet50", "out of memory in a run", None, answers=["ok", "503 no memory", "ok"])
+    write(tmp_path / "out", *placement("server", 2.0, 900), *step, *variants, *half, memory)
+    page = make_page(tmp_path, capsys)
+    assert "| two instances | 1300 [1291, 1309] |" in page
+    assert "| 640x427 | server, GPU decode | 900 [855, 945] |" in page.partition("## Two instances")[2]
+    assert "| 640x427 | server, two instances that decode | 1400 [1330, 1470] |" in page
+    assert "| 640x427 | resnet50 FP16 | 2000 [1900, 2100] | - | - | 1.2 | 100 |" in page
+    assert "| 640x427 | server, network in FP16 | 2 [1.9, 2.1] | 40 |" in page
+    assert "- in a run: one row: ok; 32 rows: 503 no memory; then one row: ok" in page

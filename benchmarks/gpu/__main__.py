@@ -1,5 +1,6 @@
 """The script: `python -m benchmarks.gpu --minutes 6 --output gpu`."""
 
+import datetime
 import os
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from benchmarks.gpu import stages
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.clients import ClientProcesses
 from benchmarks.gpu.load import Power, PowerMeter
-from benchmarks.gpu.pace import FULL, QUICK
+from benchmarks.gpu.pace import FULL, QUICK, SHORT
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.sides import choose_server_cores, limit_to_quota, read_quota
 from benchmarks.gpu.site import Site, running
@@ -41,9 +42,14 @@ def parse(arguments: list[str] | None) -> Namespace:
         help="the server's, like 8-15; the client has the others (default: the upper half of the physical cores)",
     )
     add("--processes", type=int, help=f"of the client (default: one for each of its cores, at most {PROCESSES})")
-    add("--only", default=",".join(stages.STAGES), help="stages, with commas (default: %(default)s)")
+    only = "stages with commas, or one size of a stage, like a:4032x3024 (default: %(default)s)"
+    add("--only", default=",".join(stages.STAGES), help=only)
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    add("--visit", default=today, help="figures of other visits stay apart (default: the date, %(default)s)")
     add("--no-gpu", action="store_true", help="keep to the CPU")
-    add("--quick", action="store_true", help="shorter measurements, for a rehearsal on slow cores")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--short", action="store_true", help="about two thirds of the seconds for each figure")
+    pace.add_argument("--quick", action="store_true", help="shorter measurements, for a rehearsal on slow cores")
     options = parser.parse_args(arguments)
     if not options.minutes >= 0.1:
         parser.error(f"--minutes must be at least 0.1, not {options.minutes:g}")
@@ -52,8 +58,8 @@ def parse(arguments: list[str] | None) -> Namespace:
     # The page shows it, without the path of a folder of this machine.
     given = [word.replace(str(options.output), options.output.name) for word in arguments or sys.argv[1:]]
     options.command = shlex.join(["python", "-m", "benchmarks.gpu", *given])
-    options.only = [stage.strip() for stage in options.only.split(",")]
-    if unknown := [stage for stage in options.only if stage not in stages.STAGES]:
+    options.only = [each.strip() for each in options.only.split(",")]
+    if unknown := [each for each in options.only if each.partition(":")[0] not in stages.STAGES]:
         parser.error(f"--only: unknown stage {unknown[0]!r}; try some of {', '.join(stages.STAGES)}")
     try:
         options.server_cores = choose_server_cores(options.cores, limit_to_quota())
@@ -83,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: Namespace, record: Record, client: list[int]) -> int:
     """Start server and clients, and measure the stages that were asked for. Raises KeyboardInterrupt."""
-    pace = QUICK if options.quick else FULL
+    pace = QUICK if options.quick else SHORT if options.short else FULL
     describe(options, record, client)
     clients = ClientProcesses(client, options.processes or min(PROCESSES, len(client)))
     try:
@@ -97,7 +103,9 @@ def run(options: Namespace, record: Record, client: list[int]) -> int:
             bench = Bench(record, pace, site, clients, client)
             if site.on_gpu:
                 bench.attempt("server", "idle power", 2.0, lambda: write_idle_power(bench))
-            for name in options.only:
+            for each in options.only:
+                name, _, size = each.partition(":")
+                bench.only_size = size or None
                 measure_stage(bench, name, stages.STAGES[name])
             return 0 if site.started else 1
     finally:
@@ -131,11 +139,14 @@ def describe(options: Namespace, record: Record, client: list[int]) -> None:
     record.write(
         "run",
         command=options.command,
+        visit=options.visit,
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         machine=about,
         cards=about["cards"],
         client_cores=client,
         server_cores=options.server_cores,
         quick=options.quick,
+        short=options.short,
         load_average=os.getloadavg()[0],
         cpu_quota=read_quota(),
         shared_memory_mb=shutil.disk_usage("/dev/shm").free // 10**6,

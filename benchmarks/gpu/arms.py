@@ -30,6 +30,9 @@ NAMES = {
     "server-cpu": "server, CPU decode",
     "client": "client",
     "client-uint8": "client, UINT8",
+    "server-two": "server, two instances that decode",
+    "server-fp16": "server, network in FP16",
+    "client-fp16": "client, network in FP16",
 }
 RATIOS = (("server", "server-cpu"), ("server", "client"), ("server-cpu", "client"), ("client-uint8", "client"))
 """(candidate, baseline) of the pairs whose unloaded latencies are compared."""

@@ -51,6 +51,8 @@ class Bench:
     saturated: dict[tuple[str, str], float] = field(default_factory=dict)
     """(size, arm) -> answers per second to clients that never pause."""
     searches: dict[tuple[str, str], list[Search]] = field(default_factory=dict)
+    only_size: str | None = None
+    """The size that a stage is asked for; None: all of its sizes."""
     warm: dict[str, tuple[Sequence[Ask], Sequence[Payload]]] = field(default_factory=dict)
     """Size -> arms and payloads that the server was warmed up with."""
 
@@ -181,8 +183,12 @@ class Bench:
         }
         self.record.figure(stage, size, arm, figure, value, unit, **more)
 
-    def find_capacity(self, stage: str, size: str, arm: str, ask: Ask, sent: Sequence[Payload]) -> None:
-        """Search an arm's capacity, one turn more, and write what the turns say so far."""
+    def find_capacity(
+        self, stage: str, size: str, arm: str, ask: Ask, sent: Sequence[Payload], turns: int | None = None
+    ) -> None:
+        """Search an arm's capacity, one turn more, and write what the turns say so far; none if there are `turns`."""
+        if turns is not None and len(self.searches.get((size, arm), [])) >= turns:
+            return
         slo, before = self.slos.get(size), self.searches.setdefault((size, arm), [])
         if slo is None:
             self.record.fail(stage, f"{size} {arm} capacity", "no limit is known, as there are no unloaded figures")

@@ -1,4 +1,4 @@
-"""How long each measurement takes: on a card, and in a rehearsal on two slow cores (`--quick`)."""
+"""How long each measurement takes: on a card, in few minutes of one (`--short`), and in a rehearsal (`--quick`)."""
 
 from dataclasses import dataclass
 
@@ -48,6 +48,9 @@ class Pace:
 
 
 FULL = Pace()
+SHORT = Pace(
+    unloaded=4.0, rounds=8, probe=1.5, closed=1.0, bisections=1, turns=2, repetitions=3, arrivals=2.5, short=0.6
+)  # fmt: skip
 QUICK = Pace(
     unloaded=1.5,
     rounds=6,

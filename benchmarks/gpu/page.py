@@ -5,47 +5,73 @@ from statistics import median
 
 from benchmarks.gpu.placement_tables import image_sections, speech_section
 from benchmarks.gpu.reading import Entry, Left
+from benchmarks.gpu.step_tables import half_section, instances_section, memory_section, movement_section
 from benchmarks.gpu.tables import batches, detail, table, value
 from common.figures import UNKNOWN, significant
 from serving.thread_plan import format_cores
 
+TITLE = (
+    "# What a GPU does to it",
+    "Made by `python -m benchmarks.gpu.results` of what `python -m benchmarks.gpu` left. Brackets after a latency"
+    " or a share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its"
+    " searches, or the range of its repetitions.",
+)
 BEGIN, END = "<!-- surprises, by hand -->", "<!-- end of surprises -->"
 NOTHING = "None written yet."
 
 
 def write_page(left: Left, surprises: str = NOTHING) -> str:
     """Return the whole page; `surprises` is what people wrote between BEGIN and END."""
-    parts = [
-        head(left),
+    first, *others = left.visits()
+    parts = [*TITLE, *visit_sections(first)]
+    for number, visit in enumerate(others, 2):
+        parts += [name_visit(visit, number), *(deepen(part) for part in visit_sections(visit))]
+    parts += [*missing_section(left), "## Surprises", f"{BEGIN}\n{surprises}\n{END}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def visit_sections(left: Left) -> list[str]:
+    """Return the sections of one visit; no figure of another one is in them, so nothing is compared across visits."""
+    return [
+        *head(left),
         *image_sections(left, "a", "Photographs"),
         *cores_section(left),
         *ensemble_section(left),
         *speech_section(left),
         *arrivals_section(left),
         *image_sections(left, "e", "Another size, another tensor"),
+        *movement_section(left),
+        *half_section(left),
+        *instances_section(left),
+        *memory_section(left),
         *others_section(left),
-        *missing_section(left),
-        "## Surprises",
-        f"{BEGIN}\n{surprises}\n{END}",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
-def head(left: Left) -> str:
-    """Return title, card, machine, cores and command of the runs."""
+def name_visit(left: Left, number: int) -> str:
+    """Return the heading of a later visit: its card and day."""
+    run = left.of("run")[-1]
+    cards = ", ".join(card["name"] for card in run["cards"]) or "no card"
+    return f"# Visit {number}: {cards}, {run.get('visit', '')}\n\nNothing here is compared with another visit."
+
+
+def deepen(part: str) -> str:
+    """Return a part of a page with its heading one level deeper."""
+    return f"#{part}" if part.startswith("## ") else part
+
+
+def head(left: Left) -> list[str]:
+    """Return card, machine, cores and commands of the runs of a visit, and warnings."""
     runs = left.of("run")
     machine, card = runs[-1]["machine"], describe_cards(runs[-1]["cards"])
     server: Entry = next(reversed(left.of("server")), {})
-    lines = [
-        "# What a GPU does to it",
-        "Made by `python -m benchmarks.gpu.results` of what `python -m benchmarks.gpu` left. Brackets after a latency"
-        " or a share hold 95 % intervals over rounds (bootstrap-t); after a rate the outermost brackets of its"
-        " searches, or the range of its repetitions.",
-    ]
+    lines = []
     if not server.get("gpu"):
         lines.append(f"**No figure here is of a GPU**: {server.get('no_gpu_because') or 'the server used none'}.")
     if any(run["quick"] for run in runs):
         lines.append("**A rehearsal** (`--quick`): durations are too short for figures that anybody should use.")
+    if any(run.get("short") for run in runs):
+        lines.append("Measured with `--short`: about two thirds of the seconds for each figure.")
     sm_clocks = [entry["sm_clock"] for entry in left.of("figure") if entry.get("sm_clock")]
     under_load = f"; SM clock under load {median(sm_clocks):.0f} MHz" if sm_clocks else ""
     rows = [
@@ -59,7 +85,7 @@ def head(left: Left) -> str:
     ]
     if idle := left.last("server", "", "idle", "power"):
         rows.insert(1, ("idle", f"{significant(idle['value'])} W"))
-    return "\n\n".join([*lines, table(("", ""), rows)])
+    return [*lines, table(("", ""), rows)]
 
 
 def describe_cards(cards: Sequence[dict]) -> str:

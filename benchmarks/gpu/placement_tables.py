@@ -51,6 +51,14 @@ def placement_tables(left: Left, stage: str, pairs: Sequence[tuple[str, str]], n
     ]
 
 
+def rate_table(left: Left, size: str, pairs: Sequence[tuple[str, str]], names: dict[str, str]) -> str:
+    """Return the table of the highest rates of (stage, arm) that were measured."""
+    rows = [
+        rate_row(left, stage, size, arm, names[arm]) for stage, arm in pairs if left.last(stage, size, arm, "capacity")
+    ]
+    return table(RATES, rows)
+
+
 def unloaded_row(left: Left, stage: str, size: str, arm: str, name: str) -> list[str]:
     """Return a row of UNLOADED."""
     latency = left.last(stage, size, arm, "unloaded latency")

@@ -51,6 +51,19 @@ class Left:
         """Return the lines of a kind."""
         return [entry for entry in self.entries if entry["kind"] == kind]
 
+    def visits(self) -> list["Left"]:
+        """Return the lines of each visit apart, in order: runs with the same `visit`, and the same cards.
+
+        Runs of the time before visits had names belong to one without a name.
+        """
+        found: dict[tuple, list[Entry]] = {}
+        key: tuple = ("", ())
+        for entry in self.entries:
+            if entry["kind"] == "run":
+                key = (entry.get("visit", ""), tuple(str(card.get("name")) for card in entry["cards"]))
+            found.setdefault(key, []).append(entry)
+        return [Left(entries) for entries in found.values()]
+
     @property
     def decodes_on_gpu(self) -> bool:
         """Whether the server decoded photographs on the GPU."""

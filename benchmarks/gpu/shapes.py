@@ -3,7 +3,7 @@
 from functools import partial
 
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_sizes
+from benchmarks.gpu.placements import IMAGE_ARMS, SMALL, measure_baseline, measure_sizes
 from crossover.experiments.burst_shapes import CAMERAS
 from crossover.measurement.extra_models import load_in_child
 from loadgen.samples.summary import summarise
@@ -14,21 +14,30 @@ from workloads.image import fitted, photographs
 SHARE = 0.7
 """Of the lowest capacity of all arms: what each of them can carry."""
 PERCENTILES = ("p50", "p95", "p99")
-MIDDLE = "1920x1080"
+MIDDLE, TENSORS = "1920x1080", f"{SMALL} tensors"
 
 
 def measure_shapes(bench: Bench) -> None:
     """Stage e: Poisson arrivals and synchronised cameras at 70 % of capacity, 1920x1080, and UINT8."""
-    measure_arrivals(bench)
+    if bench.only_size in (None, SMALL):
+        measure_arrivals(bench)
     measure_sizes(bench, "e", "image", IMAGE_ARMS, {MIDDLE: fitted(1920, 1080)})
-    measure_uint8(bench)
+    if bench.only_size in (None, TENSORS):
+        measure_uint8(bench)
 
 
 def measure_arrivals(bench: Bench) -> None:
     """Offer every arm the same schedules, at SHARE of the lowest capacity; of the original photographs."""
+    measure_baseline(bench)
     asks, sent = bench.arms("image", IMAGE_ARMS), photographs((640,))
+    for arm, ask in asks.items():
+        if (SMALL, arm) not in bench.saturated:
+            bench.saturate("a", SMALL, arm, ask, sent)
+    if answered := {arm: rate for (size, arm), rate in bench.saturated.items() if size == SMALL and arm in asks}:
+        lowest = min(answered, key=lambda arm: answered[arm])
+        bench.find_capacity("a", SMALL, lowest, asks[lowest], sent, turns=1)
     if not (known := [found.value for arm in asks if (found := bench.capacity(SMALL, arm))]):
-        bench.record.fail("e", "arrivals", "no capacity is known; stage a measures it")
+        bench.record.fail("e", "arrivals", "no capacity is known")
         return
     rate = SHARE * min(known)
     processes = {
@@ -60,4 +69,4 @@ def measure_uint8(bench: Bench) -> None:
     bench.attempt("e", "the UINT8 network", 5.0, serve)
     arms = ("client", "client-uint8")
     if "client-uint8" in bench.arms("image", arms):
-        measure_sizes(bench, "e", "image", arms, {f"{SMALL} tensors": photographs((640,))})
+        measure_sizes(bench, "e", "image", arms, {TENSORS: photographs((640,))})

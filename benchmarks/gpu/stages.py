@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.gpu import cores, ensemble, placements, shapes
+from benchmarks.gpu import cores, ensemble, memory, movement, placements, shapes, variants
 from benchmarks.gpu.bench import Bench
 
 STAGES: dict[str, Callable[[Bench], None]] = {
@@ -11,4 +11,8 @@ STAGES: dict[str, Callable[[Bench], None]] = {
     "c": ensemble.measure_ensemble,
     "d": placements.measure_speech,
     "e": shapes.measure_shapes,
+    "f": movement.measure_movement,
+    "g": variants.measure_half,
+    "h": variants.measure_instances,
+    "m": memory.measure_memory,
 }

@@ -1,0 +1,187 @@
+"""Stage f: what it costs that tensors pass from step to step through the host's memory, instead of on the card.
+
+    python -m benchmarks.gpu.movement model.onnx [--gpu 0]     # the probe: one JSON object per batch
+
+Between DALI's output and the network's input a tensor is copied to the host, some times within it (COPIES), and to the
+card again. DLPack between the steps could save that much at most, as what it costs itself is not counted.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gpu.bench import Bench
+from models import artefacts
+from serving import ROOT
+from serving.server import Unavailable
+
+BATCHES = (1, 8, 16)
+SHAPE = (3, 224, 224)
+COPIES = 4
+"""Within the host: into the first stub's shared memory, into the ensemble's tensor, into the second stub's shared
+memory, and into one batch with other requests."""
+PARTS = ("device to host", "copy within the host", "host to device")
+WARM_UP, RUNS = 5, 40
+LIMITS = (10, 90)
+"""Percentiles of the runs that are a part's range."""
+COST = 25.0
+"""Seconds of the probe: libraries, pipeline, a session per batch."""
+
+
+def measure_movement(bench: Bench) -> None:
+    """Stage f: copies between the steps, beside the network alone with its input on the card."""
+    network = bench.site.networks() / artefacts.RESNET
+    gpu = ["--gpu", "0"] if bench.site.on_gpu else []
+    bench.attempt("f", "copies between the steps", COST, lambda: write_movement(bench, [str(network), *gpu]))
+
+
+def write_movement(bench: Bench, arguments: list[str]) -> None:
+    """Run the probe on the server's cores, and write its figures. Raises Unavailable with its last words."""
+    command = [sys.executable, "-m", "benchmarks.gpu.movement", *arguments, "--cores", *map(str, bench.site.cores)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable((done.stderr.strip().splitlines() or ["the probe ended without a word"])[-1])
+    for line in done.stdout.splitlines():
+        found = json.loads(line)
+        size = f"batch {found['batch']}"
+        for name, (value, low, high) in found["parts"].items():
+            bench.record.figure("f", size, "movement", name, value, "ms", low, high, n=RUNS)
+        if found["skipped"]:
+            bench.record.note(f"{size}: without a GPU there is no {', '.join(found['skipped'])}", "f")
+        value, low, high = most_to_win(found["parts"])
+        bench.record.figure("f", size, "movement", "most to win", value, "ms", low, high, copies=COPIES)
+
+
+Range = tuple[float, float, float]
+"""Median, and the percentiles LIMITS, in ms."""
+
+
+def most_to_win(parts: dict[str, Range]) -> Range:
+    """Return the sum of all copies between two steps; the limits are the sums of the parts' limits."""
+    counts = {"copy within the host": COPIES}
+    low, value, high = (
+        sum(counts.get(name, 1) * parts[name][at] for name in PARTS if name in parts) for at in (1, 0, 2)
+    )
+    return value, low, high
+
+
+# The probe --------------------------------------------------------------------------------------------------------
+
+
+def probe(network: Path, gpu: int | None) -> Iterator[dict]:
+    """Yield per batch: `batch`, `parts` (name -> Range), `skipped` (names of parts that need a GPU)."""
+    decode = make_decoder(gpu)
+    for batch in BATCHES:
+        pixels, to_host = decode(batch)
+        runs = {"device to host": to_host} if to_host else {}
+        with in_shared_memory(pixels) as copy:
+            parts = measure({**runs, "copy within the host": copy, **network_runs(network, gpu, pixels)})
+        yield {"batch": batch, "parts": parts, "skipped": [name for name in PARTS if name not in parts]}
+
+
+@contextlib.contextmanager
+def in_shared_memory(array: np.ndarray) -> Iterator[Callable[[], object]]:
+    """Yield what copies the array into shared memory, which is removed afterwards."""
+    shared = SharedMemory(create=True, size=array.nbytes)
+    kept: list[np.ndarray] = [np.ndarray(array.shape, array.dtype, buffer=shared.buf)]
+    try:
+        yield lambda: np.copyto(kept[0], array)
+    finally:
+        kept.clear()
+        shared.close()
+        shared.unlink()
+
+
+def make_decoder(gpu: int | None) -> Callable[[int], tuple[np.ndarray, Callable[[], object] | None]]:
+    """Return a function: batch -> (pixels in host memory, what copies them there once more; None without a GPU)."""
+    from crossover.gpu_check.decode import make_pipeline
+    from preprocess.image_reencode import prepare
+    from workloads.image import photograph_files
+
+    pipeline = make_pipeline("cpu" if gpu is None else "mixed", max(BATCHES))
+    files = [np.frombuffer(prepare(path.read_bytes()), np.uint8) for path in photograph_files()]
+
+    def decode(batch: int) -> tuple[np.ndarray, Callable[[], object] | None]:
+        pipeline.feed_input("encoded", [files[number % len(files)] for number in range(batch)])
+        (output,) = pipeline.run()
+
+        def to_host() -> np.ndarray:
+            return np.asarray(output.as_cpu().as_tensor())  # as backends/dali/model.py does it
+
+        return np.array(to_host()), None if gpu is None else to_host
+
+    return decode
+
+
+def network_runs(network: Path, gpu: int | None, pixels: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Return what runs the network: from host memory and, with a GPU, from the card, and what copies there."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1 if gpu is not None else 0
+    if gpu is None:
+        session = ort.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+        return {"network, input in host memory": lambda: session.run(["logits"], {"pixels": pixels})}
+    ort.preload_dlls()
+    cuda = ("CUDAExecutionProvider", {"device_id": str(gpu), "cudnn_conv_algo_search": "HEURISTIC"})
+    session = ort.InferenceSession(str(network), options, providers=[cuda, "CPUExecutionProvider"], enable_fallback=0)
+    if session.get_providers()[0] != cuda[0]:
+        raise SystemExit("ONNX Runtime runs the network on the CPU, although a GPU was meant: crossover gpu-check")
+    there = ort.OrtValue.ortvalue_from_numpy(pixels, "cuda", gpu)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("pixels", there)
+    binding.bind_output("logits", "cpu")
+
+    def run_bound() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return {
+        "host to device": lambda: there.update_inplace(pixels),
+        "network, input in host memory": lambda: session.run(["logits"], {"pixels": pixels}),
+        "network, input on the card": run_bound,
+    }
+
+
+def measure(runs: dict[str, Callable[[], object]]) -> dict[str, Range]:
+    """Return the Range of each, measured in turns after WARM_UP runs each."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(WARM_UP + RUNS):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            if number >= WARM_UP:
+                times[name].append((time.perf_counter() - began) * 1e3)
+    return {name: describe(each) for name, each in times.items()}
+
+
+def describe(times: list[float]) -> Range:
+    """Return the median of some times, and their percentiles LIMITS."""
+    low, high = np.percentile(times, LIMITS)
+    return float(np.median(times)), float(low), float(high)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print one JSON object per batch."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.movement")
+    parser.add_argument("network", type=Path, help="ResNet-50's model.onnx")
+    parser.add_argument("--gpu", type=int, help="its number; default: the CPU, without what needs a GPU")
+    parser.add_argument("--cores", type=int, nargs="+", help="that it keeps to")
+    options = parser.parse_args(arguments)
+    if options.cores:
+        os.sched_setaffinity(0, options.cores)
+    for found in probe(options.network, options.gpu):
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
