@@ -72,10 +72,11 @@ def report(
     report A          figures and page of a run: an experiment's, or Locust's
     report A B        two comparisons: each arm before and after a change; or two of Locust's
     report A C ...    a comparison, with other experiments in its page
+    report A *.journal    a run of Locust's that was killed, with the journals of its workers on other machines
 
-    Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that crashed has a journal
-    instead of its samples: they are recovered from it, as from a file NAME.journal given as RUN. The exit code of a run
-    is the one that it ended with: 3 if it is INVALID.
+    Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that was killed has journals
+    instead of its samples: those in its folder are merged, with those that you give. Journals alone become one file of
+    samples. The exit code of a run is the one that it ended with: 3 if it is INVALID.
     """  # noqa: D301 -- click reads the control character
     with options.usage_errors(), options.result_only(as_json, quiet) as show:
         try:
@@ -125,11 +126,11 @@ def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | No
 
     `share` is that of --fail-if-worse. Raises ValueError for runs that do not fit together, NothingMeasured, OSError.
     """
-    if len(runs) == 1 and share is None:
-        if runs[0].suffix == JOURNAL:
-            return recover(runs[0], into)
-        if is_of_locust(runs[0]):
-            return show_locust_run(runs[0], into)
+    journals = [each for each in runs if each.suffix == JOURNAL]
+    if len(journals) == len(runs) and share is None:
+        return recover(journals, into)
+    if runs[0] not in journals and len(journals) == len(runs) - 1 and share is None and is_of_locust(runs[0]):
+        return show_locust_run(runs[0], into, journals)
     check_distinct(runs)
     if len(runs) == 2 and all(is_of_locust(each) for each in runs):
         return compare_runs(runs[0], runs[1], into, anyway, share)
@@ -188,22 +189,27 @@ def compare_runs(before: Path, after: Path, into: Path, anyway: bool, worse: flo
     )
 
 
-def show_locust_run(directory: Path, into: Path) -> Answer:
-    """Write the page of a run of Locust's. Raises ValueError if it has no samples."""
-    run = locust_run.read(directory, into)
+def show_locust_run(directory: Path, into: Path, journals: Sequence[Path]) -> Answer:
+    """Write the page of a run of Locust's, with what workers' journals of other machines add to one that was killed.
+
+    Raises ValueError if it has no samples, or a journal is not of this run.
+    """
+    run = locust_run.read(directory, into, journals)
     assert run is not None
     page = locust_run.write_page(run, into)
     return Answer(f"{locust_run.text(run)}\n\nthe page: {page}", run.summary, run.verdict, run.exit_code)
 
 
-def recover(path: Path, into: Path) -> Answer:
-    """Write the samples of a journal, which an ended process left behind, as a Parquet file.
+def recover(paths: Sequence[Path], into: Path) -> Answer:
+    """Write the samples of journals, which the ended processes of one run left behind, as one Parquet file.
 
-    Raises ValueError if it is no journal.
+    Raises ValueError if one is no journal.
     """
-    journal.check(path)
-    beside = path.with_name("run.json")
-    described = (read_locust_run(path.parent) if beside.exists() else None) or {}
+    for path in paths:
+        journal.check(path)
+    beside = [each for each in paths if each.with_name("run.json").exists()]
+    described = (read_locust_run(beside[0].parent) if beside else None) or {}
     into.mkdir(parents=True, exist_ok=True)
-    samples = parquet.convert(path, into / f"{path.stem}.parquet", described.get("payloads", ()), described)
+    target, (records, reasons) = into / f"{paths[0].stem}.parquet", journal.merge(paths)
+    samples = parquet.write(records, reasons, target, described.get("payloads", ()), described)
     return Answer(f"the samples: {samples}", {"samples": str(samples)}, [str(samples)])

@@ -35,6 +35,7 @@ LOCUST = {
     "trace?": str,
     "machine?": MACHINE,
     "unprotected?": [str],
+    "processes?": int,
 }
 """The keys of a run of Locust's, which has no kind."""
 

@@ -17,14 +17,12 @@ from crossover.measurement.run_directory import read_locust_run
 from crossover.report import html, locust_plots
 from crossover.report.format import ms
 from crossover.report.html import TEMPLATES, render
+from crossover.report.killed_run import NO_VERDICT, Remains, cut_short, read_remains, summarise_remains
 from crossover.report.terminal import Column, colour, draw_table
-from loadgen.samples import journal, parquet
-from loadgen.samples.early_stopping import highest_percentile
+from loadgen.samples import parquet
 from loadgen.samples.replica_rule import describe_replicas
 from loadgen.samples.sample import COMPLETED, STATUSES
-from loadgen.samples.summary import last, summarise
-from loadgen.samples.validity import judge
-from loadgen.samples.verdict import INTERRUPTED, Facts, Finding, Validity
+from loadgen.samples.verdict import INTERRUPTED, Finding, Validity
 
 STAGES = {
     "latency": "latency from the due time",
@@ -36,10 +34,7 @@ STAGES = {
 }
 """Key of summary.json -> what it is called; the three after the first are parts of it."""
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
-SUMMARY, SAMPLES, JOURNAL = "summary.json", "samples.parquet", "samples.journal"
-NO_VERDICT = "its process ended before it had written a verdict"
-WORKERS = "worker-*.journal"
-"""The workers' own journals, which stay where their master was killed."""
+SUMMARY, SAMPLES = "summary.json", "samples.parquet"
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,8 @@ class LocustRun:
     """The content of summary.json: the settings of run.json, the figures, `valid` and `findings`."""
     records: np.ndarray
     """One record per arrival, of dtype `loadgen.samples.sample.RECORD`."""
+    reasons: Sequence[str]
+    """The texts that the records count in."""
 
     @property
     def title(self) -> str:
@@ -79,71 +76,47 @@ class LocustRun:
         return Validity(tuple(Finding(**found) for found in self.summary["findings"]))
 
 
-def read(directory: Path, into: Path) -> LocustRun | None:
+def read(directory: Path, into: Path, journals: Sequence[Path] = ()) -> LocustRun | None:
     """Read a run of Locust's; None if the directory is another kind's.
 
-    A journal that a crash left is converted into `into`, and a summary that is missing is made: both are written there,
-    nothing is written into the run. Raises ValueError if the directory is no run or has no samples, OSError.
+    Journals that a crash left, also `journals` of workers on other machines, are converted into `into`, and a summary
+    that is missing is made: both are written there, nothing is written into the run. Raises ValueError if the directory
+    is no run, has no samples, or has all of them and takes no journals; OSError.
     """
-    run, described = load(directory), read_locust_run(directory)
+    run, described = load(directory, journals), read_locust_run(directory)
     if run is None or described is None:
         return None
     into.mkdir(parents=True, exist_ok=True)
     if not (directory / SAMPLES).exists():
-        parquet.write(*read_journals(directory), into / SAMPLES, described["payloads"], described)
+        parquet.write(run.records, run.reasons, into / SAMPLES, described["payloads"], described)
     if not (directory / SUMMARY).exists():
         write(into, SUMMARY, run.summary)
     return run
 
 
-def load(directory: Path) -> LocustRun | None:
+def load(directory: Path, journals: Sequence[Path] = ()) -> LocustRun | None:
     """Read a run of Locust's and write nothing; None if the directory is another kind's.
 
-    Samples come from the journal, and the summary from them, where a crash left no others. Raises ValueError as `read`.
+    Where a crash left none, samples come from the journals, and the summary from them. Raises ValueError as `read`.
     """
     described = read_locust_run(directory)
     if described is None:
         return None
     finished = directory / SAMPLES
-    records, reasons = parquet.load(finished)[:2] if finished.exists() else read_journals(directory)
+    if finished.exists():
+        if journals:
+            raise ValueError(f"{directory} has the samples of all its workers: give it without {journals[0]}")
+        records, reasons, _ = parquet.load(finished)
+        remains = Remains(records, reasons, NO_VERDICT)
+    else:
+        remains = read_remains(directory, described, journals)
     try:
         summary = json.loads((directory / SUMMARY).read_text())
     except FileNotFoundError:
-        summary = summarise_unfinished(described, records, reasons)
+        summary = summarise_remains(described, remains)
     except ValueError as error:
         raise ValueError(f"{directory / SUMMARY} is damaged: {error}") from None
-    return LocustRun(directory, summary, records)
-
-
-def read_journals(directory: Path) -> tuple[np.ndarray, list[str]]:
-    """Read the samples that a crash left: (records, texts of their reasons), each sample once.
-
-    A master that was killed had not got all that its workers had finished: their journals have the rest. Raises
-    ValueError if there is no journal, or a file is none.
-    """
-    paths = [directory / JOURNAL, *sorted(directory.glob(WORKERS))]
-    if not paths[0].exists():
-        raise ValueError(f"{directory} has no samples: neither {SAMPLES} nor {JOURNAL}")
-    for path in paths:
-        journal.check(path)
-    return journal.merge(paths)
-
-
-def summarise_unfinished(described: dict, records: np.ndarray, reasons: Sequence[str]) -> dict:
-    """Return summary.json of a run that has left none, from run.json and its samples: INVALID, as it was cut short.
-
-    Its rates go by the time until the last sample. Where no percentile was asked for, it is the highest that so many
-    arrivals allow, as in a run that ends well.
-    """
-    result = summarise(records, cut_short(records, described["seconds"]), reasons)
-    percentile = described["percentile"] or highest_percentile(len(records))
-    verdict = judge(result, Facts(None, 0.0, complete=False, cause=NO_VERDICT), percentile)
-    return {**described, "percentile": percentile, **result, **verdict.as_dict()}
-
-
-def cut_short(records: np.ndarray, seconds: float) -> float:
-    """Return how many of the schedule's seconds an interrupted run lasted: until the last thing that a sample saw."""
-    return min(max(last(records[each]) for each in ("due", "fired", "done")), seconds) or seconds
+    return LocustRun(directory, summary, remains.records, remains.reasons)
 
 
 def list_latencies(summary: dict) -> list[tuple[str, list[str]]]:

@@ -135,10 +135,11 @@ class Master:
         runner.register_message("fired", self._receive_fired)
 
     def start(self, recorder: RunRecorder) -> None:
-        """Send every connected worker its share of the recorder's run."""
+        """Send every connected worker its share of the recorder's run. Raises OSError if run.json cannot be written."""
         settings = recorder.settings
         self._recorder, self._workers, self._facts = recorder, list(self._runner.clients), []
         self._waiting_for = set(self._workers)
+        recorder.note_processes(len(self._workers))
         self._seen = np.zeros(0 if settings.dues is None else len(settings.dues), bool)
         epoch = time.time() + LEAD
         self._progress = WorkerProgress(time.monotonic_ns() + round(LEAD * 1e9))

@@ -77,6 +77,11 @@ class RunRecorder:
         if self._description["trace"]:
             log.info("%s", self._description["trace"])
 
+    def note_processes(self, count: int) -> None:
+        """Note in run.json how many workers share the run, each with a journal of its own. Raises OSError."""
+        self._description["processes"] = count
+        atomic_write.write_json(self.directory / "run.json", self._description)
+
     def observe(self, url: str, own: bool) -> None:
         """Measure beside the samples, until `close`, what the charts show: see `observers.Observers`."""
         self.observers = Observers(self._live, url, self.settings.arm.workload.steps, own)
