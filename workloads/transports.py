@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-WORDS = {"http": "HTTP", "grpc": "gRPC", "shm": "shared memory", "json": "JSON", "base64": "base64 in JSON"}
+GRPC = "grpc"
+WORDS = {"http": "HTTP", GRPC: "gRPC", "shm": "shared memory", "json": "JSON", "base64": "base64 in JSON"}
 """Transport -> what sentences call it. The first is used where an arm names none."""
 
 

@@ -168,7 +168,7 @@ def measure(
                 seconds=schedule.seconds,
                 began=began,
                 client_cpu=client_cpu,
-                shares=loop.shares.as_dict() if loop.shares else {},
+                shares=loop.split_cpu(),
                 **spent,
                 loop_ms=loop_ms,
                 facts=asdict(facts),

@@ -70,7 +70,8 @@ class Trial:
     gateway_cpu: float | None = None
     """The gateway's part of `server_cpu`; None without one, or where it has died."""
     shares: dict = field(default_factory=dict)
-    """Of a placement that splits its arrivals: how many were `prepared` by the client, and how many sent as `files`."""
+    """Of a placement that splits its arrivals: preparer -> CPU seconds of the client's process for its share, and for
+    `both` together (`OpenLoop.split_cpu`); empty where it cannot be split."""
     path: Path = field(default=Path(), compare=False)
 
     @cached_property
@@ -133,11 +134,6 @@ class Trial:
         # Where it lies is not part of it: directories are moved and copied.
         content = {key: value for key, value in asdict(self).items() if key != "path"}
         atomic_write.write_json(self.path.with_suffix(".json"), content)
-
-
-def count_by_client(trials: Sequence[Trial]) -> int | None:
-    """Count the arrivals that the client prepared, of a placement that splits them; None for any other."""
-    return sum(trial.shares["prepared"] for trial in trials) if all(trial.shares for trial in trials) else None
 
 
 def pool_records(trials: Sequence[Trial]) -> tuple[np.ndarray, list[str]]:

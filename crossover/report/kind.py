@@ -13,7 +13,7 @@ from markupsafe import Markup
 from common import atomic_write
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
-from crossover.report import html, provenance
+from crossover.report import html, provenance, shares
 from crossover.report.format import label_arms
 from crossover.report.html import Section
 from crossover.report.terminal import colour
@@ -101,6 +101,8 @@ class Kind:
     """(result, directory) -> lines with the command that would decide what is undecided."""
     by_folder: bool = True
     """Whether the table of trials names their folders; else their arms, which all have the same schedules."""
+    has_loads: bool = False
+    """Whether an arm's trials have loads of their own, which no figure may mix."""
     has_trials: bool = True
     """Whether its figures come from trials: then there is no page without one."""
     wants_stand_ins: bool = False
@@ -115,7 +117,8 @@ class Kind:
     def write_output(self, result: Any, trials: Trials, explain: bool = False) -> str:
         """Return what a terminal shows: the warnings, then figures and verdict. It never says less than --quiet."""
         warnings = [colour("\n".join(found))] if (found := self.warnings(result, trials)) else []
-        return "\n\n".join([*warnings, self.text(result, explain=explain)])
+        split = shares.text(shares.list_shares(trials, self.has_loads))
+        return "\n\n".join([*warnings, *([split] if split else []), self.text(result, explain=explain)])
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
         """Return whether anything was measured."""
@@ -194,7 +197,12 @@ def write_page(
             wants_stand_ins=kind.wants_stand_ins,
             sources={name: found for name, sections in shown.items() if sections and (found := sections[0].source)},
         ),
-        sections=[first, *(section for sections in shown.values() for section in sections), *further],
+        sections=[
+            first,
+            *shares.list_sections(shares.list_shares(trials, kind.has_loads)),
+            *(section for sections in shown.values() for section in sections),
+            *further,
+        ],
         trials=[
             (trial, folder(trial, directory) if kind.by_folder else labels[trial.arm])
             for trial in sort_as_shown(trials, run)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from common import atomic_write
 from crossover.measurement.run_directory import read_locust_run
-from crossover.report import html, locust_plots
+from crossover.report import html, locust_plots, shares
 from crossover.report.format import ms
 from crossover.report.html import TEMPLATES, render
 from crossover.report.killed_run import NO_VERDICT, Remains, cut_short, read_remains, summarise_remains
@@ -22,6 +22,7 @@ from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples import parquet
 from loadgen.samples.replica_rule import describe_replicas
 from loadgen.samples.sample import COMPLETED, STATUSES
+from loadgen.samples.summary import summarise_shares
 from loadgen.samples.verdict import INTERRUPTED, Finding, Validity
 
 STAGES = {
@@ -124,6 +125,15 @@ def list_latencies(summary: dict) -> list[tuple[str, list[str]]]:
     return [(words, [ms(summary[key][column]) for column in COLUMNS]) for key, words in STAGES.items()]
 
 
+def list_shares(run: LocustRun) -> list[tuple[str, dict]]:
+    """Return (arm, its shares by preparer) of a placement that splits its arrivals; none of others.
+
+    Locust's process computes for its page as well: nobody knows what of its CPU a share has taken.
+    """
+    split = summarise_shares(run.records)
+    return [(run.summary["arm"], split)] if split else []
+
+
 def describe_rates(summary: dict) -> str:
     """Return offered, sent and completed requests per second, in a line."""
     return (
@@ -147,6 +157,7 @@ def make_page(run: LocustRun) -> Markup:
         rows=list_latencies(run.summary),
         columns=COLUMNS,
         rates=describe_rates(run.summary),
+        shares=shares.make_body(split) if (split := list_shares(run)) else "",
         over_time=locust_plots.over_time(run.records, "latency over time") if done.any() else "",
         histogram=locust_plots.histogram(run.records, "histogram of latency") if done.any() else "",
         load=locust_plots.load(run.records, seconds, "arrivals and answers per second") if len(run.records) else "",
@@ -170,4 +181,6 @@ def text(run: LocustRun) -> str:
     table = draw_table(columns, [[words, *values] for words, values in list_latencies(run.summary)])
     outcomes = f"outcomes: {html.outcomes(run.summary['books'])}; {describe_rates(run.summary)}"
     replicas = [describe_replicas(run.summary["replicas"])] if run.summary.get("replicas") else []
-    return colour("\n".join([run.title, *run.verdict, outcomes, *replicas, "", table]))
+    split = shares.text(list_shares(run))
+    below = ["", split] if split else []
+    return colour("\n".join([run.title, *run.verdict, outcomes, *replicas, "", table, *below]))

@@ -75,6 +75,7 @@ class Loop(ABC):
         """Seconds from the start of the schedule to the end of the run."""
         self.cpu = 0.0
         """CPU seconds of this process from the start of the schedule to the last answer."""
+        self._own_cpu = 0.0  # of these, the collecting thread's
         self._sleep = sleep
         self._start = NOT_BEGUN  # of the schedule, in ns of the monotonic clock
         self._open: dict[int, Sample] = {}  # fired and not finished; the thread that pops a sample records it
@@ -94,13 +95,13 @@ class Loop(ABC):
         try:
             with pause_gc():
                 start = plan.find_start()
-                cpu = time.process_time()
+                cpu, own_cpu = time.process_time(), time.thread_time()
                 self._start = start
                 self._start_threads(plan)
                 try:
                     self._collect(self._start / 1e9 + self._last_due(plan) + self.timeout + 1)
                 finally:
-                    self.cpu = time.process_time() - cpu
+                    self.cpu, self._own_cpu = time.process_time() - cpu, time.thread_time() - own_cpu
         finally:
             with defer_interrupts():
                 self._over = True

@@ -4,14 +4,16 @@ The pacer is a thread of its own. It sleeps until each *absolute* due time and h
 without waiting for anything: a slow request does not push the next ones, nor does whatever else the process does.
 """
 
+import time
 from collections.abc import Callable, Iterable
 
 from loadgen.client.loop import Loop, Over
 from loadgen.client.plan import Plan
-from loadgen.client.router import Shares
 from loadgen.client.worker_threads import Client, Workers
 from loadgen.clock import prioritise_thread
 from loadgen.real_threads import start_thread
+from loadgen.samples.sample import CLIENT, SERVER
+from workloads.transports import GRPC
 
 
 def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable[[int], None]) -> None:
@@ -28,12 +30,22 @@ def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable
 class OpenLoop(Loop):
     """An arm to which every arrival of a schedule is offered at its due time, whatever became of those before."""
 
-    shares: Shares | None = None
-    """Who has prepared how many arrivals, of a placement that splits them; None for others."""
+    _pacer_cpu = 0.0
+
+    def split_cpu(self) -> dict[str, float]:
+        """Return preparer -> CPU seconds of this process for its share, and `both` for pacing and collecting.
+
+        Their sum is `cpu`. Empty where the placement splits no arrivals, and where threads that serve both shares are
+        not ours, as gRPC's are.
+        """
+        if not self._file_cpu or self.arm.placed.transport.name == GRPC:
+            return {}
+        both, files = self._own_cpu + self._pacer_cpu, self._file_cpu.seconds
+        return {CLIENT: self.cpu - files - both, SERVER: files, "both": both}
 
     def _prepare(self, plan: Plan) -> None:
         client = Client(self.arm, self._now)
-        self._workers, self.shares = Workers(client, self.url, self.timeout, self._finish), client.shares
+        self._workers, self._file_cpu = Workers(client, self.url, self.timeout, self._finish), client.file_cpu
         self._has_paced = False
 
     def _start_threads(self, plan: Plan) -> None:
@@ -60,10 +72,12 @@ class OpenLoop(Loop):
             self._workers.put(sample, plan.payloads[sample.payload])
 
         prioritise_thread()
+        cpu = time.thread_time()
         try:
             pace(map(plan.due, indices), fire, self._sleep_until)
         except Over:
             pass
         except Exception as error:  # e.g. no more threads: run() raises it
             self._failure = error
+        self._pacer_cpu = time.thread_time() - cpu
         self._has_paced = True

@@ -5,8 +5,10 @@ payload took to prepare lately, and what the request took then; or the files in 
 lately, in proportion to how many were in flight. Until both are known, arrivals take turns.
 """
 
+import time
+
 from loadgen.real_threads import Lock
-from loadgen.samples.sample import COMPLETED, Sample
+from loadgen.samples.sample import CLIENT, COMPLETED, SERVER, Sample
 from workloads.placement import Split
 
 WEIGHT = 0.2
@@ -14,7 +16,7 @@ WEIGHT = 0.2
 
 
 class Router:
-    """Chooses for each arrival; told what became of it. `workers` prepare on the client."""
+    """Chooses for each arrival, and is told what became of it. `workers` prepare on the client."""
 
     def __init__(self, split: Split, workers: int):
         self._split, self._workers = split, workers
@@ -24,16 +26,19 @@ class Router:
         self._together: dict[int, int] = {}
         """Index of a file in flight -> how many there were when it was sent, itself included."""
 
-    def is_prepared_here(self, sample: Sample) -> bool:
-        """Choose for an arrival, and count it."""
+    def choose(self, sample: Sample) -> None:
+        """Choose who prepares an arrival, and note it in the sample; it need not be sent."""
         with self._lock:
-            here = self._choose(sample)
-            if here:
+            sample.preparer = CLIENT if self._is_prepared_here(sample) else SERVER
+
+    def note_sent(self, sample: Sample) -> None:
+        """Note that an arrival, whose preparer is chosen, waits from now on."""
+        with self._lock:
+            if sample.preparer == CLIENT:
                 self._backlog += 1
             else:
                 self._files += 1
                 self._together[sample.index] = self._files
-            return here
 
     def note_prepared(self, sample: Sample) -> None:
         """Note that the client has prepared an arrival, or failed to."""
@@ -42,8 +47,9 @@ class Router:
             if sample.prepared:
                 self._preparing = lately(self._preparing, (sample.prepared - sample.began) / 1e9)
 
-    def note_done(self, sample: Sample, file: bool) -> None:
-        """Note that a request has ended; `file`: it was not prepared here."""
+    def note_done(self, sample: Sample) -> None:
+        """Note that a request has ended."""
+        file = sample.preparer == SERVER
         with self._lock:
             together = self._together.pop(sample.index, 1)
             self._files -= file
@@ -55,7 +61,7 @@ class Router:
             else:
                 self._exchange = lately(self._exchange, seconds)
 
-    def _choose(self, sample: Sample) -> bool:
+    def _is_prepared_here(self, sample: Sample) -> bool:
         known = self._preparing and self._exchange and self._file
         if self._split.share is not None or not known:
             return self._split.is_prepared_here(sample.index)
@@ -63,20 +69,27 @@ class Router:
         return here <= (self._files + 1) * self._file
 
 
-class Shares:
-    """Counts which arrivals of a split placement the client has prepared, and which went as files."""
+class FileCpu:
+    """Sums the CPU time that threads spend on arrivals that go as files, in seconds.
+
+    Libraries that prepare have threads of their own, which serve no file: all else of the process, but for the pacer
+    and the thread that collects samples, is spent on what the client prepares.
+    """
 
     def __init__(self):
-        self._lock, self._counts = Lock(), [0, 0]
+        self._lock = Lock()
+        self.seconds = 0.0
 
-    def add(self, file: bool) -> None:
-        """Count an arrival that is ready to be sent."""
-        with self._lock:
-            self._counts[file] += 1
+    def note(self, sample: Sample, before: float) -> float:
+        """Note that the calling thread has worked on an arrival since its clock stood at `before`. Returns the clock.
 
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts so far: `prepared` by the client, and sent as `files`."""
-        return dict(zip(("prepared", "files"), self._counts, strict=True))
+        The clock is `time.thread_time`.
+        """
+        now = time.thread_time()
+        if sample.preparer == SERVER:
+            with self._lock:
+                self.seconds += now - before
+        return now
 
 
 def lately(before: float, newest: float) -> float:

@@ -5,14 +5,15 @@ holds up neither the pacer nor the web page.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
 from common.messages import first_line
 from loadgen.arm import Arm
-from loadgen.client.router import Router, Shares
+from loadgen.client.router import FileCpu, Router
 from loadgen.real_threads import Lock, SimpleQueue, start_thread
-from loadgen.samples.sample import DROPPED, FAILED, Sample
+from loadgen.samples.sample import CLIENT, DROPPED, FAILED, SERVER, Sample
 from loadgen.transport.message import Connection, Request, make_request
 from workloads.payloads import Payload
 from workloads.target import Elsewhere
@@ -24,7 +25,7 @@ class Client:
 
     def __init__(self, arm: Arm, now: Callable[[], int]):
         self.arm, self._target, self._now = arm, arm.target, now
-        self.shares = Shares() if arm.placed.split else None
+        self.file_cpu = FileCpu() if arm.placed.split else None
 
     def prepare(self, preprocess: Preprocessor, sample: Sample, payload: Payload) -> Request | None:
         """Preprocess a payload into a request.
@@ -33,11 +34,15 @@ class Client:
         KeyboardInterrupt is raised, and only in the main thread.
         """
         sample.began = self._now()
+        splits = self.arm.placed.split and not sample.preparer
         try:
             prepared = preprocess(payload.encoded)
+            if splits:
+                sample.preparer = SERVER if isinstance(prepared, Elsewhere) else CLIENT
             request = make_request(self._target, prepared)
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
             sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
+            sample.preparer = CLIENT if splits else sample.preparer  # a file as it is cannot fail
             return None
         except BaseException as error:  # a user's exit() would end this thread, and the run would wait for ever
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
@@ -46,8 +51,6 @@ class Client:
             sample.status, sample.reason = FAILED, first_line(f"prepare of {self.arm.placement} raised {raised}")
             return None
         sample.prepared = self._now()
-        if self.shares:
-            self.shares.add(isinstance(prepared, Elsewhere))
         return request
 
     def exchange(self, connection: Connection, sample: Sample, request: Request) -> None:
@@ -95,6 +98,8 @@ class Workers:
 
     def put(self, sample: Sample, payload: Payload) -> None:
         """Hand an arrival over without waiting. In mode async one above the cap is dropped here, and counted."""
+        if self._router:
+            self._router.choose(sample)
         if self._async:
             with self._lock:
                 self._in_flight += (free := self._in_flight < self._mode.cap)
@@ -102,7 +107,9 @@ class Workers:
                 sample.status, sample.reason = DROPPED, f"{self._mode.cap} requests were in flight"
                 self._finish(sample)
                 return
-        if self._direct or (self._router and not self._router.is_prepared_here(sample)):
+        if self._router:
+            self._router.note_sent(sample)
+        if self._direct or sample.preparer == SERVER:
             self._ready.put((sample, payload))
             self._add_sender_if_needed()
         else:
@@ -121,11 +128,13 @@ class Workers:
 
     def _prepare_and_exchange(self, preprocess: Preprocessor) -> None:
         """Do whole requests, one after the other, as a worker's thread of modes sequential and threads."""
-        connection = self._connect()
+        connection, file_cpu, cpu = self._connect(), self._client.file_cpu, time.thread_time()
         while (job := self._jobs.get()) and not self._closed:
             sample, payload = job
             if request := self._client.prepare(preprocess, sample, payload):
                 self._client.exchange(connection, sample, request)
+            if file_cpu:
+                cpu = file_cpu.note(sample, cpu)
             self._finish(sample)
 
     def _prepare_only(self, preprocess: Preprocessor) -> None:
@@ -155,6 +164,7 @@ class Workers:
         connection, preprocess = self._connect(), self._client.arm.preprocessor() if self._direct else None
         if self._split:
             preprocess = self._split.send_file
+        file_cpu, cpu = self._client.file_cpu, 0.0  # the thread was started for its first request
         while (job := self._ready.get()) and not self._closed:
             sample, work = job
             request = work if isinstance(work, Request) else None
@@ -164,7 +174,9 @@ class Workers:
             if request:
                 self._client.exchange(connection, sample, request)
             if self._router:
-                self._router.note_done(sample, file=isinstance(work, Payload))
+                self._router.note_done(sample)
+            if file_cpu:
+                cpu = file_cpu.note(sample, cpu)
             self._finish_in_flight(sample)
             with self._lock:
                 self._idle += 1

@@ -14,9 +14,9 @@ from struct import Struct
 import numpy as np
 
 from loadgen.real_threads import Lock
-from loadgen.samples.sample import INSTANTS, RECORD, STATUSES, Sample
+from loadgen.samples.sample import INSTANTS, PREPARERS, RECORD, STATUSES, Sample
 
-PACKED = Struct("<qII" + "q" * (len(INSTANTS) + 2) + "B")
+PACKED = Struct("<qII" + "q" * (len(INSTANTS) + 2) + "BB")
 assert PACKED.size == RECORD.itemsize
 CODES = {status: code for code, status in enumerate(STATUSES)}
 ROWS = 65_536  # records of one write
@@ -39,7 +39,7 @@ class Journal:
             s = sample
             record = PACKED.pack(
                 s.index, s.payload, self._number_of(s.reason), s.due, s.fired, s.began, s.prepared, s.sent, s.done,
-                s.bytes_up, s.bytes_down, CODES[s.status],
+                s.bytes_up, s.bytes_down, CODES[s.status], PREPARERS.index(s.preparer),
             )  # fmt: skip
             append(self._file, record)
 
@@ -91,7 +91,7 @@ def check(path: Path) -> None:
     records, _ = read(path)
     for start in range(0, count, ROWS):
         some = records[start : start + ROWS]
-        if some["status"].max() >= len(STATUSES) or some["index"].min() < 0:
+        if some["status"].max() >= len(STATUSES) or some["preparer"].max() >= len(PREPARERS) or some["index"].min() < 0:
             raise ValueError(f"{path} is no journal: its bytes are no records of samples")
 
 

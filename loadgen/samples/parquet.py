@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from common import atomic_write
 from loadgen.samples import journal
-from loadgen.samples.sample import FORMAT, INSTANTS, RECORD, STATUSES
+from loadgen.samples.sample import FORMAT, INSTANTS, PREPARERS, RECORD, STATUSES, WORDS
 
 ROWS = 65_536  # of a row group, and in memory at once
 COLUMNS = {
@@ -29,6 +29,7 @@ COLUMNS = {
     "done": "ns: when the whole answer was there, or it was known that none would come",
     "bytes_up": "bytes of the request's body; 0 if it was never finished",
     "bytes_down": "bytes of the answer's body",
+    "preparer": "client or server, of a placement that splits its arrivals; else empty",
 }
 """The columns of the file; each carries its line as metadata, under `doc`."""
 NULLABLE = INSTANTS[1:]
@@ -41,7 +42,7 @@ def make_schema(description: dict) -> pyarrow.Schema:
     Its metadata hold `description` as JSON under `crossover` and FORMAT under `crossover_format`.
     """
     words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    types = dict.fromkeys(("payload", "status", "reason"), words)
+    types = dict.fromkeys(("payload", *WORDS), words)
     fields = [
         pyarrow.field(name, types.get(name, pyarrow.int64()), nullable=name in NULLABLE, metadata={"doc": doc})
         for name, doc in COLUMNS.items()
@@ -79,7 +80,8 @@ def write(
     """
     # Without run.json the payloads have no names; their numbers then stand for them.
     unnamed = range(len(payloads), int(records["payload"].max()) + 1 if len(records) else 0)
-    dictionaries = {"payload": [*payloads, *map(str, unnamed)], "status": list(STATUSES), "reason": list(reasons)}
+    dictionaries = {"payload": [*payloads, *map(str, unnamed)], "reason": list(reasons)}
+    dictionaries |= {"status": list(STATUSES), "preparer": list(PREPARERS)}
     # The journal has its samples in the order in which they finished.
     order = np.argsort(records["index"], kind="stable")
     schema = make_schema(description or {})
@@ -118,9 +120,9 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     version = metadata.get(b"crossover_format", b"2").decode() if b"crossover" in metadata else "unknown"
     if version != str(FORMAT):
         raise ValueError(f"{path} has samples of format {version}; this version reads format {FORMAT}")
-    records = np.empty(len(stored), RECORD)
+    records = np.zeros(len(stored), RECORD)
     words = {}
-    for name in COLUMNS:
+    for name in stored.column_names:  # all of COLUMNS; a file from before placements that split lacks `preparer`
         column = stored.column(name).combine_chunks()  # of some types in one chunk, of an empty table in none
         if isinstance(column, pyarrow.ChunkedArray):
             column = column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
@@ -128,7 +130,8 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
             words[name] = column.dictionary.to_pylist()
             column = column.indices
         records[name] = column.fill_null(0).to_numpy(zero_copy_only=False)
-    # The file's dictionary of statuses need not have the order of STATUSES.
-    codes = np.array([STATUSES.index(word) for word in words["status"]] or [0], "u1")
-    records["status"] = codes[records["status"]]
+    for name, order in (("status", STATUSES), ("preparer", PREPARERS)):
+        # The file's dictionary need not have our order.
+        codes = np.array([order.index(word) for word in words.get(name, ())] or [0], "u1")
+        records[name] = codes[records[name]]
     return records, words["reason"], words["payload"]

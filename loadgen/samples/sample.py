@@ -17,6 +17,9 @@ from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT
 DROPPED = "dropped"  # never sent: the cap on requests in flight was reached
 UNFINISHED = "unfinished"  # still waiting or in flight when the run ended
 STATUSES = (COMPLETED, FAILED, REJECTED, TIMED_OUT, DROPPED, UNFINISHED)
+CLIENT, SERVER = "client", "server"
+PREPARERS = ("", CLIENT, SERVER)
+"""Who prepares an arrival of a placement that splits them; empty: the placement splits none, or nobody was chosen."""
 FORMAT = 3
 """The version of the files that a run leaves: samples, summary.json, run.json. Before 3, an instant that never came was
 0 in the samples' file, whose rows were in no order, and the rates went by two clocks; a comparison had a client and a
@@ -39,6 +42,7 @@ class Sample:
     bytes_up: int = 0
     bytes_down: int = 0
     reason: str = ""
+    preparer: str = ""  # of PREPARERS
 
     @property
     def latency(self) -> float:
@@ -50,9 +54,12 @@ INSTANTS = ("due", "fired", "began", "prepared", "sent", "done")
 RECORD = np.dtype(
     [("index", "<i8"), ("payload", "<u4"), ("reason", "<u4")]
     + [(name, "<i8") for name in (*INSTANTS, "bytes_up", "bytes_down")]
-    + [("status", "u1")]
+    + [("status", "u1"), ("preparer", "u1")]
 )
-"""A sample in numbers: `status` counts in STATUSES, `reason` in a list of texts whose first is empty."""
+"""A sample in numbers: `status` counts in STATUSES, `preparer` in PREPARERS, `reason` in a list of texts whose first is
+empty."""
+WORDS = ("status", "preparer", "reason")
+"""The fields that are texts of a sample, and numbers of a record."""
 
 
 def tabulate(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
@@ -60,8 +67,9 @@ def tabulate(samples: Sequence[Sample]) -> tuple[np.ndarray, list[str]]:
     reasons = list(dict.fromkeys(["", *(sample.reason for sample in samples)]))
     records = np.zeros(len(samples), RECORD)
     for name in RECORD.names or ():
-        records[name] = [getattr(sample, name) for sample in samples] if name not in ("status", "reason") else 0
+        records[name] = [getattr(sample, name) for sample in samples] if name not in WORDS else 0
     records["status"] = [STATUSES.index(sample.status) for sample in samples]
+    records["preparer"] = [PREPARERS.index(sample.preparer) for sample in samples]
     records["reason"] = [reasons.index(sample.reason) for sample in samples]
     return records, reasons
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from loadgen.samples.early_stopping import PERCENTILES, lowest_passing_limit
-from loadgen.samples.sample import COMPLETED, STATUSES, count_outcomes
+from loadgen.samples.sample import COMPLETED, PREPARERS, STATUSES, count_outcomes
 from loadgen.samples.steady_state import estimate_backlog, find_trend
 
 SPANS = {
@@ -48,7 +48,25 @@ def summarise(records: np.ndarray, seconds: float, reasons: Sequence[str] = ("",
     result["dispatch_lag"] = spread(milliseconds(records, "due", "fired", fired))
     for name in ("bytes_up", "bytes_down"):
         result[name] = float(records[name][done].mean()) if done.any() else None
+    result["shares"] = summarise_shares(records)
     return result
+
+
+def summarise_shares(records: np.ndarray) -> dict | None:
+    """Return preparer -> `books` and `latency` (ms) of its share of the arrivals; None where nobody was chosen.
+
+    Arrivals that nobody was chosen for, as they were never sent, are in no share.
+    """
+    shares = {}
+    for number, preparer in enumerate(PREPARERS):
+        if preparer:
+            share = records[records["preparer"] == number]
+            done = share["status"] == STATUSES.index(COMPLETED)
+            shares[preparer] = {
+                "books": count_outcomes(share),
+                "latency": spread(milliseconds(share, "due", "done", done)),
+            }
+    return shares if records["preparer"].any() else None
 
 
 def compute_rates(runs: Sequence[tuple[np.ndarray, float]]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from common import address
 from loadgen.transport import http, json_text, shared_memory
 from loadgen.transport.message import Connection
-from workloads.transports import Transport
+from workloads.transports import GRPC, Transport
 
 
 def connect(transport: Transport, url: str, timeout: float) -> Connection:
@@ -11,7 +11,7 @@ def connect(transport: Transport, url: str, timeout: float) -> Connection:
 
     Raises ValueError for an address that is refused.
     """
-    if transport.name == "grpc":
+    if transport.name == GRPC:
         from loadgen.transport import grpc  # 45 MB and half a second, which HTTP does without
 
         return grpc.Connection(url, timeout, transport.port or address.parse(url).usual_grpc_port)

@@ -29,9 +29,9 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def table(server, tmp_path_factory):
-    """(exit code, output, directory) of two arms."""
+    """(exit code, output, directory) of three arms."""
     reports = tmp_path_factory.mktemp("reports")
-    arguments = ["placements", "image", "--arms", "client,ready", "--seconds", 9, "--reports", reports]
+    arguments = ["placements", "image", "--arms", "client,ready,mixed:0.5", "--seconds", 12, "--reports", reports]
     arguments += ["--url", server.url, "--state", server.state]
     command = [sys.executable, "-c", QUICK, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -43,14 +43,32 @@ def test_each_arm_has_a_row_with_its_ratios_to_the_first(table):
     code, output, directory = table
     assert code in (GOOD, MEASUREMENT), output
     rows = json.loads((directory / "placements.json").read_text())["workloads"]["image"]["rows"]
-    assert [row["arm"] for row in rows] == ["client", "ready"]
-    first, ready = rows
+    assert [row["arm"] for row in rows] == ["client", "ready", "mixed:0.5"]
+    first, ready, _ = rows
     assert first["loaded"] is None and first["unloaded"] is None and first["client_cpu_ms"] > ready["client_cpu_ms"]
     assert ready["loaded"]["ratio"] < 1 and ready["unloaded"]["ratio"] < 1
     assert first["bytes_up"] == pytest.approx(ready["bytes_up"]) and first["errors"] == ready["errors"] == 0
     assert re.search(r"arm +ratio at this load +ratio alone +p50 +p95 +errors +client CPU +server CPU", output)
-    assert "For photographs at" in output and re.search(r": ready .+ client \(", output)
+    assert "For photographs at" in output and re.search(r"\bready .+ client \(", output)
     assert "\nratio: latency ÷ client's\narm " in output
+
+
+def test_a_mixed_arm_has_a_line_for_each_share(table):
+    _, output, directory = table
+    *_, row = json.loads((directory / "placements.json").read_text())["workloads"]["image"]["rows"]
+    client, server = row["shares"]["client"], row["shares"]["server"]
+    assert client["books"]["scheduled"] + server["books"]["scheduled"] == row["scheduled"]
+    assert client["books"]["completed"] == client["books"]["scheduled"] > 0 and client["latency"]["p95"] > 0
+    # Both together are the client's CPU; who prepares spends more of it.
+    cpu = sum(each["client_cpu_ms"] * each["books"]["scheduled"] for each in (client, server))
+    assert cpu == pytest.approx(row["client_cpu_ms"] * row["scheduled"])
+    assert client["client_cpu_ms"] > server["client_cpu_ms"] > 0
+    # The step that prepares has a process of its own here, and serves one share alone.
+    assert client["server_cpu_ms"] is None and server["server_cpu_ms"] > 0
+    for words, share in (("client-prepared", client), ("server-prepared", server)):
+        assert re.search(rf"image mixed:0.5: {words} +{share['books']['scheduled']} ", output)
+        assert f"image mixed:0.5: {words}</th>" in (directory / "report.html").read_text()
+    assert "The rest serves both, and is not split." in output
 
 
 def test_its_page_and_figures_can_be_made_again(table, monkeypatch, capsys):
@@ -128,7 +146,7 @@ def test_no_output_says_less_than_quiet(kind, tmp_path):
 
 def figures(arm, **known):
     sizes = dict.fromkeys(("p50", "p95", "client_cpu_ms", "server_cpu_ms", "bytes_up", "bytes_down"), 1.0)
-    more = {"answers": 40, "scheduled": 40, "by_client": None, "gateway_cpu_ms": None, "unloaded": None, "quiet": True}
+    more = {"answers": 40, "scheduled": 40, "shares": None, "gateway_cpu_ms": None, "unloaded": None, "quiet": True}
     return {**row(arm, 0.9, 1.2), **sizes, **more, **known}
 
 
@@ -136,7 +154,7 @@ def test_the_clients_share_has_a_column_and_a_gateways_cpu_a_line_where_an_arm_h
     plain = [figures("a"), figures("b")]
     columns, cells = result.make_table(plain)
     assert result.SPLIT not in columns and {len(each) for each in cells} == {len(columns)}
-    columns, cells = result.make_table([*plain, figures("mixed:0.6", by_client=25)])
+    columns, cells = result.make_table([*plain, figures("mixed:0.6", shares={"client": {"books": {"scheduled": 25}}})])
     assert columns[-1] is result.SPLIT and [each[-1] for each in cells] == ["-", "-", "25/40"]
     described = {"parity": [], "losses": {}, "rows": [*plain, figures("gateway", gateway_cpu_ms=0.5)]}
     assert result.list_notes(described) == ["gateway: 0.50 of 1.00 ms of server CPU are the gateway's."]

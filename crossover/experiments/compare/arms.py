@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
 from crossover.measurement.remedies import REMEDIES
-from crossover.measurement.trial import Trial, count_by_client, pool_records
+from crossover.measurement.shares import pool_shares
+from crossover.measurement.trial import Trial, pool_records
 from loadgen.samples.backlog_rules import check_backlog_of_rounds
 from loadgen.samples.summary import compute_rates, summarise
 from loadgen.samples.validity import judge
@@ -32,7 +33,7 @@ def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
         **result,
         "client_cpu_ms": sum(trial.client_cpu for trial in trials) / scheduled * 1e3,
         "server_cpu_ms": None if len(server) < len(trials) else sum(server) / scheduled * 1e3,
-        "by_client": count_by_client(trials),
+        "shares": pool_shares(trials),
         **summarise_gpu(trials),
         "steps": pool_steps(trials),
         "stages": break_down_latency(trials, model, described["steps"]),

@@ -12,6 +12,7 @@ from crossover.analysis.recommendation import MARGIN
 from crossover.analysis.verdict import BASELINE, CANDIDATE, Comparison
 from crossover.report.format import BRACKETS, P95_NEEDS, P99_NEEDS, bracketed, kb, label_arms, ms, stage_time
 from crossover.report.terminal import LEGIBLE, Column, colour, draw_table
+from loadgen.samples.sample import CLIENT
 
 GPU = (
     ("GPU energy, J per request", "gpu_joules", 1),
@@ -67,7 +68,7 @@ def arms_table(name: str, workload: Mapping) -> str:
     """Return a line per arm: rates per second, latency in ms, errors, CPU ms per request, and kilobytes."""
     labels = label_arms(arm["arm"] for arm in workload["arms"])
     columns, rows = list(ARM_COLUMNS), [arm_row(arm, labels[arm["arm"]]) for arm in workload["arms"]]
-    if any(arm["by_client"] is not None for arm in workload["arms"]):
+    if any(arm["shares"] for arm in workload["arms"]):
         columns.append(SPLIT)
         rows = [(*row, write_share(arm)) for row, arm in zip(rows, workload["arms"], strict=True)]
     table = draw_table(columns, rows)
@@ -94,7 +95,7 @@ def arm_row(arm: Mapping, label: str) -> tuple[str, ...]:
 
 def write_share(arm: Mapping) -> str:
     """Write how many of an arm's arrivals the client prepared, of all; a dash where none is split."""
-    return "-" if arm["by_client"] is None else f"{arm['by_client']}/{arm['books']['scheduled']}"
+    return f"{arm['shares'][CLIENT]['books']['scheduled']}/{arm['books']['scheduled']}" if arm["shares"] else "-"
 
 
 def validity(arms: Sequence[Mapping], left_out: Sequence[Mapping]) -> str:

@@ -147,6 +147,7 @@ def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
 
 KIND = Kind(
     name="load",
+    has_loads=True,
     title="Load against latency",
     question="How fast is it at which load?",
     file="load.json",

@@ -11,12 +11,14 @@ from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.wording import describe_subject, join
 from crossover.measurement.pairs import read_pairs
-from crossover.measurement.trial import Trial, count_by_client, pool_records
+from crossover.measurement.shares import pool_shares
+from crossover.measurement.trial import Trial, pool_records
 from crossover.parity.wording import describe_output
 from crossover.report.format import P95_NEEDS, bracketed, kb, ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind, warn_of_invalid, warn_of_noise
 from crossover.report.terminal import Column, colour, draw_table
+from loadgen.samples.sample import CLIENT
 from loadgen.samples.summary import compute_rates, summarise
 
 MARGIN = 1.05
@@ -110,7 +112,7 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
         "gateway_cpu_ms": sum(gateway) / scheduled * 1e3 if gateway else None,
         "bytes_up": found["bytes_up"],
         "bytes_down": found["bytes_down"],
-        "by_client": count_by_client(trials),
+        "shares": pool_shares(trials),
         "scheduled": len(records),
         "trials": len(trials),
         "loaded": None,
@@ -151,14 +153,14 @@ def list_cells(row: Mapping, first: bool) -> tuple[str, ...]:
 def make_table(rows: Sequence[Mapping]) -> tuple[list[Column], list[tuple[str, ...]]]:
     """Return the columns and the cells of a workload's table; SPLIT is the last column where an arm needs it."""
     cells = [list_cells(row, not i) for i, row in enumerate(rows)]
-    if all(row["by_client"] is None for row in rows):
+    if not any(row["shares"] for row in rows):
         return list(COLUMNS), cells
     return [*COLUMNS, SPLIT], [(*each, write_share(row)) for each, row in zip(cells, rows, strict=True)]
 
 
 def write_share(row: Mapping) -> str:
     """Write how many of an arm's arrivals the client prepared, of all; a dash where none is split."""
-    return "-" if row["by_client"] is None else f"{row['by_client']}/{row['scheduled']}"
+    return f"{row['shares'][CLIENT]['books']['scheduled']}/{row['scheduled']}" if row["shares"] else "-"
 
 
 def text(result: Mapping, explain: bool = False) -> str:
