@@ -46,13 +46,18 @@ def check_library(library: str, workloads: Mapping[str, Workload]) -> None:
 
 
 def choose_arms(
-    text: str | None, workloads: Mapping[str, Workload], count: int = 0, transport: str | None = None
+    text: str | None,
+    workloads: Mapping[str, Workload],
+    count: int = 0,
+    transport: str | None = None,
+    searches: bool = False,
 ) -> dict[str, list[str]]:
     """Return workload -> its arms that are measured, baseline first; the first two placements where `text` is None.
 
     `text` is names with commas, each of a placement, or of one and a transport, as `client+grpc`. `count` is how many
-    there must be (0: any), `transport` that of the arms which name none (None: HTTP). The workloads get what the arms
-    name by `Workload.with_arms`. Raises ValueError with one line that names what was given and what is good.
+    there must be (0: any), `transport` that of the arms which name none (None: HTTP), `searches` whether the command
+    takes mixed:best. The workloads get what the arms name by `Workload.with_arms`. Raises ValueError with one line that
+    names what was given and what is good.
     """
     arms: dict[str, list[str]] = {}
     for name, workload in workloads.items():
@@ -64,6 +69,8 @@ def choose_arms(
         if not any(chosen):
             raise ValueError(f"--arms is empty; name some placements of {name}, of {good}, with commas")
         for each in chosen:
+            if split_name(each)[0] == optional.BEST and not searches:
+                raise ValueError(f"{each} is found by `crossover capacity`; here give the client's share, as mixed:0.6")
             optional.find(workload.bases, split_name(each)[0], name, each)
         chosen = [each if "+" in each or not transport else f"{each}+{transport}" for each in chosen]
         different = len(set(chosen)) == len(chosen)

@@ -6,6 +6,7 @@
     gateway         files to a process that prepares them as the client does, and asks the server: made here
     mixed:0.6       that share of the arrivals by the first placement that prepares, the others as files: made here
     mixed:auto      each arrival where less work waits
+    mixed:best      several shares, of which `crossover capacity` finds the best one
 
 `docs/placements.md` says what each of the built-in ones is good for.
 """
@@ -20,6 +21,8 @@ from workloads.target import Elsewhere
 from workloads.tensors import Prepared
 
 READY, GATEWAY, MIXED, AUTO = "ready", "gateway", "mixed", "auto"
+BEST = f"{MIXED}:best"
+EVEN = 0.5
 
 
 def list_names(bases: Mapping[str, Placement]) -> list[str]:
@@ -58,7 +61,7 @@ def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = ""
         return make_gateway(*halves)
     base, _, variant = name.partition(":")
     if base == MIXED and (halves := find_halves(bases)):
-        return make_mixed(*halves, parse_share(name, variant))
+        return make_mixed(*halves, EVEN if name == BEST else parse_share(name, variant))
     if base in bases and variant in bases[base].variants:
         words = bases[base].words or f"the {base} placement"
         return replace(bases[base].variants[variant], words=f"{words} ({variant})")
@@ -141,6 +144,12 @@ def make_mixed(client: Placement, server: Placement, share: float | None) -> Pla
         lossy="; ".join(dict.fromkeys(filter(None, (client.lossy, server.lossy)))),
         split=split,
     )
+
+
+def change_share(mixed: Placement, share: float) -> Placement:
+    """Return a mixed placement, over the same transport, of which the client prepares another share."""
+    assert mixed.split, "only a placement that splits its arrivals has shares"
+    return replace(make_mixed(mixed.split.client, mixed.split.server, share), transport=mixed.transport)
 
 
 def take_turns(split: Split, make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:

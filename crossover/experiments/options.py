@@ -24,13 +24,15 @@ def check_run_options(options: Namespace, least: float = 0, why: str = "") -> No
         raise ValueError(f"--seconds must be at least {least:g}, not {options.seconds:g}: {why}")
 
 
-def check_server_options(options: Namespace, arms: int = 0) -> None:
+def check_server_options(options: Namespace, arms: int = 0, searches: bool = False) -> None:
     """Complete `workloads` (name -> workload), `arms` (name -> placements, baseline first), `payloads` (name -> DIR).
 
-    `arms` is how many there must be, 0: any. Raises ValueError for an unknown workload, placement or library.
+    `arms` is how many there must be, 0: any; `searches`: mixed:best may be among them. Raises ValueError for an unknown
+    workload, placement or library.
     """
     options.workloads = catalogue.find_all(options.workloads)
-    options.arms = flags.choose_arms(options.arms, options.workloads, arms, getattr(options, "transport", None))
+    transport = getattr(options, "transport", None)
+    options.arms = flags.choose_arms(options.arms, options.workloads, arms, transport, searches)
     options.workloads = flags.add_arms(options.workloads, options.arms)
     options.payloads = flags.parse_payloads(options.payloads, options.workloads)
     flags.check_library(options.library, options.workloads)

@@ -172,6 +172,10 @@ def test_a_declared_loss_stands_below_the_table():
     [
         (["--arms", "client"], "--arms takes at least two placements of image, not client alone"),
         (["--arms", "client,client:moon"], "unknown placement 'client:moon' of image; try some of client, server, l"),
+        (
+            ["--arms", "client,mixed:best"],
+            "mixed:best is found by `crossover capacity`; here give the client's share, as",
+        ),
         (["--arms", "client,mixed:1.5"], "'mixed:1.5' mixes nothing; give the client's share, above 0 and below 1, as"),
         (["--rate", "-1"], "--rate takes requests per second"),
         (["--seconds", "5"], "--seconds must be at least"),

@@ -15,7 +15,7 @@ BOTH = "both"
 
 
 def estimate_capacities(found: Mapping) -> dict:
-    """Return `turns`, `capacity`, `ratios` and `best` of a workload of capacity.json.
+    """Return `turns`, `capacity`, `ratios`, `best` and `best_share` of a workload of capacity.json.
 
     They follow from its `arms`, `probes` and `slo_ms`, and are as `result` describes them. An arm without a turn has no
     capacity, and a turn that was cut short is left out.
@@ -25,11 +25,12 @@ def estimate_capacities(found: Mapping) -> dict:
     probed = [arm for arm, of_arm in in_turns.items() if of_arm]
     turns = min((len(in_turns[arm]) for arm in probed), default=0)
     estimates: dict[str, Estimate | None] = {}
-    ratios, best = [], None
+    ratios, best, best_share = [], None, None
     if turns > 1:
         rows = [read_turn(row) for row in zip(*(in_turns[arm][:turns] for arm in probed), strict=True)]
         compared = compare_capacities(rows, found["slo_ms"])
         best = find_best(probed, rows, compared, found["slo_ms"])
+        best_share = compare_shares(found, probed, rows)
         estimates = dict(zip(probed, compared.capacities, strict=True))
         # Ratios are to the baseline, unless that carries nothing.
         for arm, ratio in zip(probed[1:], compared.ratios, strict=True):
@@ -37,7 +38,25 @@ def estimate_capacities(found: Mapping) -> dict:
             figures = {"ratio": interval.pop("value"), **interval, "confidence": compared.confidence}
             ratios.append({"baseline": probed[0], "candidate": arm, **figures})
     capacity = [describe_arm(arm, probes[arm], estimates.get(arm)) for arm in found["arms"] if probes[arm]]
-    return {"turns": turns, "capacity": capacity, "ratios": ratios, "best": best}
+    return {"turns": turns, "capacity": capacity, "ratios": ratios, "best": best, "best_share": best_share}
+
+
+def compare_shares(found: Mapping, arms: Sequence[str], turns: Sequence[CapacityTurn]) -> dict | None:
+    """Return `find_best` of the shares that mixed:best stood for; None where it was not asked for."""
+    if not found.get("shares"):
+        return None
+    places = [i for i, arm in enumerate(arms) if arm.split()[1] in found["shares"]["arms"]]
+    own = [CapacityTurn(*(tuple(each[i] for i in places) for each in (t.rates, t.percentiles_ms))) for t in turns]
+    if len(places) < 3:
+        return None
+    return find_best([arms[i] for i in places], own, compare_capacities(own, found["slo_ms"]), found["slo_ms"])
+
+
+def find_best_share(found: Mapping) -> str | None:
+    """Return the arm that carries most of those that mixed:best stood for, whatever its interval; None without any."""
+    tried = (found.get("shares") or {"arms": ()})["arms"]
+    known = [each for each in found["capacity"] if each["arm"].split()[1] in tried and each["rate"]]
+    return max(known, key=lambda each: each["rate"])["arm"] if known else None
 
 
 def find_best(

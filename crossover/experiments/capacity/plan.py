@@ -59,13 +59,13 @@ def list_plans(percentile: float, loads: Sequence[float] | None) -> list[Plan]:
     return [*(Plan(each, TURNS, LOADS) for each in percentiles), *fewer]
 
 
-def least_seconds(arms: Mapping[str, Sequence[str]], percentile: float, loads: Sequence[float] | None) -> float:
+def least_seconds(arms: Mapping[str, int], percentile: float, loads: Sequence[float] | None) -> float:
     """Return the seconds without which no search can be: those of the quickest plan, if requests took QUICKEST alone.
 
-    `arms` are the placements of each workload; 0 and None stand for what the user leaves open.
+    `arms` is how many arms each workload has; 0 and None stand for what the user leaves open.
     """
     plan = list_plans(percentile, loads)[-1]
-    return max(len(each) for each in arms.values()) * len(arms) * 10 * ceil(plan.estimate(QUICKEST, 0) / 10)
+    return max(arms.values()) * len(arms) * 10 * ceil(plan.estimate(QUICKEST, 0) / 10)
 
 
 def choose_plan(plans: Sequence[Plan], seconds: float, services: Sequence[float], slo: float) -> tuple[Plan, float]:

@@ -14,6 +14,8 @@ capacity.json has, for each workload:
   `low`, `high` and `confidence`; all together hold the truth with 95 % confidence.
 - `best`, of three arms or more: `arm`, which carries most, and `ratio` to the `next` one with `low`, `high` and
   `confidence`; null where an arm has no capacity.
+- `shares`, where mixed:best was asked for: the `balance` of CPU, and the `arms` that it stood for; else null. Then
+  `best_share` is as `best`, of these arms alone; null where one of them has no capacity.
 - `burstiness`, a list with a row per arm, load and shape: `load` as a share of the arm's capacity, `arrivals` (the
   shape), `cv` of its gaps, `p50`, `p99` in ms of so many `requests`, `valid`.
 """

@@ -1,6 +1,7 @@
 """How much can an arm carry, and how does it take bursts?
 
     crossover capacity image audio --slo 100 --percentile 99
+    crossover capacity image --arms client,server,mixed:best
 
 The capacity is the Poisson rate at which the percentile of latency reaches the SLO. All arms are probed in turns: each
 probe's rate is higher than the arm's one before if that kept the SLO, lower if not, so that no lucky probe is final and
@@ -19,7 +20,8 @@ import numpy as np
 from common import atomic_write
 from crossover.analysis.capacity_pairs import choose_rate
 from crossover.experiments.capacity import search
-from crossover.experiments.capacity.estimates import estimate_capacities
+from crossover.experiments.capacity.best_share import add_shares, list_shares, measure_balance
+from crossover.experiments.capacity.estimates import estimate_capacities, find_best_share
 from crossover.experiments.capacity.plan import FEWEST_TURNS, Plan, choose_plan, least_seconds, list_plans
 from crossover.experiments.capacity.probe import Prober
 from crossover.experiments.capacity.result import KIND
@@ -28,6 +30,8 @@ from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode
+from workloads.optional import BEST, EVEN
+from workloads.transports import split_name
 from workloads.workload import Workload
 
 SEEDS_BEFORE_TURNS = 100
@@ -64,14 +68,16 @@ class Capacity(ServerExperiment):
     def measure_workload(self, workload: Workload, budget: float) -> None:
         """Find the capacity of each arm, then offer it bursts; about `budget` seconds."""
         name = workload.name
+        workload, shares = self.choose_shares(workload)
         if name in self.described["workloads"]:
             self.show_unloaded_latency(workload)  # to warm up
         else:
-            self.described["workloads"][name] = self.choose_limits(workload, budget)
+            self.described["workloads"][name] = {**self.choose_limits(workload, budget), "shares": shares}
             self.write()
         described, probers = self.described["workloads"][name], self.make_probers(workload)
         about = {key: described[key] for key in ("subject", "placements", "percentile", "slo_ms")}
         about |= {"arms": [str(each.arm) for each in probers], "requests": 0, "planned_turns": described["turns"]}
+        about["shares"] = described.get("shares")
         result = self.result[name] = {**about, "probes": [], "burstiness": []}
         end = time.monotonic() + budget * SPARE
         # What an interruption leaves of the search is part of the result, too.
@@ -80,12 +86,34 @@ class Capacity(ServerExperiment):
         finally:
             self.note_probes(probers, result)
         for prober, found in zip(probers, result["capacity"], strict=True):
-            for load in described["loads"] if found["rate"] else ():
+            # Of the shares that mixed:best stands for, the best one alone is offered bursts.
+            lower = shares and prober.arm.placement in shares["arms"] and found["arm"] != find_best_share(result)
+            for load in described["loads"] if found["rate"] and not lower else ():
                 if time.monotonic() > end:
                     print(f"  {prober.name}: no bursts at {load:g} of its capacity, for want of time", flush=True)
                     continue
                 result["burstiness"] += prober.measure_bursts(found["rate"], load)
                 self.write()
+
+    def choose_shares(self, workload: Workload) -> tuple[Workload, dict | None]:
+        """Return the workload with shares in place of mixed:best, if that is asked for, and `shares` of capacity.json.
+
+        The balance of an interrupted run is kept.
+        """
+        arms = self.arms(workload)
+        if not (asked := [each for each in arms if split_name(each)[0] == BEST]):
+            return workload, None
+        found, count = self.described["workloads"].get(workload.name, {}).get("shares"), len(self.cores)
+        if not found:
+            print(f"\n{workload.name}: what a request costs either side ...", flush=True)
+            inputs, library = self.inputs[workload.name], self.library(workload)
+            found = {"balance": measure_balance(self.server, workload, asked[0], library, inputs, count), "arms": []}
+        tried = list_shares(found["balance"])
+        workload, names = add_shares(workload, asked[0], tried)
+        print(f"balance at {found['balance']:g} by the client: tries {', '.join(names)}", flush=True)
+        self.options.workloads[workload.name] = workload
+        self.options.arms[workload.name] = list(dict.fromkeys([*(each for each in arms if each != asked[0]), *names]))
+        return workload, {**found, "arms": names}
 
     def make_probers(self, workload: Workload) -> list[Prober]:
         """Return a prober for each arm, the baseline first.
@@ -181,6 +209,17 @@ def check(options: Namespace) -> None:
         raise ValueError(f"--slo must be a positive number of ms, or 0 for its default, not {options.slo:g}")
     if options.percentile and not 50 <= options.percentile <= 99.9:
         raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
-    check_server_options(options)
+    check_server_options(options, searches=True)
+    for name, arms in options.arms.items():
+        if sum(split_name(each)[0] == BEST for each in arms) > 1:
+            raise ValueError(
+                f"--arms names {BEST} of {name} more than once; its shares are searched over one transport"
+            )
     what = f"the fewest probes of every arm of {', '.join(options.workloads)}"
-    check_run_options(options, least_seconds(options.arms, options.percentile, options.loads), what)
+    counted = {name: count_arms(arms) for name, arms in options.arms.items()}
+    check_run_options(options, least_seconds(counted, options.percentile, options.loads), what)
+
+
+def count_arms(arms: Sequence[str]) -> int:
+    """Return how many arms are probed: mixed:best stands for as many as there are shares."""
+    return sum(len(list_shares(EVEN)) if split_name(each)[0] == BEST else 1 for each in arms)

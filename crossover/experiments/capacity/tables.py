@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from common.figures import interval, significant
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity.wording import describe_limit, write_ratio
+from crossover.experiments.capacity.wording import describe_limit, describe_shares, write_ratio
 from crossover.report.format import P99_NEEDS, bracketed, label_arms
 from crossover.report.terminal import Column, colour, draw_table
 
@@ -95,6 +95,7 @@ def workload_table(name: str, found: Mapping) -> str:
     if best := found.get("best"):
         first, second = (best[key].split()[1] for key in ("arm", "next"))
         lines.append(f"best {first}/{second}, the next: {write_ratio(best)}")
+    lines += describe_shares(found)
     return "\n".join([*lines, *list_bursts(found)])
 
 

@@ -6,7 +6,7 @@ Rates are requests per second. `found` is a workload of capacity.json, `each` an
 from collections.abc import Mapping
 
 from common.figures import interval, ratio, significant
-from crossover.experiments.capacity.estimates import BOTH
+from crossover.experiments.capacity.estimates import BOTH, find_best_share
 from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
 
 LIMITS = {SLOW_SERVER: "the server", SLOW_CLIENT: "the client", BOTH: "now the client, now the server"}
@@ -70,7 +70,8 @@ def describe_comparison(each: Mapping, found: Mapping) -> str:
 
 def list_comparisons(found: Mapping) -> list[str]:
     """Write how the capacities compare: each with the baseline's, then of three or more the best with the next one."""
-    return [*(describe_comparison(each, found) for each in found["ratios"]), *describe_best(found)]
+    compared = (describe_comparison(each, found) for each in found["ratios"])
+    return [*compared, *describe_best(found), *describe_shares(found)]
 
 
 def describe_best(found: Mapping) -> list[str]:
@@ -80,6 +81,18 @@ def describe_best(found: Mapping) -> list[str]:
     first, second = (name_arm(best[key], found) for key in ("arm", "next"))
     few = " (too few turns for an interval)" if best["low"] is None else ""
     return [f"the most is carried by {first}, {write_ratio(best)} times what {second} carries{few}"]
+
+
+def describe_shares(found: Mapping) -> list[str]:
+    """Write which share carries most, of those that mixed:best stood for; nothing where it was not asked for."""
+    if not (shares := found.get("shares")) or not (arm := find_best_share(found)):
+        return []
+    tried = ", ".join(each.partition(":")[2] for each in shares["arms"])
+    text = f"of the shares {tried} (balance {shares['balance']:g}) {arm.split()[1]} carries most"
+    if not (best := found.get("best_share")) or best["low"] is None:
+        return [f"{text}, without an interval"]
+    undecided = "" if best["low"] > 1 else ", which is undecided"
+    return [f"{text}, {write_ratio(best)} times what {best['next'].split()[1]} does{undecided}"]
 
 
 def describe_limit(each: Mapping) -> str:
