@@ -5,6 +5,7 @@ import os
 import secrets
 from dataclasses import asdict
 
+from common.cpu_quota import list_usable_cores
 from serving import docker, gpu, state, wheel
 from serving.state import ASKED
 from serving.status import steps_on_gpu
@@ -34,7 +35,7 @@ def new_record(options, engine: str) -> dict:
         "engine": engine,
         **{key: getattr(options, key) for key in ASKED},
         "address": f"{near}:{options.http_port}",
-        "plan": {} if options.only else plan_threads(len(options.cores), options.slo, on_gpu),
+        "plan": {} if options.only else plan_threads(len(list_usable_cores(options.cores)), options.slo, on_gpu),
         "gpu": uses_gpu or (engine == "docker" and not obstacle),
         "card": asdict(card) if card else None,
         "no_gpu_because": obstacle or ("" if uses_gpu or engine == "docker" else "--on-cpu was given for every step"),

@@ -13,6 +13,8 @@ considers both. A step finds how many requests fit into the SLO from what they c
 import os
 from collections.abc import Iterable, Mapping
 
+from common.cpu_quota import list_usable_cores
+
 AUDIO_INSTANCES = 4  # each is a Python process that holds librosa: more cost memory before they pay
 SLO = 10_000  # ms: people do not wait longer (Nielsen, Usability Engineering, 1993), and benchmarks stay below it
 GPU_STEPS = ("image_preprocess", "resnet50", "wav2vec2")  # that run on a GPU where there is one
@@ -78,14 +80,16 @@ def list_crowded(plan: Mapping[str, Mapping], cores: int) -> list[str]:
 def server_cores(spec: str | None, available: set[int] | None = None) -> list[int]:
     """Return the server's cores for `--cores`: `all`, a list like `0-3,6`, or (None) the upper half of those available.
 
-    The lower half is then free for a load generator on the same machine; of a single core both share it.
+    The lower half is then free for a load generator on the same machine; of a single core both share it. Where a
+    container's quota is the time of fewer cores (`common.cpu_quota`), only so many are taken, but for a list.
     Raises ValueError where the list cannot be read or names a core that this process may not use.
     """
     cores = sorted(available or os.sched_getaffinity(0))
+    usable = cores if available else list_usable_cores(cores)
     if spec is None:
-        return cores[len(cores) // 2 :]
+        return usable[len(usable) // 2 :]
     if spec == "all":
-        return cores
+        return usable
     try:
         wanted = [core for part in spec.split(",") for core in span(part, cores)]
     except ValueError:

@@ -169,14 +169,6 @@ def test_a_server_that_does_not_start_is_tried_in_other_ways():
     assert way.after("the same again") is None
 
 
-@pytest.mark.parametrize(
-    ("content", "cores"), [("max 100000", None), ("250000 100000", 3), ("1600000 100000", 16), ("nonsense", None)]
-)
-def test_a_containers_quota_is_read_in_cores(content, cores, tmp_path):
-    (tmp_path / "cpu.max").write_text(content)
-    assert sides.read_quota(tmp_path / "cpu.max") == cores
-
-
 def test_sides_share_no_physical_core(monkeypatch):
     monkeypatch.setattr(sides, "read_siblings", lambda core: [core % 4, core % 4 + 4])
     assert sides.choose_server_cores(None, range(8)) == [2, 3, 6, 7]

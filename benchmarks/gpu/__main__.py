@@ -17,8 +17,9 @@ from benchmarks.gpu.clients import ClientProcesses
 from benchmarks.gpu.load import Power, PowerMeter
 from benchmarks.gpu.pace import FULL, QUICK, SHORT
 from benchmarks.gpu.record import Record
-from benchmarks.gpu.sides import choose_server_cores, limit_to_quota, read_quota
+from benchmarks.gpu.sides import choose_server_cores, limit_to_quota
 from benchmarks.gpu.site import Site, running
+from common.cpu_quota import read_quota
 from crossover.measurement import host
 from loadgen import command
 from serving import gpu

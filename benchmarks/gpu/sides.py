@@ -1,35 +1,21 @@
 """Which cores client and server get: whole physical cores each, and no more than the container may use."""
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from common.cpu_quota import list_usable_cores
 from serving.thread_plan import server_cores
 
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def limit_to_quota() -> list[int]:
-    """Keep this process to as many cores as its container's quota of CPU time lasts for, and return them.
-
-    A container may see all cores of its host and have the time of a few.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    usable = cores[: read_quota()]
-    if len(usable) < len(cores):
+    """Keep this process to as many cores as its container's quota of CPU time lasts for, and return them."""
+    usable = list_usable_cores()
+    if len(usable) < len(os.sched_getaffinity(0)):
         os.sched_setaffinity(0, usable)
     return usable
-
-
-def read_quota(path: Path = QUOTA) -> int | None:
-    """Return how many cores' time the container has, rounded up; None without a limit."""
-    try:
-        quota, period = path.read_text().split()
-        return max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no cgroup of version 2, or `max`
-        return None
 
 
 def choose_server_cores(spec: str | None, available: Iterable[int]) -> list[int]:

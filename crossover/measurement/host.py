@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from common import machine
+from common.cpu_quota import list_usable_cores
 from serving import nvml
 
 PACKAGES = ("numpy", "pillow", "librosa", "locust", "tritonclient", "nvidia-dali-cuda130")
@@ -42,9 +43,10 @@ def read_version(package: str) -> str | None:
 def free_cores(server_cores: Sequence[int]) -> list[int]:
     """Return the cores that the server does not use, for the client; all cores if it uses every one.
 
-    Only cores that this process may run on are considered; `server_cores` is empty where they are unknown.
+    Only cores that this process may run on, and has the time of, are considered (`common.cpu_quota`); `server_cores` is
+    empty where they are unknown.
     """
-    available = sorted(os.sched_getaffinity(0))
+    available = list_usable_cores()
     return [core for core in available if core not in server_cores] or available
 
 

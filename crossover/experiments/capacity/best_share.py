@@ -21,7 +21,7 @@ from workloads.workload import Workload
 STEP, GRAIN = 0.25, 0.05
 """Between the shares that are tried, and to which the balance is rounded; it is also the lowest share there is."""
 REQUESTS = 24  # at least, of each half
-HALVES = ("client half", "server half")
+HALVES = ("client-half", "server-half")
 
 
 @dataclass(frozen=True)
