@@ -321,6 +321,37 @@ def test_a_run_without_memory_is_a_503_and_the_next_is_answered(server):
     assert server.ask("huge", shape=np.array([3]))["zeros"].tolist() == [0, 0, 0]
 
 
+class Request:
+    """A request with one tensor."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def inputs(self):
+        return [SimpleNamespace(name=lambda: "x", as_numpy=lambda: self.array)]
+
+    def requested_output_names(self):
+        return ["y"]
+
+
+@pytest.mark.parametrize("text", MEMORY[:3])
+def test_only_the_request_that_memory_does_not_hold_fails_and_the_next_is_answered(onnx, on_gpu, repository, text):
+    model = onnx.load(repository, NETWORK)
+    compute = model.session.run
+
+    def run(names, feed, options=None):
+        if len(feed["x"]) > 4:
+            raise RuntimeError(text)
+        return compute(names, feed, options)
+
+    model.session = SimpleNamespace(run=run)
+    few, many = np.ones((2, 3), "f4"), np.ones((9, 3), "f4")
+    first, huge, last = model.execute([Request(few), Request(many), Request(few)])
+    assert huge.error.code == "UNAVAILABLE" and "\n" not in huge.error.message and "hostname" not in huge.error.message
+    for answer in (first, last, *model.execute([Request(few)])):
+        np.testing.assert_array_equal(dict(answer.tensors)["y"], 2 * few)
+
+
 @pytest.mark.parametrize("text", LOST[:2])
 def test_a_stub_that_lost_its_gpu_ends(onnx, claimed, repository, text):
     model = onnx.load(repository, NETWORK, kind="CPU")
