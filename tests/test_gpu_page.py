@@ -179,3 +179,17 @@ def test_variants_of_a_step_stand_beside_it(tmp_path, capsys):
     assert "| 640x427 | resnet50 FP16 | 2000 [1900, 2100] | - | - | 1.2 | 100 |" in page
     assert "| 640x427 | server, network in FP16 | 2 [1.9, 2.1] | 40 |" in page
     assert "- in a run: one row: ok; 32 rows: 503 no memory; then one row: ok" in page
+
+
+def test_what_a_later_run_measured_at_that_size_is_not_missing_any_more(tmp_path, capsys):
+    missing = [
+        {"kind": "did not fit", "stage": "a", "point": f"{size} client capacity, turn 2", "needed": 6.6, "left": 1.0}
+        for size in ("640x427", "4032x3024")
+    ]
+    write(tmp_path / "out", *placement("client", 4.0, 500), *missing)
+    write(tmp_path / "second", *placement("client", 8.0, 250))
+    both = "".join((tmp_path / name / FILE).read_text() for name in ("out", "second"))
+    assert "- a, 640x427 client capacity" in make_page(tmp_path, capsys)
+    (tmp_path / "out" / FILE).write_text(both)
+    page = make_page(tmp_path, capsys)
+    assert "- a, 640x427 client capacity" not in page and "- a, 4032x3024 client capacity" in page

@@ -1,6 +1,7 @@
 """Stage f: what it costs that tensors pass from step to step through the host's memory, instead of on the card.
 
-    python -m benchmarks.gpu.movement model.onnx [--gpu 0]     # the probe: one JSON object per batch
+    python -m benchmarks.gpu.movement decoder [--gpu 0]                 # the probes: one JSON object per batch
+    python -m benchmarks.gpu.movement network model.onnx [--gpu 0]
 
 Between DALI's output and the network's input a tensor is copied to the host, some times within it (COPIES), and to the
 card again. DLPack between the steps could save that much at most, as what it costs itself is not counted.
@@ -33,36 +34,50 @@ PARTS = ("device to host", "copy within the host", "host to device")
 WARM_UP, RUNS = 5, 40
 LIMITS = (10, 90)
 """Percentiles of the runs that are a part's range."""
-COST = 25.0
-"""Seconds of the probe: libraries, pipeline, a session per batch."""
+COST = 12.0
+"""Seconds of a probe: libraries, pipeline, a session per batch."""
 
 
 def measure_movement(bench: Bench) -> None:
     """Stage f: copies between the steps, beside the network alone with its input on the card."""
     network = bench.site.networks() / artefacts.RESNET
     gpu = ["--gpu", "0"] if bench.site.on_gpu else []
-    bench.attempt("f", "copies between the steps", COST, lambda: write_movement(bench, [str(network), *gpu]))
-
-
-def write_movement(bench: Bench, arguments: list[str]) -> None:
-    """Run the probe on the server's cores, and write its figures. Raises Unavailable with its last words."""
-    command = [sys.executable, "-m", "benchmarks.gpu.movement", *arguments, "--cores", *map(str, bench.site.cores)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable((done.stderr.strip().splitlines() or ["the probe ended without a word"])[-1])
-    for line in done.stdout.splitlines():
-        found = json.loads(line)
-        size = f"batch {found['batch']}"
-        for name, (value, low, high) in found["parts"].items():
-            bench.record.figure("f", size, "movement", name, value, "ms", low, high, n=RUNS)
-        if found["skipped"]:
-            bench.record.note(f"{size}: without a GPU there is no {', '.join(found['skipped'])}", "f")
-        value, low, high = most_to_win(found["parts"])
-        bench.record.figure("f", size, "movement", "most to win", value, "ms", low, high, copies=COPIES)
+    decoder = bench.attempt("f", "copies after DALI", COST, lambda: run_probe(bench, ["decoder", *gpu]))
+    given = ["network", str(network), *gpu]
+    after = bench.attempt("f", "copies before the network", COST, lambda: run_probe(bench, given))
+    write_movement(bench, decoder or {}, after or {})
 
 
 Range = tuple[float, float, float]
 """Median, and the percentiles LIMITS, in ms."""
+Found = dict[int, dict[str, Range]]
+"""Batch -> part -> its Range."""
+
+
+def run_probe(bench: Bench, arguments: list[str]) -> Found:
+    """Run a probe on the server's cores, in a process of its own. Raises Unavailable with its last words."""
+    command = [sys.executable, "-m", "benchmarks.gpu.movement", *arguments, "--cores", *map(str, bench.site.cores)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable((done.stderr.strip().splitlines() or ["the probe ended without a word"])[-1])
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {line["batch"]: line["parts"] for line in lines}
+
+
+def write_movement(bench: Bench, *probes: Found) -> None:
+    """Write what the probes found, and what could be won at most where they found all parts of it."""
+    for batch in dict.fromkeys(batch for probe in probes for batch in probe):
+        parts = {name: part for probe in probes for name, part in probe.get(batch, {}).items()}
+        size = f"batch {batch}"
+        for name, (value, low, high) in parts.items():
+            bench.record.figure("f", size, "movement", name, value, "ms", low, high, n=RUNS)
+        missing = [name for name in PARTS if name not in parts]
+        if missing:
+            why = "a probe failed" if bench.site.on_gpu else "there is no GPU"
+            bench.record.note(f"{size}: nothing of {', '.join(missing)}, as {why}", "f")
+        if not missing or not bench.site.on_gpu:
+            value, low, high = most_to_win(parts)
+            bench.record.figure("f", size, "movement", "most to win", value, "ms", low, high, copies=COPIES)
 
 
 def most_to_win(parts: dict[str, Range]) -> Range:
@@ -74,18 +89,24 @@ def most_to_win(parts: dict[str, Range]) -> Range:
     return value, low, high
 
 
-# The probe --------------------------------------------------------------------------------------------------------
+# The probes -------------------------------------------------------------------------------------------------------
 
 
-def probe(network: Path, gpu: int | None) -> Iterator[dict]:
-    """Yield per batch: `batch`, `parts` (name -> Range), `skipped` (names of parts that need a GPU)."""
+def probe_decoder(gpu: int | None) -> Iterator[tuple[int, dict[str, Range]]]:
+    """Yield (batch, parts): copying DALI's output to the host, and from there into shared memory."""
     decode = make_decoder(gpu)
     for batch in BATCHES:
         pixels, to_host = decode(batch)
-        runs = {"device to host": to_host} if to_host else {}
+        runs: dict[str, Callable[[], object]] = {"device to host": to_host} if to_host else {}
         with in_shared_memory(pixels) as copy:
-            parts = measure({**runs, "copy within the host": copy, **network_runs(network, gpu, pixels)})
-        yield {"batch": batch, "parts": parts, "skipped": [name for name in PARTS if name not in parts]}
+            yield batch, measure({**runs, "copy within the host": copy})
+
+
+def probe_network(network: Path, gpu: int | None) -> Iterator[tuple[int, dict[str, Range]]]:
+    """Yield (batch, parts): copying pixels to the card, and the network from either memory."""
+    for batch in BATCHES:
+        pixels = np.random.default_rng(batch).standard_normal((batch, *SHAPE)).astype(np.float32)
+        yield batch, measure(network_runs(network, gpu, pixels))
 
 
 @contextlib.contextmanager
@@ -173,14 +194,18 @@ def describe(times: list[float]) -> Range:
 def main(arguments: list[str] | None = None) -> None:
     """Print one JSON object per batch."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.movement")
-    parser.add_argument("network", type=Path, help="ResNet-50's model.onnx")
+    parser.add_argument("probe", choices=("decoder", "network"))
+    parser.add_argument("network", type=Path, nargs="?", help="ResNet-50's model.onnx, for the probe of that name")
     parser.add_argument("--gpu", type=int, help="its number; default: the CPU, without what needs a GPU")
     parser.add_argument("--cores", type=int, nargs="+", help="that it keeps to")
     options = parser.parse_args(arguments)
+    if (options.probe == "network") != bool(options.network):
+        parser.error("a file is for the probe `network`, which needs one")
     if options.cores:
         os.sched_setaffinity(0, options.cores)
-    for found in probe(options.network, options.gpu):
-        print(json.dumps(found), flush=True)
+    found = probe_network(options.network, options.gpu) if options.network else probe_decoder(options.gpu)
+    for batch, parts in found:
+        print(json.dumps({"batch": batch, "parts": parts}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stages a and d: placements of one workload over sizes: unloaded, then the highest rate within the limit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from benchmarks.gpu.bench import MISSING_CPU, Bench
 from workloads.audio import fitted as clips
@@ -19,7 +20,7 @@ def measure_images(bench: Bench) -> None:
         bench.record.note(MISSING_CPU, "a")
     if not bench.site.on_gpu:
         bench.record.note("no step runs on a GPU: `server` and `server-cpu` decode alike, on the server's cores", "a")
-    sizes = {SMALL: originals((640,)), LARGE: photographs(4032, 3024)}
+    sizes = {SMALL: lambda: originals((640,)), LARGE: lambda: photographs(4032, 3024)}
     measure_sizes(bench, "a", "image", IMAGE_ARMS, sizes, bench.pace.turns)
 
 
@@ -36,27 +37,28 @@ def measure_sizes(
     stage: str,
     workload: str,
     arms: Sequence[str],
-    sizes: Mapping[str, Sequence[Payload]],
+    sizes: Mapping[str, Callable[[], Sequence[Payload]]],
     turns: int = 1,
 ) -> None:
     """Measure arms over sizes: first all unloaded, the cheapest; then their capacities, in turns.
 
-    A warm-up comes before each size, so that nothing is timed that a GPU does for the first time.
+    `sizes`: size -> what makes its payloads, which takes seconds for large ones. A warm-up comes before each size, so
+    that nothing is timed that a GPU does for the first time.
     """
     asks = bench.arms(workload, arms)
-    sizes = {size: sent for size, sent in sizes.items() if bench.only_size in (None, size)}
-    for size, sent in sizes.items():
+    made = {size: make() for size, make in sizes.items() if bench.only_size in (None, size)}
+    for size, sent in made.items():
         if size in bench.slos:
             continue
         bench.warm_up(stage, size, list(asks.values()), sent)
         bench.unloaded(stage, size, asks, sent)
     for _ in range(turns):
-        for size, sent in sizes.items():
+        for size, sent in made.items():
             for arm, ask in asks.items():
                 bench.find_capacity(stage, size, arm, ask, sent)
 
 
 def measure_speech(bench: Bench) -> None:
     """Stage d: clips of 2 and 15 s, by client and server."""
-    sizes = {f"{seconds} s": clips(seconds, 48_000) for seconds in (2, 15)}
+    sizes = {f"{seconds} s": partial(clips, seconds, 48_000) for seconds in (2, 15)}
     measure_sizes(bench, "d", "audio", ("client", "server"), sizes)

@@ -1,6 +1,7 @@
 """Reading what runs of the script left in a folder."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,6 +19,8 @@ FIELDS = {
 }
 """Kind -> what a line of it has at least."""
 
+SIZE = re.compile(r"\d+(x\d+( tensors)?| s)\b")
+"""What a point begins with if it is of one size."""
 Entry = dict
 """A line of the file, as `record.py` describes it."""
 
@@ -84,19 +87,28 @@ class Left:
         return next(reversed(self.figures(stage, size, arm, figure)), None)
 
     def missing(self, kind: str) -> list[Entry]:
-        """Return the lines of a kind, "did not fit" or "failed", of the last run that measured or tried their stage."""
-        runs = list(accumulate(entry["kind"] == "run" for entry in self.entries))
-        tried = {entry["stage"]: run for entry, run in zip(self.entries, runs, strict=True) if "stage" in entry}
-        measured = {
-            entry["stage"]: run for entry, run in zip(self.entries, runs, strict=True) if entry["kind"] == "figure"
-        }
+        """Return the lines of a kind, "did not fit" or "failed", of the last run that measured or tried their size.
+
+        What names no size goes by its stage.
+        """
+        numbered = list(zip(accumulate(entry["kind"] == "run" for entry in self.entries), self.entries, strict=True))
+        tried: dict[tuple[str, str], int] = {}
+        measured: dict[tuple[str, str], int] = {}
+        for run, entry in numbered:
+            if "stage" in entry:
+                found = measured if entry["kind"] == "figure" else tried
+                found |= {(entry["stage"], ""): run, (entry["stage"], find_size(entry)): run}
         last = {**tried, **measured}
         return [
-            entry
-            for entry, run in zip(self.entries, runs, strict=True)
-            if entry["kind"] == kind and last[entry["stage"]] == run
+            entry for run, entry in numbered if entry["kind"] == kind and last[entry["stage"], find_size(entry)] == run
         ]
 
     def names(self, stage: str, field: str) -> list[str]:
         """Return the sizes or arms of a stage, in the order in which they occur."""
         return list(dict.fromkeys(entry[field] for entry in self.of("figure") if entry["stage"] == stage))
+
+
+def find_size(entry: Entry) -> str:
+    """Return the size that a line is about; empty if it is of none, or of the whole stage."""
+    begin = SIZE.match(entry.get("size") or entry.get("point") or "")
+    return begin[0] if begin else ""

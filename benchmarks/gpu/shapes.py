@@ -21,7 +21,7 @@ def measure_shapes(bench: Bench) -> None:
     """Stage e: Poisson arrivals and synchronised cameras at 70 % of capacity, 1920x1080, and UINT8."""
     if bench.only_size in (None, SMALL):
         measure_arrivals(bench)
-    measure_sizes(bench, "e", "image", IMAGE_ARMS, {MIDDLE: fitted(1920, 1080)})
+    measure_sizes(bench, "e", "image", IMAGE_ARMS, {MIDDLE: lambda: fitted(1920, 1080)})
     if bench.only_size in (None, TENSORS):
         measure_uint8(bench)
 
@@ -69,4 +69,4 @@ def measure_uint8(bench: Bench) -> None:
     bench.attempt("e", "the UINT8 network", 5.0, serve)
     arms = ("client", "client-uint8")
     if "client-uint8" in bench.arms("image", arms):
-        measure_sizes(bench, "e", "image", arms, {TENSORS: photographs((640,))})
+        measure_sizes(bench, "e", "image", arms, {TENSORS: lambda: photographs((640,))})

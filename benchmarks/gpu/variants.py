@@ -65,23 +65,21 @@ def measure_half(bench: Bench) -> None:
         "resnet50": (raw, tensors, SMALL),  # type: ignore[dict-item]
         "wav2vec2": (speech, waves, LONG),
     }
-    before = {}
-    for name, (network, rows, size) in networks.items():
-        measure_rates(bench, "g", size, f"{name} FP32", network, rows)
-        before[name] = bench.attempt("g", f"{name} logits in FP32", 2.0, partial(ask_logits, bench, network, rows))
     bench.find_capacity("a", SMALL, "server", asks["server"], sent, turns=1)
 
-    def measure_network(name: str) -> None:
+    def measure_network(name: str, before: list[np.ndarray] | None) -> None:
         network, rows, size = networks[name]
-        bench.attempt("g", f"{name} logits", 2.0, lambda: write_parity(bench, size, network, rows, before[name]))
+        bench.attempt("g", f"{name} logits", 2.0, lambda: write_parity(bench, size, network, rows, before))
         measure_rates(bench, "g", size, f"{name} FP16", network, rows)
         if name != "resnet50":
             return
         bench.attempt("g", f"{SMALL} unloaded", bench.pace.unloaded + 3, lambda: write_unloaded(bench, asks, sent))
         bench.find_capacity("g", SMALL, "server-fp16", asks["server"], sent)
 
-    for name in networks:
-        with_change(bench, "g", name, partial(take_half, bench, name), partial(measure_network, name))
+    for name, (network, rows, size) in networks.items():
+        measure_rates(bench, "g", size, f"{name} FP32", network, rows)
+        before = bench.attempt("g", f"{name} logits in FP32", 2.0, partial(ask_logits, bench, network, rows))
+        with_change(bench, "g", name, partial(take_half, bench, name), partial(measure_network, name, before))
 
 
 def take_half(bench: Bench, name: str, config: Config) -> None:
