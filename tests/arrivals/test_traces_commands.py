@@ -5,7 +5,7 @@ import re
 
 from tests.commands import only, refuses, run
 from tests.faults.test_strangers_page import page, send
-from tests.locust_plugin.test_locustfiles import headless
+from tests.locust_plugin.locust_runs import headless
 
 AMBIGUOUS = "queue,model\n1.5,a\n"
 REFUSED = "trace.csv, line 1: no name tells which column holds the arrivals: queue, model; say column=NAME"

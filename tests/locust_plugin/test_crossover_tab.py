@@ -15,7 +15,7 @@ import pytest
 
 from loadgen.locust_plugin.time_series import RECENT
 from tests.conftest import ROOT, ports
-from tests.locust_plugin.test_locustfiles import fetch, live_rows, locust, post
+from tests.locust_plugin.locust_runs import fetch, live_rows, locust, post
 
 TAB = ROOT / "loadgen" / "locust_plugin" / "tab"
 

@@ -12,7 +12,7 @@ from benchmarks import prometheus
 from serving.ports import free_ports
 from serving.triton_api import TritonAPI
 from tests.conftest import ROOT
-from tests.locust_plugin.test_locustfiles import headless
+from tests.locust_plugin.locust_runs import headless
 from tests.observe.test_files import DASHBOARD
 
 pytestmark = pytest.mark.skipif(not prometheus.is_here(), reason="no prometheus (Debian: apt install prometheus)")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.commands import refuses, run
-from tests.locust_plugin.test_locustfiles import headless
+from tests.locust_plugin.locust_runs import headless
 from tests.workloads.own_pipeline import HEAD, infer
 
 

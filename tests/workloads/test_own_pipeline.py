@@ -11,7 +11,7 @@ from serving import smoke_test
 from tests import forks
 from tests.commands import again, only, run
 from tests.conftest import ROOT
-from tests.locust_plugin.test_locustfiles import fetch, headless, locust, post, rows
+from tests.locust_plugin.locust_runs import fetch, headless, locust, post, rows
 from tests.workloads.own_pipeline import COMMANDS, HEAD, infer
 from workloads import image
 
