@@ -63,10 +63,10 @@ models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loud
 env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never
 clean: down  ## remove the environment, the networks and the server's state; reports stay
 	rm -rf .venv .venv-chart .run *.egg-info {,examples/*/}model_repository/*/1/model{,.fp16}.onnx model_repository/*/provenance*.json
-test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; three files at a time
-	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
+test: .venv/test.done  ## the test suite, on the real server with tiny stand-in networks; four files at a time
+	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 coverage: .venv/test.done  ## the test suite, with how much of the code it runs, the server's stubs included; takes longer
-	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 test-faults: .venv/test.done  ## hostile input, overload, crashes, strangers, and all else that `make test` leaves out as too long
 	$(PY) -m pytest -m "long or not long" tests/faults $(ARGS)
 	$(PY) -m pytest -m long --ignore tests/faults $(ARGS)

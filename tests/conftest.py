@@ -12,6 +12,7 @@ import pytest
 from models.environment import throwaway
 from serving.ports import PORTS, free_ports
 from serving.temporary_server import temporary_server
+from tests.order import order_files
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +31,13 @@ def pytest_make_collect_report(collector):
     if monkey and monkey.is_module_patched("threading"):
         raise pytest.UsageError(f"{collector.nodeid} imports Locust; import it in a process of its own")
     return report
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where several workers run them, order whole files as `order_files` says."""
+    if hasattr(config, "workerinput"):
+        files = {name: number for number, name in enumerate(order_files(list({each.location[0]: 0 for each in items})))}
+        items.sort(key=lambda each: files[each.location[0]])
 
 
 def launch(
