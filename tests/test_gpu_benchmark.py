@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import results, sides, unloaded
+from benchmarks.gpu import memory, movement, results, sides, unloaded, variants
+from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.capacity import Probe, combine, search
+from benchmarks.gpu.pace import QUICK as QUICK_PACE
 from benchmarks.gpu.reading import Left
 from benchmarks.gpu.record import FILE, RESERVE, Record, TimeUp
 from benchmarks.gpu.site import Way
 from loadgen.samples.sample import RECORD
+from models import artefacts, standin
+from serving.server import Server
 from tests.conftest import ROOT
 
 QUICK = ("--weights", "tiny", "--quick")
@@ -247,3 +251,58 @@ def test_shares_and_ratios_come_with_intervals():
     assert low < value < high and low < 0.5 < high
     assert unloaded.share_of(slow, ["processing"])[0] == pytest.approx(0.6)
     assert unloaded.share_of(slow, ["movement"]) is None
+
+
+# A step with another configuration --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reached(server):
+    """The server as the benchmark sees it."""
+    return Server.at(server.url, server.state)
+
+
+def test_a_step_is_loaded_with_a_change_and_afterwards_as_it_was(reached, tmp_path):
+    """Where memory does not run out, as here, every request is answered, and the load goes through."""
+    record = Record(tmp_path, 120)
+    site = SimpleNamespace(server=reached, on_gpu=True, is_live=True)
+    clients = SimpleNamespace(restart=pytest.fail)
+    before = reached.get("/v2/models/resnet50/config")
+    memory.measure_memory(Bench(record, QUICK_PACE, site, clients, [0]))
+    run, load = (entry for entry in lines(tmp_path) if entry["kind"] == "figure")
+    assert (run["answers"], load["answers"]) == (["ok", "ok", "ok"], ["it loaded", "ok"])
+    assert reached.get("/v2/models/resnet50/config") == before
+
+
+def test_a_change_that_does_not_load_is_one_line_and_the_step_goes_on_as_it_was(reached, tmp_path):
+    record = Record(tmp_path, 120)
+    site = SimpleNamespace(server=reached, on_gpu=False, is_live=True)
+
+    def spoil(config):
+        config["parameters"]["intra_op_thread_count"] = {"string_value": "many"}
+
+    bench = Bench(record, QUICK_PACE, site, SimpleNamespace(restart=lambda: None), [0])
+    variants.with_change(bench, "h", "resnet50", spoil, pytest.fail)
+    [failed] = (entry for entry in lines(tmp_path) if entry["kind"] == "failed")
+    assert "parameter intra_op_thread_count is 'many', expected a whole number" in failed["reason"]
+    assert memory.ask(bench, 1) == "ok"
+
+
+# Copies between the steps -----------------------------------------------------------------------------------------
+
+
+def test_the_most_to_win_is_the_sum_of_all_copies():
+    parts = {"device to host": (1.0, 0.5, 2.0), "copy within the host": (0.1, 0.1, 0.2), "host to device": (2, 1, 3)}
+    parts["network, input on the card"] = (9, 9, 9)
+    assert movement.most_to_win(parts) == pytest.approx((3.4, 1.9, 5.8))
+
+
+def test_the_probes_measure_what_is_possible_without_a_gpu(capsys, tmp_path):
+    movement.main(["decoder"])
+    movement.main(["network", str(standin.build(tmp_path) / artefacts.RESNET)])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["batch"] for each in found] == 2 * list(movement.BATCHES)
+    assert {name for each in found for name in each["parts"]} == {
+        "copy within the host", "network, input in host memory"
+    }  # fmt: skip
+    assert all(low <= value <= high for each in found for value, low, high in each["parts"].values())

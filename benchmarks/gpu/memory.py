@@ -4,7 +4,7 @@ import numpy as np
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput
 
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.variants import Config, load_changed, with_change
+from benchmarks.gpu.variants import Config, load, load_changed, with_change
 from serving.server import Unavailable
 
 MODEL, ROWS = "resnet50", 32
@@ -30,14 +30,15 @@ def measure_memory(bench: Bench) -> None:
         bench.record.figure("m", "", MODEL, "out of memory in a run", None, "", answers=said)
         bench.record.say(f"m a single row: {said[0]}; {ROWS} rows: {said[1]}; then a single row: {said[2]}")
 
-    with_change(
-        bench, "m", MODEL, lambda config: limit(ENOUGH_FOR_ONE, config),
-        lambda: bench.attempt("m", "out of memory in a run", 5.0, ask_in_turns) and None,
-    )  # fmt: skip
+    def provoke() -> None:
+        bench.attempt("m", "out of memory in a run", 5.0, ask_in_turns)
+
+    with_change(bench, "m", MODEL, lambda config: limit(ENOUGH_FOR_ONE, config), provoke)
 
     def overload() -> None:
         try:
-            load_changed(bench.site.server, MODEL, lambda config: limit(TOO_FEW, config))
+            before = load_changed(bench.site.server, MODEL, lambda config: limit(TOO_FEW, config))
+            load(bench.site.server, MODEL, before)
             said = "it loaded"
         except Unavailable as error:
             said = str(error)
