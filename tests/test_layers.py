@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "models": ("common",),
     "serving": ("common", "preprocess", "models"),
     "crossover": ("common", "preprocess", "workloads", "loadgen", "models", "serving"),
-    "benchmarks": ("common", "preprocess", "workloads", "loadgen", "serving", "crossover"),
+    "benchmarks": ("common", "preprocess", "workloads", "loadgen", "models", "serving", "crossover"),
 }
 """Package -> the others that it may import."""
 
