@@ -216,7 +216,7 @@ class Master:
         self._record_missing(recorder, dead, recorder.settings.seconds if went_on else facts.ended)
         for index in dead:
             path = recorder.directory / journal_name(index)
-            log.warning("worker %d of %d ended without a word; its own journal: %s", index, len(self._workers), path)
+            log.warning("worker %d of %d fell silent; its own journal: %s", index, len(self._workers), path)
         verdict = recorder.close(facts)
         for worker in self.alive:
             self._runner.send_message("received", None, worker)
@@ -230,6 +230,6 @@ class Master:
         for index in np.flatnonzero(~self._seen & (settings.dues <= seconds)).tolist():
             sample = plan.make_sample(index)
             # Worker i of n offers the arrivals i, i + n, i + 2n, ...
-            sample.reason = "its worker died" if index % max(1, len(self._workers)) in dead else ENDED
+            sample.reason = "its worker died or was cut off" if index % max(1, len(self._workers)) in dead else ENDED
             recorder.journal.write(sample)
             recorder.record(sample)

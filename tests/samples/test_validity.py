@@ -265,7 +265,7 @@ def test_a_run_of_several_workers_was_stopped_if_all_of_them_were():
     assert (combine([cut, cut], [], False).cause, combine([cut, cut], [], False).ended) == ("", 17.0)
     assert combine([done, cut], [], False).cause == "a worker ended before the others"
     assert combine([cut, full], [], False).cause == "samples: No space left on device"
-    assert combine([done], [1], False).cause == "worker 1 died"
+    assert combine([done], [1], False).cause == "worker 1 died or was cut off"
 
 
 @pytest.mark.parametrize(
