@@ -126,3 +126,20 @@ def test_the_server_is_asked_by_the_proxy_and_prometheus_alone_and_asks_nobody()
     assert [each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in first["from"]] == ["proxy"]
     assert second["ports"] == [{"port": "metrics"}] and "namespaceSelector" in second["from"][0]
     assert policy["egress"] == [] and policy["policyTypes"] == ["Ingress", "Egress"]
+
+
+def list_targets(objects: list[dict]) -> list[str]:
+    """The components that the load's pods may ask."""
+    allowed = find(objects, "NetworkPolicy", "demo-load")["spec"]["egress"]
+    places = [each["to"][0]["podSelector"] for each in allowed if "to" in each]
+    return [each["matchLabels"]["app.kubernetes.io/component"] for each in places]
+
+
+@pytest.mark.parametrize("kind", ["locust", "operator"])
+def test_locust_s_pods_may_ask_each_replica_for_its_requests(kind):
+    objects = render(CASES[f"cpu ours none {kind}"])
+    _, second, _ = find(objects, "NetworkPolicy", "demo-triton")["spec"]["ingress"]
+    assert second["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "load"
+    assert second["ports"] == [{"port": "http"}]
+    assert list_targets(objects) == ["proxy", "triton", "load"]
+    assert list_targets(render(CASES["cpu ours none job"])) == ["proxy", "load"]
