@@ -82,9 +82,11 @@ def choose_arms(
     return arms
 
 
-def add_arms(workloads: Mapping[str, Workload], arms: Mapping[str, Sequence[str]]) -> dict[str, Workload]:
-    """Return the workloads with the placements that their arms name, by `Workload.with_arms`."""
-    return {name: each.with_arms(arms[name]) for name, each in workloads.items()}
+def add_arms(
+    workloads: Mapping[str, Workload], arms: Mapping[str, Sequence[str]], library: str = ""
+) -> dict[str, Workload]:
+    """Return the workloads with the placements that their arms name, which prepare with this library where they can."""
+    return {name: each.with_arms(arms[name]).with_library(library) for name, each in workloads.items()}
 
 
 def refuse_transports(arms: Mapping[str, Sequence[str]], command: str) -> None:

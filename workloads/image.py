@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-import preprocess.image
 from workloads import image_variants
 from workloads.payloads import Payload
 from workloads.tensors import Input
-from workloads.workload import Answer, Placement, Size, Sizes, Workload, per_thread
+from workloads.workload import Answer, Placement, Size, Sizes, Workload
 
 WIDTHS = (320, 640, 1280, 1920)
 SIZES = ((500, 375), (1280, 853), (1920, 1080), (4032, 3024))
@@ -98,13 +97,14 @@ IMAGE = Workload(
     placements={
         "client": Placement(
             "resnet50",
-            {library: per_thread(make) for library, make in preprocess.image.LIBRARIES.items()},
+            image_variants.LIBRARIES,
             inputs=(Input("pixels", "FP32", (3, 224, 224)),),
             batched=True,
             outputs=("logits",),
             words="the client",
             form="FP32 tensor",
             variants=image_variants.CLIENT,
+            losses=image_variants.LOSSES,
         ),
         "server": Placement(
             "image",
@@ -120,20 +120,19 @@ IMAGE = Workload(
     optional={
         "local": Placement(
             "resnet50",
-            {library: per_thread(make) for library, make in preprocess.image.LIBRARIES.items()},
+            image_variants.LIBRARIES,
             inputs=(Input("pixels", "FP32", (3, 224, 224)),),
             batched=True,
             outputs=("logits",),
             words="the client alone",
             network="resnet50/1/model.onnx",
+            losses=image_variants.LOSSES,
         ),
     },
     steps=("image_preprocess", "resnet50"),
     suffixes=(".jpg", ".jpeg", ".png", ".webp"),
     typical=partial(fitted, 1280, 853),
-    sizes=(
-        Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),
-    ),
+    sizes=(Sizes("image size", "megapixels", tuple(make_size(w, h) for w, h in SIZES), near_size),),
     answer=Answer("logits", name_classes, classes=True),
     example=Path(__file__).parent / "photographs" / "cat.jpg",
     rate=4,

@@ -1,8 +1,6 @@
 """Other ways of both placements of photographs: what --arms names as `client:NAME` and `server:NAME`.
 
     client:uint8         bytes -> decode, resize -> UINT8 pixels -> [ resnet50_uint8 ] -> logits
-    client:opencv        bytes -> the same by OpenCV -> pixels -> [ resnet50 ] -> logits
-    client:scaled        bytes -> the same by Pillow, decoded at 1/2 to 1/8 -> pixels -> [ resnet50 ] -> logits
     client:recompressed  bytes -> decode, resize, encode -> small JPEG -> [ image ] -> logits
     server:python        bytes -> [ image_pillow: preprocess_pillow -> resnet50 ] -> logits
     server:opencv        bytes -> [ image_opencv: preprocess_opencv -> resnet50 ] -> logits
@@ -10,7 +8,8 @@
     server:bls           bytes -> [ image_bls, which decodes by Pillow and calls resnet50 ] -> logits
     server:top5          bytes -> [ image_top5: image_preprocess -> resnet50 -> top5 ] -> classes, scores
 
-Their models lie in `model_variants/`. What a placement loses is declared as `lossy`, and stands in every report.
+`client:opencv` and `client:scaled` are the placement itself with another library. Models lie in `model_variants/`.
+What a placement or a library loses is declared, and stands in every report.
 """
 
 import preprocess.image
@@ -18,9 +17,17 @@ from workloads import image_uint8
 from workloads.tensors import Input
 from workloads.workload import Placement, Preprocessor, per_thread
 
-AREA = "decoded and resized by OpenCV, whose filter is another one"
-SCALED = "JPEGs decoded at 1/2, 1/4 or 1/8 where 512 pixels of the shorter side are left"
-PIXELS, ENCODED = Input("pixels", "FP32", (3, 224, 224)), Input("encoded", "UINT8", (-1,))
+AREA = "decoded and resized by OpenCV, whose filter is another one; up to 2.6 of 255 grey levels from the rule in mean"
+SCALED = (
+    "JPEGs decoded at 1/2, 1/4 or 1/8 where 512 pixels of the shorter side are left; up to 0.6 of 255 grey levels from "
+    "the rule in mean"
+)
+ENCODED = Input("encoded", "UINT8", (-1,))
+LIBRARIES = {
+    name: per_thread(make) for name, make in (preprocess.image.LIBRARIES | preprocess.image.APPROXIMATE).items()
+}
+"""Of the client: the first is used where nobody asks for another."""
+LOSSES = {"opencv": AREA, "scaled": SCALED}
 
 
 def make_small_jpeg() -> Preprocessor:
@@ -35,23 +42,8 @@ def serve(model: str, *steps: str, lossy: str = "", outputs: tuple[str, ...] = (
     return Placement(model, inputs=(ENCODED,), batched=True, outputs=outputs, form="JPEG", steps=steps, lossy=lossy)
 
 
-def prepare_by(library: str, lossy: str) -> Placement:
-    """Return a placement whose clients prepare the tensor with a library that keeps to the rule less closely."""
-    return Placement(
-        "resnet50",
-        {library: per_thread(preprocess.image.APPROXIMATE[library])},
-        inputs=(PIXELS,),
-        batched=True,
-        outputs=("logits",),
-        form="FP32 tensor",
-        lossy=lossy,
-    )
-
-
 CLIENT = {
     "uint8": image_uint8.PLACEMENT,
-    "opencv": prepare_by("opencv", AREA),
-    "scaled": prepare_by("scaled", SCALED),
     "recompressed": Placement(
         "image",
         {"pillow-jpeg": per_thread(make_small_jpeg)},

@@ -1,6 +1,7 @@
 """Placements beyond a workload's own: they are measured where --arms names them, and nowhere else.
 
     client:uint8    a variant that the workload's placement `client` declares (`Placement.variants`)
+    client:opencv   the same placement with one of its libraries: `--library` says it of all arms
     local           a placement that the workload declares beside those that are compared (`Workload.optional`)
     ready           the first placement that prepares, with tensors prepared before the run: made here
     gateway         files to a process that prepares them as the client does, and asks the server: made here
@@ -27,7 +28,8 @@ EVEN = 0.5
 
 def list_names(bases: Mapping[str, Placement]) -> list[str]:
     """Return the names of all placements that --arms can name: those without a variant first."""
-    variants = (f"{name}:{variant}" for name, each in bases.items() for variant in each.variants)
+    lossy = {name: () if each.network else tuple(each.losses) for name, each in bases.items()}
+    variants = (f"{name}:{each}" for name, base in bases.items() for each in (*base.variants, *lossy[name]))
     made = [READY] if any(each.prepares for each in bases.values()) else []
     made += [GATEWAY, f"{MIXED}:0.5", f"{MIXED}:{AUTO}"] if find_halves(bases) else []
     return list(dict.fromkeys((*bases, *made, *variants)))
@@ -62,11 +64,18 @@ def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = ""
     base, _, variant = name.partition(":")
     if base == MIXED and (halves := find_halves(bases)):
         return make_mixed(*halves, EVEN if name == BEST else parse_share(name, variant))
-    if base in bases and variant in bases[base].variants:
+    if base in bases and (found := find_variant(bases[base], variant)):
         words = bases[base].words or f"the {base} placement"
-        return replace(bases[base].variants[variant], words=f"{words} ({variant})")
+        return replace(found, words=f"{words} ({variant})")
     good = ", ".join(list_names(bases))
     raise ValueError(f"unknown placement {(arm or name)!r} of {workload}; try some of {good}, with commas")
+
+
+def find_variant(placement: Placement, name: str) -> Placement | None:
+    """Return the variant of that name, or the placement with the library of that name; None if there is neither."""
+    if name in placement.variants:
+        return placement.variants[name]
+    return replace(placement.by_library(name), variants={}) if name and name in placement.libraries else None
 
 
 def make_ready(placement: Placement) -> Placement:
@@ -110,7 +119,8 @@ def make_gateway(client: Placement, server: Placement) -> Placement:
     It has the model of `server`, so that the same requests go to another address.
     """
     lossy = "; ".join(dict.fromkeys(filter(None, (client.lossy, server.lossy))))
-    return replace(server, variants={}, words="a gateway before the server", lossy=lossy, gateway=Gateway())
+    made = replace(server, variants={}, words="a gateway before the server", lossy=lossy, gateway=Gateway())
+    return replace(made, losses=client.losses)
 
 
 def parse_share(name: str, text: str) -> float | None:

@@ -109,6 +109,8 @@ class Placement:
     """Models that its requests pass and that are not among the workload's steps."""
     lossy: str = ""
     """What is lost on the way, in words: "re-encoded as JPEG". Its answers may then differ from the others'."""
+    losses: Mapping[str, str] = field(default_factory=dict)
+    """Library -> the same, of those in `prepare` that lose something: --arms names them as `client:opencv`, too."""
     network: str = ""
     """An ONNX file that the client computes itself, in place of asking a server; a relative path is one in the model
     repository of the server that the launcher started."""
@@ -168,6 +170,17 @@ class Placement:
             raise ValueError(f"{name} is asked over HTTP only; leave out +{transport}")
         words = f"{self.words or f'the {name} placement'} over {WORDS[transport]}"
         return replace(self, transport=Transport(transport), words=words)
+
+    def by_library(self, library: str) -> "Placement":
+        """Return the same placement with this library alone, and with what it loses; itself where it has no such one.
+
+        A gateway's clients send files: the gateway has the library, and the placement its loss.
+        """
+        if library not in self.libraries and not (self.gateway and library in self.losses):
+            return self
+        lossy = "; ".join(dict.fromkeys(filter(None, (self.losses.get(library, ""), self.lossy))))
+        prepare = {library: PerThread(self.libraries[library])} if self.prepares else None
+        return replace(self, prepare=prepare, lossy=lossy, losses={})
 
     @property
     def prepares(self) -> bool:

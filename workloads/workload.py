@@ -173,6 +173,11 @@ class Workload:
         steps = dict.fromkeys((*self.steps, *(step for each in chosen.values() for step in each.steps)))
         return replace(self, placements={**self.placements, **chosen}, steps=tuple(steps))
 
+    def with_library(self, library: str) -> "Workload":
+        """Return the workload whose placements prepare with this library, where they have it, and declare its loss."""
+        changed = {name: each.by_library(library) for name, each in self.placements.items()} if library else {}
+        return replace(self, placements={**self.placements, **changed})
+
     def load(self, directory: str = "") -> list[Payload]:
         """Read the files of a directory that it can read, or its own payloads.
 
@@ -214,7 +219,7 @@ class Workload:
             "subject": self.subject or self.name,
             "steps": list(self.steps),
             "placements": {
-                name: {"model": each.model, "words": each.words or f"the {name} placement"}
+                name: {"model": each.model, "words": each.words or f"the {name} placement", "lossy": each.lossy}
                 for name, each in ((name, self.placements[name]) for name in arms)
             },
         }

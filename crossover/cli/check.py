@@ -72,7 +72,7 @@ def choose(given: Namespace) -> tuple[dict[str, Workload], dict[str, list[Payloa
     suffix = f"+{given.transport}" if given.transport else ""
     every = {name: [f"{placement}{suffix}" for placement in each.placements] for name, each in workloads.items()}
     given.chosen = every if given.arms is None else flags.choose_arms(given.arms, workloads, 0, given.transport)
-    workloads = flags.add_arms(workloads, given.chosen)
+    workloads = flags.add_arms(workloads, given.chosen, given.library)
     for name, chosen in given.chosen.items():
         if len(chosen) < 2:
             raise ValueError(f"{name} has one placement to check, {chosen[0]}; there must be two to compare")

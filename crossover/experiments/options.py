@@ -33,7 +33,7 @@ def check_server_options(options: Namespace, arms: int = 0, searches: bool = Fal
     options.workloads = catalogue.find_all(options.workloads)
     transport = getattr(options, "transport", None)
     options.arms = flags.choose_arms(options.arms, options.workloads, arms, transport, searches)
-    options.workloads = flags.add_arms(options.workloads, options.arms)
+    options.workloads = flags.add_arms(options.workloads, options.arms, options.library)
     options.payloads = flags.parse_payloads(options.payloads, options.workloads)
     flags.check_library(options.library, options.workloads)
 

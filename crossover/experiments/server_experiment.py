@@ -97,6 +97,15 @@ class ServerExperiment(Experiment):
         for name in workloads:
             print(f"{name}: {payloads.describe(self.inputs[name], self.options.payloads.get(name, ''))}", flush=True)
 
+    def remarks(self) -> list[str]:
+        """Return what the arms lose, where the experiment's own text does not say how their answers differ."""
+        lines = super().remarks()
+        for name, about in self.described["workloads"].items():
+            if not about.get("parity"):
+                losses = {arm: each["lossy"] for arm, each in about["placements"].items() if each.get("lossy")}
+                lines += [f"{name} {arm} loses something: {lossy}." for arm, lossy in losses.items()]
+        return lines
+
     def check_payloads(self, workload: Workload) -> None:
         """Send every payload once by each placement. Raises ValueError that names those without a good answer."""
         asked, mode, library = self.arms(workload), Mode("sequential"), self.library(workload)

@@ -8,7 +8,7 @@ from crossover.measurement.measure import measure
 from crossover.measurement.trial import Trial
 from loadgen.arm import Arm
 from loadgen.arrivals.schedule import Schedule
-from loadgen.samples.sample import UNFINISHED
+from loadgen.samples.sample import FAILED, UNFINISHED
 from loadgen.transport.message import TIMED_OUT
 from serving.server import Server, Unavailable
 from workloads.payloads import Payload
@@ -119,8 +119,15 @@ def set_aside(trial: Trial, attempt: int) -> None:
 
 
 def broken_rules(trial: Trial) -> dict[str, str]:
-    """Return rule -> what was measured, of every rule that makes the trial INVALID."""
-    return {finding["rule"]: finding["measured"] for finding in trial.findings}
+    """Return rule -> what was measured, of every rule that makes the trial INVALID.
+
+    A trial that was given up breaks one rule, whatever else was wrong: its failures are counted all the same.
+    """
+    found = {finding["rule"]: finding["measured"] for finding in trial.findings}
+    if failed := trial.summary["books"][FAILED]:
+        why = "".join(f", most common reason {reason!r}" for reason in list(trial.summary["reasons"])[:1])
+        found.setdefault("errors", f"{failed} of {trial.scheduled} failed{why}")
+    return found
 
 
 def unanswered(trial: Trial) -> list[str]:

@@ -182,5 +182,7 @@ def text(run: LocustRun) -> str:
     outcomes = f"outcomes: {html.outcomes(run.summary['books'])}; {describe_rates(run.summary)}"
     replicas = [describe_replicas(run.summary["replicas"])] if run.summary.get("replicas") else []
     split = shares.text(list_shares(run))
+    if lossy := run.summary.get("loses"):
+        outcomes += f"\n{run.summary['arm']} loses something: {lossy}."
     below = ["", split] if split else []
     return colour("\n".join([run.title, *run.verdict, outcomes, *replicas, "", table, *below]))

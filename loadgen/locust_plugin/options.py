@@ -84,8 +84,9 @@ class Settings:
             placement += f"+{Transport(options.transport).name}"
         if placement not in workload.placements:
             workload = workload.with_arms([placement])
+        library = getattr(options, "library", "")
         return cls(
-            Arm(workload, placement, mode, getattr(options, "library", "")),
+            Arm(workload.with_library(library), placement, mode, library),
             process,
             seconds,
             seed,
@@ -128,6 +129,7 @@ class Settings:
             "percentile": self.percentile,
             "payloads": [payload.name for payload in self.payloads],
             "trace": self.schedule.note if self.schedule else "",
+            **({"loses": self.arm.placed.lossy} if self.arm.placed.lossy else {}),
             **({"unprotected": list(self.unprotected)} if self.unprotected else {}),
         }
 

@@ -12,7 +12,7 @@ import pytest
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity import result as capacity_result
 from crossover.experiments.capacity import search
-from crossover.experiments.capacity.probe import Prober, was_given_up
+from crossover.experiments.capacity.probe import Prober, inexplicable_failures, was_given_up
 from crossover.measurement.retry import Retries
 from crossover.measurement.trial import read_trials
 from crossover.report.format import tied
@@ -112,6 +112,21 @@ def test_ctrl_c_leaves_the_probes_that_are_done_and_the_search_goes_on(server, t
     assert [row["arrivals"] for row in found["burstiness"]] == list(bursts()) * len(known)
 
 
+def test_a_probe_that_was_given_up_while_requests_failed_is_measured_again(tmp_path):
+    """It breaks one rule, that it was cut short; what has failed is told all the same."""
+    failing, said = trial(tmp_path, "image", "client", 1, broken="reset by peer"), []
+    failing.facts["complete"] = False
+    failing.findings = [each for each in failing.findings if each["rule"] != "errors"]
+    retries = Retries(lambda: SimpleNamespace(wait=lambda seconds: None), said.append)
+    retries.set_deadline(60)
+    found = retries.measure_until_valid(
+        lambda attempt: failing if attempt == 1 else trial(tmp_path, "image", "client", 1), inexplicable_failures
+    )
+    assert not found.summary["books"]["failed"]
+    why = f"errors: 1 of {failing.scheduled} failed, most common reason 'reset by peer'"
+    assert said == [f"invalid, measuring again: {why}"]
+
+
 def make_prober(directory) -> Prober:
     retries = Retries(lambda: SimpleNamespace(wait=lambda seconds: None), lambda line: None)
     return Prober(retries, ARM, [], directory, 1, slo=1e5, percentile=90, seed=1)
@@ -168,7 +183,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--seconds", "0"], "seconds must be a positive number"),
         (["--seed", "-3"], "--seed must not be negative"),
         (["image", "--payloads", "/no/such"], "cannot read payloads"),
-        (["--library", "opencv"], "unknown library 'opencv'; image has dali, pillow; audio has librosa"),
+        (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, opencv, scaled; audio has librosa"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, capsys):

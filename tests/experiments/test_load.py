@@ -59,6 +59,16 @@ def test_an_interrupted_table_goes_on_with_its_own_rates(server, tmp_path):
     assert len(rows) == 2
 
 
+def test_a_library_that_loses_something_is_said_to_in_text_and_page(server, tmp_path):
+    at = ["--url", server.url, "--state", server.state, "--reports", tmp_path, "--arms", "client"]
+    code, output = run("load", "image", "--library", "opencv", "--rate", 4, "--seconds", 2, *at)
+    assert code in (GOOD, MEASUREMENT), output
+    assert "image client loses something: decoded and resized by OpenCV, " in output
+    page = (only(tmp_path) / "report.html").read_text()
+    assert "<dt>image client</dt><dd>loses something: decoded and resized by OpenCV, whose filter" in page
+    assert "up to 2.6 of 255 grey levels from the rule in mean" in page
+
+
 def test_without_a_server_it_says_so_in_one_line(tmp_path):
     says_that_no_server_answers("load", "image", "--reports", tmp_path)
 

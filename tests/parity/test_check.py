@@ -72,6 +72,15 @@ def test_the_built_in_placements_compute_the_same_and_so_do_their_tensors(server
     assert "pixels (image_preprocess alone): " in output and "waveform (audio_preprocess alone): equal in 5" in output
 
 
+def test_opencv_is_a_library_whose_distance_is_reported_as_a_loss(server, capsys):
+    code, output, errors = conduct(capsys, "check", "image", "--library", "opencv", "--url", server.url)
+    assert (code, errors) == (0, "")
+    assert (
+        "as declared (client: decoded and resized by OpenCV, whose filter is another one; up to 2.6 of 255 " in output
+    )
+    assert "pixels (image_preprocess alone): differs by " in output
+
+
 def test_every_pair_is_compared_and_one_that_differs_is_exit_code_2(check):
     code, output, errors = check(FILE, "--json")
     assert (code, errors.count("DIFFERENT")) == (2, 2)  # what is printed goes there

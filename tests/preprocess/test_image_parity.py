@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning") 
 
 
 VARIANTS = {name: make for each in image_variants.CLIENT.values() for name, make in each.libraries.items()}
+VARIANTS |= image.APPROXIMATE
 """What clients of other placements prepare with: their tensors are not the rule's, their refusals are."""
 
 
@@ -255,11 +256,12 @@ def drawn_distances(name):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF
-    print(f"{'normalised units: mean, maximum':40}" + "".join(f"{name:>17}" for name in image.LIBRARIES))
+    names = [*image.LIBRARIES, *image.APPROXIMATE]  # the latter declare their distance as a loss
+    print(f"{'normalised units: mean, maximum':40}" + "".join(f"{name:>17}" for name in names))
     for case in CASES:
         file, expected = _case(case)
-        cells = (distance(_library(name)(file), expected) for name in image.LIBRARIES)
+        cells = (distance(_library(name)(file), expected) for name in names)
         print(f"{case:40}" + "".join(f"{mean:9.4f}{maximum:8.4f}" for mean, maximum in cells))
-    worst = [np.max(drawn_distances(name), axis=0) for name in image.LIBRARIES]
+    worst = [np.max(drawn_distances(name), axis=0) for name in names]
     print(f"{f'the worst of {len(SIZES) * len(DRAWN)} drawn pictures':40}", end="")
     print("".join(f"{mean:9.4f}{maximum:8.4f}" for mean, maximum in worst))

@@ -53,7 +53,7 @@ def test_what_no_arm_names_is_no_part_of_a_run():
 def test_what_needs_nothing_to_be_loaded_or_started_is_at_hand():
     assert optional.list_at_hand(IMAGE.bases) == [
         *("client", "server", "ready", "mixed:0.5", "mixed:auto"),
-        *("client:opencv", "client:scaled", "client:recompressed"),
+        *("client:recompressed", "client:opencv", "client:scaled"),
     ]
     assert optional.list_at_hand(TOY.bases) == ["a", "b", "ready"]  # its b does not name its tensors
 
@@ -150,3 +150,29 @@ def test_of_two_runs_at_once_the_last_one_unloads_the_models_also_those_of_a_kil
         assert len(said) == 2  # of the first, for both models
     finally:
         last.unload()
+
+
+def test_a_library_that_loses_something_is_one_thing_by_both_its_names():
+    """`--library opencv` and the arm `client:opencv`: the same preprocessor, and the same declared loss."""
+    arms = ["client", "client:opencv", "client:pillow", "ready", "gateway", "mixed:0.5", "local", "server"]
+    asked = IMAGE.with_arms(arms).with_library("opencv").placements
+    loss = asked["client:opencv"].lossy
+    assert "OpenCV" in loss and "2.6 of 255 grey levels" in loss
+    assert asked["client"].prepare == asked["client:opencv"].prepare
+    lossy = {"client", "client:opencv", "ready", "gateway", "mixed:0.5", "local"}
+    assert {name for name in arms if asked[name].lossy == loss} == lossy
+    assert [asked[name].lossy for name in ("client:pillow", "server")] == ["", ""]
+    for name in ("client", "mixed:0.5", "ready", "local"):
+        assert list(asked[name].libraries) == ["opencv"]
+    assert not any(each.lossy for each in IMAGE.with_library("pillow").placements.values())
+    assert IMAGE.with_arms(["client:opencv"]).with_library("pillow").placements["client:opencv"].lossy == loss
+    described = IMAGE.with_library("opencv").describe(["client", "server"])["placements"]
+    assert described["client"]["lossy"] == loss and described["server"]["lossy"] == ""
+
+
+def test_a_library_is_found_as_a_variant_and_listed_if_it_loses_something():
+    assert list(IMAGE.with_arms(["client:dali"]).placements["client:dali"].libraries) == ["dali"]
+    names = optional.list_names(IMAGE.bases)
+    assert "client:opencv" in names and "client:pillow" not in names
+    with pytest.raises(ValueError, match="unknown placement 'client:moon'"):
+        IMAGE.with_arms(["client:moon"])

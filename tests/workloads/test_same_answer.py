@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
+from preprocess.image import LIBRARIES
 from workloads.audio import AUDIO, CLIPS
 from workloads.image import IMAGE
 from workloads.payloads import read
@@ -41,7 +42,7 @@ def by_client(client, workload, payload, library):
     return infer(client, target.model, target.inputs[0].name, tensor, "logits").as_numpy("logits")
 
 
-@pytest.mark.parametrize("library", IMAGE.libraries)
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS, ids=named)
 def test_a_photograph_has_the_same_logits_and_top_five_from_both_placements(client, photograph, library):
     server, own = by_server(client, IMAGE, photograph), by_client(client, IMAGE, photograph, library)

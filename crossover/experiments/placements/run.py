@@ -24,7 +24,7 @@ from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.arrivals.schedule import Schedule
 from serving.server import Unavailable
-from workloads import catalogue, optional
+from workloads import catalogue, flags, optional
 from workloads.workload import Workload
 
 UNLOADED = 0.3
@@ -152,7 +152,7 @@ def check(options: Namespace) -> None:
     if given is None:
         workloads = catalogue.find_all(list(options.workloads))
         options.arms = {name: optional.list_names(each.bases) for name, each in workloads.items()}
-        options.workloads = {name: each.with_arms(options.arms[name]) for name, each in workloads.items()}
+        options.workloads = flags.add_arms(workloads, options.arms, options.library)
     for name, chosen in options.arms.items():
         if len(chosen) < 2:
             raise ValueError(f"--arms takes at least two placements of {name}, not {chosen[0]} alone")
