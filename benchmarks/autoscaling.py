@@ -21,13 +21,11 @@ import numpy as np
 import yaml
 
 from benchmarks.null_server import SINKS, floats
-from benchmarks.prometheus import FOLDER, Prometheus, is_here, run_prometheus
+from benchmarks.prometheus import FOLDER, Prometheus, conduct, run_prometheus, share_cores
 from common.machine import read_cpu_model
-from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.checks import check_positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, Sample
@@ -136,9 +134,7 @@ def measure(server: Server, prometheus: Prometheus, load: float, seconds: float,
 
 def print_table(options: argparse.Namespace) -> None:
     """Print a row for each load. Raises Unavailable and Failure."""
-    cores = host.free_cores([])
-    client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
-    host.pin(client)
+    client, servers = share_cores()
     print(f"{read_cpu_model()}; client cores {client}, server cores {servers}; ms, target {options.target:g} ms")
     print(
         f"{'load':>5} {'answered':>9} {'waited':>9} {'NVIDIA: ms':>11} {'replicas':>9} {'ours: ms':>9}"
@@ -161,19 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--target", type=float, default=20, help="ms that a request may wait, as an autoscaler's target"
     )
     parser.add_argument("--loads", type=float, nargs="+", default=LOADS, help="shares of the busy model's capacity")
-    options = parser.parse_args(arguments)
-    try:
-        check_positive(seconds=options.seconds, target=options.target, loads=min(options.loads))
-        if not is_here():
-            raise ValueError("there is no prometheus here; Debian: apt install prometheus")
-    except ValueError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    try:
-        print_table(options)
-    except (Failure, Unavailable) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return conduct(parser, arguments, ("seconds", "target", "loads"), print_table)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,9 @@ Client and server get one core each. Every run is a process of its own; the clie
 """
 
 import argparse
-import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
@@ -23,31 +20,16 @@ import psutil
 
 from benchmarks import h2load, null_server, perf_analyzer, tables
 from benchmarks.client_process import Clients
+from benchmarks.side_by_side import EIGHT, check, conduct, declare, run_in_turns
 from benchmarks.tables import Run, Runs, pick
-from common import atomic_write
-from crossover.measurement import host
 from loadgen import command
-from serving import ROOT, Failure
+from serving import ROOT
 from serving.__main__ import Parser
-from serving.server import Unavailable
 
-EIGHT = ("--mode", "threads", "--workers", 8)
 MODERATE = 0.35  # of the lower of the two maxima: where latencies are compared
 SLOWEST = 10.0  # requests per second at which the curve starts
 READINGS = 12  # of the memory part
 PARTS = ("latency", "curve", "memory")
-
-
-def run_in_turns(subjects: dict[str, Callable[[], Run]], repetitions: int, dice: random.Random) -> Runs:
-    """Run every subject `repetitions` times, each turn in an order that the dice choose; return client -> its runs.
-
-    Turns make the ratios within a turn robust: what disturbs the machine for a while meets all clients.
-    """
-    runs: Runs = {subject: [] for subject in subjects}
-    for _ in range(repetitions):
-        for subject in dice.sample(list(subjects), len(subjects)):
-            runs[subject].append(subjects[subject]())
-    return runs
 
 
 def maximum(clients: Clients, load: str, seconds: float, turns: tuple) -> Runs:
@@ -151,12 +133,6 @@ def measure(options: argparse.Namespace, clients: Clients, report: dict) -> None
         report["memory"][load] = memory(clients, load, rate, minutes)
 
 
-def split_cores() -> tuple[list[int], list[int]]:
-    """Return a core for the client and one for the server, as lists; the same core where there is only one."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[:1], cores[-1:]
-
-
 def run(options: argparse.Namespace, report: dict) -> None:
     """Fetch perf_analyzer, start the server, and measure. Raises Failure, Unavailable."""
     reference = perf_analyzer.fetch(ROOT / ".run" / "perf_analyzer")
@@ -168,51 +144,20 @@ def run(options: argparse.Namespace, report: dict) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options of a command line (None: this process's); exits with code 2 for values out of range."""
     parser = Parser(prog="python -m benchmarks.loadgen", description=__doc__.partition("\n")[0])
+    declare(parser)
     add = parser.add_argument
-    add("--payloads", nargs="+", choices=null_server.LOADS, default=list(null_server.LOADS), help="default: all")
     add("--parts", nargs="*", choices=PARTS, default=PARTS, help="after the maximum rates; default: all")
-    add("--repetitions", type=int, default=3, help="turns of each client (default: %(default)s)")
-    add("--seconds", type=float, default=3, help="of one run (default: %(default)s)")
     add("--minutes", type=float, default=1, help="of the memory part (default: %(default)s)")
     add("--rate", type=float, help=f"of the memory part (default: {MODERATE * 100:.0f} %% of the lower maximum)")
-    add("--seed", type=int, default=1, help="of the order of turns (default: %(default)s)")
-    add("--reports", type=Path, default=Path("reports"), help="where results go (default: %(default)s)")
     options = parser.parse_args(arguments)
-    for name, least in (("repetitions", 1), ("seconds", 0.5), ("minutes", 0.1), ("rate", 1)):
-        if getattr(options, name) is not None and not getattr(options, name) >= least:
-            parser.error(f"--{name} must be at least {least}, not {getattr(options, name):g}")
+    check(parser, options, {"minutes": 0.1, "rate": 1})
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; what was measured is written, whatever ended it.
-
-    Returns 0, 1 if a client or the server failed, or 130 after Ctrl-C or SIGTERM.
-    """
+    """Run the benchmark. Returns its exit code, of `side_by_side.conduct`."""
     options = parse(arguments)
-    client, server = split_cores()
-    report = {"machine": host.describe(), "cores": {"client": client, "server": server}, "max": {}}
-    report |= {part: {} for part in PARTS}
-    about = report["machine"]
-    print(f"{about['cpu']}, {about['cores']} cores: client on core {client[0]}, server on core {server[0]}")
-    if client == server:
-        print("!! client and server share one core: what one uses, the other lacks")
-    print(tables.LEGEND)
-    code = 0
-    try:
-        run(options, report)
-    except (Failure, Unavailable) as failure:
-        print(f"bench-loadgen: {failure}", file=sys.stderr)
-        code = 1
-    except KeyboardInterrupt:
-        print("\ninterrupted: the server is stopped", file=sys.stderr)
-        code = command.INTERRUPTED
-    if report["max"]:
-        path = options.reports / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") / "bench-loadgen.json"
-        path.parent.mkdir(parents=True)
-        atomic_write.write_json(path, {"complete": code == 0, **report})
-        print(f"results: {path}")
-    return code
+    return conduct("bench-loadgen", options, run, {"max": {}, **{part: {} for part in PARTS}}, tables.LEGEND)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.null_server import LOADS, null_server
-from benchmarks.prometheus import INTERVAL, is_here, run_prometheus
+from benchmarks.prometheus import INTERVAL, conduct, run_prometheus, share_cores
 from common.machine import read_cpu_model
-from crossover.measurement import host
 from loadgen import arrivals, command
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.checks import check_positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.metrics import exporter
@@ -72,9 +70,7 @@ def take_turn(server: Server, rate: float, seconds: float) -> dict[str, float]:
 
 def print_table(options: argparse.Namespace) -> None:
     """Print the median of each figure without and with metrics, and the median of the turns' ratios. Raises Failure."""
-    cores = host.free_cores([])
-    client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
-    host.pin(client)
+    client, servers = share_cores()
     print(f"{read_cpu_model()}; client cores {client}, server cores {servers}; medians of {options.turns} turns")
     print(f"{'rate/s':>7} {'':<16} {'without':>9} {'with':>9} {'ratio':>7}")
     [port] = free_ports(1)
@@ -104,19 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10, help="of each turn")
     parser.add_argument("--interval", default=INTERVAL, help="of two fetches, as Prometheus takes it")
     parser.add_argument("--turns", type=int, default=6, help="without and with metrics, each")
-    options = parser.parse_args(arguments)
-    try:
-        check_positive(seconds=options.seconds, turns=options.turns, rates=min(options.rates))
-        if not is_here():
-            raise ValueError("there is no prometheus here; Debian: apt install prometheus")
-    except ValueError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    try:
-        print_table(options)
-    except (Failure, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return conduct(parser, arguments, ("seconds", "turns", "rates"), print_table)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,27 @@
 It is the `prometheus` of the PATH (Debian: apt install prometheus).
 """
 
+import argparse
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from common import access, atomic_write
+from crossover.measurement import host
+from loadgen.arrivals.checks import check_positive
 from serving import ROOT, Failure
 from serving.ports import free_ports
+from serving.server import Unavailable
 
 FOLDER = ROOT / "deploy" / "observe"
 INTERVAL = "5s"
@@ -123,3 +130,36 @@ def is_ready(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def share_cores() -> tuple[list[int], list[int]]:
+    """Return the cores of client and server, half of them each, and keep this process to the client's."""
+    cores = host.free_cores([])
+    client, servers = (cores[: len(cores) // 2] or cores), (cores[len(cores) // 2 :] or cores)
+    host.pin(client)
+    return client, servers
+
+
+def conduct(
+    parser: argparse.ArgumentParser,
+    arguments: list[str] | None,
+    positive: Sequence[str],
+    measure: Callable[[argparse.Namespace], None],
+) -> int:
+    """Check the options of a benchmark that needs a Prometheus, `positive` ones among them, and measure.
+
+    Exits with code 2 for bad ones, or without a Prometheus. Returns 1 if something fails, else 0.
+    """
+    options = parser.parse_args(arguments)
+    try:
+        check_positive(**{each: min(np.atleast_1d(getattr(options, each))) for each in positive})
+        if not is_here():
+            raise ValueError("there is no prometheus here; Debian: apt install prometheus")
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    try:
+        measure(options)
+    except (Failure, Unavailable, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0

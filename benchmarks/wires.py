@@ -13,20 +13,18 @@ import argparse
 import random
 import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
 from benchmarks import null_server, perf_analyzer, tables
 from benchmarks.client_process import Clients
-from benchmarks.loadgen import EIGHT, run_in_turns, split_cores
+from benchmarks.side_by_side import EIGHT, check, conduct, declare, run_in_turns
 from benchmarks.tables import Runs, pick
-from common import address, atomic_write
-from crossover.measurement import host
+from common import address
 from loadgen import command
-from serving import ROOT, Failure
+from serving import ROOT
 from serving.__main__ import Parser
-from serving.server import Server, Unavailable
+from serving.server import Server
 from workloads.transports import WORDS
 
 WIRES = ("http", "grpc", "shm", "json")
@@ -101,48 +99,16 @@ def run(options: argparse.Namespace, report: dict) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options of a command line (None: this process's); exits with code 2 for values out of range."""
     parser = Parser(prog="python -m benchmarks.wires", description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("--payloads", nargs="+", choices=null_server.LOADS, default=list(null_server.LOADS), help="default: all")
-    add("--wires", nargs="+", choices=WIRES, default=WIRES, help="default: all")
-    add("--repetitions", type=int, default=3, help="turns of each client (default: %(default)s)")
-    add("--seconds", type=float, default=3, help="of one run (default: %(default)s)")
-    add("--seed", type=int, default=1, help="of the order of turns (default: %(default)s)")
-    add("--reports", type=Path, default=Path("reports"), help="where results go (default: %(default)s)")
+    declare(parser)
+    parser.add_argument("--wires", nargs="+", choices=WIRES, default=WIRES, help="default: all")
     options = parser.parse_args(arguments)
-    for name, least in (("repetitions", 1), ("seconds", 0.5)):
-        if not getattr(options, name) >= least:
-            parser.error(f"--{name} must be at least {least}, not {getattr(options, name):g}")
+    check(parser, options, {})
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; what was measured is written, whatever ended it.
-
-    Returns 0, 1 if a client or the server failed, or 130 after Ctrl-C or SIGTERM.
-    """
-    options = parse(arguments)
-    client, server = split_cores()
-    report: dict = {"machine": host.describe(), "cores": {"client": client, "server": server}, "max": {}}
-    about = report["machine"]
-    print(f"{about['cpu']}, {about['cores']} cores: client on core {client[0]}, server on core {server[0]}")
-    if client == server:
-        print("!! client and server share one core: what one uses, the other lacks")
-    print(f"{tables.LEGEND}\n{tables.COLUMNS['max']}")
-    code = 0
-    try:
-        run(options, report)
-    except (Failure, Unavailable) as failure:
-        print(f"bench-wires: {failure}", file=sys.stderr)
-        code = 1
-    except KeyboardInterrupt:
-        print("\ninterrupted: the server is stopped", file=sys.stderr)
-        code = command.INTERRUPTED
-    if report["max"]:
-        path = options.reports / datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S") / "bench-wires.json"
-        path.parent.mkdir(parents=True)
-        atomic_write.write_json(path, {"complete": code == 0, **report})
-        print(f"results: {path}")
-    return code
+    """Run the benchmark. Returns its exit code, of `side_by_side.conduct`."""
+    return conduct("bench-wires", parse(arguments), run, {"max": {}}, f"{tables.LEGEND}\n{tables.COLUMNS['max']}")
 
 
 if __name__ == "__main__":

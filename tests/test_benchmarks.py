@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks import crossover_client, h2load, loadgen, null_server, perf_analyzer, tables, wires
+from benchmarks import crossover_client, h2load, loadgen, null_server, perf_analyzer, side_by_side, tables, wires
 from benchmarks.client_process import Clients
 from loadgen.samples.sample import COMPLETED, FAILED, RECORD, STATUSES
 from serving import Failure, local, state
@@ -178,7 +178,7 @@ def test_without_perf_analyzer_it_says_so_in_one_line(tmp_path, monkeypatch, cap
 @pytest.mark.parametrize("other_wires", [("small",), pytest.param(("jpeg", "tensor"), marks=pytest.mark.long)])
 def test_the_sinks_answer_our_requests_and_those_of_h2load(tmp_path, other_wires):
     """Every sink over HTTP, some by the other wires, too."""
-    client, cores = loadgen.split_cores()
+    client, cores = side_by_side.split_cores()
     with null_server.null_server(cores, shm=True) as server:
         clients, third = Clients(server, None, client, tmp_path), h2load.is_installed()
         for name in null_server.LOADS:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks import null_server
-from benchmarks.loadgen import split_cores
+from benchmarks.side_by_side import split_cores
 from tests import forks
 from tests.conftest import ROOT
 

@@ -76,8 +76,12 @@ def choose_arms(
         different = len(set(chosen)) == len(chosen)
         if not different or (count and len(chosen) != count):
             number = f"{count} different" if count else "different"
-            more = "; `crossover placements` takes more" if different and count and len(chosen) > count else ""
-            raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}{more}")
+            if different and len(chosen) > count:
+                table = f"`crossover placements {workload.file or name} --arms {','.join(chosen)}`"
+                raise ValueError(
+                    f"--arms takes {count} placements, not {len(chosen)}; {table} prints a table of them all"
+                )
+            raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}")
         arms[name] = chosen
     return arms
 

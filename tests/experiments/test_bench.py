@@ -276,6 +276,11 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["image", "--payloads", "/no/such"], "cannot read payloads"),
         (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, opencv, scaled; audio has librosa"),
+        (["image", "--arms", "a,b"], "unknown placement 'a' of image"),
+        (
+            ["image", "--arms", "client,server,ready"],
+            "`crossover placements image --arms client,server,ready` prints a",
+        ),
         (["--workloads"], "no such option '--workloads'"),
     ],
 )

@@ -68,6 +68,9 @@ def test_arms_are_different_placements_by_name():
             flags.choose_arms(text, three)
     with pytest.raises(ValueError, match="takes 2 different placements of toy"):
         flags.choose_arms("a,b,b", three, 2)
+    table = "--arms takes 2 placements, not 3; `crossover placements toy --arms a,b,c` prints a table of them"
+    with pytest.raises(ValueError, match=f"^{re.escape(table)}$"):
+        flags.choose_arms("a,b,c", three, 2)
     with pytest.raises(ValueError, match=r"^toy has one placement, a; a comparison needs two$"):
         flags.choose_arms(None, {"toy": toy()}, 2)
     assert flags.choose_arms(None, {"toy": toy()}, 0) == {"toy": ["a"]}
