@@ -78,9 +78,7 @@ def choose_arms(
             number = f"{count} different" if count else "different"
             if different and len(chosen) > count:
                 table = f"`crossover placements {workload.file or name} --arms {','.join(chosen)}`"
-                raise ValueError(
-                    f"--arms takes {count} placements, not {len(chosen)}; {table} prints a table of them all"
-                )
+                raise ValueError(f"--arms takes {count} placements, not {len(chosen)}; {table} prints a table of them")
             raise ValueError(f"--arms takes {number} placements of {name}, of {good}; not {', '.join(chosen)!r}")
         arms[name] = chosen
     return arms
