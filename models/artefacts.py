@@ -51,10 +51,23 @@ def provenance(model, *, weights, source, opset, revision=None, seed=None, note=
     `weights` is "pretrained", "random" or "stand-in". Reports repeat it: predictions mean
     something for "pretrained" only.
     """
-    return json.dumps({
-        "model": model, "weights": weights, "source": source, "revision": revision, "seed": seed,
-        "date": datetime.date.today().isoformat(), "opset": opset, "note": note, **more,
-    }, indent=2) + "\n"
+    return (
+        json.dumps(
+            {
+                "model": model,
+                "weights": weights,
+                "source": source,
+                "revision": revision,
+                "seed": seed,
+                "date": datetime.date.today().isoformat(),
+                "opset": opset,
+                "note": note,
+                **more,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
 
 
 def lines(names):

@@ -27,8 +27,9 @@ def locate(given):
         return Path(given).expanduser().resolve()
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", given):
         return given
-    raise Refused(f"no checkpoint {given!r}; give a directory that exists, or an id of the hub such as "
-                  f"{DEFAULT['resnet50']}")
+    raise Refused(
+        f"no checkpoint {given!r}; give a directory that exists, or an id of the hub such as {DEFAULT['resnet50']}"
+    )
 
 
 def hub_problem(name):
@@ -75,8 +76,10 @@ def check(network, directory):
         facts = {
             "model_type": (config.get("model_type"), "wav2vec2"),
             "vocab_size": (config.get("vocab_size", 32), len(artefacts.VOCABULARY)),
-            "feat_extract_norm (another one needs an attention mask)":
-                (config.get("feat_extract_norm", "group"), "group"),
+            "feat_extract_norm (another one needs an attention mask)": (
+                config.get("feat_extract_norm", "group"),
+                "group",
+            ),
             "add_adapter": (config.get("add_adapter", False), False),
             "receptive field and hop": ((field, math.prod(strides)), (artefacts.FIELD, artefacts.HOP)),
             "id of the blank": (config.get("pad_token_id", 0), 0),
@@ -85,8 +88,9 @@ def check(network, directory):
         }
     for fact, (given, expected) in facts.items():
         if given != expected:
-            raise Refused(f"{directory} does not fit {network}: {fact} is {given}, expected {expected}; "
-                          f"{DEFAULT[network]} fits")
+            raise Refused(
+                f"{directory} does not fit {network}: {fact} is {given}, expected {expected}; {DEFAULT[network]} fits"
+            )
 
 
 def labels(directory):
@@ -104,8 +108,10 @@ def tokens(directory):
     if numbers is None:
         return None
     if sorted(numbers.values()) != list(range(len(artefacts.VOCABULARY))):
-        raise Refused(f"{directory}/vocab.json: ids are {sorted(numbers.values())}, "
-                      f"expected 0 to {len(artefacts.VOCABULARY) - 1}, each once")
+        raise Refused(
+            f"{directory}/vocab.json: ids are {sorted(numbers.values())}, "
+            f"expected 0 to {len(artefacts.VOCABULARY) - 1}, each once"
+        )
     return sorted(numbers, key=numbers.get)
 
 

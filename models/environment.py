@@ -47,8 +47,9 @@ def interpreter(python):
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, and not what a Python prints"])[-1]
         raise Refused(f"--python {python} is no Python 3 that runs: {why}")
     if missing := answer:
-        raise Refused(f"--python {python} lacks {', '.join(missing)}; install what is missing there, "
-                      "or leave --python out")
+        raise Refused(
+            f"--python {python} lacks {', '.join(missing)}; install what is missing there, or leave --python out"
+        )
     yield Path(path)
 
 
@@ -63,8 +64,10 @@ def throwaway():
     try:
         free = shutil.disk_usage(directory).free / 2**30
         if free < ROOM:
-            raise Refused(f"{directory.parent} has {free:.1f} GiB free, the export needs {ROOM}; "
-                          "set TMPDIR to a folder with more room")
+            raise Refused(
+                f"{directory.parent} has {free:.1f} GiB free, the export needs {ROOM}; "
+                "set TMPDIR to a folder with more room"
+            )
         python = directory / "bin" / "python"
         with phase("environment: creating"):
             create(directory)
@@ -85,8 +88,9 @@ def create(directory):
     try:
         venv.create(directory, with_pip=True, symlinks=True)
     except subprocess.CalledProcessError as error:
-        raise Refused("this Python cannot make virtual environments; install its venv package "
-                      "(python3-venv on Debian and Ubuntu)") from error
+        raise Refused(
+            "this Python cannot make virtual environments; install its venv package (python3-venv on Debian and Ubuntu)"
+        ) from error
 
 
 def torch(python):
@@ -107,9 +111,25 @@ def torch(python):
 def pip(python, requirements, *options):
     """Install a hash-locked requirements file; raise `Refused` with pip's own last error."""
     done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-         "--require-hashes", "--retries", "2", *options, "-r", REQUIREMENTS / requirements],
-        capture_output=True, text=True, env={**os.environ, "TMPDIR": str(python.parents[1])})
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--require-hashes",
+            "--retries",
+            "2",
+            *options,
+            "-r",
+            REQUIREMENTS / requirements,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(python.parents[1])},
+    )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
         raise Refused(f"pip cannot install requirements/{requirements}: {errors[-1]}")

@@ -1,6 +1,6 @@
 """Export one network to ONNX, in the throwaway environment: this is the one file that imports torch.
 
-    python -m models.export resnet50 --output STAGE [--checkpoint DIR_OR_HUB_ID] [--seed 0] [--fp16]
+python -m models.export resnet50 --output STAGE [--checkpoint DIR_OR_HUB_ID] [--seed 0] [--fp16]
 """
 
 import argparse
@@ -94,14 +94,19 @@ NETWORKS = {
     "resnet50": Network(
         transformers.ResNetForImageClassification,
         transformers.ResNetConfig(num_labels=artefacts.CLASSES),
-        "pixels", {0: "batch"}, ("batch", artefacts.CLASSES),
+        "pixels",
+        {0: "batch"},
+        ("batch", artefacts.CLASSES),
         ((2, 3, 224, 224), (1, 3, 224, 224), (5, 3, 224, 224)),
-        labels, settle,
+        labels,
+        settle,
     ),
     "wav2vec2": Network(
         transformers.Wav2Vec2ForCTC,
         transformers.Wav2Vec2Config(vocab_size=len(artefacts.VOCABULARY)),
-        "waveform", {0: "batch", 1: "samples"}, ("batch", "frames", len(artefacts.VOCABULARY)),
+        "waveform",
+        {0: "batch", 1: "samples"},
+        ("batch", "frames", len(artefacts.VOCABULARY)),
         ((2, 20000), (1, 400), (1, 719), (1, 720), (3, 23456), (1, 80001)),
         vocabulary,
     ),
@@ -115,10 +120,12 @@ def fetch(name):
     try:
         revision = huggingface_hub.HfApi().model_info(name).sha
         directory = huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=["*.json", "model.safetensors"])
+            name, revision=revision, allow_patterns=["*.json", "model.safetensors"]
+        )
     except Exception as error:  # the hub, its client and the network raise many kinds
-        raise Refused(f"{name} cannot be downloaded: {first_line(error)}; "
-                      "try again, or use --weights random") from error
+        raise Refused(
+            f"{name} cannot be downloaded: {first_line(error)}; try again, or use --weights random"
+        ) from error
     return Path(directory), revision
 
 
@@ -130,8 +137,13 @@ def load(network, source):
     """
     try:
         model, loading = network.architecture.from_pretrained(
-            source, local_files_only=True, use_safetensors=True, dtype=torch.float32,
-            output_loading_info=True, ignore_mismatched_sizes=True)
+            source,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     except Exception as error:  # transformers, safetensors and torch raise many kinds
         raise Refused(f"{source} cannot be loaded: {first_line(error)}") from error
     training = "wav2vec2.masked_spec_embed", ".num_batches_tracked"  # not used in inference
@@ -140,8 +152,9 @@ def load(network, source):
         name, given, expected = min(loading["mismatched_keys"])
         raise Refused(f"{source}: {name} is {list(given)}, its config.json makes it {list(expected)}")
     if missing:
-        raise Refused(f"{source} lacks {len(missing)} weights of {network.architecture.__name__}, "
-                      f"{min(missing)} among them")
+        raise Refused(
+            f"{source} lacks {len(missing)} weights of {network.architecture.__name__}, {min(missing)} among them"
+        )
     return model
 
 
@@ -166,8 +179,15 @@ def export(network, model, path):
     shortest = {"batch": 1, "samples": artefacts.FIELD + artefacts.HOP}
     dynamic = {axis: torch.export.Dim(name, min=shortest[name]) for axis, name in network.dimensions.items()}
     program = torch.onnx.export(
-        model, (torch.randn(network.shapes[0]),), dynamo=True, verbose=False, opset_version=OPSET,
-        input_names=[network.input], output_names=["logits"], dynamic_shapes=(dynamic,))
+        model,
+        (torch.randn(network.shapes[0]),),
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=[network.input],
+        output_names=["logits"],
+        dynamic_shapes=(dynamic,),
+    )
     program.save(path, external_data=False)
     saved = onnx.load(path)
     graph = saved.graph
@@ -201,8 +221,7 @@ def check(network, model, path):
         differences.append(np.abs(given - expected).max())
     worst = float(np.max(differences))
     if worst > TOLERANCE:
-        raise Refused(f"max |difference| between the graph and torch is {worst:.1e}, "
-                      f"expected at most {TOLERANCE:.0e}")
+        raise Refused(f"max |difference| between the graph and torch is {worst:.1e}, expected at most {TOLERANCE:.0e}")
     return worst
 
 
@@ -232,10 +251,14 @@ def run(name, given, seed, output):
     with phase(f"{name}: checking against torch") as say:
         worst = check(network, model, path)
         say(f"max |difference| {worst:.1e}")
-    origin = {"weights": "pretrained", "source": str(given), "revision": revision} if given else {
-        "weights": "random", "source": type(network.configuration).__name__, "seed": seed, "note": RANDOM}
-    artefacts.write(output / name / "provenance.json",
-                    artefacts.provenance(name, opset=OPSET, max_abs_difference=worst, **origin))
+    origin = (
+        {"weights": "pretrained", "source": str(given), "revision": revision}
+        if given
+        else {"weights": "random", "source": type(network.configuration).__name__, "seed": seed, "note": RANDOM}
+    )
+    artefacts.write(
+        output / name / "provenance.json", artefacts.provenance(name, opset=OPSET, max_abs_difference=worst, **origin)
+    )
     for file, content in network.neighbours(source).items():
         artefacts.write(output / file, content)
 

@@ -44,11 +44,15 @@ def convert(directory, network):
         onnx.save(halve(fold_constants(source, Path(room))), half)
         difference, same = compare(source, half, SHAPES[network])
         if not difference <= LIMIT:
-            raise Refused(f"{network} in FP16: logits differ from FP32 by {difference:.1%} of their deviation, "
-                          f"expected at most {LIMIT:.0%}")
+            raise Refused(
+                f"{network} in FP16: logits differ from FP32 by {difference:.1%} of their deviation, "
+                f"expected at most {LIMIT:.0%}"
+            )
         half.replace(target)
-        say(f"{target.stat().st_size / 1e6:.0f} MB, logits differ by {difference:.2%} of their deviation at most, "
-            f"top-1 the same in {same:.1%}")
+        say(
+            f"{target.stat().st_size / 1e6:.0f} MB, logits differ by {difference:.2%} of their deviation at most, "
+            f"top-1 the same in {same:.1%}"
+        )
     origin = json.loads((directory / network / artefacts.PROVENANCE).read_text())
     found = {**origin, "precision": "fp16", "difference_from_fp32": difference, "same_top1": same}
     atomic_write.write(directory / network / artefacts.HALF_PROVENANCE, json.dumps(found, indent=2) + "\n")

@@ -80,7 +80,8 @@ def choose(network, given, weights):
 def warn(networks, seed, why):
     """Print in a frame that these networks get random weights, and why."""
     lines = [
-        f"RANDOM WEIGHTS, seed {seed}: {', '.join(networks)}", why,
+        f"RANDOM WEIGHTS, seed {seed}: {', '.join(networks)}",
+        why,
         "Latency is valid: same architecture, same cost. Predictions are not.",
         "Later, where the hub can be reached: crossover models --weights pretrained",
     ]
@@ -98,8 +99,10 @@ def export(python, network, source, seed, output, room=None):
     with tempfile.TemporaryDirectory(dir=room) as stage:
         command = [python, "-m", "models.export", network, "--seed", str(seed), "--output", stage]
         command += ["--checkpoint", str(source)] if source else []
-        done = subprocess.run(command, env={
-            **os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": stage, **({"PYTHONNOUSERSITE": "1"} if room else {})})
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": stage, **({"PYTHONNOUSERSITE": "1"} if room else {})},
+        )
         if done.returncode:
             raise Refused(f"{network} was not exported; the files in {output} are unchanged")
         beside = f"{network}/provenance.json"

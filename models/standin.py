@@ -67,6 +67,7 @@ def network(name, nodes, weights, inputs, outputs):
 
     `weights`: name -> array; `inputs` and `outputs`: name -> shape, in which a text is the name of a free dimension.
     """
+
     def tensors(shapes):
         return [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items()]
 
@@ -88,8 +89,12 @@ def build(directory):
         written = artefacts.write(directory / path, model.SerializeToString(deterministic=True))
         beside = directory / name / "provenance.json"
         if written or not beside.exists():
-            artefacts.write(beside, artefacts.provenance(
-                name, weights="stand-in", source="models/standin.py", opset=OPSET, seed=SEED, note=NOTE))
+            artefacts.write(
+                beside,
+                artefacts.provenance(
+                    name, weights="stand-in", source="models/standin.py", opset=OPSET, seed=SEED, note=NOTE
+                ),
+            )
     names = (f"stand-in {number:03}" for number in range(artefacts.CLASSES))
     artefacts.write(directory / artefacts.LABELS, artefacts.lines(names))
     artefacts.write(directory / artefacts.VOCAB, artefacts.vocabulary(artefacts.VOCABULARY))

@@ -28,8 +28,7 @@ def read_provenance(directory, network):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_inputs_and_outputs_stay_and_weights_are_half_as_large(converted, network):
     full, half = (
-        onnxruntime.InferenceSession(converted / path)
-        for path in (f"{network}/1/model.onnx", artefacts.HALF[network])
+        onnxruntime.InferenceSession(converted / path) for path in (f"{network}/1/model.onnx", artefacts.HALF[network])
     )
     for of in ("get_inputs", "get_outputs"):
         described = [[(each.name, each.type, each.shape) for each in getattr(s, of)()] for s in (full, half)]

@@ -14,9 +14,7 @@ from workloads.workload import Placement, Preprocessor, Workload
 GOOD = "it takes a file's bytes and returns a NumPy array, bytes, or a dict of them by the names of inputs"
 
 
-def check_workload(
-    workload: Workload, placements: Iterable[str], sent: list[Payload], library: str = ""
-) -> None:
+def check_workload(workload: Workload, placements: Iterable[str], sent: list[Payload], library: str = "") -> None:
     """Prepare these payloads as each of the placements does, if the workload is read from a file.
 
     `library` is the one asked for, empty for each placement's first. What is prepared must be what the model takes; the

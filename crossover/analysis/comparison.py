@@ -89,9 +89,7 @@ def compare_answers(
             row = replace(row, low=None, high=None, kind="undecided", verdict=f"overloaded: {carried}")
         rows.append(row)
     if answer.unloaded:
-        row = replace(
-            blank, metric=DECIDING[1], rounds=answer.unloaded.pairs, confidence=answer.unloaded_confidence
-        )
+        row = replace(blank, metric=DECIDING[1], rounds=answer.unloaded.pairs, confidence=answer.unloaded_confidence)
         rows.append(fill_row(row, pool_service_ms(measured), answer.unloaded.ratio))
     if costs and costs.server_known and costs.ratio:
         row = replace(

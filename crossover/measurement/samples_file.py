@@ -25,9 +25,7 @@ def load_samples(
     Raises ValueError, in one line with the remedy, if the file is missing, damaged, or of another trial.
     """
     path = described.with_suffix(".parquet")
-    remedy = (
-        f"remove it and {described.name} beside it: --continue then measures it again, and a report leaves it out"
-    )
+    remedy = f"remove it and {described.name} beside it: --continue then measures it again, and a report leaves it out"
     try:
         samples = parquet.load(path)
         metadata = pyarrow.parquet.read_schema(path).metadata or {}

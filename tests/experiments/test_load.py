@@ -61,7 +61,7 @@ def test_an_interrupted_table_goes_on_with_its_own_rates(server, tmp_path):
 
 def test_a_library_that_loses_something_is_said_to_in_text_and_page(server, tmp_path):
     at = ["--url", server.url, "--state", server.state, "--reports", tmp_path, "--arms", "client"]
-    code, output = run("load", "image", "--library", "opencv", "--rate", 4, "--seconds", 2, *at)
+    code, output = run("load", "image", "--library", "opencv", "--rate", 4, "--seconds", 3, *at)
     assert code in (GOOD, MEASUREMENT), output
     assert "image client loses something: decoded and resized by OpenCV, " in output
     page = (only(tmp_path) / "report.html").read_text()

@@ -1,6 +1,5 @@
 """Laws of the backlog: which overloads are found, and how often a healthy queue is taken for one."""
 
-
 from itertools import product
 
 import numpy as np

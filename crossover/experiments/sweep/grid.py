@@ -127,6 +127,7 @@ def list_sources(workload: Workload) -> list[Callable[[], list[Payload]]]:
 
 def size(cores: int) -> list[Maker]:
     """Return what makes the sweeps over the sizes of a workload: one per axis that it has."""
+
     def at_size(size: Size) -> Point:
         return Point(size.x, size.label, size.payloads)
 
@@ -146,6 +147,7 @@ def size(cores: int) -> list[Maker]:
 
 def workers(cores: int) -> list[Maker]:
     """Return what makes the sweep over the number of client workers."""
+
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         def with_workers(x: float) -> Point:
             n = round(x)
@@ -159,6 +161,7 @@ def workers(cores: int) -> list[Maker]:
 
 def network(cores: int) -> list[Maker]:
     """Return what makes the sweep over the rates of a link, with each form that the baseline may send."""
+
     def make(workload: Workload, arms: tuple[str, str]) -> list[Sweep]:
         def at_rate(x: float) -> Point:
             mbit = float(f"{x:.2g}")
@@ -220,4 +223,3 @@ def lengths(rates: Sequence[float], arms: int, rounds: int, seconds: float, leas
 
 OVERHEAD = 0.5  # seconds that a trial takes beside its schedule
 SHORTEST = 1.0  # seconds of a trial
-
