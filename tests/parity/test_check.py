@@ -76,7 +76,7 @@ def test_opencv_is_a_library_whose_distance_is_reported_as_a_loss(server, capsys
     code, output, errors = conduct(capsys, "check", "image", "--library", "opencv", "--url", server.url)
     assert (code, errors) == (0, "")
     assert (
-        "as declared (client: decoded and resized by OpenCV, whose filter is another one; up to 2.6 of 255 " in output
+        "declared (client: decoded and resized by OpenCV, whose filter is another one; up to 2.6 of 255 " in output
     )
     assert "pixels (image_preprocess alone): differs by " in output
 
