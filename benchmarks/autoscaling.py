@@ -20,11 +20,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import yaml
 
+import arrivals
 from benchmarks.null_server import SINKS, floats
 from benchmarks.prometheus import FOLDER, Prometheus, conduct, run_prometheus, share_cores
 from common.machine import read_cpu_model
 from crossover.measurement.server_statistics import difference
-from loadgen import arrivals, command
+from loadgen import command
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

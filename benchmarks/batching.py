@@ -13,10 +13,11 @@ import sys
 
 import numpy as np
 
+import arrivals
 from common import address
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
-from loadgen import arrivals, command, interrupts
+from loadgen import command, interrupts
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

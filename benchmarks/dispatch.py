@@ -14,11 +14,12 @@ import time
 
 import soundfile
 
+import arrivals
+from arrivals.checks import check_positive
 from common import address, machine
 from crossover.measurement import host
-from loadgen import arrivals, command
+from loadgen import command
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.checks import check_positive
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.sample import COMPLETED, Sample, tabulate

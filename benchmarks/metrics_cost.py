@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+import arrivals
 from benchmarks.null_server import LOADS, null_server
 from benchmarks.prometheus import INTERVAL, conduct, run_prometheus, share_cores
 from common.machine import read_cpu_model
-from loadgen import arrivals, command
+from loadgen import command
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from arrivals.checks import check_positive
 from common import access, atomic_write
 from crossover.measurement import host
-from loadgen.arrivals.checks import check_positive
 from serving import ROOT, Failure
 from serving.ports import free_ports
 from serving.server import Unavailable

@@ -25,11 +25,11 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from arrivals.checks import check_positive
 from benchmarks.null_server import LOADS, null_server
 from common import access, machine
 from crossover.measurement import host
 from loadgen import command
-from loadgen.arrivals.checks import check_positive
 from loadgen.samples.sample import COMPLETED
 from loadgen.transport.http import Connection
 from loadgen.transport.message import Request, make_request

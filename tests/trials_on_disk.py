@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import arrivals
 from crossover.analysis.costs import Prices
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity.estimates import estimate_capacities
@@ -21,7 +22,6 @@ from crossover.measurement.pairs import FOLDER, Pairs, read_pairs
 from crossover.measurement.run_directory import FORMAT
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report.kind import write_page
-from loadgen import arrivals
 from loadgen.samples import journal, parquet
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
 from loadgen.samples.summary import summarise

@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection, wait
 
 import numpy as np
 
+import arrivals
 from benchmarks.gpu.arms import Ask, AskRaw, find_arm
 from common.messages import one_line
-from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
+import arrivals as processes
+from arrivals import traces
+from arrivals.schedule import Schedule
 from crossover.cli import options
 from crossover.report.schedule import compute_figures, describe, draw
-from loadgen import arrivals as processes
-from loadgen.arrivals import traces
-from loadgen.arrivals.schedule import Schedule
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from loadgen.arrivals import Arrivals, Gamma, Schedule, Video
+from arrivals import Arrivals, Gamma, Schedule, Video
 
 CAMERAS = 16
 CVS = (0, 1, 2, 4)

@@ -6,8 +6,8 @@ code 2. The options themselves are declared in `crossover.cli.options`.
 
 from argparse import Namespace
 
+from arrivals.checks import check_positive
 from crossover.measurement import resume
-from loadgen.arrivals.checks import check_positive
 from workloads import catalogue, flags
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from arrivals import Schedule
 from crossover.measurement import step_cpu
 from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
@@ -16,7 +17,6 @@ from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
 from loadgen import interrupts, real_threads
 from loadgen.arm import Arm
-from loadgen.arrivals import Schedule
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.metrics import exporter

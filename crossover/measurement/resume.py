@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from arrivals.schedule import Schedule
 from crossover.measurement import compatibility
 from crossover.measurement.compatibility import format_setting
 from crossover.measurement.run_directory import read_run
 from crossover.measurement.trial import Trial, read_trial
 from loadgen.arm import Arm
-from loadgen.arrivals.schedule import Schedule
 from workloads import payloads
 
 COMPARED = ("seed", "rounds", "modes", "control", "engine")  # of run.json, beside what it has under "asked"

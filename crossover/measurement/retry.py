@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from arrivals.schedule import Schedule
 from crossover.measurement.measure import measure
 from crossover.measurement.trial import Trial
 from loadgen.arm import Arm
-from loadgen.arrivals.schedule import Schedule
 from loadgen.samples.sample import FAILED, UNFINISHED
 from loadgen.transport.message import TIMED_OUT
 from serving.server import Server, Unavailable

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen import arrivals
-from loadgen.arrivals import Schedule
+import arrivals
+from arrivals import Schedule
 from loadgen.samples import journal
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import RECORD, STATUSES, UNFINISHED

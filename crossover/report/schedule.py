@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loadgen.arrivals.schedule import Schedule
+from arrivals.schedule import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

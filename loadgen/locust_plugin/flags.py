@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from locust.argument_parser import LocustArgumentParser
 
+import arrivals
 from common.messages import one_line
-from loadgen import arrivals
 from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
 from loadgen.metrics.exporter import LOOPBACK

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
+import arrivals
+from arrivals.checks import check_positive
 from common import access, address
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.checks import check_positive
 from loadgen.client.plan import Plan
 from loadgen.locust_plugin.replicas import Replicas, list_models, parse_places
 from loadgen.samples.sample import FORMAT

@@ -20,8 +20,8 @@ from locust import LoadTestShape, User, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+import arrivals
 from common import access, address, login
-from loadgen import arrivals
 from loadgen.client.closed_loop import ClosedLoop
 from loadgen.client.loop import Loop
 from loadgen.client.open_loop import OpenLoop

@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from crossover.report import schedule
-from loadgen import arrivals
-from loadgen.arrivals import (
+import arrivals
+from arrivals import (
     EXAMPLES,
     Closed,
     Constant,
@@ -24,6 +23,7 @@ from loadgen.arrivals import (
     parse,
     traces,
 )
+from crossover.report import schedule
 from tests.conftest import ROOT
 
 N_SECONDS = 2000  # at 20/s: 40,000 arrivals

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loadgen.arrivals import parse
+from arrivals import parse
 from tests import laws
 
 ALPHA, SEED, N = 0.001, 20, 10_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadgen.arrivals import Trace, parse, traces
+from arrivals import Trace, parse, traces
 from tests import forks
 from tests.conftest import ROOT
 

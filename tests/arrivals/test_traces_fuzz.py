@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from loadgen.arrivals import traces
+from arrivals import traces
 
 OTHERS = ["", "id", "model", "size", "end_time", "x y", "note"]
 NAMES = ["timestamp", "Arrival_Time", "start time", "TS", "time"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arrivals import EXAMPLES
 from benchmarks import picture
 from crossover.experiments.compare.tables import comparison_table
-from loadgen.arrivals import EXAMPLES
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, remove_blocks
 

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from arrivals import Gamma, Poisson, Uniform, Video
 from crossover.experiments.burst_shapes import bursts, exactly
-from loadgen.arrivals import Gamma, Poisson, Uniform, Video
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_every_shape_offers_exactly_the_same_mean_load(make, rate, n):
 
 
 def test_a_schedule_can_be_made_again_from_what_a_trial_says_of_it():
-    from loadgen import arrivals
+    import arrivals
 
     schedule = exactly(Poisson, 7.3, 459, 5)
     again = arrivals.parse(schedule.spec).schedule(schedule.seconds, schedule.seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arrivals import Poisson
 from crossover.experiments.burst_shapes import CAMERAS, exactly
 from crossover.experiments.client_modes import plots
 from crossover.experiments.client_modes.conclusion import conclude, verdict, verdicts
@@ -21,7 +22,6 @@ from crossover.experiments.client_modes.result import (
 from crossover.experiments.client_modes.run import FRAMES, UTILISATION
 from crossover.experiments.client_modes.tables import workload_table
 from crossover.measurement.trial import Trial, read_trials
-from loadgen.arrivals import Poisson
 from tests.commands import again, goes_on, interrupted, only, refuses, run, says_that_no_server_answers, start
 from tests.conftest import ROOT
 from tests.trials_on_disk import about

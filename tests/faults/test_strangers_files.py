@@ -87,6 +87,7 @@ def test_a_checkpoint_in_pickle_is_refused_unread(tmp_path):
 SOURCES = [
     path
     for folder in (
+        "arrivals",
         "backends",
         "benchmarks",
         "crossover",

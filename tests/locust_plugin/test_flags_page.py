@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from loadgen.arrivals import EXAMPLES, parse
+from arrivals import EXAMPLES, parse
 from loadgen.samples.early_stopping import PERCENTILES, required_requests
 from tests import forks
 from tests.conftest import ROOT

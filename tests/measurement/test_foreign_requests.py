@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from arrivals import parse
 from crossover.measurement import retry
 from crossover.measurement.foreign_requests import count_passes, find_most_asked
 from crossover.measurement.measure import measure
@@ -14,7 +15,6 @@ from crossover.measurement.pairs import warm_up
 from crossover.measurement.retry import Retries
 from crossover.measurement.trial import Trial, read_trial
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals import parse
 from loadgen.transport.message import TIMED_OUT
 from serving import smoke_test
 from serving.server import Server

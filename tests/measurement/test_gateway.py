@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
+from arrivals import parse
 from crossover.measurement.gateways import Gateways
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals import parse
 from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
 from tests.conftest import ROOT, launch

@@ -12,13 +12,13 @@ import gevent
 import numpy as np
 import pytest
 
+from arrivals import parse
 from crossover.analysis.latency_breakdown import break_down_latency
 from crossover.experiments.compare.arms import summarise_gpu
 from crossover.measurement.measure import measure
 from crossover.measurement.server_statistics import STAGES, difference
 from crossover.measurement.trial import Trial, read_trials
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals import parse
 from loadgen.metrics import exporter
 from loadgen.samples.sample import STATUSES
 from serving import nvml

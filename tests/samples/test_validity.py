@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
 from crossover.measurement.remedies import REMEDIES
-from loadgen.arrivals import EXAMPLES, Ramp, Sine, Spike, Step, Trace, parse
 from loadgen.samples.early_stopping import highest_percentile
 from loadgen.samples.sample import STATUSES
 from loadgen.samples.steady_state import find_trend

@@ -24,6 +24,7 @@ FILES = {
     "loadgen/image.py": "the locustfile of that workload",
     "loadgen/audio.py": "the locustfile of that workload",
     **{f"crossover/gpu_check/{name}.py": CHECKED for name in ("answers", "decode", "files", "network", "rate")},
+    "loadgen/samples/sample.py": "the two sides of a connection, of which one prepares an arrival",
     "crossover/analysis/costs.py": "prices of the CPU of the client's and of the server's machine",
     "crossover/experiments/sweep/network_link.py": "the two ends of a link",
     "crossover/experiments/sweep/site.py": "the two ends of a link",
@@ -66,7 +67,10 @@ def decides(text: str) -> list[str]:
 
 
 def test_nothing_outside_workloads_decides_by_the_name_of_a_workload_or_a_placement():
-    found, sources = {}, [path for folder in ("loadgen", "crossover") for path in sorted((ROOT / folder).rglob("*.py"))]
+    found, sources = (
+        {},
+        [path for folder in ("arrivals", "loadgen", "crossover") for path in sorted((ROOT / folder).rglob("*.py"))],
+    )
     assert len(sources) > 80
     for path in sources:
         lines = [line for line in decides(path.read_text()) if not any(re.search(each, line) for each in LINES)]

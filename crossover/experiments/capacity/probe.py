@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from pathlib import Path
 
+from arrivals import Poisson, Schedule
 from common.figures import significant
 from crossover.analysis.capacity_pairs import WINDOW
 from crossover.experiments.burst_shapes import bursts, exactly
@@ -26,7 +27,6 @@ from crossover.measurement.trial import Trial, read_trial
 from crossover.report.format import bracketed, ms
 from loadgen import real_threads
 from loadgen.arm import Arm
-from loadgen.arrivals import Poisson, Schedule
 from loadgen.samples import journal
 from loadgen.samples.sample import FAILED, STATUSES, UNFINISHED
 from serving.server import Server

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from arrivals import Arrivals, Poisson, Uniform, Video, parse
 from crossover.experiments.burst_shapes import CAMERAS
 from crossover.measurement.trial import Trial
 from loadgen.arm import Mode
-from loadgen.arrivals import Arrivals, Poisson, Uniform, Video, parse
 
 LAWS: dict[str, Callable[[float], Arrivals]] = {
     "uniform": lambda rate: Uniform(0.5 / rate, 1.5 / rate),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arrivals.schedule import Schedule
 from crossover.experiments.burst_shapes import CAMERAS, exactly
 from crossover.experiments.client_modes.conditions import LAWS, VIDEO, clients, reference
 from crossover.experiments.client_modes.result import KIND, summarise_interim
@@ -27,7 +28,6 @@ from crossover.experiments.server_experiment import ServerExperiment
 from crossover.measurement import resume
 from crossover.measurement.retry import SPARE
 from loadgen.arm import Arm
-from loadgen.arrivals.schedule import Schedule
 from workloads.workload import Workload
 
 UTILISATION = 0.7  # of what the slower sequential placement could do at the very most

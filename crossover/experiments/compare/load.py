@@ -4,10 +4,10 @@ import math
 from argparse import Namespace
 from dataclasses import dataclass
 
+import arrivals
+from arrivals.schedule import Schedule
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
-from loadgen import arrivals
-from loadgen.arrivals.schedule import Schedule
 from serving.server import Unavailable
 
 UNLOADED = 0.22

@@ -4,6 +4,8 @@ from argparse import Namespace
 from math import inf
 from pathlib import Path
 
+import arrivals
+from arrivals.checks import check_positive
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.costs import parse_prices
 from crossover.analysis.wording import join
@@ -11,9 +13,7 @@ from crossover.experiments.compare.load import check_arrivals, least_seconds
 from crossover.experiments.options import check_rounds, check_run_options, check_server_options
 from crossover.measurement import resume
 from crossover.measurement.run_directory import BENCH
-from loadgen import arrivals
 from loadgen.arm import MODES
-from loadgen.arrivals.checks import check_positive
 
 REPEATED = ("arrivals", "seconds", "rounds", "slo_ms", "digest")  # of each workload in the run.json of --like
 

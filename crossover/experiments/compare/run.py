@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import arrivals
 from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
 from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
@@ -26,7 +27,6 @@ from crossover.measurement import pairs as unloaded
 from crossover.measurement.trial import Trial, read_trials
 from crossover.parity import check as parity
 from crossover.parity.wording import refuse
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from serving.server import Unavailable
 from workloads import payloads

@@ -10,6 +10,8 @@ reports/<time>-load/: report.html, load.json, and a trial for each rate and arm.
 from argparse import Namespace
 from math import ceil, isfinite
 
+from arrivals import Poisson
+from arrivals.schedule import Schedule
 from crossover.experiments.burst_shapes import exactly
 from crossover.experiments.load.result import KIND
 from crossover.experiments.options import check_run_options, check_server_options
@@ -18,8 +20,6 @@ from crossover.measurement import resume
 from crossover.measurement.measure import measure
 from crossover.measurement.offer import wait_until_idle
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals import Poisson
-from loadgen.arrivals.schedule import Schedule
 from workloads.workload import Workload
 
 SHARES = (0.25, 0.5, 1.0, 1.5)

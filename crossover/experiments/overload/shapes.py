@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen import arrivals
+import arrivals
 from loadgen.samples.sample import COMPLETED, REJECTED, STATUSES, TIMED_OUT
 from loadgen.samples.summary import milliseconds
 

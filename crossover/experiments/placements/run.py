@@ -12,6 +12,8 @@ import random
 from argparse import Namespace
 from math import ceil
 
+import arrivals
+from arrivals.schedule import Schedule
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.experiments.options import check_run_options, check_server_options
 from crossover.experiments.placements.result import KIND
@@ -20,9 +22,7 @@ from crossover.measurement import pairs, resume
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from crossover.parity import check as parity
 from crossover.parity.wording import refuse
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
-from loadgen.arrivals.schedule import Schedule
 from serving.server import Unavailable
 from workloads import catalogue, flags, optional
 from workloads.workload import Workload

@@ -23,6 +23,7 @@ from pathlib import Path
 import gevent
 import numpy as np
 
+import arrivals
 from crossover.experiments.base_run import Run
 from crossover.experiments.options import check_run_options
 from crossover.experiments.soak.files import BAD, mix_files
@@ -30,7 +31,6 @@ from crossover.experiments.soak.vitals import describe_drift, read_vitals
 from crossover.measurement import host
 from crossover.measurement.saturation import measure_saturation
 from crossover.measurement.unloaded_latency import measure_unloaded
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import arrivals
 from crossover.experiments.sweep import figures, grid
 from crossover.experiments.sweep.grid import Point, Sweep
 from crossover.experiments.sweep.site import Site
@@ -16,7 +17,6 @@ from crossover.measurement.progress import Progress
 from crossover.measurement.retry import SPARE, Retries
 from crossover.measurement.trial import Trial, read_trial
 from crossover.measurement.unloaded_latency import measure_unloaded_latency
-from loadgen import arrivals
 from loadgen.arm import Arm, Mode
 
 UTILISATION = 0.6  # offered load as a share of what the slower placement does back to back

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.arrivals import inversion
-from loadgen.arrivals.checks import check_positive, check_rates
-from loadgen.arrivals.schedule import Arrivals, accumulate
+from arrivals import inversion
+from arrivals.checks import check_positive, check_rates
+from arrivals.schedule import Arrivals, accumulate
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.arrivals.checks import check_between, check_count, check_positive
-from loadgen.arrivals.schedule import Arrivals
+from arrivals.checks import check_between, check_count, check_positive
+from arrivals.schedule import Arrivals
 
 PHASES = ("random", "staggered", "synchronised")
 

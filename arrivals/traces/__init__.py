@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen.arrivals.schedule import Schedule
-from loadgen.arrivals.traces import cells, columns, layouts, rows
-from loadgen.arrivals.traces.cells import UNITS
-from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
+from arrivals.schedule import Schedule
+from arrivals.traces import cells, columns, layouts, rows
+from arrivals.traces.cells import UNITS
+from arrivals.traces.faults import Fault, LineFault, pluralise, quote
 
 __all__ = ["KINDS", "UNITS", "Recording", "pluralise", "read", "save"]
 

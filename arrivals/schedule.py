@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from loadgen.arrivals import spec
-from loadgen.arrivals.checks import check_count, check_positive
+from arrivals import spec
+from arrivals.checks import check_count, check_positive
 
 CHUNK = 4096
 """Gaps drawn at a time. It is part of what a seed means: another number gives other schedules."""

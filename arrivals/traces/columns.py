@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loadgen.arrivals.traces.cells import is_value
-from loadgen.arrivals.traces.faults import LineFault, cut, quote
-from loadgen.arrivals.traces.rows import Table
+from arrivals.traces.cells import is_value
+from arrivals.traces.faults import LineFault, cut, quote
+from arrivals.traces.rows import Table
 
 NAMES = {
     "timestamps": (

@@ -7,13 +7,13 @@ longer run begins like a shorter one. Times are in seconds, rates in arrivals pe
     crossover arrivals gamma:rate=20,cv=3 --seconds 60 --seed 1
 """
 
-from loadgen.arrivals.catalogue import EXAMPLES, Closed, parse
-from loadgen.arrivals.modulated import MMPP, OnOff
-from loadgen.arrivals.renewal import Constant, Gamma, Pareto, Poisson, Uniform
-from loadgen.arrivals.schedule import Arrivals, Schedule
-from loadgen.arrivals.time_varying import Ramp, Sine, Spike, Step
-from loadgen.arrivals.trace import Trace
-from loadgen.arrivals.video import Video
+from arrivals.catalogue import EXAMPLES, Closed, parse
+from arrivals.modulated import MMPP, OnOff
+from arrivals.renewal import Constant, Gamma, Pareto, Poisson, Uniform
+from arrivals.schedule import Arrivals, Schedule
+from arrivals.time_varying import Ramp, Sine, Spike, Step
+from arrivals.trace import Trace
+from arrivals.video import Video
 
 __all__ = [
     "EXAMPLES",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loadgen.arrivals import traces
-from loadgen.arrivals.checks import check_count, check_not_negative, check_positive
-from loadgen.arrivals.schedule import Arrivals
+from arrivals import traces
+from arrivals.checks import check_count, check_not_negative, check_positive
+from arrivals.schedule import Arrivals
 
 
 @dataclass(frozen=True)

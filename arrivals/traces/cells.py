@@ -15,8 +15,8 @@ from itertools import chain, islice
 
 import numpy as np
 
-from loadgen.arrivals.checks import LIMIT
-from loadgen.arrivals.traces.faults import LineFault, cut, quote
+from arrivals.checks import LIMIT
+from arrivals.traces.faults import LineFault, cut, quote
 
 UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 """Unit of time -> its decimal places below the second."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.arrivals import inversion
-from loadgen.arrivals.checks import check_between, check_count, check_not_negative, check_positive, check_rates
-from loadgen.arrivals.schedule import Arrivals, accumulate
+from arrivals import inversion
+from arrivals.checks import check_between, check_count, check_not_negative, check_positive, check_rates
+from arrivals.schedule import Arrivals, accumulate
 
 
 class Varying(Arrivals, ABC):

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Protocol, TextIO
 
-from loadgen.arrivals.traces import cells
-from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
+from arrivals.traces import cells
+from arrivals.traces.faults import Fault, LineFault, pluralise, quote
 
 LONGEST = 1 << 20  # characters in a line
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from loadgen.arrivals import spec as specification
-from loadgen.arrivals.checks import check_between, check_not_negative
-from loadgen.arrivals.modulated import MMPP, OnOff
-from loadgen.arrivals.renewal import Constant, Gamma, Pareto, Poisson, Uniform
-from loadgen.arrivals.schedule import Arrivals, Schedule
-from loadgen.arrivals.time_varying import Ramp, Sine, Spike, Step
-from loadgen.arrivals.trace import Trace
-from loadgen.arrivals.video import Video
+from arrivals import spec as specification
+from arrivals.checks import check_between, check_not_negative
+from arrivals.modulated import MMPP, OnOff
+from arrivals.renewal import Constant, Gamma, Pareto, Poisson, Uniform
+from arrivals.schedule import Arrivals, Schedule
+from arrivals.time_varying import Ramp, Sine, Spike, Step
+from arrivals.trace import Trace
+from arrivals.video import Video
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from loadgen.arrivals.traces import cells
-from loadgen.arrivals.traces.faults import Fault, LineFault, pluralise, quote
-from loadgen.arrivals.traces.rows import JsonTable, Table
+from arrivals.traces import cells
+from arrivals.traces.faults import Fault, LineFault, pluralise, quote
+from arrivals.traces.rows import JsonTable, Table
 
 Reader = Callable[[Table, list[int]], tuple[str, np.ndarray, str]]
 """Takes a table and the indices of the layout's columns; returns kind, values and a note."""
