@@ -86,14 +86,14 @@ def place_here(configuration: str, replicas: list[Replica], ports: list[int]) ->
     """Return the configuration with addresses of this machine in place of the cluster's names and ports."""
     for port, here in zip((8000, 8001, 8404), ports, strict=True):
         configuration = configuration.replace(f"bind :{port}", f"bind 127.0.0.1:{here}")
-    configuration = configuration.replace(" resolvers cluster init-addr none", "").replace(
-        "check port 8000", "check port HTTP"
-    )
+    configuration = configuration.replace(" resolvers cluster init-addr none", "")
+    # Replicas on one machine have ports of their own, so each server says where it is checked.
+    configuration = configuration.replace("http-check connect port 8000 ", "http-check connect ")
 
     def list_servers(found: re.Match) -> str:
         which = found[1] == "8001"
         return "\n".join(
-            f"    server pod{n} 127.0.0.1:{each.ports[which]}{found[2].replace('HTTP', str(each.ports[0]))}"
+            f"    server pod{n} 127.0.0.1:{each.ports[which]}{found[2]} check port {each.ports[0]}"
             for n, each in enumerate(replicas)
         )
 
@@ -151,6 +151,28 @@ def ask(ports: list[int], count: int = 20) -> tuple[collections.Counter, collect
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         by_grpc = collections.Counter(call(b"", timeout=60, wait_for_ready=True).decode() for _ in range(count))
     return by_http, by_grpc
+
+
+def test_every_server_of_a_template_is_checked_in_the_protocol_that_the_replica_speaks(tmp_path):
+    """The chart's own templates, with one replica at all of their places."""
+    replica, ports = Replica("one"), take_ports(3)
+    configuration = read_configuration().replace(" resolvers cluster init-addr none", "")
+    for port, here in zip((8000, 8001, 8404), ports, strict=True):
+        configuration = configuration.replace(f"bind :{port}", f"bind 127.0.0.1:{here}")
+    for port, there in zip((8000, 8001), replica.ports, strict=True):
+        configuration = re.sub(rf"(server-template pod \S+) \S+:{port}", rf"\1 127.0.0.1:{there}", configuration)
+    configuration = configuration.replace(" port 8000 ", f" port {replica.ports[0]} ")
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(configuration)
+    haproxy = subprocess.Popen([HAPROXY, "-db", "-f", file])
+    try:
+        checked = re.compile(r'^haproxy_server_check_status{.*state="(?!INI|UNK|CHECKED)(\w+)"} 1', re.M)
+        wait_until(lambda: len(checked.findall(fetch(ports[2], "/metrics")[1])) == 12)
+        assert checked.findall(fetch(ports[2], "/metrics")[1]) == ["L7OK"] * 12
+    finally:
+        haproxy.kill()
+        haproxy.wait()
+        replica.stop()
 
 
 def test_one_connection_reaches_both_replicas_by_http_and_by_grpc(spread):

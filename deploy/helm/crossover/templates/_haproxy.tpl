@@ -45,7 +45,11 @@ frontend grpc
     default_backend grpc
 
 backend grpc
-    server-template pod 1-{{ $slots }} {{ $triton }}:8001 proto h2 check port 8000 check-proto h1
+    # Here and not on the line of the servers: HAProxy gives a check-proto there to the first of a template alone.
+    http-check connect port 8000 proto h1
+    http-check send meth GET uri /v2/health/ready
+    http-check expect status 200
+    server-template pod 1-{{ $slots }} {{ $triton }}:8001 proto h2
 
 frontend metrics
     bind :8404
