@@ -6,6 +6,7 @@ The page takes sections and does not know which experiments made them.
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -77,8 +78,15 @@ def render(template: Path, **values: object) -> Markup:
     Texts are escaped, and half characters written as their codes. Raises jinja2.UndefinedError if it uses a value that
     is not given.
     """
+    page = make_environment(template.parent).get_template(template.name).render(values)
+    return Markup(page.encode(errors="backslashreplace").decode())
+
+
+@cache
+def make_environment(folder: Path) -> Environment:
+    """Make what the templates of a folder are rendered with; it keeps them compiled, which takes longer than a page."""
     environment = Environment(
-        loader=FileSystemLoader([template.parent, TEMPLATES]),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -88,8 +96,7 @@ def render(template: Path, **values: object) -> Markup:
     environment.filters |= {"significant": significant, "listed": listed, "outcomes": outcomes, "tied": tied}
     environment.filters |= {"stage_time": stage_time, "quoted": shlex.join}
     environment.globals["P99_NEEDS"] = P99_NEEDS
-    page = environment.get_template(template.name).render(values)
-    return Markup(page.encode(errors="backslashreplace").decode())
+    return environment
 
 
 def outcomes(counts: Mapping[str, int]) -> str:
