@@ -29,8 +29,9 @@ def finished(server, tmp_path_factory):
     """One short comparison of both workloads in two modes: (output, directory, summary)."""
     reports = tmp_path_factory.mktemp("reports")
     code, output = run(
-        "bench", "--url", server.url, "--state", server.state, "--seconds", 53, "--rounds", 2,
+        "bench", "--url", server.url, "--state", server.state, "--seconds", 36, "--rounds", 2,
         "--modes", "sequential,async", "--arrivals", "poisson:rate=8", "--reports", reports,
+        shorter="load.SHORTEST = 0.6",
     )  # fmt: skip
     assert code in (0, 3), output  # 3: a machine that was too busy to measure on
     return output, *report(reports)
@@ -170,7 +171,7 @@ def test_an_interrupted_run_is_continued_where_it_stopped_and_then_extended(serv
     goes_on("bench", directory)
     measured = read_trials(directory)
     assert len(measured) <= 6 and all(trial.facts["complete"] for trial in measured)
-    code, output = run("bench", "--continue", directory, "--seconds", 10)
+    code, output = run("bench", "--continue", directory, "--seconds", 6)
     assert code in (0, 3), output
     assert len(read_trials(directory)) > len(measured) and len(read_pairs(directory, "audio")) == 2
     # How many rounds there are, and with every answer, is up to the machine; whether it was a look follows from them.

@@ -9,7 +9,6 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from transformers import Wav2Vec2FeatureExtractor
 
 from preprocess.audio import waveform
 from preprocess.limits import MAX_SAMPLES, MAX_SECONDS
@@ -63,6 +62,8 @@ def encoded(samples, rate, encoding="WAV float"):
 
 
 def reference(file):
+    from transformers import Wav2Vec2FeatureExtractor  # takes a second, which every test worker would wait for
+
     samples, rate = librosa.load(io.BytesIO(file), sr=16_000, mono=True, res_type="soxr_hq")
     features = Wav2Vec2FeatureExtractor(sampling_rate=16_000, do_normalize=True)(samples, sampling_rate=rate)
     return features["input_values"][0]
