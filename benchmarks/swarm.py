@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
+from arrivals.checks import check_positive
 from common.machine import read_cpu_model
 from crossover.analysis.estimate import Estimate
 from loadgen import command
-from loadgen.arrivals.checks import check_positive
 from serving import ROOT, Failure
 from serving.ports import free_ports
 
