@@ -20,7 +20,8 @@ def start(experiment: str, *arguments, shorter: str = "") -> subprocess.Popen:
     name = COMMANDS.get(experiment, experiment)
     imports = "import sys; from loadgen import command; from crossover.cli import main; "
     imports += "from crossover.experiments.capacity import plan, search; "
-    imports += "from crossover.experiments.sweep import grid, points; from crossover.experiments.compare import load"
+    imports += "from crossover.experiments.sweep import grid, points; "
+    imports += "from crossover.experiments.compare import load, run"
     script = f"{imports}; {shorter}; sys.exit(command.run(main.main))"
     return forks.start("crossover", name, *arguments, script=script if shorter else "")
 
