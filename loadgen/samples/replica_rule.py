@@ -28,7 +28,7 @@ def check_replicas(summary: Mapping, facts: Facts, percentile: float) -> Violati
     if abs(count - share) > max(MAX_OFF * share, MAX_REQUESTS):
         measured = f"{name} had {count} of {sum(known.values())} requests, where an even share is {share:.0f}"
         limit = f"within {MAX_OFF * 100:g} % of it, or {MAX_REQUESTS} requests"
-        return measured, limit, "let a proxy spread single requests over replicas of one kind (docs/kubernetes.md)"
+        return measured, limit, "let a proxy spread single requests over replicas of one kind (docs/swarm.md)"
     return None
 
 
