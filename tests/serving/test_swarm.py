@@ -77,8 +77,9 @@ def three(member):
 
 @needs_engine
 @pytest.mark.long
-def test_the_proxy_spreads_a_run_evenly_over_replicas_that_are_each_held_to_a_quarter_of_a_core(three, tmp_path):
-    run = three.send(tmp_path, "--arrivals", "constant:rate=10", "--seconds", "6", "--percentile", "50")
+@pytest.mark.parametrize("wire", [[], ["--transport", "grpc", "--grpc-port", "8001"]], ids=["http", "grpc"])
+def test_the_proxy_spreads_a_run_evenly_over_replicas_that_are_each_held_to_a_quarter_of_a_core(three, tmp_path, wire):
+    run = three.send(tmp_path, "--arrivals", "constant:rate=10", "--seconds", "6", "--percentile", "50", *wire)
     assert run["books"]["scheduled"] == run["books"]["completed"] == 60
     assert len(run["replicas"]) == 3 and sum(run["replicas"].values()) >= 60
     assert "replicas" not in {found["rule"] for found in run["findings"]}
