@@ -67,10 +67,8 @@ def decides(text: str) -> list[str]:
 
 
 def test_nothing_outside_workloads_decides_by_the_name_of_a_workload_or_a_placement():
-    found, sources = (
-        {},
-        [path for folder in ("arrivals", "loadgen", "crossover") for path in sorted((ROOT / folder).rglob("*.py"))],
-    )
+    folders = ("arrivals", "loadgen", "crossover")
+    found, sources = {}, [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert len(sources) > 80
     for path in sources:
         lines = [line for line in decides(path.read_text()) if not any(re.search(each, line) for each in LINES)]
