@@ -19,7 +19,8 @@ from pathlib import Path
 
 from loadgen.real_threads import find_original
 
-OURS = ["common", "workloads.image", "workloads.audio", "librosa", "scipy.stats", "pyarrow.parquet", "PIL.Image"]
+OURS = ["common", "workloads.image", "workloads.audio", "scipy.stats", "pyarrow.parquet", "PIL.Image"]
+OURS += ["preprocess.audio", "preprocess.image_dali"]  # they start no threads, which a fork would lack
 PRELOADED = {
     "crossover": [*OURS, "crossover.cli.main", "crossover.report.html", "matplotlib.figure"],
     "locust": ["locust.main", *OURS, "loadgen.locust_plugin.user", "loadgen.locust_plugin.own"],
