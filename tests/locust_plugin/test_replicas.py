@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadgen.locust_plugin.replicas import Replicas, parse_places
-from tests.locust_plugin.test_locustfiles import headless
+from tests.locust_plugin.locust_runs import headless
 
 LOAD = "--arrivals", "constant:rate=10", "--seconds", 1, "--percentile", 50
 

@@ -18,7 +18,7 @@ from loadgen.samples import parquet
 from loadgen.samples.sample import COMPLETED, RECORD, STATUSES
 from serving.ports import free_ports
 from tests.conftest import ROOT
-from tests.locust_plugin.test_locustfiles import headless
+from tests.locust_plugin.locust_runs import headless
 from tests.networks import Missing, forward, networks
 
 LOAD = "--arrivals", "poisson:rate=40", "--seed", 3, "--percentile", 50, "--timeout", 5
