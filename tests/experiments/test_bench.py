@@ -276,7 +276,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--arrivals", "poisson:rate=0.01", "--seconds", "50"], "(image); give more --seconds or a higher rate"),
         (["--seconds", "-1"], "seconds must be a positive number"),
         (["image", "--payloads", "/no/such"], "cannot read payloads"),
-        (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, opencv, scaled; audio has librosa"),
+        (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, scaled, opencv; audio has librosa"),
         (["image", "--arms", "a,b"], "unknown placement 'a' of image"),
         (
             ["image", "--arms", "client,server,ready"],

@@ -183,7 +183,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
         (["--seconds", "0"], "seconds must be a positive number"),
         (["--seed", "-3"], "--seed must not be negative"),
         (["image", "--payloads", "/no/such"], "cannot read payloads"),
-        (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, opencv, scaled; audio has librosa"),
+        (["--library", "torch"], "unknown library 'torch'; image has dali, pillow, scaled, opencv; audio has librosa"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_exit_code_two(arguments, says, capsys):
