@@ -94,5 +94,7 @@ def test_a_search_finds_the_balance_and_tries_shares_about_it(server, tmp_path):
     assert [each["arm"] for each in found["capacity"]] == [f"image {each} async:1" for each in found["shares"]["arms"]]
     assert f"balance at {found['shares']['balance']:g} by the client: tries mixed:" in output
     assert "image mixed:" in output and "client-prepared" in output
+    # By this --continue knows the run.
+    assert json.loads((only(tmp_path) / "run.json").read_text())["asked"]["arms"] == {"image": ["mixed:best"]}
     # One share alone is offered bursts.
     assert {row["arm"] for row in found["burstiness"]} <= {find_best_share(found)}

@@ -112,7 +112,9 @@ class Capacity(ServerExperiment):
         workload, names = add_shares(workload, asked[0], tried)
         print(f"balance at {found['balance']:g} by the client: tries {', '.join(names)}", flush=True)
         self.options.workloads[workload.name] = workload
-        self.options.arms[workload.name] = list(dict.fromkeys([*(each for each in arms if each != asked[0]), *names]))
+        arms = list(dict.fromkeys([*(each for each in arms if each != asked[0]), *names]))
+        # Another dict: run.json holds the one with mixed:best, by which --continue knows the run.
+        self.options.arms = {**self.options.arms, workload.name: arms}
         return workload, {**found, "arms": names}
 
     def make_probers(self, workload: Workload) -> list[Prober]:
