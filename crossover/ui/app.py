@@ -50,12 +50,14 @@ def make_app(reports: Path) -> Flask:
     app, listing, one_at_a_time = Flask("crossover.ui", static_folder=None), Listing(reports), threading.Lock()
 
     @app.before_request
-    def check_host() -> tuple[str, int] | None:
+    def check_host() -> Response | None:
         try:
             name = urlsplit(f"//{request.headers.get('Host', '')}").hostname
         except ValueError:
             name = None
-        return None if name in HOSTS else (f"this page answers to {' and '.join(HOSTS)} only\n", 403)
+        if name in HOSTS:
+            return None
+        return Response(f"this page answers to {' and '.join(HOSTS)} only\n", 403, mimetype="text/plain")
 
     @app.after_request
     def protect(response: Response) -> Response:

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, request, send_file
 from locust.env import Environment
 
+from loadgen.locust_plugin import web_access
 from loadgen.locust_plugin.live_view import RUNNING, LiveRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def add_routes(web_ui: Any, environment: Environment, subject: str, workload: st
     @serve("/")
     def index() -> Response:
         response = send_file(PAGE / "index.html")
-        response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'self'"
+        response.headers[web_access.POLICY] = "default-src 'self'; base-uri 'none'; frame-ancestors 'self'"
         return response
 
     @serve("/<name>")
@@ -113,7 +114,8 @@ def add_routes(web_ui: Any, environment: Environment, subject: str, workload: st
         return run or abort(404, f"this session has no run {number}, or no longer")
 
     @pages.errorhandler(Exception)
-    def explain(error: Exception) -> tuple[str, int]:
-        return str(getattr(error, "description", None) or error), getattr(error, "code", None) or 500
+    def explain(error: Exception) -> Response:
+        text = str(getattr(error, "description", None) or error)
+        return web_access.say_plainly(text, getattr(error, "code", None) or 500)
 
     web_ui.app.register_blueprint(pages)

@@ -14,9 +14,16 @@ import sys
 from urllib.parse import urlsplit
 
 import gevent
-from flask import redirect, request, session, url_for
+from flask import Response, redirect, request, session, url_for
 from flask_login import UserMixin, login_user
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+
+POLICY = "Content-Security-Policy"
+NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'self'"
+"""Of every answer that has no policy of its own: nothing in it runs or is loaded, whatever a browser takes it for."""
+LOCUST_PAGE = "object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
+"""Of Locust's own pages, whose scripts stand in them."""
 
 
 def is_local_name(host: str) -> bool:
@@ -92,9 +99,30 @@ def protect(web_ui) -> None:
     @web_ui.app.before_request
     def reject_others():
         reason = reject_cross_site(request.headers, any_name=web_ui.web_login)
-        return (reason, 403) if reason else None
+        return say_plainly(reason, 403) if reason else None
 
-    @web_ui.app.after_request
-    def forbid_frames(response):
-        response.headers["X-Frame-Options"] = "SAMEORIGIN"
-        return response
+    # Without it werkzeug answers an unknown address with a page.
+    @web_ui.app.errorhandler(HTTPException)
+    def refuse_address(error):
+        return error if error.response else say_plainly(error.description or error.name, error.code)
+
+    web_ui.app.after_request(harden)
+
+
+def say_plainly(text: str, status: int) -> Response:
+    """Return an answer of plain text, which may repeat what a stranger has sent: no browser takes it for a page."""
+    return Response(text, status, mimetype="text/plain")
+
+
+def harden(response: Response) -> Response:
+    """Let no browser take an answer for what it is not, run a script that someone put into it, or frame it elsewhere.
+
+    Locust answers an error with its text and calls that HTML: here it is plain text.
+    """
+    if response.status_code >= 400 and response.mimetype == "text/html":
+        response.mimetype = "text/plain"
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    is_locust_page = response.mimetype == "text/html" and request.blueprint == "locust"
+    response.headers.setdefault(POLICY, LOCUST_PAGE if is_locust_page else NO_SCRIPT)
+    return response

@@ -49,7 +49,7 @@ def extend(
     @web_ui.app.after_request
     def extend_response(response):
         """Add HEAD and a title to Locust's page."""
-        if response.mimetype == "text/html" and not response.direct_passthrough:
+        if response.mimetype == "text/html" and response.status_code == 200 and not response.direct_passthrough:
             title = f"<title>Crossover: {escape(subject)}</title>"
             page = response.get_data(as_text=True).replace("</head>", HEAD + "</head>", 1)
             response.set_data(page.replace("<title>Locust</title>", title, 1))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,46 @@ def test_the_tab_serves_its_own_files_and_those_of_its_own_runs_and_nothing_else
     ):
         status, told = send(alone, f"/crossover/{path}")
         assert status == 404 and "Traceback" not in told
+
+
+SCRIPT = "<svg onload=alert(document.domain)>"
+QUOTED = urllib.parse.quote(SCRIPT, safe="")
+REFLECTED = [
+    *(("GET", f"/crossover/{where}{QUOTED}") for where in ("", "runs/", "runs/1/", "runs/1/chart?since=")),
+    *(("GET", f"/{where}{QUOTED}") for where in ("", "assets/", "login/", "stats/", "stats/report?theme=", "?tab=")),
+    *(("POST", f"/{where}") for where in ("swarm", "user", "login", QUOTED, f"crossover/{QUOTED}")),
+]
+
+
+def assert_no_script(url: str, method: str, path: str, **headers: str) -> bytes:
+    """What a browser would be sent there, which must not let `SCRIPT` run. Returns the body."""
+    connection = http.client.HTTPConnection(url, timeout=300)
+    form = f"user_count={QUOTED}&spawn_rate={QUOTED}&arrivals={QUOTED}&seconds=1" if method == "POST" else None
+    kind = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
+    connection.request(method, path, form, {**kind, **headers})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+    policy = answer.headers["Content-Security-Policy"]
+    if answer.status >= 400:
+        assert answer.headers.get_content_type() in ("text/plain", "application/json"), (path, answer.headers)
+    if answer.headers.get_content_type() == "text/html":
+        assert SCRIPT.encode() not in body, path
+        assert "frame-ancestors" in policy and "base-uri 'none'" in policy, path
+    else:
+        assert "default-src 'none'" in policy, path
+    return body
+
+
+@pytest.mark.parametrize(("method", "path"), REFLECTED)
+def test_no_answer_runs_what_a_stranger_put_into_its_address_or_form(alone, method, path):
+    assert_no_script(f"127.0.0.1:{alone.port}", method, path)
+
+
+@pytest.mark.parametrize("headers", [{"Host": SCRIPT}, {"Origin": f"http://{SCRIPT}"}])
+def test_no_refusal_runs_what_a_stranger_put_into_a_header(alone, headers):
+    assert SCRIPT.encode() in assert_no_script(f"127.0.0.1:{alone.port}", "GET", "/", **headers)
 
 
 def test_a_machines_own_dotted_name_is_its_own():

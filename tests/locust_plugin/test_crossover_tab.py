@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pyarrow.parquet
@@ -17,6 +18,8 @@ from loadgen.locust_plugin.time_series import RECENT
 from tests.conftest import ROOT, ports
 from tests.locust_plugin.locust_runs import fetch, live_rows, locust, post
 
+SCRIPT = "<svg onload=alert(document.domain)>"
+QUOTED = urllib.parse.quote(SCRIPT, safe="")
 TAB = ROOT / "loadgen" / "locust_plugin" / "tab"
 
 
@@ -95,12 +98,13 @@ def shown(server, tmp_path_factory):
         told = json.loads(fetch(f"{base}/crossover/runs", process))
         files = {name: get(f"{base}/crossover/runs/1/{name}") for name, _ in row["files"]}
         tab = get(f"{base}/crossover/")
+        wrong = [refusal(f"{base}/crossover/runs/{number}/{QUOTED}") for number in (1, 7)]
     finally:
         process.terminate()
         output, _ = process.communicate(timeout=300)
     assert "Traceback" not in output, output
     return {"page": page, "row": row, "chart": chart, "told": told, "files": files, "tab": tab, "refused": refused,
-            "reports": reports}  # fmt: skip
+            "wrong": wrong, "reports": reports}  # fmt: skip
 
 
 def get(url: str) -> tuple[bytes, dict]:
@@ -112,6 +116,19 @@ def status(url: str) -> int:
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(url, timeout=10)
     return refusal.value.code
+
+
+def refusal(url: str) -> tuple[bytes, dict]:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(url, timeout=10)
+    return error.value.read(), dict(error.value.headers)
+
+
+def test_the_name_of_a_file_that_a_run_lacks_is_repeated_as_plain_text(shown):
+    for _, headers in shown["wrong"]:
+        assert headers["Content-Type"].startswith("text/plain")
+        assert headers["X-Content-Type-Options"] == "nosniff" and "'none'" in headers["Content-Security-Policy"]
+    assert shown["wrong"][0][0].decode() == f"run 1 has no {SCRIPT}"
 
 
 def test_the_page_says_what_it_sends_where_and_has_the_tab(shown, server):

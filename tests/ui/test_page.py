@@ -267,6 +267,7 @@ def test_it_answers_to_no_name_that_a_stranger_may_own(host, client):
     for path in ("/", "/compare?before=before&after=after", "/runs/before/report.html", "/no"):
         response = client.get(path, headers={"Host": host})
         assert response.status_code == 403 and "before" not in response.text
+        assert response.mimetype == "text/plain" and response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_it_changes_nothing_and_runs_no_script(client):
@@ -276,6 +277,15 @@ def test_it_changes_nothing_and_runs_no_script(client):
     for path in ("/", "/no", "/runs/before/report.html"):
         policy = client.get(path).headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "script" not in policy
+
+
+def test_no_page_runs_what_stands_in_its_address(client):
+    script = "<svg onload=alert(1)>"
+    runs = ("/runs/{}/report.html", "/runs/before/{}")
+    for path in ("/{}", *runs, "/compare?before={}&after=after", "/compare?before=before&after=after&{}"):
+        response = client.get(path.format(script))
+        assert script not in response.text and "script" not in response.headers["Content-Security-Policy"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_folder_that_is_gone_is_one_line(tmp_path):
