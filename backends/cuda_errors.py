@@ -21,6 +21,7 @@ LOST = re.compile(
     r"|HARDWARE_STACK_ERROR|ILLEGAL_INSTRUCTION|MISALIGNED_ADDRESS|INVALID_ADDRESS_SPACE|INVALID_PC|LAUNCH_FAILED)"
     r"|illegal memory access was encountered|unspecified launch failure|device-side assert triggered"
 )
+CALL = re.compile(r"\S+\.cc:\d+ [^\[\]]*\bCudaCall\([^)]*\) \[with [^\]]*\] ?")  # of ONNX Runtime, for each call
 
 
 def is_out_of_memory(error):
@@ -46,5 +47,6 @@ def end(what, error):
 
 
 def shorten(error):
-    """Return an error's text without what ONNX Runtime adds to CUDA's: host name, source file, expression."""
-    return re.sub(r" ?; GPU=\d+ ; hostname=.*", "", str(error), flags=re.DOTALL) or type(error).__name__
+    """Return an error's text without what ONNX Runtime adds to CUDA's: C++ functions, host name, file, expression."""
+    text = re.sub(r" ?; GPU=\d+ ; hostname=.*", "", str(error), flags=re.DOTALL)
+    return CALL.sub("", text) or type(error).__name__

@@ -125,6 +125,8 @@ def load_all(api: TritonAPI, server: str, folder: Path, configs: dict[str, str],
                 if not on_gpu(laid_over):
                     raise
                 remedy = f"--on-cpu {name} keeps it off the GPU, --no-gpu all steps"
+                if takes_half(laid_over):
+                    remedy = f"--weights real takes it in FP32; {remedy}"
                 why = failure.reason if isinstance(failure, Refused) else failure
                 raise Failure(f"{name} does not load on the GPU: {why}; {remedy}") from None
 
@@ -142,6 +144,11 @@ def load(api: TritonAPI, server: str, name: str, config: str | None, backend: st
             say(f"  {name} takes long to load; it has {LONGEST / 60:.0f} minutes")
         await_load(api, server, name, in_stubs(backend))
     say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
+
+
+def takes_half(config: dict) -> bool:
+    """Return whether a configuration, as JSON has it, is of a network in FP16."""
+    return config.get("default_model_filename") in {Path(path).name for path in artefacts.HALF.values()}
 
 
 def on_gpu(config: dict) -> bool:

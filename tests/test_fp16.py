@@ -67,6 +67,24 @@ def test_a_network_whose_answers_change_is_refused_and_nothing_is_left(tmp_path)
     assert not artefacts.has_half(tmp_path, "resnet50")
 
 
+def test_a_convolution_in_groups_stays_in_fp32_and_a_plain_one_does_not():
+    """cuDNN's heuristic finds no plan for wav2vec2's convolution in groups in FP16 (on an H200)."""
+    noise, helper = np.random.default_rng(0), onnx.helper
+    weights = {"grouped": noise.normal(size=(4, 2, 3)), "plain": noise.normal(size=(4, 4, 3))}
+    nodes = [
+        helper.make_node("Conv", ["given", "grouped"], ["between"], "in groups", group=2, pads=[1, 1]),
+        helper.make_node("Conv", ["between", "plain"], ["logits"], "of one group", group=1, pads=[1, 1]),
+    ]
+    tensors = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 4, 8]) for name in ("given", "logits")]
+    graph = helper.make_graph(
+        nodes, "convolutions", tensors[:1], tensors[1:],
+        [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )  # fmt: skip
+    half = fp16.halve(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    types = {weight.name: weight.data_type for weight in half.graph.initializer}
+    assert types == {"grouped": onnx.TensorProto.FLOAT, "plain": onnx.TensorProto.FLOAT16}
+
+
 def test_other_weights_make_the_fp16_form_outdated(tmp_path):
     standin.build(tmp_path)
     fp16.complete(tmp_path)

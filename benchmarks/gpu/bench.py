@@ -76,8 +76,7 @@ class Bench:
     def restart_server(self) -> None:
         """Start the server again, once, and warm it up as the one before was. Raises Unavailable."""
         self.site.restart()
-        for asks, sent in self.warm.values():
-            self._warm_up(asks, sent)
+        self.warm_up_again()
 
     def arms(self, workload: str, wanted: Iterable[str]) -> dict[str, Ask]:
         """Return name -> arm of those that the server has."""
@@ -95,6 +94,11 @@ class Bench:
         """Run each step of these arms in the batches that are to come: all sizes on a GPU, single ones without."""
         self.warm[size] = asks, sent
         self.attempt(stage, f"{size} warm-up", WARM_UP if self.site.on_gpu else 2.0, lambda: self._warm_up(asks, sent))
+
+    def warm_up_again(self) -> None:
+        """Run all that was warmed up so far once more, after something was loaded anew. Raises Unavailable."""
+        for asks, sent in self.warm.values():
+            self._warm_up(asks, sent)
 
     def _warm_up(self, asks: Sequence[Ask], sent: Sequence[Payload]) -> None:
         server, gpu = self.site.server, self.site.on_gpu

@@ -159,7 +159,7 @@ def offer(
         offered,
         task.seconds,
         difference(before, server.statistics(), tuple(dict.fromkeys(models))),
-        None if cpu is None or end is None else end - cpu,
+        None if cpu is None or end is None or end < cpu else end - cpu,  # less than before: a stub ended meanwhile
         *Power(meter.readings).between(offered.began, offered.began + task.seconds),
         meter.sm_clock,
     )

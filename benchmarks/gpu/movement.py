@@ -3,8 +3,8 @@
     python -m benchmarks.gpu.movement decoder [--gpu 0]                 # the probes: one JSON object per batch
     python -m benchmarks.gpu.movement network model.onnx [--gpu 0]
 
-Between DALI's output and the network's input a tensor is copied to the host, some times within it (COPIES), and to the
-card again. DLPack between the steps could save that much at most, as what it costs itself is not counted.
+Between DALI's output and the network's input a tensor is copied to the host, within it (COPIES), and to the card again.
+DLPack between the steps could save that much at most, as what it costs itself is not counted.
 """
 
 import argparse
@@ -27,9 +27,13 @@ from serving.server import Unavailable
 
 BATCHES = (1, 8, 16)
 SHAPE = (3, 224, 224)
-COPIES = 4
-"""Within the host: into the first stub's shared memory, into the ensemble's tensor, into the second stub's shared
-memory, and into one batch with other requests."""
+COPIES = 2, 1
+"""Copies within the host, by the step that decodes and by the network's, as the Python backend's sources have them: the
+first stub copies its array into its shared memory (PbTensor::SaveToSharedMemory), tritonserver from there into the
+ensemble's tensor (InferResponse::Send), and from that into the second stub's shared memory (GetInputTensor). The
+ensemble hands a tensor on without a copy, and the second stub's array is a view."""
+MERGE = 1
+"""More in the second step, where requests go together: into one batch."""
 PARTS = ("device to host", "copy within the host", "host to device")
 WARM_UP, RUNS = 5, 40
 LIMITS = (10, 90)
@@ -76,16 +80,34 @@ def write_movement(bench: Bench, *probes: Found) -> None:
             why = "a probe failed" if bench.site.on_gpu else "there is no GPU"
             bench.record.note(f"{size}: nothing of {', '.join(missing)}, as {why}", "f")
         if not missing or not bench.site.on_gpu:
-            value, low, high = most_to_win(parts)
-            bench.record.figure("f", size, "movement", "most to win", value, "ms", low, high, copies=COPIES)
+            value, low, high = most_to_win(parts, batch)
+            copies = sum(host_copies(batch))
+            bench.record.figure("f", size, "movement", "most to win", value, "ms", low, high, copies=copies)
 
 
-def most_to_win(parts: dict[str, Range]) -> Range:
+def host_copies(batch: int) -> tuple[int, int]:
+    """Return how often a batch is copied within the host, by the step that decodes and by the network's."""
+    before, after = COPIES
+    return before, after + (MERGE if batch > 1 else 0)
+
+
+def most_to_win(parts: dict[str, Range], batch: int) -> Range:
     """Return the sum of all copies between two steps; the limits are the sums of the parts' limits."""
-    counts = {"copy within the host": COPIES}
-    low, value, high = (
-        sum(counts.get(name, 1) * parts[name][at] for name in PARTS if name in parts) for at in (1, 0, 2)
-    )
+    times = 1, sum(host_copies(batch)), 1
+    return add([(number, parts.get(name)) for number, name in zip(times, PARTS, strict=True)])
+
+
+def most_of_one_step(parts: dict[str, Range], batch: int) -> Range:
+    """Return the copies of the step that copies longer. Steps work side by side, and the slowest bounds the rate."""
+    before, after = host_copies(batch)
+    within = parts.get("copy within the host")
+    steps = [(before, within), (1, parts.get("device to host"))], [(after, within), (1, parts.get("host to device"))]
+    return max(map(add, steps))
+
+
+def add(parts: list[tuple[int, Range | None]]) -> Range:
+    """Return the sum of parts, each so many times; those that were not measured count nothing."""
+    value, low, high = (sum(times * part[at] for times, part in parts if part) for at in range(3))
     return value, low, high
 
 

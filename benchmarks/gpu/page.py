@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.gpu.placement_tables import image_sections, speech_section
 from benchmarks.gpu.reading import Entry, Left
-from benchmarks.gpu.step_tables import half_section, instances_section, memory_section, movement_section
+from benchmarks.gpu.step_tables import SMALL, half_section, instances_section, memory_section, movement_section
 from benchmarks.gpu.tables import batches, detail, table, value
 from common.figures import UNKNOWN, significant
 from serving.thread_plan import format_cores
@@ -31,20 +31,24 @@ def write_page(left: Left, surprises: str = NOTHING) -> str:
 
 
 def visit_sections(left: Left) -> list[str]:
-    """Return the sections of one visit; no figure of another one is in them, so nothing is compared across visits."""
+    """Return the sections of one visit; no figure of another one is in them, so nothing is compared across visits.
+
+    Each size of a stage is of one run. Sections of a step take what they compare it with from that step's own run.
+    """
+    shown = left.settle()
     return [
         *head(left),
-        *image_sections(left, "a", "Photographs"),
-        *cores_section(left),
-        *ensemble_section(left),
-        *speech_section(left),
-        *arrivals_section(left),
-        *image_sections(left, "e", "Another size, another tensor"),
-        *movement_section(left),
-        *half_section(left),
-        *instances_section(left),
-        *memory_section(left),
-        *others_section(left),
+        *image_sections(shown, "a", "Photographs"),
+        *cores_section(shown),
+        *ensemble_section(shown),
+        *speech_section(shown),
+        *arrivals_section(shown),
+        *image_sections(shown, "e", "Another size, another tensor"),
+        *movement_section(left.run_of("f")),
+        *half_section(shown, left.run_of("g", SMALL)),
+        *instances_section(left.run_of("h")),
+        *memory_section(shown),
+        *others_section(shown),
     ]
 
 

@@ -25,8 +25,8 @@ def image_sections(left: Left, stage: str, title: str) -> list[str]:
     sizes = [size for size in left.names(stage, "size") if any_latency(left, stage, size, measured)]
     if not sizes:
         return []
-    pairs = [(size, arm) for size in sizes for arm in measured if left.last(stage, size, arm, "unloaded latency")]
-    parts = [f"## {title}", *placement_tables(left, stage, pairs, names)]
+    rows = [(stage, size, arm) for size in sizes for arm in measured if left.last(stage, size, arm, "unloaded latency")]
+    parts = [f"## {title}", *placement_tables(left, rows, names)]
     return [*parts, "\n".join(f"- {advise(left, stage, size, measured)}" for size in sizes)]
 
 
@@ -40,23 +40,24 @@ def any_latency(left: Left, stage: str, size: str, arms: Sequence[str]) -> bool:
     return any(left.last(stage, size, arm, "unloaded latency") for arm in arms)
 
 
-def placement_tables(left: Left, stage: str, pairs: Sequence[tuple[str, str]], names: dict[str, str]) -> list[str]:
-    """Return two tables of (size, arm): unloaded latency and where it goes, and the highest rates with their costs."""
+Row = tuple[str, str, str]
+"""Stage, size, arm."""
+
+
+def placement_tables(left: Left, rows: Sequence[Row], names: dict[str, str]) -> list[str]:
+    """Return two tables: unloaded latency and where it goes, and the highest rates with their costs."""
     return [
         "Unloaded, one request at a time; processing, network, movement and waiting are mean ms.",
-        table(UNLOADED, [unloaded_row(left, stage, size, arm, names[arm]) for size, arm in pairs]),
+        table(UNLOADED, [unloaded_row(left, *row, names[row[-1]]) for row in rows]),
         "The highest rate of Poisson arrivals that keeps p95 within the limit, which is 5 times the slowest arm's"
         " unloaded median; costs are per answer at the highest rate that was kept.",
-        table(RATES, [rate_row(left, stage, size, arm, names[arm]) for size, arm in pairs]),
+        table(RATES, [rate_row(left, *row, names[row[-1]]) for row in rows]),
     ]
 
 
-def rate_table(left: Left, size: str, pairs: Sequence[tuple[str, str]], names: dict[str, str]) -> str:
-    """Return the table of the highest rates of (stage, arm) that were measured."""
-    rows = [
-        rate_row(left, stage, size, arm, names[arm]) for stage, arm in pairs if left.last(stage, size, arm, "capacity")
-    ]
-    return table(RATES, rows)
+def rate_table(left: Left, rows: Sequence[Row], names: dict[str, str]) -> str:
+    """Return the table of the highest rates that were measured."""
+    return table(RATES, [rate_row(left, *row, names[row[-1]]) for row in rows if left.last(*row, "capacity")])
 
 
 def unloaded_row(left: Left, stage: str, size: str, arm: str, name: str) -> list[str]:
@@ -79,5 +80,6 @@ def rate_row(left: Left, stage: str, size: str, arm: str, name: str) -> list[str
 
 def speech_section(left: Left) -> list[str]:
     """Return the tables of speech."""
-    pairs = [(s, a) for s in left.names("d", "size") for a in SPEECH if left.last("d", s, a, "unloaded latency")]
-    return ["## Speech", *placement_tables(left, "d", pairs, SPEECH)] if pairs else []
+    sizes = left.names("d", "size")
+    rows = [("d", size, arm) for size in sizes for arm in SPEECH if left.last("d", size, arm, "unloaded latency")]
+    return ["## Speech", *placement_tables(left, rows, SPEECH)] if rows else []

@@ -50,6 +50,50 @@ class Left:
             found.append(entry)
         return cls(found)
 
+    def runs(self) -> list["Left"]:
+        """Return the lines of each run apart, in order."""
+        numbers = accumulate(entry["kind"] == "run" for entry in self.entries)
+        found: dict[int, list[Entry]] = {}
+        for number, entry in zip(numbers, self.entries, strict=True):
+            found.setdefault(number, []).append(entry)
+        return [Left(entries) for entries in found.values()]
+
+    def settle(self) -> "Left":
+        """Return the lines with those figures of each stage and size only that are of one run, with the most arms.
+
+        Rates of one machine differed by a fifth between runs, so no row stands beside one of another run. Arms with a
+        capacity count first; of equals the later run is taken.
+        """
+        runs, chosen = self.runs(), self.choose_runs()
+        return Left(
+            [
+                entry
+                for number, run in enumerate(runs)
+                for entry in run.entries
+                if entry["kind"] != "figure" or chosen[entry["stage"], entry["size"]] == number
+            ]
+        )
+
+    def choose_runs(self) -> dict[tuple[str, str], int]:
+        """Return (stage, size) -> the number of the run whose figures of it are shown."""
+        worth: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+        for number, run in enumerate(self.runs()):
+            arms: dict[tuple[str, str], tuple[set, set]] = {}
+            for entry in run.of("figure"):
+                searched, measured = arms.setdefault((entry["stage"], entry["size"]), (set(), set()))
+                measured.add(entry["arm"])
+                if entry["figure"] == "capacity":
+                    searched.add(entry["arm"])
+            for place, (searched, measured) in arms.items():
+                worth.setdefault(place, []).append((len(searched), len(measured), number))
+        return {place: max(each)[-1] for place, each in worth.items()}
+
+    def run_of(self, stage: str, size: str | None = None) -> "Left":
+        """Return the lines of the one run that `settle` takes for a stage, at a size or (None) at its last one."""
+        chosen = self.choose_runs()
+        numbers = [number for (its, at), number in chosen.items() if its == stage and size in (None, at)]
+        return self.runs()[max(numbers)] if numbers else Left([])
+
     def of(self, kind: str) -> list[Entry]:
         """Return the lines of a kind."""
         return [entry for entry in self.entries if entry["kind"] == kind]
@@ -87,18 +131,34 @@ class Left:
         return next(reversed(self.figures(stage, size, arm, figure)), None)
 
     def missing(self, kind: str) -> list[Entry]:
-        """Return the lines of a kind, "did not fit" or "failed", of the last run that measured or tried their size.
+        """Return the lines of a kind, "did not fit" or "failed", that still hold, of all visits.
 
-        What names no size goes by its stage.
+        They are of the run whose figures of their size are shown or, without any, of the last that tried. What names no
+        size goes by its stage. What a later visit measured is not missing.
         """
-        numbered = list(zip(accumulate(entry["kind"] == "run" for entry in self.entries), self.entries, strict=True))
+        visits = self.visits()
+        later = [{place for visit in visits[at:] for place in visit.places()} for at in range(1, len(visits) + 1)]
+        return [
+            entry
+            for visit, measured in zip(visits, later, strict=True)
+            for entry in visit.missing_here(kind)
+            if (entry["stage"], find_size(entry)) not in measured
+        ]
+
+    def places(self) -> set[tuple[str, str]]:
+        """Return each (stage, size) with figures, and each stage with an empty size."""
+        return {(entry["stage"], size) for entry in self.of("figure") for size in ("", find_size(entry))}
+
+    def missing_here(self, kind: str) -> list[Entry]:
+        """Return the lines that `missing` returns of one visit."""
+        numbered = [(number, entry) for number, run in enumerate(self.runs()) for entry in run.entries]
         tried: dict[tuple[str, str], int] = {}
         measured: dict[tuple[str, str], int] = {}
         for run, entry in numbered:
             if "stage" in entry:
                 found = measured if entry["kind"] == "figure" else tried
                 found |= {(entry["stage"], ""): run, (entry["stage"], find_size(entry)): run}
-        last = {**tried, **measured}
+        last = {**tried, **measured, **self.choose_runs()}
         return [
             entry for run, entry in numbered if entry["kind"] == kind and last[entry["stage"], find_size(entry)] == run
         ]

@@ -1,10 +1,11 @@
 """Stages g and h: the same server with one step changed, beside the server as it was a minute before.
 
-A step is loaded again with another configuration, without a restart; afterwards it is as the plan has it. Both sides
-have the same limit of p95, that of the unloaded latencies of this run.
+A step is loaded again with another configuration, without a restart; afterwards it is as the plan has it, and is warmed
+up. Both sides have the same limit of p95, that of the unloaded latencies of this run.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from workloads.payloads import Payload
 
 RELOAD = 12.0
 """Seconds to load a step again; a network has a session for each size of batch."""
+LEAVING = 15.0
+"""Seconds that the stubs of a step as it was may take to end: Triton unloads them when the new ones are there."""
 LONG = "15 s"
 Config = dict
 """A model's configuration, as Triton's JSON has it."""
@@ -48,8 +51,8 @@ def measure_instances(bench: Bench) -> None:
 
     def measure() -> None:
         measure_rates(bench, "h", SMALL, "two instances", raw, sent)
-        running = sum(stub.model == "image_preprocess" for stub in stubs(bench.site.server.state["name"]))
-        bench.record.note(f"image_preprocess runs in {running} stubs", "h")
+        running = find_stubs(bench.site.server, "image_preprocess")
+        bench.record.note(f"image_preprocess runs in {len(running)} stubs", "h")
         bench.find_capacity("h", SMALL, "server-two", ask, photographs((640,)))
 
     with_change(bench, "h", "image_preprocess", double, measure)
@@ -105,6 +108,8 @@ def with_change(
         measure()
     finally:
         bench.attempt(stage, f"{model} as it was", 0.0, lambda: load(bench.site.server, model, config))
+        # A pipeline on a GPU that was just built takes half a second for its first photographs.
+        bench.attempt(stage, "warm-up once more", 0.0, bench.warm_up_again)
 
 
 def load_changed(server: Server, model: str, change: Callable[[Config], None]) -> Config:
@@ -117,11 +122,20 @@ def load_changed(server: Server, model: str, change: Callable[[Config], None]) -
 
 
 def load(server: Server, model: str, config: Config) -> None:
-    """Load a model with this configuration. Raises Unavailable with the server's words."""
+    """Load a model with this configuration, and see those stubs end that it had. Raises Unavailable."""
+    before = find_stubs(server, model)
     try:
         server.admin_api.load(model, json.dumps(config), 60)
     except Failure as failure:
         raise Unavailable(f"{model}: {failure}") from None
+    end = time.monotonic() + LEAVING
+    while before & find_stubs(server, model) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def find_stubs(server: Server, model: str) -> set[int]:
+    """Return the processes of a model's instances."""
+    return {stub.pid for stub in stubs(server.state["name"]) if stub.model == model}
 
 
 def measure_rates(bench: Bench, stage: str, size: str, arm: str, ask: AskRaw | Ask, sent: Sequence[Payload]) -> None:

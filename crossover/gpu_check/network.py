@@ -29,6 +29,14 @@ NETWORKS = {"resnet50": (artefacts.RESNET, "pixels"), "wav2vec2": (artefacts.WAV
 LIMITS = {"TF32": 0.05, "FP32": 0.01, "FP16": 0.05}
 """Precision on the GPU -> largest difference from the CPU's logits, as a share of their standard deviation."""
 LIBRARIES = ("libcudart", "libcublas", "libcudnn", "libcufft", "libcurand", "libnvrtc")
+PRECISIONS = {
+    "TF32": f"serve with --no-gpu, and {REPORT}",
+    "FP32": f"serve with --no-gpu, and {REPORT}",
+    "FP16": "serve with --weights real",
+}
+"""Precision -> what to do where the card does not run it."""
+FAILURE = re.compile(r"\b(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND)\w* failure \d+: [^;\n]*[^;\s]")
+NODE = re.compile(r"running (\w+) node\. Name:'([^']*)'")
 MISSING = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object")
 WARM_UP, RUNS = 3, 10
 
@@ -114,14 +122,19 @@ def compare(name: str, path: Path, feed: dict[str, np.ndarray], gpu: bool, short
         yield skipped(name, f"no GPU is used; {rows} on the CPU: logits {shape}, {cpu_ms:.1f} ms", cpu_ms=cpu_ms)
         return
     half = path.with_name("model.fp16.onnx")
-    for precision in ("TF32",) if short else ("TF32", "FP32", "FP16"):
+    for precision in ("TF32",) if short else PRECISIONS:
         if precision == "FP16" and not half.is_file():
             yield skipped(name, "FP16: not converted; `crossover models --fp16` does it")
             continue
-        with catch_errors() as read_errors:
-            session = open_session(half if precision == "FP16" else path, precision)
-            [logits] = session.run(["logits"], feed)
-            gpu_ms = measure_ms(lambda: session.run(["logits"], feed), WARM_UP, RUNS)  # noqa: B023
+        try:
+            with catch_errors() as read_errors:
+                session = open_session(half if precision == "FP16" else path, precision)
+                [logits] = session.run(["logits"], feed)
+                gpu_ms = measure_ms(lambda: session.run(["logits"], feed), WARM_UP, RUNS)  # noqa: B023
+        except Exception as error:  # ONNX Runtime has many, and none of them is to end the check
+            text = f"{precision}: the card does not run it: {explain_failure(error)}"
+            yield problem(name, text, PRECISIONS[precision], precision=precision, error=str(error))
+            continue
         if session.get_providers()[0] != CUDA:
             errors = read_errors()
             yield problem(name, f"{precision}: it runs on the CPU: {shorten(errors)}", advise(errors))
@@ -216,6 +229,15 @@ def shorten(errors: str) -> str:
     found = (line for sign in signs for line in lines if sign.search(line))
     line = next(found, "it does not say why").rpartition("with error: ")[2]
     return messages.shorten(" ".join(re.sub(r"^.*\[[A-Z]:\w+:[^\]]*\] ", "", line).split()), 300)
+
+
+def explain_failure(error: Exception) -> str:
+    """Return what failed in a run, in one line: the library's own words and the node, where ONNX Runtime names them."""
+    text = str(error)
+    failure, node = FAILURE.search(text), NODE.search(text)
+    if not failure:
+        return messages.shorten(messages.one_line(error), 300)
+    return f"{failure[0]} in {node[1]} {node[2]}" if node else failure[0]
 
 
 def advise(errors: str) -> str:

@@ -210,6 +210,48 @@ def test_with_cuda_the_session_is_verified_and_both_networks_are_compared(preten
         assert (finding.figures["max"] > 0) == half and finding.figures["same_top1"] > (0.95 if half else 0.999)
 
 
+# As an H200 said it of a convolution in groups in FP16, without the end.
+CALL = (
+    "/onnxruntime_src/onnxruntime/core/providers/cuda/cudnn_fe_call.cc:117 std::conditional_t<THRW, void, "
+    "onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, const char*, SUCCTYPE, const char*, "
+    "const char*, int) [with ERRTYPE = cudnn_frontend::error_object; bool THRW = true; "
+    "std::conditional_t<THRW, void, common::Status> = void] "
+)
+NO_PLAN = (
+    "[ONNXRuntimeError] : 11 : EP_FAIL : Non-zero status code returned while running Conv node. Name:'node_Conv_1059' "
+    f"Status Message: Failed to initialize CUDNN Frontend: {CALL}{CALL}CUDNN_FE failure 8: HEURISTIC_QUERY_FAILED ; "
+    'GPU=0 ; hostname=vm ; file=/onnxruntime_src/conv.cc ; line=238 ; with the cudnn frontend json: {"nodes":[]}'
+)
+
+
+def test_a_precision_that_the_card_does_not_run_is_one_line_and_the_others_still_come(pretended_cuda, monkeypatch):
+    opened = network.open_session
+
+    def open_session(path, precision, options=None):
+        if precision == "FP16" and "wav2vec2" in str(path):
+            raise RuntimeError(NO_PLAN)
+        return opened(path, precision, options)
+
+    monkeypatch.setattr(network, "open_session", open_session)
+    findings = list(network.examine(gpu=True, weights="tiny", short=False))
+    failed = findings.pop()
+    assert failed.name == "wav2vec2 (tiny)" and failed.state == PROBLEM and failed.remedy == "serve with --weights real"
+    why = "CUDNN_FE failure 8: HEURISTIC_QUERY_FAILED in Conv node_Conv_1059"
+    assert failed.text == f"FP16: the card does not run it: {why}"
+    assert [finding.state for finding in findings] == [OK] * 7
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("CUDA failure 2: out of memory ; GPU=0 ; hostname=vm", "CUDA failure 2: out of memory"),
+        ("something\n  else ", "something else"),
+    ],
+)
+def test_what_failed_in_a_run_is_one_line(error, line):
+    assert network.explain_failure(RuntimeError(error)) == line
+
+
 LOGITS = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
 
 

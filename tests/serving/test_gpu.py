@@ -169,6 +169,20 @@ def test_a_step_that_the_card_has_no_room_for_is_named_with_the_way_out(server, 
     assert admin.config("resnet50") == before  # the one that runs goes on
 
 
+def test_a_network_in_fp16_that_the_card_does_not_run_names_the_weights_that_it_may(server, tmp_path):
+    folder = model_loader.overlay(tmp_path)
+    plan = plan_threads(1, 0, on_gpu=["resnet50"])
+    configs = {"resnet50": model_loader.configurations(folder, plan, "127.0.0.1:1", half=True)["resnet50"]}
+    only = tmp_path / "only"
+    (only / "resnet50").mkdir(parents=True)
+    (only / "resnet50" / "config.pbtxt").symlink_to(folder / "resnet50" / "config.pbtxt")
+    admin = Server(server.url, {"admin_key": server.admin_key}).admin_api
+    with pytest.raises(
+        model_loader.Failure, match=r"resnet50 does not load on the GPU: .*; --weights real takes it in"
+    ):
+        model_loader.load_all(admin, server.name, only, configs, lambda line: None)
+
+
 @pytest.mark.parametrize(("on_gpu", "way_out"), [(True, "; --no-gpu keeps to the CPU"), (False, "")])
 def test_a_server_whose_card_computes_nonsense_does_not_come_up(server, tmp_path, monkeypatch, on_gpu, way_out):
     def refuse(api):
