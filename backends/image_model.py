@@ -8,6 +8,7 @@ import json
 import numpy as np
 import triton_python_backend_utils as pb
 from admission import admitting
+from rows import RowReader
 
 from preprocess.image import APPROXIMATE, LIBRARIES
 from preprocess.limits import one_line
@@ -19,8 +20,10 @@ class TritonPythonModel:
 
     def initialize(self, args):
         """Make the preprocessor of this instance."""
-        library = json.loads(args["model_config"])["parameters"]["library"]["string_value"]
+        config = json.loads(args["model_config"])
+        library = config["parameters"]["library"]["string_value"]
         self.pixels = {**LIBRARIES, **APPROXIMATE}[library]()
+        self.reader = RowReader(config)
 
     def execute(self, requests):
         """Answer every request, each with its own response."""
@@ -31,8 +34,8 @@ class TritonPythonModel:
 
         Nothing may leave here as an exception: it would fail all the requests that this one was merged with.
         """
-        encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
         try:
+            encoded = self.reader.read(request)["encoded"]
             pixels = np.stack([self.pixels(file.tobytes()) for file in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL

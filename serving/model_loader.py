@@ -25,6 +25,7 @@ PROMPT = 10.0  # seconds in which most models load; after that the server is ask
 MISSING = 5.0  # seconds without a stub after which a model that is being loaded will not get one any more
 LONGEST = 600.0  # seconds that any load may take
 ADMISSION = {"slo_ms", "next"}  # parameters of backends/admission.py
+SAMPLE_AXIS = "sample_axis"  # parameter of backends/rows.py
 
 
 def steps(weights: str, state: Path) -> Path:
@@ -193,6 +194,8 @@ def configuration(model: Path, share: dict[str, int], metrics: str, half: bool =
         group.gpus[:] = [share["gpu"]]
     if config.backend in THREADS:
         config.parameters[THREADS[config.backend]].string_value = str(share["threads"])
+    if in_stubs(config.backend):
+        add_sample_axis(config)
     for name in ADMISSION & share.keys():
         config.parameters[name].string_value = str(share[name])
         config.parameters["metrics"].string_value = metrics
@@ -203,6 +206,20 @@ def configuration(model: Path, share: dict[str, int], metrics: str, half: bool =
     if provenance.is_file():
         config.parameters["provenance"].string_value = provenance.read_text()
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+
+
+def add_sample_axis(config) -> None:
+    """Put an axis of one before the samples' own in the shapes that the model gets, and say so in a parameter.
+
+    Without it Triton never answers a request for no rows, and one for [0, 40] fails those it is merged with
+    (backends/rows.py). Clients see no difference. A config (ModelConfig) that has a `reshape` of its own, and one
+    without batches, stays as it is.
+    """
+    if not (config.max_batch_size and config.input) or any(tensor.HasField("reshape") for tensor in config.input):
+        return
+    for tensor in config.input:
+        tensor.reshape.shape[:] = [1, *tensor.dims]
+    config.parameters[SAMPLE_AXIS].string_value = "1"
 
 
 def read_config(model: Path):

@@ -24,6 +24,7 @@ from admission import admitting
 from cuda_errors import end, end_if_lost, is_out_of_memory
 from error_isolation import answer_isolated
 from messages import one_line
+from rows import RowReader
 
 
 @admitting
@@ -44,6 +45,7 @@ class TritonPythonModel:
         self.name = config["name"]
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
+        self.reader = RowReader(config)
         device = int(args["model_instance_device_id"]) if args["model_instance_kind"] == "GPU" else None
         if device is None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that a `dali.py` that asks for GPUs finds none
@@ -94,8 +96,8 @@ class TritonPythonModel:
         return answer_isolated(requests, self.prepare_samples, self.answer, self.refusal)
 
     def prepare_samples(self, request):
-        """Return a request's input: name -> prepared samples."""
-        inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        """Return a request's input: name -> prepared samples. Raises ValueError if it has none."""
+        inputs = self.reader.read(request)
         return {name: [self.prepare[name](row) for row in inputs[name]] for name in self.inputs}
 
     def refusal(self, error):

@@ -24,6 +24,7 @@ from error_isolation import answer_isolated
 from messages import one_line
 from onnx_batches import SizedSessions, warm_up
 from onnx_cuda import cuda_options, open_session
+from rows import RowReader, without_sample_axis
 
 
 @admitting
@@ -41,6 +42,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Load the network. Raises ValueError if the config does not fit it, RuntimeError if CUDA does not start."""
         config = json.loads(args["model_config"])
+        self.reader, config = RowReader(config), without_sample_axis(config)
         folder = Path(args["model_repository"], args["model_version"])
         path = folder / (config["default_model_filename"] or "model.onnx")
         self.batched = config["max_batch_size"] > 0
@@ -71,8 +73,11 @@ class TritonPythonModel:
         return answer_isolated(requests, self.accept, self.answer, refusal)
 
     def accept(self, request):
-        """Return (input name -> array, names of the outputs asked for). Raises ValueError beyond the limits."""
-        feed = {tensor.name(): array(tensor) for tensor in request.inputs()}
+        """Return (input name -> array, names of the outputs asked for).
+
+        Raises ValueError beyond the limits, and for an input without rows.
+        """
+        feed = {name: texts_of(array) for name, array in self.reader.read(request).items()}
         self.limits.check(feed, self.batched)
         return feed, request.requested_output_names()
 
@@ -114,9 +119,8 @@ def refusal(error):
     return pb.InferenceResponse(error=pb.TritonError(one_line(shorten(error)), code))
 
 
-def array(tensor):
-    """Return a tensor as a view of the request's memory; bytes become text, as ONNX Runtime wants it."""
-    values = tensor.as_numpy()
+def texts_of(values):
+    """Return an array as it is, or one of bytes as text, as ONNX Runtime wants it."""
     if values.dtype != object:
         return values
     texts = np.empty(values.shape, dtype=object)

@@ -1,5 +1,6 @@
 """Encoded sound -> samples: `preprocess.audio` as a model of the Python backend."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import triton_python_backend_utils as pb
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "backends")]  # the stub ignores PYTHONPATH
 from admission import admitting
+from rows import RowReader
 
 from preprocess.audio import waveform
 from preprocess.limits import one_line
@@ -17,6 +19,10 @@ from preprocess.limits import one_line
 @admitting
 class TritonPythonModel:
     """encoded UINT8 [batch, bytes] -> waveform FP32 [batch, samples]."""
+
+    def initialize(self, args):
+        """Take the configuration that says how the input comes."""
+        self.reader = RowReader(json.loads(args["model_config"]))
 
     def execute(self, requests):
         """Answer every request, each with its own response."""
@@ -29,8 +35,8 @@ class TritonPythonModel:
 
         Nothing may leave here as an exception: it would fail all the requests that this one was merged with.
         """
-        encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
         try:
+            encoded = self.reader.read(request)["encoded"]
             waveforms = np.stack([waveform(clip.tobytes()) for clip in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL

@@ -1,11 +1,15 @@
 """Logits -> text: the greedy decoding of connectionist temporal classification (CTC), as a Python model."""
 
 import json
+import sys
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "backends"))  # the stub ignores PYTHONPATH
+from rows import RowReader
 
 FRAMES = 3000  # of one clip: a minute
 BLANK = 0  # the padding token, "<pad>" or "[PAD]"
@@ -21,6 +25,7 @@ class TritonPythonModel:
 
     def initialize(self, args):
         """`vocab.json` (token -> id) is the one of the checkpoint that `wav2vec2` was exported from."""
+        self.reader = RowReader(json.loads(args["model_config"]))
         folder = Path(args["model_repository"], args["model_version"])
         vocabulary = json.loads((folder / "vocab.json").read_text())
         self.letters = {number: token.replace(SPACE, " ") for token, number in vocabulary.items() if number != BLANK}
@@ -30,14 +35,12 @@ class TritonPythonModel:
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
-        """Return a request's texts, or its error (400) for logits that are too long or not finite."""
-        logits = pb.get_input_tensor_by_name(request, "logits").as_numpy()
-        if np.isnan(logits).any():
-            error = pb.TritonError("input 'logits' has values that are not a number (NaN)", pb.TritonError.INVALID_ARG)
-            return pb.InferenceResponse(error=error)
-        if logits.shape[1] > FRAMES:
-            message = f"input 'logits' has {logits.shape[1]} frames, at most {FRAMES} (a minute) are decoded"
-            return pb.InferenceResponse(error=pb.TritonError(message, pb.TritonError.INVALID_ARG))
+        """Return a request's texts, or its error (400) for logits that are none, too long or not finite."""
+        try:
+            logits = self.reader.read(request)["logits"]
+            check(logits)
+        except ValueError as error:
+            return pb.InferenceResponse(error=pb.TritonError(str(error), pb.TritonError.INVALID_ARG))
         wanted, outputs = request.requested_output_names(), []
         if "transcript" in wanted:
             transcripts = np.array([[self.decode(clip)] for clip in logits], dtype=object)
@@ -53,3 +56,11 @@ class TritonPythonModel:
         """
         best = logits.argmax(axis=-1).tolist()
         return "".join(self.letters.get(token, "") for token, _ in groupby(best)).strip()
+
+
+def check(logits):
+    """Raise ValueError for logits [batch, frames, tokens] that are not numbers, or of more than a minute."""
+    if np.isnan(logits).any():
+        raise ValueError("input 'logits' has values that are not a number (NaN)")
+    if logits.shape[1] > FRAMES:
+        raise ValueError(f"input 'logits' has {logits.shape[1]} frames, at most {FRAMES} (a minute) are decoded")

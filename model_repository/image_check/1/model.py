@@ -4,13 +4,17 @@ That backend's graph has no Python before it: there one bad image would fail the
 in two ways would do worse.
 """
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the stub ignores PYTHONPATH
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(ROOT / "backends")]  # the stub ignores PYTHONPATH
+from rows import RowReader
+
 from preprocess.image_reencode import prepare
 from preprocess.limits import one_line
 
@@ -21,14 +25,18 @@ class TritonPythonModel:
     The shorter files of one request get zeros at their end, which decoders ignore; 400 for what is refused.
     """
 
+    def initialize(self, args):
+        """Take the configuration that says how the input comes."""
+        self.reader = RowReader(json.loads(args["model_config"]))
+
     def execute(self, requests):
         """Answer every request, each with its own response."""
         return [self.respond(request) for request in requests]
 
     def respond(self, request):
         """Return a request's rebuilt files, or its error (400) if one of them is refused."""
-        encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
         try:
+            encoded = self.reader.read(request)["encoded"]
             files = [prepare(file) for file in encoded]
         except Exception as error:
             message = f"input 'encoded': {one_line(error)}"

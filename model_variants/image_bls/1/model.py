@@ -1,5 +1,6 @@
 """The whole pipeline as one Python model, which calls the network: business logic scripting in place of an ensemble."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import triton_python_backend_utils as pb
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT), str(ROOT / "backends")]  # the stub ignores PYTHONPATH
+from rows import RowReader
+
 from preprocess.image import LIBRARIES
 from preprocess.limits import one_line
 
@@ -21,6 +24,7 @@ class TritonPythonModel:
     def initialize(self, args):
         """Make the preprocessor of this instance."""
         self.pixels = LIBRARIES["pillow"]()
+        self.reader = RowReader(json.loads(args["model_config"]))
 
     def execute(self, requests):
         """Answer every request, each with its own response; the good ones go through the network together."""
@@ -31,8 +35,8 @@ class TritonPythonModel:
 
     def prepare(self, request):
         """Return the pixels of a request's photographs, FP32 [rows, 3, 224, 224], or the response that refuses it."""
-        encoded = pb.get_input_tensor_by_name(request, "encoded").as_numpy()
         try:
+            encoded = self.reader.read(request)["encoded"]
             return np.stack([self.pixels(file.tobytes()) for file in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL
