@@ -7,6 +7,7 @@ message in any order), so that they are copied once. The stubs' messages are tri
 
 import os
 from functools import lru_cache
+from math import prod
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it logs of broken connections, outcomes have as their reasons
 # The thread that waits for an answer reads the socket itself: 10 to 25 % less CPU than by gRPC's own pool of threads.
@@ -19,6 +20,7 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 from common import access, address, tls
 from common.messages import first_line
 from loadgen.transport import outputs
+from loadgen.transport.answer_check import Unreadable, check_size, check_text
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
 
 SERVICE = "/inference.GRPCInferenceService"
@@ -109,11 +111,10 @@ class Connection:
         except Exception as error:
             reason = first_line(f"unreadable answer: {type(error).__name__}: {error}")
             return Outcome(FAILED, reason, bytes_up, bytes_down)
-        missing = set(request.outputs) - {output.name for output in self.answer.outputs}
-        if missing:
-            return Outcome(FAILED, f"the answer lacks {', '.join(sorted(missing))}", bytes_up, bytes_down)
-        if len(self.answer.raw_output_contents) != len(self.answer.outputs):
-            return Outcome(FAILED, "the answer has not as many tensors as outputs", bytes_up, bytes_down)
+        try:
+            check_tensors(self.answer, request.outputs)
+        except Unreadable as error:
+            return Outcome(FAILED, first_line(error), bytes_up, bytes_down)
         return Outcome(COMPLETED, "", bytes_up, bytes_down)
 
     def _explain(self, error: grpc.RpcError, bytes_up: int) -> Outcome:
@@ -149,6 +150,22 @@ class Connection:
         channel, self._channel, self._infer = self._channel, None, None
         if channel is not None:
             channel.close()
+
+
+def check_tensors(answer: ModelInferResponse, wanted: tuple[str, ...]) -> None:
+    """Raise Unreadable unless each output that was asked for is there, with the bytes that its shape and type need."""
+    described, tensors = answer.outputs, answer.raw_output_contents
+    outputs = {output.name: position for position, output in enumerate(described)}
+    if missing := [name for name in wanted if name not in outputs]:
+        raise Unreadable(f"the answer lacks {', '.join(sorted(missing))}")
+    if len(tensors) != len(described):
+        raise Unreadable("the answer has not as many tensors as outputs")
+    for name in wanted:
+        output, raw = described[outputs[name]], tensors[outputs[name]]
+        datatype, shape = output.datatype, tuple(output.shape)
+        check_size(name, datatype, shape, len(raw))
+        if datatype == "BYTES":
+            check_text(name, raw, prod(shape))
 
 
 def write_message(request: Request) -> bytes:

@@ -47,6 +47,8 @@ class Connection:
         self.answer: Answer | None = None
         """The last whole answer; `read_outputs` reads its tensors."""
         self._socket_timeout = self._deadline = 0.0
+        self._placed: tuple[tuple[str, int], ...] = ()
+        """Outputs that do not come over this connection, as (name, bytes)."""
 
     def post(self, request: Request) -> Outcome:
         """Send the request and wait for the whole answer, at most `timeout` seconds.
@@ -73,7 +75,7 @@ class Connection:
         except Exception as error:  # whatever a broken server or network does becomes an outcome
             self.close()
             return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"), bytes_up)
-        return judge_answer(answer.status, answer.headers, answer.body, request.outputs, bytes_up)
+        return judge_answer(answer.status, answer.headers, answer.body, request.outputs, bytes_up, self._placed)
 
     def _write(self, request: Request) -> tuple[tuple[bytes, bytes], list[bytes | memoryview], int]:
         """Return what is sent: (HTTP's first line, its other headers and the JSON), the tensors, the body's size."""

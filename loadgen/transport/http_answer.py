@@ -7,11 +7,11 @@ httptools (llhttp) parses it: it imports no gevent, as tritonclient's HTTP clien
 import json
 import zlib
 from collections.abc import Mapping
-from functools import lru_cache
 
 import httptools
 
 from common.messages import LONGEST, first_line
+from loadgen.transport.answer_check import Unreadable, check_texts, read_head
 from loadgen.transport.message import COMPLETED, FAILED, REJECTED, Outcome
 
 
@@ -74,11 +74,17 @@ class Answer:
 
 
 def judge_answer(
-    status: int, headers: Mapping[bytes, bytes], body: bytes, outputs: tuple[str, ...], bytes_up: int = 0
+    status: int,
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    outputs: tuple[str, ...],
+    bytes_up: int = 0,
+    placed: tuple[tuple[str, int], ...] = (),
 ) -> Outcome:
-    """Decide what a whole answer is worth: completed only with status 200, all outputs, and as many bytes as it says.
+    """Decide what a whole answer is worth: completed only with status 200 and a readable tensor for each output.
 
-    `headers` are by name in small letters; without Inference-Header-Content-Length the whole body is JSON.
+    `headers` are by name in small letters; without Inference-Header-Content-Length the whole body is JSON. `placed` are
+    outputs that come through shared memory, as (name, bytes).
     """
 
     def end(outcome: str, reason: str = "") -> Outcome:
@@ -90,17 +96,25 @@ def judge_answer(
             refused = REJECTED if status in (429, 503) else FAILED
             return end(refused, f"HTTP {status}: {explain_refusal(status, headers, content)}")
         json_size = headers.get(b"inference-header-content-length")
-        size = int(json_size) if json_size else len(content)
+        size = read_size(json_size) if json_size else len(content)
         # A body that is JSON altogether holds the numbers, too, and does not come again.
-        names, binary = (read_outputs if json_size else read_outputs.__wrapped__)(content[:size])
-        missing = set(outputs) - names
+        head = (read_head if json_size else read_head.__wrapped__)(content[:size], outputs, placed)
+        if size + head.binary != len(content):
+            return end(FAILED, f"the answer has {len(content)} bytes, its header says {size + head.binary}")
+        if head.texts:
+            check_texts(head, content[size:])
+    except Unreadable as error:
+        return end(FAILED, first_line(error))
     except Exception as error:
         return end(FAILED, first_line(f"unreadable answer: {type(error).__name__}: {error}"))
-    if missing:
-        return end(FAILED, f"the answer lacks {', '.join(sorted(missing))}")
-    if size + binary != len(content):
-        return end(FAILED, f"the answer has {len(content)} bytes, its header says {size + binary}")
     return end(COMPLETED)
+
+
+def read_size(header: bytes) -> int:
+    """Return Inference-Header-Content-Length as a number. Raises Unreadable if it is none."""
+    if not header.isdigit():
+        raise Unreadable(f"unreadable answer: its Inference-Header-Content-Length is {header.decode('latin-1')!r}")
+    return int(header)
 
 
 def decode(body: bytes, coding: bytes) -> bytes:
@@ -113,14 +127,6 @@ def decode(body: bytes, coding: bytes) -> bytes:
     if coding.lower() not in (b"", b"identity"):
         raise ValueError(f"its content-encoding is {coding.decode('latin-1')}; gzip and deflate are read")
     return body
-
-
-@lru_cache(256)
-def read_outputs(text: bytes) -> tuple[frozenset[str], int]:
-    """Read an answer's JSON: (names of outputs, bytes of their tensors). A model repeats it from answer to answer."""
-    outputs = json.loads(text)["outputs"]
-    binary = sum(output.get("parameters", {}).get("binary_data_size", 0) for output in outputs)
-    return frozenset(output["name"] for output in outputs), binary
 
 
 def explain_refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:

@@ -74,7 +74,7 @@ class Connection(http.Connection):
             self._offsets, self._end = place([*(spec[3] for spec in specs), *results.values()])
             begins = dict(zip(results, self._offsets[len(specs) :], strict=True))
             self._results = {name: (begin, begin + results[name]) for name, begin in begins.items()}
-            self._kind, self._head = kind, None
+            self._kind, self._head, self._placed = kind, None, tuple(results.items())
         region = self._require_region(self._end)
         for tensor, offset in zip(request.tensors, self._offsets, strict=False):
             for piece in tensor.pieces:
