@@ -117,7 +117,7 @@ def half_section(left: Left, run: Left) -> list[str]:
 
 
 def instances_section(left: Left) -> list[str]:
-    """Return one instance of the decoding step beside two."""
+    """Return one instance of the decoding step beside two, of one run."""
     rows = [
         [arm, value(rate), batches(rate), detail(rate, "server_cpu_ms"), detail(rate, "utilisation", 100)]
         for arm in ("one instance", "two instances")

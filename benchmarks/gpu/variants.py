@@ -29,8 +29,9 @@ from workloads.payloads import Payload
 
 RELOAD = 12.0
 """Seconds to load a step again; a network has a session for each size of batch."""
-LEAVING = 15.0
-"""Seconds that the stubs of a step as it was may take to end: Triton unloads them when the new ones are there."""
+LEAVING = 4.0
+"""Seconds that are waited for the stubs of a step as it was before: Triton ends them after the new ones are there,
+mostly within two seconds, and sometimes much later."""
 LONG = "15 s"
 Config = dict
 """A model's configuration, as Triton's JSON has it."""
@@ -122,7 +123,7 @@ def load_changed(server: Server, model: str, change: Callable[[Config], None]) -
 
 
 def load(server: Server, model: str, config: Config) -> None:
-    """Load a model with this configuration, and see those stubs end that it had. Raises Unavailable."""
+    """Load a model with this configuration, and give the stubs that it had time to end. Raises Unavailable."""
     before = find_stubs(server, model)
     try:
         server.admin_api.load(model, json.dumps(config), 60)
