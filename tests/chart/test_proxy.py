@@ -3,8 +3,10 @@
 import collections
 import concurrent.futures
 import contextlib
+import gzip
 import http.client
 import http.server
+import json
 import re
 import shutil
 import socket
@@ -56,6 +58,10 @@ class Replica:
                 self.send_header("Content-Length", str(len(name)))
                 self.end_headers()
                 self.wfile.write(name.encode())
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_):
                 pass
@@ -190,3 +196,67 @@ def test_a_replica_that_ends_is_left_out_and_without_any_the_proxy_is_not_ready(
     replicas[1].stop()
     wait_until(lambda: fetch(ports[2], "/ready")[0] == 503)
     assert fetch(ports[2], "/alive")[0] == 200
+
+
+LENGTH = "Inference-Header-Content-Length"
+OVERFLOW = [32, 2**59]  # 2**64 bytes: none, as the wheel's Triton counts, and its stub dies of them
+PICTURE = b"\xff\xd8\xff[1234567890, 1234567890]" + bytes(40_000)
+
+
+def describe_input(shape: list[int], **more) -> bytes:
+    tensor = {"name": "encoded", "datatype": "UINT8", "shape": shape, "parameters": {"binary_data_size": 0}}
+    return json.dumps({"inputs": [tensor], **more}).encode()
+
+
+HARMLESS, HARMFUL = describe_input([1, 999_999_999]), describe_input(OVERFLOW)
+PASSED = {
+    "a file alone": (PICTURE, {LENGTH: "0"}),
+    "a file with digits behind its JSON": (HARMLESS + PICTURE, {LENGTH: str(len(HARMLESS))}),
+    "digits in an id": (describe_input([1, 0], id='12345678901, "12345678901]}'), {}),
+    "many decimals": (describe_input([1, 0], parameters={"x": [0.12345678901234567, -1.0]}), {}),
+    "a model's configuration": (b'{"parameters":{"config":[12345678901]}}', {}, "/v2/repository/models/x/load"),
+}
+DENIED = {
+    "an overflow": (HARMFUL, {LENGTH: str(len(HARMFUL))}),
+    "an overflow before a file": (HARMFUL + PICTURE, {LENGTH: str(len(HARMFUL))}),
+    "an overflow without a length": (HARMFUL, {}),
+    "another length than 0 alone": (HARMFUL, {LENGTH: f"0, {len(HARMFUL)}"}),
+    "an escaped key": (HARMFUL.replace(b"shape", b"sh\\u0061pe"), {LENGTH: str(len(HARMFUL) + 5)}),
+    "a batch of 2**32": (describe_input([2**32, 5]), {}),
+    "a negative one": (describe_input([-(2**59), -32]), {}),
+    "ten digits behind a string with brackets": (describe_input(OVERFLOW, id='"]}\\'), {}),
+    "white space before it": (b" " * 20_000 + HARMFUL, {LENGTH: str(20_000 + len(HARMFUL))}),
+    "an overflow in gzip": (gzip.compress(HARMFUL), {LENGTH: str(len(HARMFUL)), "Content-Encoding": "gzip"}),
+    "an overflow in another version": (HARMFUL, {}, "/v2/models/image/versions/1/infer"),
+    "no JSON": (b"shape", {}),
+    "JSON that is cut": (HARMLESS[:-1], {}),
+}
+
+
+def post(port: int, body: bytes, headers: dict[str, str], path: str = "/v2/models/image/infer") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_a_shape_that_overflows_is_denied_and_nothing_else(spread):
+    """The JSON is looked at, never what follows it."""
+    _, (port, *_) = spread
+    for case, request in PASSED.items():
+        assert post(port, *request) in {(200, "first"), (200, "second")}, case
+    for case, request in DENIED.items():
+        status, content = post(port, *request)
+        assert status == 400 and "the proxy takes" in json.loads(content)["error"], case
+
+
+def test_two_lengths_are_denied(spread):
+    """Triton reads one of them, and who looks at the other one sees another JSON."""
+    _, (port, *_) = spread
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/v2/models/image/infer")
+    for length in ("0", str(len(HARMFUL))):
+        connection.putheader(LENGTH, length)
+    connection.putheader("Content-Length", str(len(HARMFUL)))
+    connection.endheaders(HARMFUL)
+    assert connection.getresponse().status == 400

@@ -35,6 +35,18 @@ defaults
 
 frontend http
     bind :8000
+    # The wheel's Triton takes [32, 2**59] for a tensor of 0 bytes, and the model's process dies of it. So requests with
+    # an integer of ten digits or more in their JSON are denied, as is JSON that does not fit into the buffer with the
+    # headers. What follows the JSON is not looked at; a body that is a file alone has none.
+    acl asks method POST
+    acl manages path_beg /v2/repository/
+    acl file_alone req.fhdr(inference-header-content-length) -m str 0
+    acl two_lengths req.fhdr_cnt(inference-header-content-length) gt 1
+    acl compressed req.fhdr_cnt(content-encoding) gt 0
+    acl small_numbers req.body -m reg '^\s*+(?=\{)(?<value>[[{](?:[^][{}"0-9.]++|"(?:[^"\\]++|\\.)*+"|\.[0-9]*+|[0-9]{1,9}+(?![0-9])|(?&value))*+[]}])'
+    http-request return status 400 content-type application/json string '{"error":"the proxy takes no compressed requests, and one Inference-Header-Content-Length"}' if asks !manages compressed or asks !manages two_lengths
+    http-request wait-for-body time 10s at-least 8192 if asks !manages !file_alone
+    http-request return status 400 content-type application/json string '{"error":"the proxy takes JSON of 8 KiB at most before binary data, with no integer of ten digits or more"}' if asks !manages !file_alone !small_numbers
     default_backend http
 
 backend http
