@@ -28,9 +28,19 @@ def read_cpu_model() -> str:
 
 def read_revision() -> str | None:
     """Return the git revision of this checkout, marked if it has changes; None outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty"]
+    # `describe --dirty` would write the index, and leave its lock behind on a full disk.
+    describe, changes = ("describe", "--always"), ("status", "--porcelain", "--untracked-files=no")
     try:
-        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        revision, changed = (
+            subprocess.run(
+                ["git", "--no-optional-locks", *command],
+                cwd=Path(__file__).parent,
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout.strip()
+            for command in (describe, changes)
+        )
     except FileNotFoundError:
         return None
-    return described.stdout.strip() or None
+    return f"{revision}{'-dirty' if changed else ''}" if revision else None

@@ -141,7 +141,7 @@ def measure(
             client_cpu, wall = loop.cpu, time.monotonic() - started
             spent, statistics = before.spent(server, models)
             samples.close()
-            records, reasons = journal.read(samples.path)
+            records, reasons = samples.read()
             result = summarise(records, schedule.seconds, reasons)
             share, due = client_cpu / wall / core_count, len(schedule)
             facts = Facts(share, loop.hub_stall, complete, ended=loop.ended, steady=schedule.steady, due=due)

@@ -154,14 +154,18 @@ class Loop(ABC):
         try:
             if self._open.pop(sample.index, None) is None:
                 return
-            try:
-                if self.journal and not self._failure:
-                    self.journal.write(sample)
-            except OSError as error:
-                self._failure = error
+            self._write(sample)
             self._finished.put(sample)
         finally:
             self._finishing.discard(sample.index)
+
+    def _write(self, sample: Sample) -> None:
+        """Write a sample to the journal, which keeps what its disk does not take; its OSError ends the run."""
+        try:
+            if self.journal:
+                self.journal.write(sample)
+        except OSError as error:
+            self._failure = self._failure or error
 
     def _has_all_samples(self) -> bool:
         """Return whether everything that was fired has its sample among those finished. The order of the two counts."""
@@ -195,10 +199,13 @@ class Loop(ABC):
                 return
 
     def _give_up(self, plan: Plan) -> None:
-        """Record each sample that is due and has no answer; of one that was fired a copy, as its thread may go on."""
+        """Record each sample that is due and has no answer; of one that was fired a copy, as its thread may go on.
+
+        Raises OSError if the journal fails only now.
+        """
         if self._start == NOT_BEGUN:
             return
-        now = self._now()
+        now, known = self._now(), self._failure
         self.ended = now / 1e9
         unfired = takewhile(lambda sample: sample.due <= now, map(plan.make_sample, plan.indices[self.fired :]))
         # The pacer may fire one meanwhile, which then is open, too.
@@ -208,9 +215,10 @@ class Loop(ABC):
                 waiting[index] = dataclasses.replace(sample, status=UNFINISHED, done=0)
         for sample in waiting.values():
             sample.reason = ENDED
-            if self.journal and not self._failure:
-                self.journal.write(sample)
+            self._write(sample)
             self.record(sample)
         while self._finishing:  # a thread was quicker, and is writing its sample to the journal
             real_threads.sleep(POLL)
         self._hand_on()
+        if self._failure and not known:
+            raise self._failure

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 
 import gevent
@@ -47,6 +47,13 @@ class Share:
     def start(self) -> int:
         """The start on this machine's monotonic clock, in ns."""
         return time.monotonic_ns() + round((self.epoch - time.time()) * 1e9)
+
+
+def name_fault(error: OSError) -> str:
+    """Return the file and what is wrong with it, such as a full disk; or what is wrong with a replica."""
+    if isinstance(error, ConnectionError):
+        return str(error)
+    return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
 def journal_name(index: int) -> str:
@@ -128,6 +135,7 @@ class Master:
         self._waiting_for: set[str] = set()
         self._facts: list[Facts] = []
         self._lost: set[tuple[str, str]] = set()  # (run, worker)
+        self._fault: OSError | None = None  # of the present run's journal
         self._progress = WorkerProgress(0)
         runner.register_message("samples", self._gather)
         runner.register_message("share_done", self._receive_end)
@@ -138,6 +146,7 @@ class Master:
         """Send every connected worker its share of the recorder's run. Raises OSError if run.json cannot be written."""
         settings = recorder.settings
         self._recorder, self._workers, self._facts = recorder, list(self._runner.clients), []
+        self._fault = None
         self._waiting_for = set(self._workers)
         recorder.note_processes(len(self._workers))
         self._seen = np.zeros(0 if settings.dues is None else len(settings.dues), bool)
@@ -151,8 +160,8 @@ class Master:
 
     @property
     def finished(self) -> bool:
-        """True if every worker that is alive has reported the end of its share."""
-        return not self._waiting_for & self.alive
+        """True if every worker that is alive has reported the end of its share, or the disk takes no more samples."""
+        return bool(self._fault) or not self._waiting_for & self.alive
 
     @property
     def alive(self) -> set[str]:
@@ -182,8 +191,17 @@ class Master:
                 if self._seen[sample.index]:
                     continue
                 self._seen[sample.index] = True
-            self._recorder.journal.write(sample)
-            self._recorder.record(sample)
+            self._record(self._recorder, sample)
+
+    def _record(self, recorder: RunRecorder, sample: Sample) -> None:
+        """Record a sample. The journal keeps what its disk does not take, and the run ends."""
+        try:
+            recorder.journal.write(sample)
+        except OSError as error:
+            if self._fault is None:
+                log.error("%s; the run ends here", name_fault(error))
+            self._fault = error
+        recorder.record(sample)
 
     def _receive_end(self, msg, **_) -> None:
         if msg.node_id in self._waiting_for:
@@ -206,7 +224,7 @@ class Master:
         for worker in self._waiting_for & self.alive:
             self._runner.send_message("stop", None, worker)
         deadline = time.monotonic() + patience
-        while not self.finished and time.monotonic() < deadline:
+        while self._waiting_for & self.alive and time.monotonic() < deadline:
             gevent.sleep(0.05)
         recorder, self._recorder = self._recorder, None
         self._note_lost(recorder, self._waiting_for)
@@ -217,6 +235,8 @@ class Master:
         for index in dead:
             path = recorder.directory / journal_name(index)
             log.warning("worker %d of %d fell silent; its own journal: %s", index, len(self._workers), path)
+        if self._fault:
+            facts = replace(facts, complete=False, cause=name_fault(self._fault))
         verdict = recorder.close(facts)
         for worker in self.alive:
             self._runner.send_message("received", None, worker)
@@ -231,5 +251,4 @@ class Master:
             sample = plan.make_sample(index)
             # Worker i of n offers the arrivals i, i + n, i + 2n, ...
             sample.reason = "its worker died or was cut off" if index % max(1, len(self._workers)) in dead else ENDED
-            recorder.journal.write(sample)
-            recorder.record(sample)
+            self._record(recorder, sample)

@@ -103,7 +103,7 @@ class RunRecorder:
             self.observers.stop()
         self._live.end(stopped=stopped, broken=bool(facts.cause))
         self.journal.close()
-        records, reasons = journal.read(self.journal.path)
+        records, reasons = self.journal.read()
         result = summarise(records, stopped or seconds, reasons)
         self._live.settle(result["latency"])
         # Only the schedule knows how many arrivals were due, also if none of them was sent.
@@ -127,7 +127,8 @@ class RunRecorder:
         log.info("%s", f"{words}{why}" if verdict.valid else verdict)
         description = {**self._description, "percentile": percentile}
         atomic_write.write_json(self.directory / "summary.json", {**description, **result, **verdict.as_dict()})
-        log.info("samples: %s", parquet.to_parquet(self.journal.path, description["payloads"], description))
+        samples = self.journal.path, description["payloads"], description, (records, reasons)
+        log.info("samples: %s", parquet.to_parquet(*samples))
         return verdict
 
 

@@ -90,7 +90,7 @@ class OpenLoopUser(User):
             print(error, file=sys.stderr)
             self.environment.process_exit_code = 1
         except OSError as error:  # from writing samples; whatever the server does is a sample
-            print(f"{name_fault(error)}; the run ends here", file=sys.stderr)
+            print(f"{distributed.name_fault(error)}; the run ends here", file=sys.stderr)
             self.environment.process_exit_code = 1
         finally:
             Shape.over = True
@@ -113,8 +113,8 @@ class OpenLoopUser(User):
         try:
             facts = self.run_loop(settings, recorder.record, recorder.journal)
         except OSError as error:  # first of all: what follows is of the samples that were written before
-            log.error("%s; the run ends here", name_fault(error))
-            facts = self.facts(False, name_fault(error))
+            log.error("%s; the run ends here", distributed.name_fault(error))
+            facts = self.facts(False, distributed.name_fault(error))
         finally:
             self.environment.process_exit_code = recorder.close(facts or self.facts(False)).exit_code
 
@@ -136,7 +136,7 @@ class OpenLoopUser(User):
         try:
             facts = self.run_loop(settings, worker.record, journal, share)
         except OSError as error:
-            facts = self.facts(False, name_fault(error))
+            facts = self.facts(False, distributed.name_fault(error))
             raise
         finally:
             worker.report_end(facts or self.facts(False))
@@ -200,13 +200,6 @@ class OpenLoopUser(User):
 def find_shown_server(environment: Environment) -> str:
     """Return the address of the server whose queues a page shows; "" where Locust has no page."""
     return (environment.host or OpenLoopUser.host) if environment.web_ui else ""
-
-
-def name_fault(error: OSError) -> str:
-    """Return the file and what is wrong with it, such as a full disk; or what is wrong with a replica."""
-    if isinstance(error, ConnectionError):
-        return str(error)
-    return f"{error.filename or 'samples'}: {error.strerror or error}"
 
 
 def reach_host(options: Namespace) -> None:
@@ -292,15 +285,19 @@ def install(workload: Workload) -> None:
                 recorder.observe(find_shown_server(environment), own=False)
                 Shape.master.start(recorder)
             except OSError as error:  # the master then waits for no worker, and the run ends at once
-                log.error("%s; nothing is sent", name_fault(error))
+                log.error("%s; nothing is sent", distributed.name_fault(error))
                 environment.process_exit_code = 1
         Shape.started, Shape.over = True, False
 
     @events.test_stop.add_listener
     def stop_run(environment, **_) -> None:
         Shape.started = False
-        if Shape.master and (verdict := Shape.master.stop()):
-            environment.process_exit_code = verdict.exit_code
+        try:
+            if Shape.master and (verdict := Shape.master.stop()):
+                environment.process_exit_code = verdict.exit_code
+        except OSError as error:  # the disk is full: the journals stay
+            log.error("%s", distributed.name_fault(error))
+            environment.process_exit_code = 1
 
     @events.quitting.add_listener
     def leave_metrics(environment, **_) -> None:

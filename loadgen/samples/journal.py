@@ -25,30 +25,50 @@ ROWS = 65_536  # records of one write
 class Journal:
     """A journal that is being written, by any thread. It replaces what lies at `path`.
 
-    Every method raises OSError where the disk does not take a record; what was written before stays readable.
+    Where the disk does not take a record, `write` raises OSError, then and ever after: nothing more is written, so that
+    what was written before stays readable. `read` returns what the disk did not take, too, as memory keeps it.
     """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._reasons, self._lock = path, {"": 0}, Lock()
         self._file, self._texts = open_empty(path), open_empty(reasons_path(path))
+        self._fault: OSError | None = None
+        self._not_taken: list[bytes] = []
 
     def write(self, sample: Sample) -> None:
-        """Append one sample."""
+        """Append one sample. Raises OSError if the disk takes no more."""
         with self._lock:
-            s = sample
+            s, number = sample, self._reasons.get(sample.reason, len(self._reasons))
             record = PACKED.pack(
-                s.index, s.payload, self._number_of(s.reason), s.due, s.fired, s.began, s.prepared, s.sent, s.done,
+                s.index, s.payload, number, s.due, s.fired, s.began, s.prepared, s.sent, s.done,
                 s.bytes_up, s.bytes_down, CODES[s.status], PREPARERS.index(s.preparer),
             )  # fmt: skip
-            append(self._file, record)
+            try:
+                self._append(record, s.reason)
+            except OSError as error:
+                self._fault = error
+            if self._fault:
+                self._reasons.setdefault(s.reason, number)
+                self._not_taken.append(record)
+                raise OSError(*self._fault.args)
 
-    def _number_of(self, reason: str) -> int:
-        """Return the number of the reason's line; a new reason is appended to the texts before its sample is."""
+    def _append(self, record: bytes, reason: str) -> None:
+        """Append a record to the file; a new reason is appended to the texts before. Raises OSError."""
+        if self._fault:
+            return
         if reason not in self._reasons:
             append(self._texts, (reason + "\n").encode("utf-8", "replace"))
             self._reasons[reason] = len(self._reasons)
-        return self._reasons[reason]
+        append(self._file, record)
+
+    def read(self) -> tuple[np.ndarray, list[str]]:
+        """Read what has been written, and what the disk did not take: (records, texts of their reasons)."""
+        with self._lock:
+            records, reasons = read(self.path)
+            if not self._not_taken:
+                return records, reasons
+            return np.concatenate([records, np.frombuffer(b"".join(self._not_taken), RECORD)]), list(self._reasons)
 
     def close(self) -> None:
         """Close both files; nothing can be written any more."""

@@ -50,12 +50,18 @@ def make_schema(description: dict) -> pyarrow.Schema:
     return pyarrow.schema(fields, {"crossover": json.dumps(description), "crossover_format": str(FORMAT)})
 
 
-def to_parquet(path: Path, payloads: Sequence[str] = (), description: dict | None = None) -> Path:
+def to_parquet(
+    path: Path,
+    payloads: Sequence[str] = (),
+    description: dict | None = None,
+    samples: tuple[np.ndarray, Sequence[str]] | None = None,
+) -> Path:
     """Rewrite the journal at `path` as `<name>.parquet` beside it, and remove it when that is whole.
 
-    Return the file's path. Raises OSError if the disk is full; the journal then stays.
+    `samples` are (records, texts of their reasons) where the journal's disk did not take them all. Return the file's
+    path. Raises OSError if the disk is full; the journal then stays.
     """
-    target = convert(path, path.with_suffix(".parquet"), payloads, description)
+    target = write(*(samples or journal.read(path)), path.with_suffix(".parquet"), payloads, description)
     journal.remove(path)
     return target
 

@@ -9,11 +9,12 @@ import signal
 import time
 
 import psutil
+import pytest
 
 from crossover.cli.main import main as crossover
 from loadgen.samples import journal
 from tests.conftest import ROOT, launch, ports
-from tests.locust_plugin.locust_runs import headless, locust, rows
+from tests.locust_plugin.locust_runs import flat, headless, locust, rows
 from tests.test_unreachable import Website, served
 
 
@@ -73,6 +74,34 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_readable_samples(server
     records, _ = journal.read(file)
     assert len(records) == 5000 // journal.RECORD.itemsize
     assert (records["done"] > 0).all()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_on_a_full_disk_the_books_have_every_request_that_a_server_saw(tmp_path, processes):
+    """It holds each for two seconds: those in flight when the disk was full are unfinished, and none is missing."""
+    seen = []
+
+    class Slow(Website):
+        def do_POST(self):
+            seen.append(time.monotonic())
+            time.sleep(2)
+            super().do_POST()
+
+    with served(Slow) as url:
+        workers = ("--processes", processes) if processes > 1 else ()
+        process = locust(
+            "image", "--headless", "--host", url, "--reports", tmp_path, *workers,
+            "--arrivals", "constant:rate=40", "--seconds", 30,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+            env={name: value for name, value in os.environ.items() if not name.startswith("COV")},
+        )  # fmt: skip
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1 and "Traceback" not in output, output
+    books = re.search(r"books: scheduled (\d+) = .*failed (\d+).*unfinished (\d+)", flat(output))
+    scheduled, failed, unfinished = map(int, books.groups())
+    assert scheduled == failed + unfinished and unfinished >= 40
+    assert len(seen) <= scheduled < 30 * 40
+    assert output.count("INVALID: interrupted: samples: ") == 1 and "lost or doubled" not in output
 
 
 def test_a_server_that_dies_half_way_is_in_the_books(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet
@@ -142,6 +143,26 @@ def test_a_disk_that_takes_no_more_is_an_error_and_no_record_is_torn(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         book.write(several(4)[-1])
     assert same(journal.read(tmp_path / "samples.journal"), several(3))
+
+
+@pytest.mark.parametrize("full", ["_file", "_texts"])
+def test_what_the_disk_did_not_take_is_read_from_memory_and_stands_in_the_table(tmp_path, full):
+    book = written(tmp_path / "samples.journal", several(3))
+    file, room = getattr(book, full), os.dup(getattr(book, full))
+    os.dup2(os.open("/dev/full", os.O_WRONLY), file)
+    for sample in several()[3:]:
+        with suppress(OSError):
+            book.write(sample)
+            assert full == "_texts" and sample.reason in {each.reason for each in several(3)}
+    os.dup2(room, file)  # there is room again: nothing is torn, as nothing more is written
+    size = (tmp_path / "samples.journal").stat().st_size
+    with pytest.raises(OSError, match="No space left"):
+        book.write(several(13)[-1])
+    book.close()
+    assert (tmp_path / "samples.journal").stat().st_size == size
+    assert same(book.read(), several(13))
+    *stored, _ = parquet.load(parquet.to_parquet(book.path, samples=book.read()))
+    assert same(stored, several(13))
 
 
 def test_a_journal_is_converted_elsewhere_and_stays(tmp_path):
