@@ -17,10 +17,7 @@ def decode(encoded):
 
 
 WORKLOAD = Workload(
-    name="imagenet",
-    subject="photographs",
-    payloads=files("photos/*.jpg"),
-    suffixes=(".jpg", ".jpeg", ".png"),
+    name="imagenet", subject="photographs", payloads=files("photos/*.jpg"), suffixes=(".jpg", ".jpeg", ".png"),
     placements={"client": Placement("efficientnet", decode), "server": Placement("classify")},
     answer=Answer("logits", name_classes, classes=True),
 )
