@@ -1,6 +1,6 @@
 """Export EfficientNet-Lite0 to ONNX; `prepare.py` runs it in an environment with torch and the two packages.
 
-python examples/imagenet/export.py FILE.onnx
+    python examples/imagenet/export.py FILE.onnx
 """
 
 import logging
@@ -16,13 +16,8 @@ from models.export import OPSET, Network, check, export
 from models.progress import phase
 
 NETWORK = Network(
-    EfficientNet,
-    None,
-    "pixels",
-    {0: "batch"},
-    ("batch", 1000),
-    ((2, 3, 224, 224), (1, 3, 224, 224), (5, 3, 224, 224)),
-    dict,
+    EfficientNet, None, "pixels", {0: "batch"}, ("batch", 1000),
+    ((2, 3, 224, 224), (1, 3, 224, 224), (5, 3, 224, 224)), dict,
 )
 
 

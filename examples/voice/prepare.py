@@ -1,6 +1,6 @@
 """Lay out the example: Silero VAD's network as ONNX, out of its wheel on PyPI, and five seconds of silence.
 
-python examples/voice/prepare.py
+    python examples/voice/prepare.py
 """
 
 import argparse

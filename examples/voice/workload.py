@@ -15,9 +15,7 @@ def decode(encoded):
 
 
 WORKLOAD = Workload(
-    name="voice",
-    subject="recordings",
-    payloads=files("../../workloads/clips/*/*.[!t]*"),
+    name="voice", subject="recordings", payloads=files("../../workloads/clips/*/*.[!t]*"),
     placements={"client": Placement("vad", decode), "server": Placement("voice")},
     answer=Answer("speech", lambda speech: f"speech in {(speech > 0.5).mean():.0%} of it"),
 )
