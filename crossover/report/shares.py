@@ -17,7 +17,7 @@ COLUMNS = (
     Column("share of the arrivals", left=True),
     *map(Column, ("arrivals", "answered", "refused", "p50", "p95", "client CPU", "server CPU")),
 )
-UNSPLIT = "The server spends most of its CPU in one process, for both shares: it is not split."
+UNSPLIT = "The server's CPU is not split: of the processes that were measured there, none serves one share alone."
 STEPS = (
     "Server CPU: only of models that have processes of their own and prepare. The rest serves both, and is not split."
 )
