@@ -208,18 +208,19 @@ def configuration(model: Path, share: dict[str, int], metrics: str, half: bool =
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
 
 
-def add_sample_axis(config) -> None:
+def add_sample_axis(config) -> bool:
     """Put an axis of one before the samples' own in the shapes that the model gets, and say so in a parameter.
 
     Without it Triton never answers a request for no rows, and one for [0, 40] fails those it is merged with
     (backends/rows.py). Clients see no difference. A config (ModelConfig) that has a `reshape` of its own, and one
-    without batches, stays as it is.
+    without batches or inputs, stays as it is. Returns whether it was changed.
     """
     if not (config.max_batch_size and config.input) or any(tensor.HasField("reshape") for tensor in config.input):
-        return
+        return False
     for tensor in config.input:
         tensor.reshape.shape[:] = [1, *tensor.dims]
     config.parameters[SAMPLE_AXIS].string_value = "1"
+    return True
 
 
 def read_config(model: Path):

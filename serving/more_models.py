@@ -111,8 +111,8 @@ def lay_over(model: Path, cores: int, slo: int, metrics: str) -> str | None:
 
     Where its backend takes a number of threads, and its file gives none, its instances share the server's `cores`, and
     what its file does not count is one: ONNX Runtime would take two instances on the CPU, and as many threads for each
-    as the machine has cores. Where its backend can refuse requests, and
-    its file says nothing of it, it has an SLO of `slo` ms (0: none). What the file says stays.
+    as the machine has cores. Where its backend can refuse requests, and its file says nothing of it, it has an SLO of
+    `slo` ms (0: none), and no request without rows reaches its neighbours. What the file says stays.
     """
     from google.protobuf import json_format
 
@@ -131,8 +131,10 @@ def lay_over(model: Path, cores: int, slo: int, metrics: str) -> str | None:
     added = {name: value for name, value in added.items() if name not in config.parameters}
     for name, value in added.items():
         config.parameters[name].string_value = str(value)
+    guarded = admits(config.backend) and model_loader.add_sample_axis(config)
     config.name = config.name or model.name
-    return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None) if added else None
+    laid_over = json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+    return laid_over if added or guarded else None
 
 
 def admits(backend: str) -> bool:

@@ -103,3 +103,17 @@ def test_an_ensemble_takes_a_file_of_no_rows_for_one_row_or_refuses_it(server, w
     assert ask(server, workload, [0, len(file)], file) == (200, "")
     status, why = ask(server, workload, [0, 0], b"")
     assert status == 400 and "0 bytes" in why
+
+
+@pytest.mark.parametrize("workload", FILES)
+def test_a_body_that_is_said_to_have_no_json_is_taken_for_a_file(server, workload):
+    """With this header, which SECURITY.md lets the proxy set, nobody can send a shape, even one that ends the stub."""
+    tensor = {"name": "encoded", "datatype": "UINT8", "shape": [32, 2**59], "parameters": {"binary_data_size": 0}}
+    bodies = FILES[workload](), json.dumps({"inputs": [tensor]}).encode()
+    connection = http.client.HTTPConnection(*server.address.split(":"), timeout=HANG)
+    statuses = []
+    for body in bodies:
+        connection.request("POST", f"/v2/models/{workload}/infer", body, {"Inference-Header-Content-Length": "0"})
+        answer = connection.getresponse()
+        statuses.append((answer.status, b"cannot decode" in answer.read()))
+    assert statuses == [(200, False), (400, True)]

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from serving import Failure, canaries, local, more_models, requirements, thread_plan
 from serving.processes import stubs
 from serving.server import Server
-from serving.triton_api import TritonAPI
+from serving.triton_api import Refused, TritonAPI
 from tests.conftest import launch, ports
 from tests.serving.test_more_models import ADD, put
 from tests.twins import network
@@ -144,6 +144,25 @@ def test_a_twins_model_of_theirs_has_the_plans_threads_and_the_slo(alone):
     assert values["slo_ms"] == "10000" and values["metrics"].startswith("127.0.0.1:")
 
 
+@pytest.mark.parametrize("rows", [0, 2**32])
+def test_a_request_without_rows_of_a_twins_model_of_theirs_is_refused(alone, rows):
+    data = np.float32(3).tobytes()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 1], "parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    with pytest.raises(Refused, match="the request has no rows") as refused:
+        TritonAPI(alone.record["address"]).infer("double", head + data, timeout=60, json_size=len(head))
+    assert refused.value.code == 400
+
+
+def test_a_model_with_a_reshape_of_its_own_stays_as_it_is(tmp_path):
+    reshape = 'backend: "dali" parameters [ { key: "num_threads" value: { string_value: "3" } } ]'
+    put(tmp_path, "model", ADD, config=f"{reshape} ")
+    file = tmp_path / "model" / "config.pbtxt"
+    file.write_text(re.sub(r"dims: *\[ *1 *\]", "dims: [ 1 ] reshape { shape: [ ] }", file.read_text(), count=1))
+    assert "reshape" in file.read_text()
+    assert more_models.lay_over(tmp_path / "model", cores=4, slo=0, metrics="127.0.0.1:1") is None
+
+
 def test_a_stub_that_is_killed_comes_back_and_the_canaries_say_so(alone):
     [stub] = [each for each in stubs(alone.record["name"]) if each.model == "first"]
     os.kill(stub.pid, signal.SIGKILL)
@@ -265,7 +284,7 @@ def test_more_instances_and_threads_than_cores_are_said():
     ("config", "threads"),
     [
         ('backend: "onnxruntime" instance_group [ { count: 2 kind: KIND_CPU } ]', "2"),
-        ('backend: "onnxruntime" parameters [ { key: "intra_op_thread_count" value: { string_value: "3" } } ]', None),
+        ('backend: "onnxruntime" parameters [ { key: "intra_op_thread_count" value: { string_value: "3" } } ]', "3"),
         ('backend: "onnxruntime" instance_group [ { kind: KIND_GPU } ]', None),
         ('backend: "python"', None),
     ],
@@ -274,6 +293,8 @@ def test_the_plan_gives_threads_where_a_file_says_nothing_of_them(tmp_path, conf
     put(tmp_path, "model", ADD, config=f"{config} ")
     laid = more_models.lay_over(tmp_path / "model", cores=4, slo=0, metrics="127.0.0.1:1")
     parameters = json.loads(laid)["parameters"] if laid else {}
+    assert ("sample_axis" in parameters) == ("onnxruntime" in config)
+    parameters.pop("sample_axis", None)
     assert parameters == ({"intra_op_thread_count": {"string_value": threads}} if threads else {})
 
 
