@@ -181,7 +181,9 @@ def load_derived(server: Server, networks: Path, reference: Reference) -> None:
     if not (derived := placement.derived):
         raise ValueError(f"placement {name} has no model that is derived from another one")
     config = server.get(f"/v2/models/{derived.source}/config")
-    config["input"] = [dict(derived.input)]
+    guarded = model_loader.SAMPLE_AXIS in config.get("parameters", {})
+    reshape = {"reshape": {"shape": [1, *derived.input["dims"]]}} if guarded else {}
+    config["input"] = [{**derived.input, **reshape}]
     config["name"] = placement.model
     for output in config["output"]:
         output.pop("label_filename", None)
