@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection, Sequence
 
 LONGEST = 200  # characters of a reason, of which every sample has one
 
@@ -43,3 +44,14 @@ def name_command(command: str) -> str:
     """
     tool = "make" if os.environ.get("CROSSOVER_TOOL") == "make" else "crossover"
     return f"`{tool} {command}`"
+
+
+def find_empty(arguments: Sequence[str], options: Collection[str]) -> str:
+    """Return, in one line, which of these options, or which argument, has an empty value; "" if none has."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        given = argument.removesuffix("=") if argument.startswith("-") else before if not argument else None
+        if given in options and (not argument or argument.endswith("=")):
+            return f"{given} is empty: leave it out, or give a value (is a variable of the shell unset?)"
+        if not argument and not before.startswith("-"):
+            return "an argument is empty (is a variable of the shell unset?)"
+    return ""

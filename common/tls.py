@@ -7,6 +7,7 @@ import ssl
 from functools import lru_cache
 from pathlib import Path
 
+from common import plain_file
 from common.messages import first_line
 
 NAME_DIFFERS, EXPIRED, NOT_YET_VALID, IP_DIFFERS = 62, 10, 9, 64
@@ -33,8 +34,13 @@ def make_context(ca_file: str = "", insecure: bool = False) -> ssl.SSLContext:
 
 def check_ca_file(ca_file: str) -> None:
     """Raise ValueError, in one line, if a file holds no certificate."""
-    if ca_file and Path(ca_file).is_dir():
-        raise ValueError(f"--cacert {ca_file}: it is a folder; give a file of certificates in PEM form")
+    try:
+        if ca_file:
+            plain_file.check(Path(ca_file))
+    except OSError as error:
+        raise ValueError(f"--cacert {ca_file}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ValueError(f"--cacert {ca_file}: {error}; give a file of certificates in PEM form") from None
     make_context(ca_file)
 
 

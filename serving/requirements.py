@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from common import plain_file
 from common.messages import one_line
 from serving import Failure, wheel
 
@@ -36,7 +37,7 @@ def hash_file(given: str) -> list[str]:
             continue
         seen.add(path)
         try:
-            content = path.read_bytes()
+            content = plain_file.read(path)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             shown = one_line(given) or repr(given)

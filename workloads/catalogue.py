@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from common import plain_file
 from workloads.array_payloads import Arrays
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
@@ -60,11 +61,15 @@ def read_file(path: Path, reference: str) -> Workload:
     is what messages call it. Raises ValueError with one line if there is no such file, or no workload in it.
     """
     try:
-        content = path.read_bytes()
+        content = plain_file.read(path)
     except FileNotFoundError:
         raise ValueError(f"workload {reference} does not exist; give a name ({names()}) or {EXAMPLE}") from None
     except OSError as error:
         raise ValueError(f"workload {reference} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"workload {reference} cannot be read: {error}; give {EXAMPLE}") from None
+    if b"\0" in content:
+        raise ValueError(f"workload {reference}, line {line_of_byte(content)}: a NUL byte; it is no Python file")
     module = execute(path, reference)
     if not hasattr(module, "WORKLOAD"):
         raise ValueError(f"workload {reference} defines no WORKLOAD; it needs a line WORKLOAD = Workload(...)")
@@ -76,6 +81,11 @@ def read_file(path: Path, reference: str) -> Workload:
     if isinstance(source, Files | Arrays):
         source = source.within(path.parent)
     return replace(workload, payloads=source, file=str(path), digest=hashlib.sha256(content).hexdigest()[:12])
+
+
+def line_of_byte(content: bytes, byte: bytes = b"\0") -> int:
+    """Return the number of the line that has the first such byte."""
+    return content.partition(byte)[0].count(b"\n") + 1
 
 
 def names() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from common import plain_file
 from workloads.tensors import Array
 
 
@@ -94,9 +95,11 @@ def read_files(paths: Iterable[Path]) -> list[Payload]:
     found = []
     for path in paths:
         try:
-            found.append(Payload(path.name, path.read_bytes()))
+            found.append(Payload(path.name, plain_file.read(path)))
         except OSError as error:
             raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
+        except ValueError as error:
+            raise ValueError(f"cannot read payloads: {error}: {path}") from None
         except MemoryError:
             raise ValueError(f"cannot read payloads: more than the memory holds: {path}") from None
         if not found[-1].encoded:

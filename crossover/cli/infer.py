@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from common import address
+from common import address, plain_file
 from common.messages import one_line
 from crossover.cli import options
 from crossover.infer import ask, choose, find_example
@@ -17,7 +17,8 @@ from workloads.model_config import complete
 from workloads.payloads import Payload
 from workloads.workload import Workload
 
-BROKEN = 1  # the exit code where a file has no good answer
+BROKEN, WRONG_PATH = 1, 2
+"""The exit codes where a file has no good answer, and where none of the paths can be sent."""
 
 Question = tuple[str, Workload | None, Payload | str]
 """A file's name, the workload that reads it and its content; or its name, None, and why it is not sent."""
@@ -59,6 +60,8 @@ def infer(files: tuple[str, ...], placement: str, classes: int, as_json: bool, *
         print(json.dumps(answers, indent=1))
     elif any("answer" in each for each in answers):
         warn_of_weights(server, [each for _, each, _ in questions if each])
+    if not any(workload for _, workload, _ in questions):
+        return WRONG_PATH
     return BROKEN if any("error" in each for each in answers) else 0
 
 
@@ -91,7 +94,7 @@ def read_question(name: str, workloads: list[Workload]) -> Question:
     if Path(name).is_dir():
         return name, None, f"it is a folder; give its files: {name.rstrip('/')}/*"
     try:
-        return name, choose(workloads, Path(name)), Payload(Path(name).name, Path(name).read_bytes())
+        return name, choose(workloads, Path(name)), Payload(Path(name).name, plain_file.read(Path(name)))
     except (OSError, ValueError) as error:
         return name, None, str(getattr(error, "strerror", None) or error)
 

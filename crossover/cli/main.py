@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import click
 
+from common.messages import find_empty
+
 USAGE = 2  # the exit code after wrong usage
+NOT_EMPTY = (
+    *("--url", "--state", "--cacert", "--payloads", "--like", "--continue", "--reports", "--output", "-o"),
+    *("--metrics-host", "--workload", "--requirements", "--host"),
+)
+"""Options that take a path or an address: an empty one would silently mean the default."""
 
 
 class Entry(NamedTuple):
@@ -81,6 +88,8 @@ class Group(click.Group):
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"try one of {', '.join(known)}"
             raise click.UsageError(f"no such command {name!r}; {hint}", context)
+        if empty := find_empty(arguments, NOT_EMPTY):
+            raise click.UsageError(empty)
         return super().resolve_command(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:

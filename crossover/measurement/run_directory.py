@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from common import plain_file
 from crossover.measurement import run_shape
 from crossover.measurement.trial import Trial, read_trials
 from loadgen.samples.sample import FORMAT
@@ -97,6 +98,7 @@ def read_file(directory: Path) -> Any:
     """Read the content of a directory's run.json, whatever it is. Raises ValueError if there is none."""
     path = directory / "run.json"
     try:
+        plain_file.check(path)
         return json.loads(path.read_text())
     except FileNotFoundError:
         why = "it has no run.json"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from locust.argument_parser import LocustArgumentParser
 
 import arrivals
-from common.messages import one_line
+from common.messages import find_empty, one_line
 from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
 from loadgen.metrics.exporter import LOOPBACK
@@ -27,6 +27,10 @@ LOCUSTS_OWN = {
     "spawn_rate": "-r: arrivals make the load, not users: say --arrivals ramp:from=1,to={:g},over=30",
 }
 """Locust's options that would have no effect, and what to say instead."""
+
+
+NOT_EMPTY = ("-H", "--host", "--payloads", "--workload", "--cacert", "--reports", "--replicas", "--metrics-host")
+"""Flags that take a path or an address: an empty one would silently mean the default."""
 
 
 def declare(parser: argparse.ArgumentParser, workload: Workload) -> None:
@@ -110,6 +114,9 @@ def check_first(parse: Callable[..., argparse.Namespace], workload: Workload) ->
             if parsed.flags:
                 _print_for_a_pipe(list_flags(workload))
                 sys.exit()
+            if empty := find_empty(sys.argv[1:], NOT_EMPTY):
+                print(empty, file=sys.stderr)
+                sys.exit(2)
             for name, instead in LOCUSTS_OWN.items():
                 if (value := getattr(parsed, name)) is not None:
                     print(instead.format(value), file=sys.stderr)

@@ -13,6 +13,7 @@ from struct import Struct
 
 import numpy as np
 
+from common import plain_file
 from loadgen.real_threads import Lock
 from loadgen.samples.sample import INSTANTS, PREPARERS, RECORD, STATUSES, Sample
 
@@ -108,6 +109,11 @@ def check(path: Path) -> None:
     # Both files are made before a record is written; nothing but a journal has its texts beside it.
     if texts == path or not texts.exists():
         raise ValueError(f"{path} is no journal: it has no texts of reasons beside it ({texts.name})")
+    try:
+        plain_file.check(path)
+        plain_file.check(texts)
+    except ValueError as error:
+        raise ValueError(f"{path} is no journal: {error}") from None
     records, _ = read(path)
     for start in range(0, count, ROWS):
         some = records[start : start + ROWS]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from common import atomic_write
+from common import atomic_write, plain_file
 from loadgen.samples import journal
 from loadgen.samples.sample import FORMAT, INSTANTS, PREPARERS, RECORD, STATUSES, WORDS
 
@@ -119,8 +119,10 @@ def make_table(records: np.ndarray, dictionaries: dict[str, list[str]], schema: 
 def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Read a file of `to_parquet`: (records, texts of their reasons, names of payloads).
 
-    An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format.
+    An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format, or
+    no regular file.
     """
+    plain_file.check(path)
     stored = pyarrow.parquet.read_table(path).unify_dictionaries()
     metadata = stored.schema.metadata or {}
     version = metadata.get(b"crossover_format", b"2").decode() if b"crossover" in metadata else "unknown"

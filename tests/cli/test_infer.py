@@ -93,4 +93,4 @@ def test_a_file_that_cannot_be_sent_is_named_also_where_no_server_answers(tmp_pa
     code, _, errors = conduct(
         capsys, "infer", str(tmp_path / "no.jpg"), "--url", "localhost:9", "--state", str(tmp_path)
     )
-    assert (code, errors) == (1, f"crossover infer: {tmp_path / 'no.jpg'}: No such file or directory\n")
+    assert (code, errors) == (2, f"crossover infer: {tmp_path / 'no.jpg'}: No such file or directory\n")
