@@ -75,17 +75,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer whether it is there."""
+        if self.read_body(required=False) is None:
+            return
         alive = self.path in ("/v2/health/live", "/v2/health/ready")
         self.answer(200 if alive else 404, b"" if alive else self.explain(f"it has no {self.path}"))
 
     def do_POST(self) -> None:
         """Prepare the file of a request, ask the server, and pass its answer on."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if (body := self.read_body()) is None:
+            return
         if self.path != f"/v2/models/{self.server.model}/infer":
             self.answer(404, self.explain(f"it has the model {self.server.model} only, and no {self.path}"))
             return
         try:
-            request = self.server.prepare(read_file(body, int(self.headers.get("Inference-Header-Content-Length", 0))))
+            request = self.server.prepare(read_file(body, self.headers.get("Inference-Header-Content-Length")))
         except Exception as error:  # whatever a library makes of hostile bytes
             self.answer(400, self.explain(error))
             return
@@ -97,6 +100,33 @@ class Handler(BaseHTTPRequestHandler):
         passed = ("Content-Type", "Content-Encoding", "Inference-Header-Content-Length")
         headers = {name: answer.headers[key] for name in passed if (key := name.lower().encode()) in answer.headers}
         self.answer(answer.status, answer.body, {name: value.decode("latin-1") for name, value in headers.items()})
+
+    def read_body(self, required: bool = True) -> bytes | None:
+        """Return the body of a request; None if it has been refused, or broke off.
+
+        The connection is then closed: where the body ends is not known, and what follows is no request.
+        """
+        lengths = set(self.headers.get_all("Content-Length", [] if required else ["0"]))
+        length = lengths.pop() if len(lengths) == 1 else ""
+        if "Transfer-Encoding" in self.headers:
+            self.refuse(501, "it reads no Transfer-Encoding; send the body whole, with a Content-Length")
+        elif self.headers.defects:
+            self.refuse(400, "its headers are no headers of HTTP")
+        elif not length and not lengths:
+            self.refuse(411, "a request needs a Content-Length")
+        elif lengths or not (length.isascii() and length.isdigit()):
+            self.refuse(400, f"its Content-Length is no number: {', '.join([*lengths, length])}")
+        else:
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                return body
+            self.close_connection = True
+        return None
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer a request whose end is not known, and close the connection."""
+        self.close_connection = True
+        self.answer(status, self.explain(reason), {"Content-Type": "application/json", "Connection": "close"})
 
     def explain(self, reason: object) -> bytes:
         """Return the body of a refusal, as Triton writes it."""
@@ -115,11 +145,17 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def read_file(body: bytes, size: int) -> bytes:
-    """Return the file of a request, whose JSON has `size` bytes, and its only tensor lies behind it.
+def read_file(body: bytes, json_size: str | None) -> bytes:
+    """Return the file of a request: its only tensor, behind so many bytes of JSON.
 
-    Raises ValueError for a request that is none.
+    Without JSON (a size of 0, Triton's raw form) the whole body is the file. Raises ValueError for a request that is
+    none.
     """
+    if json_size is not None and not (json_size.isascii() and json_size.isdigit() and int(json_size) <= len(body)):
+        raise ValueError(f"its Inference-Header-Content-Length is {json_size!r}, of a body of {len(body)} bytes")
+    if json_size is not None and int(json_size) == 0:
+        return body
+    size = int(json_size or 0)
     try:
         [given] = json.loads(body[:size])["inputs"]
         datatype, length = given["datatype"], given["parameters"]["binary_data_size"]

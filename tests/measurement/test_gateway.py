@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -63,6 +65,69 @@ def test_a_gateway_answers_as_the_server_does_and_refuses_in_words(server, start
     wrong = encode(Input("encoded", "FP32", (3,)), np.zeros(3, np.float32), batched=True)
     assert "not 12 bytes of FP32" in connection.post(Request("image", (wrong,), ("logits",))).reason
     assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+
+
+def exchange(workload, *requests: bytes) -> list[tuple[int, bytes]]:
+    """(status, body) of each answer on one connection, until the gateway closes it or has answered all."""
+    address = urlsplit(connect(workload)._server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(b"".join(requests))
+        connection.shutdown(socket.SHUT_WR)
+        data = b"".join(iter(lambda: connection.recv(65536), b""))
+    answers = []
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)\r\ncontent-length: (\d+)", head)[1])
+        answers.append((int(head.split()[1]), rest[:length]))
+        data = rest[length:]
+    return answers
+
+
+ASKS = b"POST /v2/models/image/infer HTTP/1.1\r\nHost: x\r\n"
+SMUGGLED = b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "says"),
+    [
+        (b"Transfer-Encoding: chunked\r\n", 501, "reads no Transfer-Encoding"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", 501, "reads no Transfer-Encoding"),
+        (b"Transfer-Encoding: gzip, chunked\r\n", 501, "reads no Transfer-Encoding"),
+        (b"Content-Length: abc\r\n", 400, "no number: abc"),
+        (b"Content-Length: -1\r\n", 400, "no number: -1"),
+        (b"Content-Length: +5\r\n", 400, "no number: +5"),
+        (b"Content-Length: 0\r\nContent-Length: 45\r\n", 400, "no number"),
+        (b"", 411, "needs a Content-Length"),
+        (b"Transfer-Encoding : chunked\r\nContent-Length: 0\r\n", 400, "no headers of HTTP"),
+    ],
+)
+@pytest.mark.parametrize("begin", [ASKS, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n"], ids=["POST", "GET"])
+def test_what_follows_a_body_of_unknown_length_is_never_taken_for_a_request(started, begin, headers, status, says):
+    if begin is not ASKS and not headers:
+        return  # a GET needs no body
+    [(answered, body)] = exchange(started[1], begin + headers + b"\r\n" + SMUGGLED)
+    assert answered == status and json.loads(body)["error"].startswith("gateway: ") and says in body.decode()
+
+
+def test_the_body_of_a_get_is_no_request(started):
+    asks = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
+    assert [status for status, _ in exchange(started[1], asks + SMUGGLED)] == [200]
+
+
+def test_a_body_that_breaks_off_is_not_answered(started):
+    assert exchange(started[1], ASKS + b"Content-Length: 99\r\n\r\nabc") == []
+
+
+def test_tritons_raw_form_is_taken_and_a_wrong_length_of_the_json_is_named(started):
+    def ask(size: bytes, body: bytes) -> bytes:
+        lengths = b"Inference-Header-Content-Length: %s\r\nContent-Length: %d\r\n\r\n" % (size, len(body))
+        return ASKS + lengths + body
+
+    wrong = [ask(size, PHOTOGRAPH.encoded) for size in (b"-5", b"abc", b"999999999")]
+    raw, *refused = exchange(started[1], ask(b"0", PHOTOGRAPH.encoded), *wrong)
+    assert raw[0] == 200 and b"logits" in raw[1]
+    assert [status for status, _ in refused] == [400] * 3
+    assert all(b"its Inference-Header-Content-Length is '" in body for _, body in refused)
 
 
 def test_a_gateway_that_dies_is_named_in_the_reason_and_another_one_takes_its_port(server, started):
