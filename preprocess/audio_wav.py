@@ -19,6 +19,9 @@ ENCODINGS = {
 OTHERS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
 EXTENSIBLE = 0xFFFE
 MAX_CHUNKS = 1000
+MAX_LISTS = 20
+LIST = re.compile(rb"LIST....(?:INFO|adtl)", re.DOTALL)
+"""Texts about the whole sound, and labels of its places, as programs write them behind the samples."""
 CHUNK_NAME = re.compile(rb"[ -~]{4}")
 ZEROS = re.compile(rb"\0*")
 
@@ -101,7 +104,7 @@ def _refuse_more_samples(encoded, at, order):
 
 
 def _actual_size(encoded, chunks):
-    """Count the bytes of samples: as the header says if they are there, else all of the rest.
+    """Count the bytes of samples: as the header says if they are there, else all of the rest but the tags at its end.
 
     A size of 0 is believed if nothing but chunks is behind it.
     """
@@ -113,7 +116,19 @@ def _actual_size(encoded, chunks):
         (riff,) = struct.unpack_from(f"{chunks.order}I", encoded, 4)
         believed = riff + 8 == len(encoded) and _holds_chunks_only(encoded, start, chunks.order)
         size = 0 if believed else len(encoded)
-    return size if start + size <= len(encoded) else max(0, find_end(encoded) - start)
+    return size if start + size <= len(encoded) else max(0, _find_tags(encoded, start, chunks.order) - start)
+
+
+def _find_tags(encoded, start, order):
+    """Return where the samples of unknown number end: at the tags that a program wrote behind them, or the file's end.
+
+    Tags are a LIST of texts or labels whose size, with those of the chunks behind it, leads exactly to the end of the
+    file. That samples are such by chance takes more than eight bytes that fit, at one place of 2 ** 64.
+    """
+    end = find_end(encoded)
+    whole = memoryview(encoded)[:end]
+    lists = [found.start() for found in LIST.finditer(whole, start)][-MAX_LISTS:]
+    return next((at for at in lists if _holds_chunks_only(whole, at, order)), end)
 
 
 def _holds_chunks_only(encoded, at, order):

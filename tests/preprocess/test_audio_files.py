@@ -86,7 +86,38 @@ BEHIND = {
     "an APE and an ID3v1 tag": apev2_behind(True) + ID3V1,
 }
 
+INFO = chunk(b"LIST", b"INFO" + chunk(b"ISFT", b"Lavf"))
+LABELS = chunk(b"LIST", b"adtl" + chunk(b"labl", b"\0\0\0\1a\0"))
+
+
+def tagged(*behind, data=DATA, size=0, order="<"):
+    """A recording whose number of samples nobody wrote down, with chunks behind them."""
+    form = fmt(order=order)
+    return riff(form, chunk(b"data", data, order, size=size), *behind, size=size, order=order)
+
+
+def looks_like_tags(length):
+    """Samples that hold the beginning of tags in their middle; the LIST says that it has so many bytes."""
+    half = len(DATA) // 2
+    return DATA[:half] + b"LIST" + struct.pack("<I", length) + b"INFO" + DATA[half + 12 :]
+
+
 READ = {
+    "WAV of an interrupted recording, with tags behind": (tagged(INFO), RATE),
+    "WAV of an interrupted recording, with tags and an ID3v1 tag": (tagged(INFO) + ID3V1, RATE),
+    "WAV of an interrupted recording, with labels, cues and tags": (
+        tagged(LABELS, chunk(b"cue ", bytes(4)), INFO),
+        RATE,
+    ),
+    "WAV of an interrupted recording, with tags, big-endian": (
+        tagged(chunk(b"LIST", b"INFO", ">"), data=pcm(SECOND, order=">"), order=">"),
+        RATE,
+    ),
+    "WAV from a pipe, with tags behind": (tagged(INFO, size=0xFFFFFFFF), RATE),
+    "WAV of an interrupted recording, samples like tags": (tagged(data=looks_like_tags(4)), RATE),
+    "WAV of an interrupted recording, samples like longer tags": (tagged(data=looks_like_tags(10**6)), RATE),
+    "WAV of an interrupted recording, samples like tags before tags": (tagged(INFO, data=looks_like_tags(4)), RATE),
+    "WAV of an interrupted recording, cut in its tags": (tagged(INFO)[:-3], RATE + (len(INFO) - 3) // 2),
     "WAV of an interrupted recording, all sizes 0": (unfinished(0), RATE),
     "WAV of an interrupted recording, the size of its header": (unfinished(36), RATE),
     "WAV of an interrupted recording, big-endian": (unfinished(0, ">"), RATE),
