@@ -51,6 +51,7 @@ def pipeline():
     return fn.crop_mirror_normalize(small, dtype=types.FLOAT), encodedGPU
 """
 TENSORS = ("encoded UINT8 [ -1 ]", "pixels FP32 [ 3, 20, 30 ]; same UINT8 [ -1 ]")
+INPUT = [{"name": "encoded", "dims": [-1]}]
 
 
 def graph(on_gpu):
@@ -126,7 +127,7 @@ def test_a_damaged_file_fails_the_load_and_says_that_it_is_none(dali, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "model.dali").write_bytes(source(graph(on_gpu=True))[:-3])
     with pytest.raises(ValueError, match=r"the graph is no serialised pipeline: (it ends|no number)"):
-        dali.load(tmp_path, {"max_batch_size": 8, "input": [{"name": "encoded"}], "output": []}, kind="CPU")
+        dali.load(tmp_path, {"max_batch_size": 8, "input": INPUT, "output": []}, kind="CPU")
 
 
 def test_a_device_that_the_graph_names_is_forgotten_on_the_cpu(dali):
@@ -155,7 +156,7 @@ def test_a_gpu_that_is_not_there_fails_the_load_and_says_what_to_do(dali, tmp_pa
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "dali.py").write_text(graph(on_gpu=True))
     with pytest.raises(RuntimeError, match=r"does not run on GPU 0: .*CUDA is not available"):
-        dali.load(tmp_path, {"max_batch_size": 8, "input": [{"name": "encoded"}], "output": []})
+        dali.load(tmp_path, {"max_batch_size": 8, "input": INPUT, "output": []})
 
 
 def small(dali, tmp_path):

@@ -216,7 +216,7 @@ def test_a_canary_without_an_answer_is_named_and_the_server_goes_on(own, tmp_pat
         (["MODELS", "--admission", "--slo=0"], "--admission needs an --slo above 0"),
         (["MODELS", "--requirements=missing.txt"], "--requirements missing.txt: No such file or directory"),
         (["MODELS", "--requirements=OWN/names-missing.txt"], "which names gone.txt: No such file or directory"),
-        (["MODELS", "--requirements=OWN"], "Is a directory"),
+        (["MODELS", "--requirements=OWN"], "it is a folder"),
         (["MODELS", "--workload=missing.py"], "workload missing.py does not exist"),
         (["MODELS", "--workload=OWN/raises.py"], "prepare of placement 'half' of raises.py raised ZeroDivisionError"),
     ],
