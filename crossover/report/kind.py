@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from common import atomic_write
+from crossover.analysis.wording import join
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
 from crossover.report import html, provenance, shares
@@ -48,6 +49,25 @@ def warn_of_invalid(
     count = f"{len(invalid)} of {len(trials)} trials {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
     labels = label_arms((trial.arm for trial in trials), workload=True)
     return [(count, meaning(list(dict.fromkeys(labels[trial.arm] for trial in invalid))))]
+
+
+def warn_of_arms(arms: Sequence[tuple[str, Sequence[Mapping]]]) -> Banners:
+    """Return one banner for the arms that broke a rule over all their rounds; none without any.
+
+    `arms` holds (name, findings as `pooled_rules.find_faults` gives them), the names as `Trial.arm` has them.
+    """
+    labels = label_arms((name for name, _ in arms), workload=True)
+    faults = [
+        (labels[name], f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}.")
+        for name, findings in arms
+        for fault in findings
+        if fault["round"] is None
+    ]
+    if not faults:
+        return []
+    names = list(dict.fromkeys(name for name, _ in faults))
+    texts = [f"{text[0].upper()}{text[1:]}" if len(faults) == 1 else f"{name}: {text}" for name, text in faults]
+    return [(f"{join(names)} {'is' if len(names) == 1 else 'are'} INVALID.", " ".join(texts))]
 
 
 def warn_of_noise(names: Sequence[str]) -> Banners:

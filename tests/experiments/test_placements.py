@@ -82,7 +82,8 @@ def test_its_page_and_figures_can_be_made_again(table, monkeypatch, capsys):
 
 def row(arm, low=None, high=None, overloaded=False, errors=0):
     loaded = None if overloaded else {"ratio": ((low or 1) * (high or 1)) ** 0.5, "low": low, "high": high}
-    return {"arm": arm, "offered": 8.0, "loaded": loaded, "overloaded": overloaded, "errors": errors}
+    sound = {"valid": True, "findings": []}
+    return {"arm": arm, "offered": 8.0, "loaded": loaded, "overloaded": overloaded, "errors": errors, **sound}
 
 
 def test_the_sentence_sorts_arms_by_their_whole_interval():
@@ -113,19 +114,20 @@ def test_what_is_invalid_stands_above_the_verdict_and_ends_with_3(table, tmp_pat
     shutil.copytree(table[2], run)
     for file in run.glob("image/*/round-*.json"):
         trial = json.loads(file.read_text())
-        broken = {"rule": "client CPU", "measured": "95 %", "limit": "at most 90 %", "change": "offer less"}
+        broken = {"rule": "hub stall", "measured": "2 s", "limit": "at most 1 s", "change": "measure again"}
         trial |= {"valid": False, "findings": [broken], "others": 0.4}
         file.write_text(json.dumps(trial))
     code, output, _ = again(monkeypatch, capsys, run)
     assert code == MEASUREMENT
     [warning] = re.findall(r"^(\d+ of \d+ trials are INVALID \(.*)", output, re.MULTILINE)
-    assert "client CPU" in warning
+    assert "hub stall" in warning
     noise = "The machine was not quiet while it measured image. Intervals may be too narrow: "
     assert output.index(warning) < output.index(noise) < output.index("For photographs at")
 
 
-def test_an_invalid_trial_is_no_success_and_a_busy_machine_is_named(tmp_path):
-    found = {"workloads": {"image": {"rows": [figures("a"), figures("b", quiet=False)], "subject": "photographs"}}}
+def test_an_invalid_arm_is_no_success_and_a_busy_machine_is_named(tmp_path):
+    rows = [figures("client"), figures("server", quiet=False)]
+    found = {"workloads": {"image": {"rows": rows, "subject": "photographs"}}}
     trials_on_disk.write(tmp_path, ("image",), 4)
     sound = [trial for trial in read_trials(tmp_path) if trial.sound]
     assert result.exit_code(found, sound) == GOOD
@@ -133,9 +135,26 @@ def test_an_invalid_trial_is_no_success_and_a_busy_machine_is_named(tmp_path):
         "The machine was not quiet while it measured image. Intervals may be too narrow: stop the other programs and "
         "measure again."
     ]
-    sound[0].valid, sound[0].findings = False, [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
+    stall = {"rule": "hub stall", "measured": "", "limit": "", "change": ""}
+    sound[0].valid, sound[0].findings = False, [stall]
+    broken = next(row for row in rows if row["arm"] == sound[0].placement)
+    broken |= {"valid": False, "findings": [{**stall, "round": 1}]}
     assert result.exit_code(found, sound) == MEASUREMENT
     assert " INVALID (hub stall). Do not rely on " in result.KIND.warnings(found, sound)[0]
+
+
+def test_rounds_that_are_short_each_are_judged_together(table, tmp_path, monkeypatch, capsys):
+    """Eight arrivals are expected in a trial, and p50 takes seven: every third Poisson schedule has fewer."""
+    run = tmp_path / "run"
+    shutil.copytree(table[2], run)
+    few = {"rule": "too few samples", "measured": "p50 of 5", "limit": "at least 7", "change": "run longer"}
+    for file in run.glob("image/*/round-*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"valid": False, "findings": [few]}))
+    _, output, _ = again(monkeypatch, capsys, run)
+    assert "too few samples" not in output and "trials are INVALID" not in output
+    monkeypatch.setattr("loadgen.samples.validity.required_requests", lambda percentile: 1000)
+    code, output, _ = again(monkeypatch, capsys, run)
+    assert code == MEASUREMENT and "are INVALID." in output and "too few samples: p50 of" in output
 
 
 @pytest.mark.parametrize("kind", EXPERIMENTS.values(), ids=EXPERIMENTS.keys())

@@ -19,7 +19,16 @@ from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
 from crossover.parity.wording import note_loss, warn_of_difference
 from crossover.report.format import label_arms
-from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Kind, do_not_rely, warn_of_invalid, warn_of_noise
+from crossover.report.kind import (
+    BROKEN,
+    GOOD,
+    MEASUREMENT,
+    Kind,
+    do_not_rely,
+    warn_of_arms,
+    warn_of_invalid,
+    warn_of_noise,
+)
 from loadgen.samples.verdict import UNANSWERED
 
 
@@ -184,17 +193,7 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
     for name, workload in result["workloads"].items():
         if warning := warn_of_difference(workload.get("parity")):
             banners.insert(0, (f"Different computations are compared ({name}).", warning.strip()))
-    labels = label_arms((arm["arm"] for arm in arms), workload=True)
-    faults = [
-        (labels[arm["arm"]], f"{fault['rule']}: {fault['measured']} ({fault['limit']}); {fault['change']}.")
-        for arm in arms
-        for fault in arm["findings"]
-        if fault["round"] is None
-    ]
-    if faults:
-        names = list(dict.fromkeys(name for name, _ in faults))
-        texts = [f"{text[0].upper()}{text[1:]}" if len(faults) == 1 else f"{name}: {text}" for name, text in faults]
-        banners.append((f"{wording.join(names)} {'is' if len(names) == 1 else 'are'} INVALID.", " ".join(texts)))
+    banners += warn_of_arms([(arm["arm"], arm["findings"]) for arm in arms])
     loaded = {name: each["answer"]["loaded"] for name, each in result["workloads"].items()}
     loud = [name for name, each in loaded.items() if each and not each["quiet"]]
     return banners + warn_of_noise(loud)

@@ -11,12 +11,13 @@ from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.wording import describe_subject, join
 from crossover.measurement.pairs import read_pairs
+from crossover.measurement.pooled_rules import find_faults
 from crossover.measurement.shares import pool_shares
 from crossover.measurement.trial import Trial, pool_records
 from crossover.parity.wording import describe_output
 from crossover.report.format import P95_NEEDS, bracketed, kb, ms
 from crossover.report.html import Section, render
-from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind, warn_of_invalid, warn_of_noise
+from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind, warn_of_arms, warn_of_invalid, warn_of_noise
 from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples.sample import CLIENT
 from loadgen.samples.summary import compute_rates, summarise
@@ -96,7 +97,7 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
     records, reasons = pool_records(trials)
     found = summarise(records, sum(trial.seconds for trial in trials), reasons)
     found |= compute_rates([(trial.records, trial.seconds) for trial in trials])
-    scheduled = max(1, len(records))
+    scheduled, findings = max(1, len(records)), find_faults(trials, found)
     server = [trial.server_cpu for trial in trials if trial.server_cpu is not None]
     gateway = [trial.gateway_cpu for trial in trials if trial.gateway_cpu is not None]
     return {
@@ -115,6 +116,8 @@ def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
         "shares": pool_shares(trials),
         "scheduled": len(records),
         "trials": len(trials),
+        "valid": not findings,
+        "findings": findings,
         "loaded": None,
         "unloaded": None,
         "overloaded": False,
@@ -240,19 +243,23 @@ def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Sec
 
 
 def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
-    """Return BROKEN if arrivals are unanswered, MEASUREMENT if a trial is INVALID or an arm has no interval."""
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID or has no interval."""
     rows = [row for each in result["workloads"].values() for row in each["rows"]]
     if any(row["errors"] for row in rows):
         return BROKEN
     others = [row for each in result["workloads"].values() for row in each["rows"][1:]]
     known = all(row["overloaded"] or (row["loaded"] and row["loaded"]["low"]) for row in others)
-    return GOOD if others and known and all(trial.valid for trial in trials) else MEASUREMENT
+    return GOOD if others and known and all(row["valid"] for row in rows) else MEASUREMENT
 
 
 def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
-    """List what INVALID trials mean, and that the machine was not quiet."""
+    """List what INVALID trials mean, which arms are INVALID over all their rounds, and if it was not quiet."""
     loud = [name for name, each in result["workloads"].items() if not all(row["quiet"] for row in each["rows"])]
-    return warn_of_invalid(trials) + warn_of_noise(loud)
+    rows = {(name, row["arm"]): row for name, each in result["workloads"].items() for row in each["rows"]}
+    found = {trial.arm: rows[trial.workload, trial.placement]["findings"] for trial in trials}
+    # An arm that breaks rules over all its rounds only has a banner of its own.
+    trusted = [arm for arm, findings in found.items() if all(fault["round"] is None for fault in findings)]
+    return warn_of_invalid(trials, trusted=trusted) + warn_of_arms(list(found.items())) + warn_of_noise(loud)
 
 
 KIND = Kind(
