@@ -71,7 +71,7 @@ def whole_run(folder: Path, output: str, planned: int) -> list[dict]:
 @SIGNALS
 def test_a_headless_run_ends_with_books_verdict_samples_and_report(server, tmp_path, number):
     process = locust(server.url, tmp_path, "--headless", "--arrivals", "constant:rate=20", "--seconds", 600)
-    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 500)
+    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 1500)
     process.send_signal(number)
     output = ended(process)
     assert process.returncode == 1
@@ -139,7 +139,7 @@ def test_a_page_ends_its_run_and_then_itself(server, tmp_path, number):
     port = ports()[0].partition("=")[2]
     arguments = ["--autostart", "--web-port", port, "--arrivals", "constant:rate=20", "--seconds", 600]
     process = locust(server.url, tmp_path, *arguments)
-    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 500)
+    until(process, lambda: size(tmp_path, "reports/*/samples.journal") > 1500)
     process.send_signal(number)
     whole_run(tmp_path, ended(process), 12000)
     assert process.returncode == 1
