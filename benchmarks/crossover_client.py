@@ -24,7 +24,7 @@ from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan
 from loadgen.samples.journal import Journal, read
 from loadgen.samples.sample import COMPLETED, STATUSES
-from loadgen.transport.reach import reach
+from transport.reach import reach
 from workloads.payloads import Payload
 from workloads.transports import WORDS
 

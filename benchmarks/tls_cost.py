@@ -31,9 +31,9 @@ from common import access, machine
 from crossover.measurement import host
 from loadgen import command
 from loadgen.samples.sample import COMPLETED
-from loadgen.transport.http import Connection
-from loadgen.transport.message import Request, make_request
 from serving import Failure
+from transport.http import Connection
+from transport.message import Request, make_request
 
 IN_FLIGHT = 4
 BLOCK = 1 << 16

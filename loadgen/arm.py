@@ -7,9 +7,9 @@ one that does not:          bytes -----------------> [ ensemble: preprocess -> n
 from dataclasses import dataclass
 
 from loadgen import clock
-from loadgen.transport import gateway
-from loadgen.transport.connect import connect
-from loadgen.transport.message import Connection
+from transport import gateway
+from transport.connect import connect
+from transport.message import Connection
 from workloads.tensors import Prepared
 from workloads.workload import Placement, Preprocessor, Target, Workload
 
@@ -96,7 +96,7 @@ class Arm:
         and one with a gateway asks that. Raises ValueError for an address that is refused.
         """
         if self.placed.network:
-            from loadgen.transport import in_process
+            from transport import in_process
 
             return in_process.Connection(self.placed.network)
         if self.placed.gateway:

@@ -16,7 +16,7 @@ from loadgen.locust_plugin import signals
 
 signals.install()  # before the imports that take a second or two
 
-from loadgen import real_threads
+from common import real_threads
 
 real_threads.import_with_real_locks("soundfile")  # its one lock is shared by all threads that decode
 

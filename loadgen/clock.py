@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from loadgen.real_threads import sleep  # gevent's would wake a greenlet, at the event loop's next millisecond
+from common.real_threads import sleep  # gevent's would wake a greenlet, at the event loop's next millisecond
 
 PR_SET_TIMERSLACK = 29  # prctl(2)
 NAP = 0.1  # seconds: the longest that a sleep goes on after `over` has become true

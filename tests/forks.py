@@ -17,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from loadgen.real_threads import find_original
+from common.real_threads import find_original
 
 OURS = ["common", "workloads.image", "workloads.audio", "scipy.stats", "pyarrow.parquet", "PIL.Image"]
 OURS += ["preprocess.audio", "preprocess.image_dali"]  # they start no threads, which a fork would lack

@@ -15,12 +15,16 @@ MAY_IMPORT = {
     "common": (),
     "preprocess": ("common",),
     "workloads": ("common", "preprocess"),
+    "transport": ("common", "workloads"),
     "arrivals": (),
-    "loadgen": ("common", "preprocess", "workloads", "arrivals"),
+    "loadgen": ("common", "preprocess", "workloads", "transport", "arrivals"),
     "models": ("common",),
     "serving": ("common", "preprocess", "models"),
-    "crossover": ("common", "preprocess", "workloads", "arrivals", "loadgen", "models", "serving"),
-    "benchmarks": ("common", "preprocess", "workloads", "arrivals", "loadgen", "models", "serving", "crossover"),
+    "crossover": ("common", "preprocess", "workloads", "transport", "arrivals", "loadgen", "models", "serving"),
+    "benchmarks": (
+        *("common", "preprocess", "workloads", "transport", "arrivals", "loadgen", "models", "serving"),
+        "crossover",
+    ),
 }
 """Package -> the others that it may import."""
 
@@ -168,6 +172,7 @@ def test_no_import_goes_upwards():
     ("module", "line", "target"),
     [
         ("workloads/payloads.py", "from loadgen.arm import Arm", "loadgen.arm"),
+        ("transport/http.py", "from loadgen.samples.sample import Sample", "loadgen.samples.sample"),
         ("loadgen/arm.py", "def f():\n    from crossover.analysis import verdict", "crossover.analysis.verdict"),
         ("loadgen/arm.py", "import loadgen.report, crossover.infer", "crossover.infer"),
         ("crossover/infer.py", "from benchmarks import tables", "benchmarks.tables"),
@@ -224,7 +229,9 @@ def test_only_the_command_line_is_imported_by_its_name():
 
 
 GREENLETS = {"gevent", "geventhttpclient", "locust"}
-MAY_IMPORT_GREENLETS = ("loadgen.locust_plugin", "loadgen.real_threads")
+WITHOUT_GREENLETS = ("common", "preprocess", "workloads", "transport", "arrivals", "loadgen")
+"""What a client is made of, in Locust's process or in one of its own."""
+MAY_IMPORT_GREENLETS = ("loadgen.locust_plugin", "common.real_threads")
 
 
 def outside_imports(path):
@@ -237,7 +244,7 @@ def outside_imports(path):
 
 
 def who_imports_greenlets(root):
-    paths = {name(root, path): path for path in (root / "loadgen").rglob("*.py")}
+    paths = {name(root, path): path for folder in WITHOUT_GREENLETS for path in (root / folder).rglob("*.py")}
     return [
         module
         for module, path in sorted(paths.items())
@@ -245,22 +252,22 @@ def who_imports_greenlets(root):
     ]
 
 
-def test_of_loadgen_only_the_locust_plugin_knows_gevent():
+def test_of_what_a_client_is_made_of_only_the_locust_plugin_knows_gevent():
     assert who_imports_greenlets(ROOT) == []
 
 
 @pytest.mark.parametrize("line", ["import gevent.hub", "def f():\n    from locust import events", "import locust as x"])
-def test_gevent_elsewhere_in_loadgen_would_be_found(tmp_path, line):
-    folder = tmp_path / "loadgen" / "client"
-    folder.mkdir(parents=True)
-    (folder / "loop.py").write_text(line)
-    (tmp_path / "loadgen" / "real_threads.py").write_text(line)
-    assert who_imports_greenlets(tmp_path) == ["loadgen.client.loop"]
+def test_gevent_elsewhere_would_be_found(tmp_path, line):
+    allowed = ("loadgen/locust_plugin/user.py", "common/real_threads.py")
+    for each in ("loadgen/client/loop.py", "transport/http.py", *allowed):
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).write_text(line)
+    assert who_imports_greenlets(tmp_path) == ["loadgen.client.loop", "transport.http"]
 
 
 def test_a_client_outside_locust_has_no_gevent_in_its_process():
     """Also not through a library: tritonclient's HTTP client would import it."""
-    folders = ("arrivals", "loadgen/client", "loadgen/transport", "loadgen/samples")
+    folders = ("arrivals", "transport", "loadgen/client", "loadgen/samples")
     modules = [name(ROOT, path) for folder in folders for path in (ROOT / folder).rglob("*.py")]
     script = f"import sys, importlib; [importlib.import_module(each) for each in {['loadgen.arm', *modules]}]; "
     script += f"print(*sorted({GREENLETS} & set(sys.modules)))"
@@ -269,10 +276,8 @@ def test_a_client_outside_locust_has_no_gevent_in_its_process():
 
 
 FLOORS = (
-    {"real_threads"},
     {"interrupts"},
     {"clock", "command"},
-    {"transport"},
     {"samples"},
     {"arm"},
     {"client"},
@@ -300,11 +305,11 @@ def test_within_loadgen_every_import_leads_downstairs():
 
 def test_an_import_that_climbs_would_be_found():
     graph = {
-        "loadgen.transport.http": {"loadgen.samples.sample", "loadgen.transport.message"},
-        "loadgen.samples.sample": {"loadgen.transport.message"},
-        "loadgen.clock": {"loadgen.transport.message", "loadgen.real_threads"},
+        "loadgen.samples.journal": {"loadgen.client.loop", "loadgen.samples.sample", "transport.message"},
+        "loadgen.samples.sample": {"transport.message"},
+        "loadgen.clock": {"loadgen.samples.sample", "common.real_threads"},
     }
     assert sorted(climbs(graph)) == [
-        ("loadgen.clock", "loadgen.transport.message"),
-        ("loadgen.transport.http", "loadgen.samples.sample"),
+        ("loadgen.clock", "loadgen.samples.sample"),
+        ("loadgen.samples.journal", "loadgen.client.loop"),
     ]

@@ -10,7 +10,7 @@ WORDS = {"http": "HTTP", GRPC: "gRPC", "shm": "shared memory", "json": "JSON", "
 
 @dataclass(frozen=True)
 class Transport:
-    """A transport, with what its connections must know of the server; `loadgen.transport.reach` finds that out.
+    """A transport, with what its connections must know of the server; `transport.reach` finds that out.
 
     Raises ValueError for a name that is not known.
     """

@@ -1,8 +1,8 @@
 """What `crossover up --workload FILE` asks its server: the first payload of a workload, by each of its placements."""
 
 from common.messages import one_line
-from loadgen.transport.http_head import write_head
 from serving.canaries import Canary
+from transport.http_head import write_head
 from workloads.catalogue import find
 from workloads.model_config import complete
 from workloads.payloads import Payload

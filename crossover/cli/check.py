@@ -14,8 +14,8 @@ from crossover.parity.check import DIFFERENT, UNKNOWN, check_placements
 from crossover.parity.wording import describe_pair
 from crossover.report.kind import BROKEN, GOOD, USAGE
 from crossover.report.terminal import colour
-from loadgen.transport.reach import reach
 from serving.server import Server, Unavailable
+from transport.reach import reach
 from workloads import catalogue, flags
 from workloads.model_config import complete
 from workloads.payloads import Payload

@@ -10,8 +10,8 @@ from crossover.measurement.gateways import Gateways
 from crossover.measurement.retry import Retries
 from crossover.report.format import listed
 from loadgen.arm import Arm, Mode
-from loadgen.transport.reach import reach
 from serving.server import Server
+from transport.reach import reach
 from workloads import flags, payloads
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload

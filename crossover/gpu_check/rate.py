@@ -12,9 +12,9 @@ import numpy as np
 from crossover.gpu_check.finding import REPORT, SEE_LOG, Finding, judge, problem, skipped
 from crossover.measurement import host
 from crossover.measurement.server_statistics import difference
-from loadgen.transport.http import Connection
-from loadgen.transport.message import COMPLETED, Request, make_request
 from serving.server import Server
+from transport.http import Connection
+from transport.message import COMPLETED, Request, make_request
 from workloads.catalogue import BUILT_IN
 from workloads.image import photograph_files
 from workloads.workload import Workload

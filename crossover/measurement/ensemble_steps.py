@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from crossover.measurement.single_request import infer
-from loadgen.transport.message import Request
 from serving.server import Unavailable
+from transport.message import Request
 from workloads.model_config import parse_model, read
 from workloads.tensors import Input, Tensor, encode
 from workloads.workload import Target

@@ -19,8 +19,8 @@ from typing import ClassVar
 
 from common import access
 from common.messages import first_line, one_line
-from loadgen.transport.http import Connection
-from loadgen.transport.message import TIMED_OUT, Request, make_request
+from transport.http import Connection
+from transport.message import TIMED_OUT, Request, make_request
 from workloads import catalogue, optional
 from workloads.model_config import complete
 from workloads.workload import Placement, Preprocessor, Workload

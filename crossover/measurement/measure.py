@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from arrivals import Schedule
+from common import real_threads
 from crossover.measurement import step_cpu
 from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
@@ -15,7 +16,7 @@ from crossover.measurement.foreign_requests import count_passes, find_most_asked
 from crossover.measurement.remedies import REMEDIES
 from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
-from loadgen import interrupts, real_threads
+from loadgen import interrupts
 from loadgen.arm import Arm
 from loadgen.client.open_loop import OpenLoop
 from loadgen.client.plan import Plan

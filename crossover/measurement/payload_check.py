@@ -9,8 +9,8 @@ from common.messages import one_line
 from crossover.measurement.pairs import LOST, LoneRequests
 from loadgen.arm import Arm
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
-from loadgen.transport.message import is_refused_input
 from serving.server import Server, Unavailable
+from transport.message import is_refused_input
 from workloads.payloads import Payload
 
 NAMED = 3

@@ -9,8 +9,8 @@ from crossover.measurement.measure import measure
 from crossover.measurement.trial import Trial
 from loadgen.arm import Arm
 from loadgen.samples.sample import FAILED, UNFINISHED
-from loadgen.transport.message import TIMED_OUT
 from serving.server import Server, Unavailable
+from transport.message import TIMED_OUT
 from workloads.payloads import Payload
 
 ATTEMPTS = 3  # at a trial: the first and two repetitions

@@ -8,7 +8,7 @@ from common.messages import first_line
 from loadgen.arm import Arm
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, Sample
-from loadgen.transport.message import Request
+from transport.message import Request
 from workloads.payloads import Payload
 
 PATIENCE = 120.0  # seconds for an answer: the first one may load a model

@@ -11,7 +11,7 @@ import numpy as np
 
 from crossover.measurement.ensemble_steps import Step, list_steps
 from crossover.parity.answers import Answered, Asker
-from loadgen.transport.message import Request
+from transport.message import Request
 from workloads.tensors import Input, Tensor, encode
 from workloads.workload import Workload
 

@@ -6,12 +6,12 @@ seen. A request is due when its user sends it.
 
 import itertools
 
+from common.real_threads import start_thread
 from loadgen.client.loop import Loop, Over
 from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client
-from loadgen.real_threads import start_thread
 from loadgen.samples.sample import Sample
-from loadgen.transport.message import Connection
+from transport.message import Connection
 from workloads.workload import Preprocessor
 
 

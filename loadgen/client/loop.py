@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 
-from loadgen import real_threads
+from common import real_threads
 from loadgen.arm import Arm
 from loadgen.client.plan import Plan
 from loadgen.clock import sleep_until

@@ -7,11 +7,11 @@ without waiting for anything: a slow request does not push the next ones, nor do
 import time
 from collections.abc import Callable, Iterable
 
+from common.real_threads import start_thread
 from loadgen.client.loop import Loop, Over
 from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client, Workers
 from loadgen.clock import prioritise_thread
-from loadgen.real_threads import start_thread
 from loadgen.samples.sample import CLIENT, SERVER
 from workloads.transports import GRPC
 

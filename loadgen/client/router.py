@@ -7,7 +7,7 @@ lately, in proportion to how many were in flight. Until both are known, arrivals
 
 import time
 
-from loadgen.real_threads import Lock
+from common.real_threads import Lock
 from loadgen.samples.sample import CLIENT, COMPLETED, SERVER, Sample
 from workloads.placement import Split
 

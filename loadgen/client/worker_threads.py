@@ -1,6 +1,6 @@
 """The client's OS threads: they preprocess, send, and wait for the answer.
 
-They are real threads with real queues, also under Locust (see `loadgen/real_threads.py`): a slow image in one of them
+They are real threads with real queues, also under Locust (see `common/real_threads.py`): a slow image in one of them
 holds up neither the pacer nor the web page.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import partial
 
 from common.messages import first_line
+from common.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.arm import Arm
 from loadgen.client.router import FileCpu, Router
-from loadgen.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.samples.sample import CLIENT, DROPPED, FAILED, SERVER, Sample
-from loadgen.transport.message import Connection, Request, make_request
+from transport.message import Connection, Request, make_request
 from workloads.payloads import Payload
 from workloads.target import Elsewhere
 from workloads.workload import Preprocessor

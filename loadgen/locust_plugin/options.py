@@ -16,7 +16,7 @@ from loadgen.arm import Arm, Mode
 from loadgen.client.plan import Plan
 from loadgen.locust_plugin.replicas import Replicas, list_models, parse_places
 from loadgen.samples.sample import FORMAT
-from loadgen.transport.reach import reach
+from transport.reach import reach
 from workloads import payloads
 from workloads.model_config import check_answers, complete
 from workloads.prepare_check import check_workload

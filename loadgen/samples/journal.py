@@ -14,7 +14,7 @@ from struct import Struct
 import numpy as np
 
 from common import plain_file
-from loadgen.real_threads import Lock
+from common.real_threads import Lock
 from loadgen.samples.sample import INSTANTS, PREPARERS, RECORD, STATUSES, Sample
 
 PACKED = Struct("<qII" + "q" * (len(INSTANTS) + 2) + "BB")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT
+from transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT
 
 DROPPED = "dropped"  # never sent: the cap on requests in flight was reached
 UNFINISHED = "unfinished"  # still waiting or in flight when the run ended

@@ -64,7 +64,7 @@ def test_two_processes_that_write_one_file_do_not_share_its_unfinished_form(tmp_
 
 
 def test_what_is_kept_is_replaced_in_one_place():
-    folders = ("arrivals", "loadgen", "crossover", "serving", "models", "benchmarks", "workloads")
+    folders = ("transport", "arrivals", "loadgen", "crossover", "serving", "models", "benchmarks", "workloads")
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     other_ways = re.compile(r"write_text\(json|part\.replace|\.rename\(")
     assert [path.name for path in sources if other_ways.search(path.read_text())] == []

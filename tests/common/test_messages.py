@@ -10,7 +10,7 @@ from common.messages import end_clause, first_line, one_line, shorten
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
-from loadgen.transport.http_answer import judge_answer
+from transport.http_answer import judge_answer
 from workloads.image import IMAGE
 from workloads.payloads import Payload
 

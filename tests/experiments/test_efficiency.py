@@ -10,12 +10,12 @@ import pytest
 from crossover.experiments.efficiency.result import StageFigures, sentence, summarise, workload_table
 from crossover.experiments.efficiency.run import Stage, measure_efficiency, measure_stage
 from loadgen.arm import Arm, Mode
-from loadgen.transport.message import make_request
 from serving.server import Server, Unavailable
 from tests import forks, trials_on_disk
 from tests.commands import again, only
 from tests.conftest import ROOT
 from tests.gateway import gateway
+from transport.message import make_request
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
 

@@ -90,6 +90,7 @@ SOURCES = [
         "arrivals",
         "backends",
         "benchmarks",
+        "common",
         "crossover",
         "ensembles",
         "examples",
@@ -98,6 +99,7 @@ SOURCES = [
         "models",
         "preprocess",
         "serving",
+        "transport",
         "workloads",
     )
     for path in sorted((ROOT / folder).rglob("*.py"))
@@ -112,7 +114,7 @@ ALLOWED = {
     ("loadgen/command.py", "import_module"): "the module of a command, named in our sources (tests/test_layers.py)",
     ("crossover/__init__.py", "import_module"): "two of our own modules, named in the source, imported late",
     ("crossover/cli/main.py", "import_module"): "the module of a command, named in our sources (tests/test_layers.py)",
-    ("loadgen/real_threads.py", "import_module"): "a module of the standard library, named in our sources",
+    ("common/real_threads.py", "import_module"): "a module of the standard library, named in our sources",
     ("crossover/gpu_check/child.py", "import_module"): "the module of a check, named in our sources",
     ("benchmarks/batch_sizes.py", "import_module"): "modules of the onnxruntime twin, named in the source",
     ("benchmarks/autoscaling.py", "yaml"): "our own rules, by safe_load",

@@ -113,7 +113,7 @@ import sys
 sys.argv = ["locust"]
 import loadgen.audio
 import soundfile
-from loadgen import real_threads
+from common import real_threads
 from preprocess.audio import waveform
 from workloads.audio import AUDIO
 ended = real_threads.SimpleQueue()

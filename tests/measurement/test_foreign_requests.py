@@ -15,10 +15,10 @@ from crossover.measurement.pairs import warm_up
 from crossover.measurement.retry import Retries
 from crossover.measurement.trial import Trial, read_trial
 from loadgen.arm import Arm, Mode
-from loadgen.transport.message import TIMED_OUT
 from serving import smoke_test
 from serving.server import Server
 from serving.triton_api import TritonAPI
+from transport.message import TIMED_OUT
 from workloads.image import IMAGE
 
 PATHS = {"client": {"resnet50": 1}, "server": {"image": 1, "image_preprocess": 1, "resnet50": 1}}

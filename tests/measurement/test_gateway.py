@@ -19,9 +19,9 @@ import pytest
 from arrivals import parse
 from crossover.measurement.gateways import Gateways
 from loadgen.arm import Arm, Mode
-from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
 from tests.conftest import ROOT, launch
+from transport.message import Request, make_request
 from workloads.image import IMAGE, photographs
 from workloads.tensors import Input, encode
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from loadgen.transport import grpc, http, json_text, shared_memory
-from loadgen.transport.answer_check import read_head
-from loadgen.transport.http_answer import judge_answer
-from loadgen.transport.message import COMPLETED, FAILED, Outcome, Request, make_request
-from loadgen.transport.outputs import read_body
 from tests.transport.test_grpc import service
 from tests.transport.test_wire import REQUEST, SIZED, read, server
+from transport import grpc, http, json_text, shared_memory
+from transport.answer_check import read_head
+from transport.http_answer import judge_answer
+from transport.message import COMPLETED, FAILED, Outcome, Request, make_request
+from transport.outputs import read_body
 from workloads.tensors import Input
 from workloads.transports import Transport
 from workloads.workload import Target

@@ -13,9 +13,9 @@ import pytest
 from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from loadgen.arm import Arm, Mode
-from loadgen.transport import grpc as transport
-from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, make_request
-from loadgen.transport.reach import reach
+from transport import grpc as transport
+from transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, make_request
+from transport.reach import reach
 from workloads.image import IMAGE
 from workloads.tensors import Input
 from workloads.workload import Placement, Target, Workload

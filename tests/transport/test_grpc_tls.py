@@ -6,10 +6,10 @@ import grpc
 import pytest
 
 from common import access
-from loadgen.transport import grpc as transport
-from loadgen.transport.message import COMPLETED, FAILED
 from tests.tls_proxy import Authority
 from tests.transport.test_grpc import ANSWER, REQUEST
+from transport import grpc as transport
+from transport.message import COMPLETED, FAILED
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from loadgen.arm import Arm, Mode
-from loadgen.transport import regions
-from loadgen.transport.message import COMPLETED, FAILED, TIMED_OUT, make_request
-from loadgen.transport.reach import reach
 from serving import Failure
 from serving.temporary_server import temporary_triton
 from serving.triton_api import TritonAPI
 from tests.conftest import ROOT
+from transport import regions
+from transport.message import COMPLETED, FAILED, TIMED_OUT, make_request
+from transport.reach import reach
 from workloads.payloads import Payload
 from workloads.workload import Placement, Workload
 
@@ -216,8 +216,8 @@ def test_another_thread_may_close_a_connection_that_waits(triton, reached):
 
 KILLED = """
 import sys, numpy as np
-from loadgen.transport.message import make_request
-from loadgen.transport.shared_memory import Connection
+from transport.message import make_request
+from transport.shared_memory import Connection
 from workloads.tensors import Input
 from workloads.transports import Transport
 from workloads.workload import Target

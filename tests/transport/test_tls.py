@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from common import access
-from loadgen.transport import http
-from loadgen.transport.message import COMPLETED, FAILED, TIMED_OUT, Outcome, make_request
 from tests.tls_proxy import Authority
 from tests.transport.test_wire import CHUNKED, HEAD, JSON, REQUEST, SIZE, TARGET, read, saying
+from transport import http
+from transport.message import COMPLETED, FAILED, TIMED_OUT, Outcome, make_request
 
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from loadgen.transport import http, http_answer
-from loadgen.transport.http_answer import judge_answer
-from loadgen.transport.http_head import write_head
-from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, make_request
+from transport import http, http_answer
+from transport.http_answer import judge_answer
+from transport.http_head import write_head
+from transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, make_request
 from workloads.tensors import Input
 from workloads.workload import Placement, Target
 

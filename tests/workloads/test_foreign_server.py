@@ -12,11 +12,11 @@ from crossover.measurement.foreign_requests import count_passes
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
-from loadgen.transport import http
-from loadgen.transport.http_answer import judge_answer
 from serving.server import Server
 from tests import forks
 from tests.foreign import TYPES, foreign_server
+from transport import http
+from transport.http_answer import judge_answer
 from workloads.model_config import complete
 from workloads.payloads import Payload
 from workloads.prepare_check import check_workload

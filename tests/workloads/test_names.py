@@ -67,7 +67,7 @@ def decides(text: str) -> list[str]:
 
 
 def test_nothing_outside_workloads_decides_by_the_name_of_a_workload_or_a_placement():
-    folders = ("arrivals", "loadgen", "crossover")
+    folders = ("transport", "arrivals", "loadgen", "crossover")
     found, sources = {}, [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert len(sources) > 80
     for path in sources:

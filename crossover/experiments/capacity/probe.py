@@ -7,6 +7,7 @@ from math import exp, inf
 from pathlib import Path
 
 from arrivals import Poisson, Schedule
+from common import real_threads
 from common.figures import significant
 from crossover.analysis.capacity_pairs import WINDOW
 from crossover.experiments.burst_shapes import bursts, exactly
@@ -25,7 +26,6 @@ from crossover.measurement.offer import wait_until_idle
 from crossover.measurement.retry import Retries
 from crossover.measurement.trial import Trial, read_trial
 from crossover.report.format import bracketed, ms
-from loadgen import real_threads
 from loadgen.arm import Arm
 from loadgen.samples import journal
 from loadgen.samples.sample import FAILED, STATUSES, UNFINISHED

@@ -27,9 +27,9 @@ from crossover.measurement.server_statistics import difference
 from loadgen.arm import Arm, Mode
 from loadgen.client.loop import pause_gc
 from loadgen.samples.sample import COMPLETED
-from loadgen.transport.http import Connection
-from loadgen.transport.message import Request, make_request
 from serving.server import Server, Unavailable
+from transport.http import Connection
+from transport.message import Request, make_request
 from workloads import payloads
 from workloads.flags import add_arms, choose_arms, refuse_gateways, refuse_transports
 from workloads.workload import Workload

@@ -28,9 +28,9 @@ from crossover.measurement.unloaded_latency import measure_unloaded
 from crossover.report.terminal import Column, draw_table
 from loadgen.arm import Arm, Mode
 from loadgen.samples.sample import count_outcomes, format_counts
-from loadgen.transport.reach import reach
 from serving.server import Server
 from serving.temporary_server import temporary_server
+from transport.reach import reach
 from workloads import catalogue
 from workloads.flags import add_arms, choose_arms, refuse_gateways
 from workloads.model_config import complete

@@ -9,8 +9,8 @@ import json
 import numpy as np
 from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
-from loadgen.transport import http
-from loadgen.transport.message import Request
+from transport import http
+from transport.message import Request
 from workloads.tensors import Tensor
 
 

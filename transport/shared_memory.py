@@ -14,12 +14,12 @@ from contextlib import suppress
 import numpy as np
 
 from common.messages import first_line
-from loadgen.transport import http
-from loadgen.transport.http_answer import decode, explain_refusal
-from loadgen.transport.http_head import join_head
-from loadgen.transport.message import COMPLETED, Outcome, Request
-from loadgen.transport.outputs import read_body
-from loadgen.transport.regions import FOLDER, PREFIX, Region
+from transport import http
+from transport.http_answer import decode, explain_refusal
+from transport.http_head import join_head
+from transport.message import COMPLETED, Outcome, Request
+from transport.outputs import read_body
+from transport.regions import FOLDER, PREFIX, Region
 from workloads.transports import Transport
 
 STEP = 64  # bytes to whose multiples tensors are aligned

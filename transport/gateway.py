@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from loadgen.transport import http
-from loadgen.transport.message import COMPLETED, Outcome, Request
+from transport import http
+from transport.message import COMPLETED, Outcome, Request
 
 
 class Connection(http.Connection):

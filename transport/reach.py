@@ -8,8 +8,8 @@ import numpy as np
 from tritonclient.utils import triton_to_np_dtype
 
 from common import address
-from loadgen.transport import shared_memory
-from loadgen.transport.regions import clear_abandoned
+from transport import shared_memory
+from transport.regions import clear_abandoned
 from workloads.model_config import read_metadata
 from workloads.transports import Transport
 from workloads.workload import Placement, Workload
@@ -47,7 +47,7 @@ def reach(
 
 def check_grpc(url: str, port: int, arm: str) -> None:
     """Raise ValueError if no server answers gRPC at that port, ConnectionError if it has died since it was started."""
-    from loadgen.transport import grpc  # only where it is used
+    from transport import grpc  # only where it is used
 
     connection = grpc.Connection(url, PATIENCE, port)
     if refusal := connection.is_live():

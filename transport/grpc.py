@@ -19,9 +19,9 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 
 from common import access, address, tls
 from common.messages import first_line
-from loadgen.transport import outputs
-from loadgen.transport.answer_check import Unreadable, check_size, check_text
-from loadgen.transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
+from transport import outputs
+from transport.answer_check import Unreadable, check_size, check_text
+from transport.message import COMPLETED, FAILED, REJECTED, TIMED_OUT, Outcome, Request
 
 SERVICE = "/inference.GRPCInferenceService"
 PREFIX = 5  # bytes of gRPC before each message: whether it is compressed, and its length

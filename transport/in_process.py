@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from common.messages import first_line
-from loadgen.real_threads import Lock
-from loadgen.transport.message import COMPLETED, FAILED, Outcome, Request
+from common.real_threads import Lock
+from transport.message import COMPLETED, FAILED, Outcome, Request
 
 
 class Connection:

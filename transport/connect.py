@@ -1,8 +1,8 @@
 """Opens connections by transport; a transport's library is imported by the first connection that needs it."""
 
 from common import address
-from loadgen.transport import http, json_text, shared_memory
-from loadgen.transport.message import Connection
+from transport import http, json_text, shared_memory
+from transport.message import Connection
 from workloads.transports import GRPC, Transport
 
 
@@ -12,7 +12,7 @@ def connect(transport: Transport, url: str, timeout: float) -> Connection:
     Raises ValueError for an address that is refused.
     """
     if transport.name == GRPC:
-        from loadgen.transport import grpc  # 45 MB and half a second, which HTTP does without
+        from transport import grpc  # 45 MB and half a second, which HTTP does without
 
         return grpc.Connection(url, timeout, transport.port or address.parse(url).usual_grpc_port)
     if transport.name == "shm":

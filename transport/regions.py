@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from loadgen.real_threads import Lock
+from common.real_threads import Lock
 
 FOLDER = Path("/dev/shm")
 PREFIX = "crossover-client."

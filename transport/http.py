@@ -15,12 +15,12 @@ import numpy as np
 
 from common import access, address, tls
 from common.messages import first_line
-from loadgen.real_threads import Socket, getaddrinfo
-from loadgen.transport.http_answer import Answer, decode, judge_answer
-from loadgen.transport.http_head import write_head
-from loadgen.transport.message import FAILED, TIMED_OUT, Outcome, Request
-from loadgen.transport.outputs import read_body
-from loadgen.transport.tls import Encryption
+from common.real_threads import Socket, getaddrinfo
+from transport.http_answer import Answer, decode, judge_answer
+from transport.http_head import write_head
+from transport.message import FAILED, TIMED_OUT, Outcome, Request
+from transport.outputs import read_body
+from transport.tls import Encryption
 
 BLOCK = 1 << 16  # bytes read at once
 BYTES_ACKED = 120  # offset of tcpi_bytes_acked, 8 bytes, in Linux's struct tcp_info

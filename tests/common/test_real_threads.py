@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 SCRIPT = """
 import threading
-from loadgen import real_threads
+from common import real_threads
 queue = real_threads.SimpleQueue()
 real_threads.start_thread(lambda: queue.put(threading.get_native_id()), ())
 assert queue.get(timeout=300) != threading.get_native_id()  # a greenlet would not run while this thread waits

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loadgen.transport.outputs import find_dtype
+from transport.outputs import find_dtype
 
 PREFIX = 4  # bytes before an element of a BYTES tensor, which say its length
 ITEM_SIZES = {"BYTES": PREFIX, "BF16": 2}

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import httptools
 
 from common.messages import LONGEST, first_line
-from loadgen.transport.answer_check import Unreadable, check_texts, read_head
-from loadgen.transport.message import COMPLETED, FAILED, REJECTED, Outcome
+from transport.answer_check import Unreadable, check_texts, read_head
+from transport.message import COMPLETED, FAILED, REJECTED, Outcome
 
 
 class Answer:
