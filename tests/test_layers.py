@@ -313,3 +313,25 @@ def test_an_import_that_climbs_would_be_found():
         ("loadgen.clock", "loadgen.samples.sample"),
         ("loadgen.samples.journal", "loadgen.client.loop"),
     ]
+
+
+MOST_LINES = 3400
+"""Of loadgen, without docstrings and blank lines: what grows above that holds something that does not load."""
+
+
+def count_lines(text):
+    """The lines of a source that are neither blank nor of a docstring, also of one below a constant or a field."""
+    docstrings = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings |= set(range(node.lineno, node.end_lineno + 1))
+    return sum(bool(line.strip()) for i, line in enumerate(text.splitlines(), 1) if i not in docstrings)
+
+
+def test_the_load_generator_stays_thin():
+    assert sum(count_lines(path.read_text()) for path in (ROOT / "loadgen").rglob("*.py")) <= MOST_LINES
+
+
+def test_lines_are_counted_without_docstrings_and_blank_lines():
+    head = '"""What\n\nit is."""\n\nA = """a\nb"""\n"""Of\nA."""\n\n\n'
+    assert count_lines(f'{head}def f():  # why\n    """Do."""\n    # how\n    return A\n') == 5
