@@ -26,7 +26,7 @@ from loadgen.samples.journal import Journal, read
 from loadgen.samples.sample import COMPLETED, STATUSES
 from transport.reach import reach
 from workloads.payloads import Payload
-from workloads.transports import WORDS
+from workloads.transport_choice import WORDS
 
 WARM = 0.1  # of a run's answers, while connections are opened, are left out of the figures
 

@@ -25,7 +25,7 @@ from loadgen import command
 from serving import ROOT
 from serving.__main__ import Parser
 from serving.server import Server
-from workloads.transports import WORDS
+from workloads.transport_choice import WORDS
 
 WIRES = ("http", "grpc", "shm", "json")
 

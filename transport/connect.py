@@ -3,13 +3,14 @@
 from common import address
 from transport import http, json_text, shared_memory
 from transport.message import Connection
-from workloads.transports import GRPC, Transport
+from workloads.transport_choice import GRPC, Transport
 
 
 def connect(transport: Transport, url: str, timeout: float) -> Connection:
     """Make a connection to the server at `url` for one thread; `timeout` is that of each request, in seconds.
 
-    Raises ValueError for an address that is refused.
+    Nothing is sent before the first `post`. `url` is the address of the server's HTTP, also for gRPC, whose port is the
+    transport's, or else the usual one beside HTTP's. Raises ValueError for an address that is refused.
     """
     if transport.name == GRPC:
         from transport import grpc  # 45 MB and half a second, which HTTP does without

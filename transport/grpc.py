@@ -79,7 +79,10 @@ class Connection:
             return Outcome(FAILED, first_line(f"{type(error).__name__}: {error}"), bytes_up)
 
     def is_live(self) -> str:
-        """Ask whether a server answers there. Returns why not, in one line; empty if it does."""
+        """Ask whether a server answers there, within the timeout. Returns why not, in one line; empty if it does.
+
+        It is for a connection that has sent no request yet: its channel is closed afterwards.
+        """
         channel = self._channel or self._make_channel()
         try:
             channel.unary_unary(f"{SERVICE}/ServerLive")(b"", timeout=self._timeout, metadata=self._metadata)
@@ -169,7 +172,7 @@ def check_tensors(answer: ModelInferResponse, wanted: tuple[str, ...]) -> None:
 
 
 def write_message(request: Request) -> bytes:
-    """Write the serialised ModelInferRequest."""
+    """Write the serialised ModelInferRequest: its head, then each tensor's bytes, behind its tag and length."""
     specs = tuple(tensor.spec for tensor in request.tensors)
     pieces: list[bytes | memoryview] = [write_head(request.model, specs, request.outputs)]
     for tensor, spec in zip(request.tensors, specs, strict=True):

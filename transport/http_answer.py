@@ -83,8 +83,9 @@ def judge_answer(
 ) -> Outcome:
     """Decide what a whole answer is worth: completed only with status 200 and a readable tensor for each output.
 
-    `headers` are by name in small letters; without Inference-Header-Content-Length the whole body is JSON. `placed` are
-    outputs that come through shared memory, as (name, bytes).
+    `headers` are by name in small letters; without Inference-Header-Content-Length the whole body is JSON. `outputs`
+    are the names that were asked for; `placed` are those that come through shared memory, as (name, bytes). 429 and 503
+    are rejected, all else has failed. Raises nothing: what cannot be read is a failure with its reason.
     """
 
     def end(outcome: str, reason: str = "") -> Outcome:

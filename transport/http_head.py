@@ -26,7 +26,10 @@ def write_head(
 
 
 def join_head(model: str, inference: dict, binary: int) -> tuple[tuple[bytes, bytes], int]:
-    """Return what `write_head` does for the JSON of a request, which so many bytes of tensors follow."""
+    """Return what `write_head` does for the JSON of a request, which `binary` bytes of tensors follow.
+
+    `inference` is the JSON object as Python has it: `inputs`, `outputs`, and parameters, if any.
+    """
     text = json.dumps(inference, separators=(",", ":")).encode()
     # The connection's headers stand before these: the head is cached for all connections.
     headers = (

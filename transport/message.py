@@ -4,7 +4,7 @@ A transport is a module with a class `Connection`: one connection for one thread
 client does with it is `post(request) -> Outcome`: send the request and wait for the whole answer, at most so many
 seconds. It raises nothing for what a server or a network does; that becomes an Outcome.
 
-Transports lie at the bottom of the load generator, beside `arrivals`: they know neither samples nor clients.
+Transports know neither samples nor clients: whoever sends a request notes when, and what became of it.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,14 @@ server has too much to do; without an answer within the deadline."""
 
 @dataclass(frozen=True)
 class Request:
-    """One inference, ready to be sent; `outputs` are the names of the tensors that the answer must hold."""
+    """One inference, ready to be sent."""
 
     model: str
+    """The served model's name; the server chooses the version."""
     tensors: tuple[Tensor, ...]
+    """The inputs, encoded as Triton's binary form has them, each with its name, type and shape."""
     outputs: tuple[str, ...]
+    """Names of the tensors that the answer must hold."""
 
 
 def make_request(target: Target, prepared: Prepared | Elsewhere) -> Request:
@@ -44,16 +47,23 @@ class Outcome:
     """
 
     status: str
+    """COMPLETED, FAILED, REJECTED or TIMED_OUT."""
     reason: str = ""
+    """Why it was not completed, in one line; empty if it was."""
     bytes_up: int = 0
+    """Of the request's body, also where not all of it was sent; 0 where none was made."""
     bytes_down: int = 0
+    """Of a whole answer's body; 0 without one."""
 
 
 class Connection(Protocol):
     """A connection of any transport."""
 
     def post(self, request: Request) -> Outcome:
-        """Send the request and wait for its outcome."""
+        """Send the request and wait for its outcome, at most as many seconds as the connection was made with.
+
+        Raises nothing but KeyboardInterrupt and its like: what goes wrong is the outcome's status and reason.
+        """
         ...
 
     def read_outputs(self) -> dict[str, np.ndarray]:

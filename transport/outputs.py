@@ -26,7 +26,11 @@ def read_body(content: bytes, json_size: int, placed: Mapping[str, bytes] | None
 
 
 def read_binary(data: bytes, datatype: str) -> np.ndarray:
-    """Return the elements of a binary tensor, in one dimension. Raises ValueError for an unknown type."""
+    """Return the elements of a binary tensor, in one dimension.
+
+    Those of BYTES are `bytes` in an array of objects; those of BF16, which NumPy lacks, are float32. Raises ValueError
+    for an unknown type.
+    """
     if datatype == "BYTES":
         return deserialize_bytes_tensor(data)
     if datatype == "BF16":
@@ -35,7 +39,10 @@ def read_binary(data: bytes, datatype: str) -> np.ndarray:
 
 
 def read_json(data: list, datatype: str) -> np.ndarray:
-    """Return the elements of a tensor that stands in JSON, in one dimension or more."""
+    """Return the elements of a tensor that stands in JSON, in one dimension or more, typed as `read_binary` does.
+
+    Raises ValueError for an unknown type, or nested numbers of unlike lengths.
+    """
     if datatype == "BYTES":
         return np.array([each.encode() for each in np.array(data, object).ravel()], object)
     return np.array(data, np.float32 if datatype == "BF16" else find_dtype(datatype))

@@ -11,7 +11,7 @@ from common import address
 from transport import shared_memory
 from transport.regions import clear_abandoned
 from workloads.model_config import read_metadata
-from workloads.transports import Transport
+from workloads.transport_choice import Transport
 from workloads.workload import Placement, Workload
 
 PATIENCE = 10.0  # seconds for an answer

@@ -51,6 +51,7 @@ class Region:
             self._remove()
 
     def _remove(self) -> None:
+        """Remove the file if it is there, and let go of its lock."""
         with suppress(OSError):
             (FOLDER / self.name).unlink()
         os.close(self._file)

@@ -20,7 +20,7 @@ from transport.http_head import join_head
 from transport.message import COMPLETED, Outcome, Request
 from transport.outputs import read_body
 from transport.regions import FOLDER, PREFIX, Region
-from workloads.transports import Transport
+from workloads.transport_choice import Transport
 
 STEP = 64  # bytes to whose multiples tensors are aligned
 BASE = "/v2/systemsharedmemory"

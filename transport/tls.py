@@ -55,6 +55,7 @@ class Encryption:
         return self.take()
 
     def _write(self, data: bytes | memoryview) -> None:
+        """Encrypt bytes into as many records as they need; none make none."""
         if len(data):
             self._tls.write(data)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from workloads import optional
 from workloads.payloads import Payload
-from workloads.transports import split_name
+from workloads.transport_choice import split_name
 from workloads.workload import Workload
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from workloads.target import Elsewhere, Target
 from workloads.tensors import Array, Input, Prepared, encode
-from workloads.transports import HTTP, WORDS, Transport
+from workloads.transport_choice import HTTP, WORDS, Transport
 
 Preprocessor = Callable[[Any], Any]
 """A payload, mostly a file's bytes -> what is sent, without a batch dimension: `Prepared`, or `Elsewhere`."""

@@ -18,7 +18,7 @@ from workloads.array_payloads import Arrays, Made
 from workloads.payloads import Payload
 from workloads.placement import NAME, VARIANT, Derived, Placement, Preprocessor, UnsoundWorkload, per_thread
 from workloads.target import Target
-from workloads.transports import split_name
+from workloads.transport_choice import split_name
 
 __all__ = [  # all that a file of a workload needs is imported from here
     "Answer",

@@ -19,7 +19,7 @@ from common import access, address
 from common.messages import end_clause, one_line
 from serving import ROOT
 from serving import state as records
-from workloads.transports import WORDS
+from workloads.transport_choice import WORDS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

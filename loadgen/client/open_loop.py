@@ -13,7 +13,7 @@ from loadgen.client.plan import Plan
 from loadgen.client.worker_threads import Client, Workers
 from loadgen.clock import prioritise_thread
 from loadgen.samples.sample import CLIENT, SERVER
-from workloads.transports import GRPC
+from workloads.transport_choice import GRPC
 
 
 def pace(dues: Iterable[int], fire: Callable[[int], None], sleep_until: Callable[[int], None]) -> None:

@@ -17,7 +17,7 @@ from loadgen.arm import MODES
 from loadgen.locust_plugin import ports
 from loadgen.metrics.exporter import LOOPBACK
 from workloads import optional
-from workloads.transports import WORDS
+from workloads.transport_choice import WORDS
 from workloads.workload import Workload
 
 PAGE = "docs/load-generator.md"

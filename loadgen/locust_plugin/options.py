@@ -20,7 +20,7 @@ from transport.reach import reach
 from workloads import payloads
 from workloads.model_config import check_answers, complete
 from workloads.prepare_check import check_workload
-from workloads.transports import HTTP, Transport
+from workloads.transport_choice import HTTP, Transport
 from workloads.workload import Workload
 
 Number = TypeVar("Number", int, float)

@@ -15,7 +15,7 @@ from transport.http_answer import judge_answer
 from transport.message import COMPLETED, FAILED, Outcome, Request, make_request
 from transport.outputs import read_body
 from workloads.tensors import Input
-from workloads.transports import Transport
+from workloads.transport_choice import Transport
 from workloads.workload import Target
 
 LOGITS = {"name": "logits", "datatype": "FP32", "shape": [1, 4]}

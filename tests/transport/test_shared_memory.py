@@ -219,7 +219,7 @@ import sys, numpy as np
 from transport.message import make_request
 from transport.shared_memory import Connection
 from workloads.tensors import Input
-from workloads.transports import Transport
+from workloads.transport_choice import Transport
 from workloads.workload import Target
 connection = Connection(sys.argv[1], 30, Transport("shm", key=sys.argv[2], outputs={"large": 80000}))
 request = make_request(Target("numbers", (Input("x"),), ("large",)), np.ones(9, np.float32))

@@ -31,7 +31,7 @@ from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode
 from workloads.optional import BEST, EVEN
-from workloads.transports import split_name
+from workloads.transport_choice import split_name
 from workloads.workload import Workload
 
 SEEDS_BEFORE_TURNS = 100

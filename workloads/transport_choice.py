@@ -1,4 +1,8 @@
-"""How requests cross to the server: the transports by name, as arms are written (`client+grpc`)."""
+"""Which transport a placement takes, by the name that arms are written with: `client+grpc`.
+
+Workloads are data, and this is the part of them that chooses. The transports themselves, which open connections and
+send requests, are the package `transport`; its `connect` has the one of a name.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
