@@ -117,6 +117,7 @@ class PooledSamples:
         """Make the statistic of this percentile (0 to 100); nan for a resample without samples."""
 
         def value(weights: np.ndarray) -> np.ndarray:
+            """Return the percentile of each resample; `weights`: how often it has each round, (resamples, rounds)."""
             last = weights @ self.below[-1] - 1
             rank = np.maximum(last, 0) * (percentile / 100)
             whole = np.floor(rank).astype(int)

@@ -96,6 +96,7 @@ def compare_capacities(turns: Sequence[CapacityTurn], limit_ms: float) -> Capaci
     found, without = find_capacities(x, y), np.array([find_capacities(x[row], y[row]) for row in rest])
 
     def estimate(value: np.ndarray, others: np.ndarray, widening: float) -> Estimate | None:
+        """Return a value with its jackknife error, from the values without each turn; None for nan."""
         if np.isnan(value):
             return None
         enough = n >= LEAST_TURNS and not np.isnan(others).any()

@@ -39,6 +39,7 @@ def latency_percentile(percent: float) -> Metric:
     """
 
     def statistic(trials: Sequence[Trial], slo_ms: float | None) -> Statistic | None:
+        """Return the percentile of an arm's trials together; None without any answer."""
         samples = PooledSamples([trial.latency for trial in trials])
         # An arm without any answer has no percentile, and is not compared by it.
         return samples.percentile(percent) if len(samples.values) else None

@@ -25,7 +25,10 @@ BAD = {"image": files.damage_photograph, "audio": files.damage_sound}
 
 
 def examine_steps(url: str, state: str, gpu: bool) -> Iterator[Finding]:
-    """Say which device each step runs on; `gpu`: whether the launcher was to use one."""
+    """Say which device each step runs on; `gpu`: whether the launcher was to use one.
+
+    With `gpu` it is a problem if a step of GPU_STEPS runs on the CPU. `state` is the launcher's folder of the server.
+    """
     server = Server.at(url, Path(state))
     kinds = {model: read_kind(server.api.config(model)) for model in plan_threads(1)}
     text = ", ".join(f"{model} {kind}" for model, kind in kinds.items())
@@ -90,7 +93,10 @@ def measure_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def examine_hostile(url: str, state: str) -> Iterator[Finding]:
-    """Send a damaged file beside eight good ones, all at once, to each pipeline."""
+    """Send a damaged file beside eight good ones, all at once, to each pipeline.
+
+    Yields a finding for each way in which a file may be damaged.
+    """
     api = Server.at(url, Path(state)).api
     for model, make in GOOD.items():
         good = list(make().values())

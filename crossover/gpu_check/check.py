@@ -29,7 +29,11 @@ class TooLate(Exception):
 
 
 class Check:
-    """One run of `gpu-check`: `show` gets every finding as it comes; `findings` holds all of them."""
+    """One run of `gpu-check`: `show` gets every finding as it comes; `findings` holds all of them.
+
+    `short` measures for less time, and looks at the libraries while the server starts. `weights` are "real", "tiny" or
+    "auto"; `seconds` is the budget of everything together.
+    """
 
     def __init__(self, show: Callable[[Finding], None], short: bool, weights: str, seconds: float):
         self.budget = Budget(seconds)
@@ -119,6 +123,7 @@ class Check:
             yield server
 
     def _ask(self, server: Server, state: Path, gpu: bool) -> None:
+        """Run the checks of a server that is up; `gpu`: whether it was to use one."""
         address = {"url": server.url, "state": str(state)}
         self._probe("server steps", "answers:examine_steps", 15, **address, gpu=gpu)
         self._probe("placements", "answers:examine_placements", 40, **address)
@@ -126,6 +131,7 @@ class Check:
         self._probe("rate", "rate:examine", 60, **address, seconds=2.0 if self._short else 5.0)
 
     def _probe(self, name: str, place: str, limit: float, **arguments: Any) -> None:
+        """Note what one check finds; `place` is its "module:function" in PACKAGE, `limit` its seconds."""
         try:
             for finding in self._runner.run(Probe(name, f"{PACKAGE}.{place}", limit, arguments)):
                 self._note(finding)
@@ -133,6 +139,7 @@ class Check:
             self._note(problem(name, f"{type(error).__name__}: {one_line(error)}"))
 
     def _note(self, finding: Finding) -> None:
+        """Keep a finding, and show it."""
         self.findings.append(finding)
         self._show(finding)
 

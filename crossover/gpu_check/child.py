@@ -39,7 +39,10 @@ def main(name: str, place: str, arguments: str, descriptor: str, seconds: str) -
 
 
 def describe(name: str, error: Exception) -> Finding:
-    """Return the finding of a check that raised."""
+    """Return the finding of a check that raised.
+
+    Its figures have the traceback. A package that is missing, and too little memory, have remedies of their own.
+    """
     text = f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
     figures = {"traceback": traceback.format_exc()}
     if isinstance(error, ModuleNotFoundError):

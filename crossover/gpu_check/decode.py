@@ -30,7 +30,11 @@ HARDWARE = 3  # nvJPEG's NVJPEG_BACKEND_HARDWARE
 
 
 def examine(gpu: bool, short: bool) -> Iterator[Finding]:
-    """Compare the decoders on scikit-learn's photographs, then measure them."""
+    """Compare the decoders on scikit-learn's photographs, then measure them.
+
+    Pixels on the CPU are held to Pillow's, those on the GPU to both. `short` measures half a second per batch size on
+    the CPU, not two. Without `gpu` the findings about it are skipped.
+    """
     files = [path.read_bytes() for path in photograph_files()]
     pillow = np.stack([image_pillow.preprocess(file) for file in files])
     encoded = [np.frombuffer(prepare(file), np.uint8) for file in files]
@@ -53,7 +57,10 @@ def examine(gpu: bool, short: bool) -> Iterator[Finding]:
 
 
 def make_pipeline(device: str, batch: int) -> Pipeline:
-    """Build the server's graph on the CPU ("cpu") or the GPU ("mixed"), with a thread per core."""
+    """Build the server's graph on the CPU ("cpu") or the GPU ("mixed"), with a thread per core.
+
+    It takes `batch` encoded files as its input `encoded`: uint8, one dimension each.
+    """
 
     @pipeline_def(
         batch_size=batch,
@@ -77,7 +84,11 @@ def run_once(pipeline: Pipeline, encoded: list[np.ndarray]) -> np.ndarray:
 
 
 def judge_pixels(name: str, pixels: np.ndarray, references: dict[str, np.ndarray], more: str = "") -> Finding:
-    """Return the differences from the references as a finding; `more` is added to its line."""
+    """Return the differences from the references as a finding; `more` is added to its line.
+
+    `pixels` and each reference (name -> array) are float32 (batch, 3, 224, 224) in normalised units. They agree if the
+    mean difference is MEAN at most, and a share of EDGES at most of the values is further apart than MAX.
+    """
     texts, figures, good = [], {}, True
     for reference, expected in references.items():
         difference = np.abs(pixels - expected)
@@ -91,7 +102,10 @@ def judge_pixels(name: str, pixels: np.ndarray, references: dict[str, np.ndarray
 
 
 def examine_formats(photographs: dict[str, bytes], gpu: bool) -> Finding:
-    """Compare a batch of files in several forms: the GPU's with the CPU's, or without a GPU the CPU's with Pillow's."""
+    """Compare a batch of files in several forms: the GPU's with the CPU's, or without a GPU the CPU's with Pillow's.
+
+    `photographs`: what a form is called -> a file of it. For none may the mean difference be above MEAN.
+    """
     encoded = [np.frombuffer(prepare(file), np.uint8) for file in photographs.values()]
     pixels = run_once(make_pipeline("cpu", len(encoded)), encoded)
     if gpu:
@@ -119,7 +133,11 @@ def examine_decoders(gpu: bool, short: bool) -> Iterator[Finding]:
 
 
 def measure(name: str, device: str, encoded: list[np.ndarray], seconds: float) -> Finding:
-    """Measure the graph alone, one batch after the other, for so many seconds at each of BATCHES."""
+    """Measure the graph alone, one batch after the other, for so many seconds at each of BATCHES.
+
+    A batch is done when its pixels are in the host's memory. Three batches of each size come first and do not count.
+    The figures are photographs per second.
+    """
     rates = {}
     for batch in BATCHES:
         pipeline = make_pipeline(device, batch)

@@ -16,7 +16,10 @@ PACKAGES = ("numpy", "nvidia-dali-cuda130", "nvidia-nvimgcodec-cu13", "nvidia-py
 
 
 def examine() -> Iterator[Finding]:
-    """Describe the machine, then the environment."""
+    """Describe the machine, then the environment.
+
+    Yields `machine`, `python`, a problem for a version that is not supported, and `versions`.
+    """
     usable, cores = len(os.sched_getaffinity(0)), os.cpu_count() or 0
     memory = psutil.virtual_memory()
     of = f" of {cores}" if usable < cores else ""
@@ -46,7 +49,11 @@ def read_versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def examine_versions(versions: dict[str, str]) -> Finding:
-    """Return the versions in one line; a problem where the environment cannot work."""
+    """Return the versions in one line; a problem where the environment cannot work.
+
+    `versions`: package -> version, of those that are installed. A problem are both ONNX Runtimes, which share a folder,
+    a package that is missing, and numpy from 2 on.
+    """
     text = ", ".join(f"{package} {number}" for package, number in versions.items())
     if all(runtime in versions for runtime in RUNTIMES):
         remedy = "uninstall both, as they share a folder, then run `make env GPU=1`"

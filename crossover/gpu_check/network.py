@@ -42,7 +42,11 @@ WARM_UP, RUNS = 3, 10
 
 
 def examine(gpu: bool, weights: str, short: bool) -> Iterator[Finding]:
-    """Look at the providers, make a CUDA session and compare the networks; `weights`: "real" or "tiny"."""
+    """Look at the providers, make a CUDA session and compare the networks; `weights`: "real" or "tiny".
+
+    Without `gpu`, or if ONNX Runtime cannot use it, the networks run on the CPU only, and what compares is skipped.
+    `short` compares TF32 alone.
+    """
     providers = [name.removesuffix(SUFFIX) for name in ort.get_available_providers()]
     text = f"{ort.__version__}, providers {', '.join(providers)}"
     lacks = "it has no CUDA provider, although the GPU could be used"
@@ -111,7 +115,11 @@ def examine_session(path: Path) -> Finding:
 
 
 def compare(name: str, path: Path, feed: dict[str, np.ndarray], gpu: bool, short: bool) -> Iterator[Finding]:
-    """Compare a network's logits on the GPU, in TF32 and unless `short` in FP32 and FP16, with those of the CPU."""
+    """Compare a network's logits on the GPU, in TF32 and unless `short` in FP32 and FP16, with those of the CPU.
+
+    `path` is the network's ONNX file, `feed` its inputs by name; FP16 is of the file beside it, and skipped without
+    one. Yields a finding per precision; a run that fails is a problem, and the next precision goes on.
+    """
     began = time.perf_counter()
     session = ort.InferenceSession(str(path), providers=[CPU])
     [reference] = session.run(["logits"], feed)
@@ -145,7 +153,11 @@ def compare(name: str, path: Path, feed: dict[str, np.ndarray], gpu: bool, short
 def judge_logits(
     name: str, precision: str, reference: np.ndarray, logits: np.ndarray, gpu_ms: float, cpu_ms: float, seconds: float
 ) -> Finding:
-    """Return the difference of two arrays of logits, whose last axis is the classes, as a finding."""
+    """Return the difference of two arrays of logits, whose last axis is the classes, as a finding.
+
+    They agree if all are finite and no two are further apart than the precision's share (LIMITS) of the reference's
+    standard deviation. The times are of one batch in ms; `seconds` is what the comparison has taken so far.
+    """
     difference = np.abs(logits - reference)
     spread = float(reference.std())
     share = float(difference.max()) / spread if spread else float("inf")

@@ -62,7 +62,11 @@ class Runner:
         self._killed = False
 
     def run(self, probe: Probe) -> Iterator[Finding]:
-        """Yield a probe's findings as they come; the last one says so if it ended badly."""
+        """Yield a probe's findings as they come; the last one says so if it ended badly.
+
+        It is killed at its own deadline or when the budget is used up, whatever comes first; with less than LEAST
+        seconds left it is skipped. After `kill` nothing is run, and nothing yielded.
+        """
         seconds = min(probe.seconds, self.budget.left)
         if self._killed:
             return
@@ -118,6 +122,7 @@ class Runner:
             self.kill_group(process)
 
     def _end_late(self, process: subprocess.Popen, late: threading.Event) -> None:
+        """Kill a process at its deadline, and note in `late` that this was why."""
         late.set()
         self.kill_group(process)
 
@@ -138,7 +143,11 @@ def wait(process: subprocess.Popen, seconds: float) -> int | None:
 
 
 def explain(probe: Probe, code: int | None, seconds: float | None, output: str) -> Finding:
-    """Return the finding of a probe that ended badly; `seconds` is its deadline if it was killed for that."""
+    """Return the finding of a probe that ended badly; `seconds` is its deadline if it was killed for that.
+
+    `code` is its exit code, negative for a signal, None if it does not end; `output` is all that it has printed, of
+    which the finding keeps the end.
+    """
     lines = [line for line in output.splitlines() if line.strip()]
     figures = {"output": output[-TAIL:]}
     if seconds is not None:

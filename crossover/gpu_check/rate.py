@@ -25,7 +25,10 @@ TIMEOUT = 30.0  # seconds for an answer
 
 
 def examine(url: str, state: str, seconds: float) -> Iterator[Finding]:
-    """Measure each pipeline's ensemble for so many seconds, from the cores that the server does not use."""
+    """Measure each pipeline's ensemble for so many seconds, from the cores that the server does not use.
+
+    `state` is the launcher's folder of the server at `url`. This process stays on those other cores.
+    """
     server = Server.at(url, Path(state))
     host.pin(host.free_cores(server.cores))
     for workload in BUILT_IN.values():
@@ -33,7 +36,11 @@ def examine(url: str, state: str, seconds: float) -> Iterator[Finding]:
 
 
 def measure(server: Server, workload: Workload, seconds: float) -> Iterator[Finding]:
-    """Yield the rate of one ensemble, and what the GPU used meanwhile."""
+    """Yield the rate of one ensemble, and what the GPU used meanwhile.
+
+    The rate's finding has answers per second, the median latency in ms and each step's mean batch; it is a problem if a
+    request failed. Where no request was answered, one problem is all there is.
+    """
     placement = workload.placements["server"]
     contents = list_contents(workload)
     requests = [make_request(placement.target, content) for content in contents]
@@ -70,7 +77,11 @@ def list_contents(workload: Workload) -> list[bytes]:
 
 
 def keep_in_flight(url: str, requests: list[Request], seconds: float) -> tuple[Counter[str], list[float]]:
-    """Keep IN_FLIGHT requests at work for so long; return how many ended how, and the latencies in seconds."""
+    """Keep IN_FLIGHT requests at work for so long; return how many ended how, and the latencies in seconds.
+
+    Each of the threads has a connection of its own and sends the same request again and again. Outcomes are counted as
+    COMPLETED, or by the reason why not. What is in flight at the end is waited for, so it may take TIMEOUT longer.
+    """
     outcomes: Counter[str] = Counter()
     latencies: list[float] = []
     end = time.monotonic() + seconds
@@ -116,7 +127,11 @@ def sample_utilisation(server: Server) -> Iterator[list[float]]:
 def describe_use(
     name: str, before: dict | None, after: dict | None, utilisations: list[float], completed: int, seconds: float
 ) -> Finding:
-    """Return utilisation, power and joules per answer as a finding."""
+    """Return utilisation, power and joules per answer as a finding.
+
+    `before` and `after` are readings of the GPU around the `seconds` in which so many requests were completed; None
+    where it tells nothing. `utilisations` are samples from 0 to 1; without any, the last reading's stands for them.
+    """
     if before is None or after is None:
         return skipped(name, "no GPU is used, or nothing counts its joules")
     joules = after["energy_joules"] - before["energy_joules"]

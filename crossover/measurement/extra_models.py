@@ -112,6 +112,11 @@ class ExtraModels:
         return not stubbed or any(stub.model == model for stub in stubs(self.server.state["name"]))
 
     def _load(self, workload: Workload, name: str, model: str, derived: Derived | None) -> None:
+        """Load the model that a placement asks for, unless it is served without a run's doing.
+
+        `derived` says how it is made of another model. Raises ValueError where the server is none of the launcher's,
+        Unavailable where the model does not load.
+        """
         self.server.field("/v2", "version")
         if self.server.api.is_ready(model) and not (self.server.state and (self.marks / model).exists()):
             return  # whoever serves it did not load it for a run

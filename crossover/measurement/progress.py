@@ -59,6 +59,7 @@ class Progress:
         self._unfinished = False
 
     def _show(self, line: str) -> None:
+        """Redraw the last line on a terminal; elsewhere print one."""
         if self._console.is_terminal:
             self._console.control(CLEAR)
             # As wide as the terminal at most: a line that went on in the next could not be redrawn.

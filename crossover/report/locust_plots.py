@@ -15,12 +15,18 @@ ABOVE = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "borderaxes
 
 
 def over_time(records: np.ndarray, label: str) -> Markup:
-    """Draw p50, p95 and maximum of latency over the due time, and where arrivals have no good answer."""
+    """Draw p50, p95 and maximum of latency over the due time, and where arrivals have no good answer.
+
+    `records` are the samples of a run, one at least completed; `label` says what is to be seen, for those who cannot.
+    """
     return draw_svg(draw_over_time, label, SIZE, records=records)
 
 
 def draw_over_time(axes, records: np.ndarray) -> None:
-    """Draw a line for each of the three, over stretches of equal length, and a mark for each bad arrival."""
+    """Draw a line for each of the three, over stretches of equal length, and a mark for each bad arrival.
+
+    There are so many stretches that one has FEW answers in the mean, and 120 at most; one without any has no point.
+    """
     done = records["status"] == STATUSES.index(COMPLETED)
     due, latency = records["due"][done] / 1e9, milliseconds(records, "due", "done", done)
     count = int(np.clip(len(due) / FEW, 1, 120))
@@ -48,7 +54,10 @@ def histogram(records: np.ndarray, label: str) -> Markup:
 
 
 def draw_histogram(axes, records: np.ndarray) -> None:
-    """Draw bars whose width grows with the latency, and a line for each of MARKED."""
+    """Draw bars whose width grows with the latency, and a line for each of MARKED.
+
+    The latency is that of completed requests, from the due time, on a logarithmic axis.
+    """
     latency = milliseconds(records, "due", "done", records["status"] == STATUSES.index(COMPLETED))
     low, high = latency.min() / 1.1, latency.max() * 1.1
     axes.hist(latency, np.geomspace(low, high, 50).tolist(), color=BASELINE, alpha=0.65)

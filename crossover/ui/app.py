@@ -46,11 +46,16 @@ class Refusal(Exception):
 
 
 def make_app(reports: Path) -> Flask:
-    """Return the page as a WSGI application that shows the runs in `reports`."""
+    """Return the page as a WSGI application that shows the runs in `reports`.
+
+    `/` lists them, `/compare?before=NAME&after=NAME` compares two, with `&anyway` also if their settings differ, and
+    `/runs/NAME/PAGE` shows one of PAGES. Another host's name gets status 403; what else is wrong, a page of one line.
+    """
     app, listing, one_at_a_time = Flask("crossover.ui", static_folder=None), Listing(reports), threading.Lock()
 
     @app.before_request
     def check_host() -> Response | None:
+        """Refuse a request to a host that is none of HOSTS."""
         try:
             name = urlsplit(f"//{request.headers.get('Host', '')}").hostname
         except ValueError:
@@ -61,19 +66,23 @@ def make_app(reports: Path) -> Flask:
 
     @app.after_request
     def protect(response: Response) -> Response:
+        """Add HEADERS to every answer."""
         response.headers.update(HEADERS)
         return response
 
     @app.errorhandler(Refusal)
     def refuse(refusal: Refusal) -> tuple[Markup, int]:
+        """Answer with a page that has the line, and with its status."""
         return render(TEMPLATES / "message.html.j2", text=str(refusal), link=refusal.link, home="/"), refusal.status
 
     @app.errorhandler(HTTPException)
     def refuse_address(error: HTTPException) -> tuple[Markup, int]:
+        """Answer in the same way where no page has the address, or none takes the method."""
         return refuse(Refusal(f"{request.path}: {(error.name or 'wrong').lower()}", error.code or 400))
 
     @app.get("/")
     def show_runs() -> Markup:
+        """List the runs."""
         try:
             entries = listing.entries()
         except OSError as error:
@@ -82,12 +91,14 @@ def make_app(reports: Path) -> Flask:
 
     @app.get("/compare")
     def show_comparison() -> Markup:
+        """Compare two runs; one comparison at a time is computed."""
         before, after = (find(listing, request.args.get(side, "")) for side in ("before", "after"))
         with one_at_a_time:
             return compare(reports, before, after, "anyway" in request.args)
 
     @app.get("/runs/<name>/<page>")
     def show_page(name: str, page: str) -> Response:
+        """Show a page that a run has left."""
         entry = find(listing, name)
         if page not in PAGES or page not in entry.pages:
             raise Refusal(f"{name} has no {page}", 404)
@@ -109,7 +120,10 @@ def find(listing: Listing, name: str) -> Entry:
 
 
 def compare(reports: Path, before: Entry, after: Entry, anyway: bool) -> Markup:
-    """Return the page that `crossover report BEFORE AFTER` writes. Raises Refusal with the line that it prints."""
+    """Return the page that `crossover report BEFORE AFTER` writes. Raises Refusal with the line that it prints.
+
+    `anyway` compares also where more differs than what may be changed on purpose.
+    """
     for entry in (before, after):
         if not entry.can_be_compared:
             raise Refusal(f"{entry.name} cannot be compared: {entry.problem or f'it is of {entry.kind!r}'}")

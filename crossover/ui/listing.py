@@ -43,12 +43,17 @@ class Entry:
     kind: str = ""
     """As in run.json; LOCUST for a run of Locust's, empty for what is no run."""
     created: str = ""
+    """When the run began: `2026-01-31 12:00 UTC`."""
     machine: str = ""
+    """Its processor, cores and cards."""
     revision: str = ""
+    """Of the code that measured; empty where that was no checkout."""
     arms: Sequence[str] = ()
+    """As the list shows them."""
     validity: str = ""
     """`VALID`, or what is INVALID; empty where it is not known."""
     verdicts: Sequence[str] = ()
+    """Lines that say what the run came to."""
     problem: str = ""
     """One line that says why there is no verdict, or why it is no run."""
     made: str = ""

@@ -29,7 +29,11 @@ def text(result: Mapping, explain: bool = False) -> str:
 
 
 def workload_table(name: str, found: Mapping) -> str:
-    """Write a line per condition and a line per contrast, for the terminal."""
+    """Write a line per condition and a line per contrast, for the terminal.
+
+    `found` is a workload of study.json; its `rate` is per second and the same in all conditions, `tail` is the
+    percentile beside the median.
+    """
     tail = f"p{found['tail']}"
     conditions = draw_table(
         (

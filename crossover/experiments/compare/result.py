@@ -42,7 +42,10 @@ def list_excluded(trials: Sequence[Trial]) -> list[dict]:
 
 
 def evaluate(run: dict, measured: Sequence[Trial], unloaded: Mapping[str, Sequence[Pairs]] | None = None) -> dict:
-    """Return the content of summary.json, from that of run.json, the trials, and unloaded pairs by workload."""
+    """Return the content of summary.json, from that of run.json, the trials, and unloaded pairs by workload.
+
+    A workload of which no trial has been measured is not in it.
+    """
     result = {**run, "workloads": {}}
     for name in run["workloads"]:
         if trials := [trial for trial in measured if trial.workload == name]:
@@ -54,7 +57,8 @@ def evaluate_workload(run: dict, name: str, trials: Sequence[Trial], unloaded: S
     """Return a workload of summary.json, from run.json, its trials and its unloaded pairs.
 
     The comparison that comes first is that of asynchronous clients, if there is one; `other_modes` has the others.
-    Rounds with unanswered requests are excluded, and `left_out` names them.
+    Rounds with unanswered requests are excluded, and `left_out` names them. docs/summary.md says what each field means.
+    Raises ValueError for a trial of a placement that run.json lacks.
     """
     described = run["workloads"][name]
     placements = list(described["placements"])
@@ -127,7 +131,10 @@ def name_pair(pair: answer.TrialPair) -> tuple[str, str]:
 def compare_pair(
     run: dict, name: str, rounds: Sequence[answer.TrialPair], unloaded: Sequence[Pairs]
 ) -> tuple[answer.Answer, list[Comparison]]:
-    """Return what two arms' rounds and pairs answer, and the rows of their table."""
+    """Return what two arms' rounds and pairs answer, and the rows of their table.
+
+    `rounds` are pairs of trials, the baseline's first; without any there are no rows.
+    """
     described, cores = run["workloads"][name], run["cores"]
     found = answer.find_answer(
         rounds,
@@ -167,7 +174,10 @@ def read_all_pairs(directory: Path, run: dict) -> dict[str, list[Pairs]]:
 
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
-    """Return the content of summary.json, from run.json, trials and unloaded pairs."""
+    """Return the content of summary.json, from run.json, trials and unloaded pairs.
+
+    Samples whose JSON file is gone belong to no trial: a remark of their workload names each.
+    """
     result = evaluate(run, measured, read_all_pairs(directory, run))
     for path in list_orphans(directory):
         where = path.relative_to(directory)

@@ -167,6 +167,7 @@ def send_all(url: str, stage: Stage, order: Sequence[int] | np.ndarray) -> None:
     pending, failed = iter([stage.requests[number] for number in order]), []
 
     def client() -> None:
+        """Send requests until there are no more, or one has failed in any thread."""
         connection = Connection(url, TIMEOUT)
         for request in pending:
             outcome = connection.post(request)

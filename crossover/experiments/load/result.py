@@ -37,7 +37,10 @@ COLUMNS = (
 
 
 def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
-    """Return the content of load.json, from run.json and the trials."""
+    """Return the content of load.json, from run.json and the trials.
+
+    It is the `workloads` of run.json, each with `rows`: one per trial, in their order.
+    """
     workloads = {
         name: {**described, "rows": [make_row(trial) for trial in trials if trial.workload == name]}
         for name, described in run["workloads"].items()
@@ -46,7 +49,11 @@ def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
 
 
 def make_row(trial: Trial) -> dict:
-    """Return the figures of one load."""
+    """Return the figures of one load.
+
+    Rates are per second, latencies in ms from the due time, CPU in ms per arrival; the server's is None where it is not
+    known. `findings` lack the rules of OVERLOAD: what they say, the row shows.
+    """
     latency, scheduled = trial.summary["latency"], max(1, trial.scheduled)
     return {
         "arm": trial.arm,
@@ -104,7 +111,10 @@ def list_sentences(result: Mapping) -> dict[str, list[str]]:
 
 
 def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
-    """Return a sentence about one arm's rows, in which rates ascend. It promises nothing of other rates."""
+    """Return a sentence about one arm's rows, in which rates ascend. It promises nothing of other rates.
+
+    An arm keeps up with a rate if every arrival has a good answer, and CARRIED of the rate is answered.
+    """
     kept = [row for row in rows if not row["errors"] and row["answered"] >= CARRIED * row["offered"]]
     lost = [row for row in rows if row not in kept]
     if not kept:
@@ -127,7 +137,10 @@ def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Sec
 
 
 def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
-    """Return BROKEN if an arm kept up with no rate, MEASUREMENT if the client broke a rule by its own doing."""
+    """Return BROKEN if an arm kept up with no rate, MEASUREMENT if the client broke a rule by its own doing.
+
+    A rule that is broken where arrivals have no good answer is put down to the load.
+    """
     rows = [row for each in result["workloads"].values() for row in each["rows"]]
     if any("none of these rates" in each for says in list_sentences(result).values() for each in says):
         return BROKEN

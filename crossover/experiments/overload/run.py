@@ -127,7 +127,10 @@ def list_cells(arm: Arm, name: str, row: dict, best: float) -> tuple[str, ...]:
 
 
 def write_verdict(row: dict) -> str:
-    """Write how an arm took an overload, in one sentence."""
+    """Write how an arm took an overload, in one sentence.
+
+    `goodput` and `capacity` of the row are per second; `recovery` is in seconds, None where it was not back in time.
+    """
     back = f"back to normal after {row['recovery']:.1f} s" if row["recovery"] is not None else "not back in time"
     at = f"{row['load'].removesuffix('x')} times its capacity of {row['capacity']:.3g}/s"
     of = f"{row['workload']} {row['placement']} ({row['bounds']})"

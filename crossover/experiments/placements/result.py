@@ -61,7 +61,10 @@ SPLIT = Column("by client")
 
 
 def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
-    """Return the content of placements.json, from run.json, the trials and the pairs."""
+    """Return the content of placements.json, from run.json, the trials and the pairs.
+
+    It is the `workloads` of run.json, each with `rows`: one per arm, as `make_rows` returns them.
+    """
     shared = bool(set(run["cores"]["client"] or ()) & set(run["cores"]["server"] or ()))
     return {
         "workloads": {
@@ -72,7 +75,12 @@ def fold(directory: Path, run: Mapping, trials: Sequence[Trial]) -> dict:
 
 
 def make_rows(directory: Path, name: str, described: Mapping, trials: Sequence[Trial], shared: bool) -> list[dict]:
-    """Return the figures of each arm of a workload that has trials, the first one first."""
+    """Return the figures of each arm of a workload that has trials, the first one first.
+
+    `loaded` and `unloaded` are ratios to the first arm's latency, as `describe_ratio` returns them, or None where
+    nothing tells; `overloaded` says that the arm did not carry the load, `quiet` that no other program disturbed the
+    rounds. `shared` says whether client and server have cores in common.
+    """
     own = [trial for trial in trials if trial.workload == name]
     first, rows = next(iter(described["placements"])), []
     for placement in described["placements"]:
@@ -93,7 +101,11 @@ def make_rows(directory: Path, name: str, described: Mapping, trials: Sequence[T
 
 
 def summarise_arm(placement: str, trials: Sequence[Trial]) -> dict:
-    """Return an arm's figures over all its trials; ratios to the first arm are added by `make_rows`."""
+    """Return an arm's figures over all its trials; ratios to the first arm are added by `make_rows`.
+
+    Rates are per second, latencies in ms from the due time, CPU in ms per arrival, bytes per request. The server's CPU
+    is None unless every trial has it, the gateway's where there is no gateway.
+    """
     records, reasons = pool_records(trials)
     found = summarise(records, sum(trial.seconds for trial in trials), reasons)
     found |= compute_rates([(trial.records, trial.seconds) for trial in trials])
@@ -219,7 +231,10 @@ def describe_group(kind: str, rows: Sequence[Mapping], first: str) -> str:
 
 
 def classify(row: Mapping) -> str:
-    """Return which group of SAID an arm belongs to, by the whole interval of its ratio."""
+    """Return which group of SAID an arm belongs to, by the whole interval of its ratio.
+
+    An overloaded arm is slower, whatever the answers took that it gave; one without both limits is undecided.
+    """
     if row["overloaded"]:
         return "slower"
     found = row["loaded"]
@@ -243,7 +258,10 @@ def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Sec
 
 
 def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
-    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID or has no interval."""
+    """Return BROKEN if arrivals are unanswered, MEASUREMENT if an arm is INVALID or has no interval.
+
+    A single arm, with nothing to compare it to, is MEASUREMENT as well; an overloaded one needs no interval.
+    """
     rows = [row for each in result["workloads"].values() for row in each["rows"]]
     if any(row["errors"] for row in rows):
         return BROKEN

@@ -17,7 +17,11 @@ def describe_entry(entry: dict) -> str:
 
 
 def outcome(entry: dict) -> str:
-    """Return what the points of an entry show, as the end of a sentence."""
+    """Return what the points of an entry show, as the end of a sentence.
+
+    Its parts say which arm fails where, which is quicker where, how far the medians are apart, and what is missing.
+    They are by the mean if the crossing was found by it, else by p50.
+    """
     points = entry["points"]
     if not points:
         return "nothing was measured."
@@ -63,7 +67,11 @@ def describe_failures(entry: dict) -> list[str]:
 
 
 def describe_sides(entry: dict, found: Sequence[str], by: str) -> list[str]:
-    """Return which arm is quicker where, and where none is; `found` is what `judge` says of each point."""
+    """Return which arm is quicker where, and where none is; `found` is what `judge` says of each point.
+
+    With a crossing the first part names it, with its interval, and the stretch of points around it at which both arms
+    carry the load; the points beyond that stretch follow one by one.
+    """
     words, unit, cross, points = word_arms(entry), entry["unit"], entry["crossing"], entry["points"]
     sides = [each if each in words else "" for each in found]
     mean = " by mean" if by == "mean" else ""
