@@ -1,5 +1,5 @@
-"""What every other folder may import: replacing a file, reading an address, making a message one line.
+"""What every other folder may import: replacing a file, reading an address, one line of a message, real threads.
 
 Nothing in here knows of Triton, of load or of experiments, and nothing imports more than the standard library.
-`serving` and `loadgen` both need these three and may not import each other.
+What `serving` and the packages of the client both need is here, as neither side may import the other.
 """

@@ -4,6 +4,7 @@ Whatever a module imports counts: inside a function, too, and what only type che
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,17 @@ def test_an_import_upwards_or_from_one_experiment_to_another_would_be_found(tmp_
     (tmp_path / module).write_text(line)
     name = module.removesuffix(".py").replace("/", ".")
     assert upward(imports(tmp_path, MAY_IMPORT), MAY_IMPORT, LAYERS) == [(name, target)]
+
+
+def listed(key):
+    """A list of strings in pyproject.toml, which Python reads as it stands there."""
+    return ast.literal_eval(re.search(rf"^{key} = (\[.*?\])", (ROOT / "pyproject.toml").read_text(), re.M | re.S)[1])
+
+
+def test_every_package_has_its_place_here_is_installed_and_type_checked():
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert folders == set(MAY_IMPORT) == set(listed("packages"))
+    assert folders - set(listed("files")) == {"models"}  # torch, which it exports with, is not in the environment
 
 
 def test_only_the_command_line_is_imported_by_its_name():
