@@ -1,7 +1,7 @@
 """What a request costs at each placement, in money, from CPU seconds and bytes at stated prices."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -89,14 +89,19 @@ class Costs:
     baseline_traffic: float = 0.0
     """Of `baseline`, what its bytes cost; the rest is CPU."""
     candidate_traffic: float = 0.0
+    break_even_gb: Estimate | None = None
+    """The price of a GB at which both arms cost the same, at these prices of cores: above it the arm with fewer bytes
+    is cheaper. Below 0 it is cheaper at any price. None: not known, or neither moves fewer bytes in each round."""
 
     def as_dict(self) -> dict:
         """Return the fields as JSON holds them, the ratio as a dict or None.
 
         Sums without the server's CPU are no costs of a request: they are None.
         """
+        names = ("baseline", "candidate", "ratio", "break_even_gb")
         known = {"ratio": self.ratio and self.ratio.as_dict()}
-        return {**asdict(self), **(known if self.server_known else dict.fromkeys(("baseline", "candidate", "ratio")))}
+        known["break_even_gb"] = self.break_even_gb and self.break_even_gb.as_dict()
+        return {**asdict(self), **(known if self.server_known else dict.fromkeys(names))}
 
 
 def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[float], prices: Prices) -> Costs:
@@ -116,4 +121,19 @@ def compare_costs(rounds: Sequence[tuple[Spent, Spent]], instants: Sequence[floa
         ratio = jackknife(np.mean, np.log(costs[:, 1] / costs[:, 0]), when)
     baseline, candidate = costs.mean(0)
     traffic = np.array([[each.cost_of_traffic(prices) for each in both] for both in rounds]).mean(0)
-    return Costs(float(baseline), float(candidate), ratio, prices, known, *map(float, traffic))
+    even = find_break_even([rounds[at] for at in order], when, prices) if known else None
+    return Costs(float(baseline), float(candidate), ratio, prices, known, float(traffic[0]), float(traffic[1]), even)
+
+
+def find_break_even(rounds: Sequence[tuple[Spent, Spent]], instants: np.ndarray, prices: Prices) -> Estimate | None:
+    """Estimate the price of a GB at which both arms cost the same; None where neither moves fewer bytes in each round.
+
+    It is what the candidate's CPU costs less, per GB that it moves more; means over the rounds, in order of `instants`.
+    """
+    free, one = replace(prices, gb=0.0), replace(prices, client=0.0, server=0.0, gb=1.0)
+    cpu = np.array([second.cost(free) - first.cost(free) for first, second in rounds])
+    traffic = np.array([second.cost(one) - first.cost(one) for first, second in rounds])
+    if traffic.min() <= 0 <= traffic.max():
+        return None
+    values = np.column_stack([cpu, traffic])
+    return jackknife(lambda some: -some[:, 0].mean() / some[:, 1].mean(), values, instants)

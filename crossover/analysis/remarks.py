@@ -91,7 +91,21 @@ def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], cal
         return f"{text}; it costs nothing {at}." if factors else ""
     if are_same(costs.candidate, costs.baseline) or ((row := by_metric.get("cost")) and row.kind == EQUIVALENT):
         return f"{text}." if factors else ""
-    return f"{text}: a million requests cost {describe_money(costs)}, {at}."
+    return f"{text}: a million requests cost {describe_money(costs)}, {at}.{describe_break_even(costs, called)}"
+
+
+def describe_break_even(costs: Costs, called: Sequence[str]) -> str:
+    """Write, after a space, from which price of a GB on the arm with fewer bytes is cheaper; "" if it is not known."""
+    if costs.break_even_gb is None or are_same(costs.candidate_traffic, costs.baseline_traffic):
+        return ""
+    low, high = costs.break_even_gb.interval()
+    fewer = called[costs.candidate_traffic < costs.baseline_traffic]
+    if not isfinite(high):
+        return ""
+    if high <= 0:
+        return f" At these prices of cores {fewer} costs less whatever a GB costs."
+    below = f", and more below {significant(low, 2)}" if low > 0 else ""
+    return f" At these prices of cores {fewer} costs less where a GB costs more than {significant(high, 2)}{below}."
 
 
 def are_same(first: float, second: float) -> bool:

@@ -1,6 +1,7 @@
 """The rule of the recommendation, what it costs to look more than once, and prices."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,6 +132,25 @@ def test_what_costs_nothing_is_cheaper_than_what_costs_something():
     found = compare_costs(spent, range(8), Prices())
     assert found.ratio is None and find_cheaper(found, 0.96, 0.05) == "baseline"
     assert find_cheaper(compare_costs(spent, range(8), Prices(0, 0, 0)), 0.96, 0.05) == ""
+
+
+def test_the_break_even_price_is_the_one_at_which_both_arms_cost_the_same():
+    """A candidate with 2 ms more CPU and 100 kB less: 0.04 per core-hour buys them at 0.000222 of 10^9 bytes."""
+    noise = np.random.default_rng(1).normal(0, 1e-4, (20, 2))
+    spent = [(Spent(0.010 + a, 0.020, 700e3), Spent(0.002 + b, 0.030, 600e3)) for a, b in noise]
+    found = compare_costs(spent, np.arange(20) * 5.0, Prices())
+    low, high = found.break_even_gb.interval()
+    assert low < 1e6 * 0.002 / 3600 * 0.04 / (1e6 * 100e3 / 1e9) < high < 1.2 * low
+    at = compare_costs(spent, np.arange(20) * 5.0, Prices(gb=found.break_even_gb.value))
+    assert at.candidate == pytest.approx(at.baseline)
+    assert found.as_dict()["break_even_gb"]["value"] == found.break_even_gb.value
+    # A cheaper arm with fewer bytes is cheaper at any price; with as many bytes, or bytes of either sign, none decides.
+    cheap = [(first, replace(second, server_cpu=0.005)) for first, second in spent]
+    assert compare_costs(cheap, range(20), Prices()).break_even_gb.interval()[1] < 0
+    same = [(first, replace(second, byte_count=700e3)) for first, second in spent]
+    assert compare_costs(same, range(20), Prices()).break_even_gb is None
+    unknown = [(replace(first, server_cpu=None), second) for first, second in spent]
+    assert compare_costs(unknown, range(20), Prices()).as_dict()["break_even_gb"] is None
 
 
 def test_prices_are_read_by_name():

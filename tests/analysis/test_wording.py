@@ -211,6 +211,23 @@ def test_what_costs_the_same_has_no_figures():
     assert line.startswith("Costs: a million requests cost 39.5 instead of 30.5 (9.5 instead of 0.5 for CPU), at ")
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "sentence"),
+    [
+        (0.02, 0.001, "the server costs less where a GB costs more than 0.022, and more below 0.018."),
+        (0.001, 0.002, "the server costs less where a GB costs more than 0.0049."),
+        (-0.02, 0.001, "the server costs less whatever a GB costs."),
+        (0.02, np.inf, None),
+    ],
+)
+def test_the_price_at_which_both_cost_the_same_is_named(value, error, sentence):
+    costs = replace(costing((30.3, 9.5), (1.11, 1.5)), break_even_gb=Estimate(value, error, np.inf))
+    line = describe_costs(costs, {}, CALLED)
+    assert line.partition(" (--prices).")[2] == (f" At these prices of cores {sentence}" if sentence else "")
+    other_way = replace(costs, baseline_traffic=9.5, candidate_traffic=30.3)
+    assert ("the client costs less w" in describe_costs(other_way, {}, CALLED)) == (sentence is not None)
+
+
 def test_what_costs_nothing_is_not_compared_with_nothing():
     nothing = costing((0, 0), (0, 0), Prices(0, 0, 0))
     assert describe_costs(nothing, {}, CALLED) == ""
