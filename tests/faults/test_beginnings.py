@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from crossover.cli.main import main
 from serving import Failure, commands, local, model_loader, smoke_test, state
 from serving.__main__ import parse
 from serving.processes import stubs
@@ -62,12 +63,14 @@ def starting(tmp_path):
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory):
-    """A server that may be hurt; `up` heals it whatever the test before left."""
+    """A server that may be hurt; `up` heals it, or starts another one, whatever the test before left."""
     directory = tmp_path_factory.mktemp("mortal")
     flags = ports()
 
     def up():
-        done = launch(*UP, f"--state={directory}", *flags)
+        if (done := launch(*UP, f"--state={directory}", *flags)).returncode:
+            launch("down", f"--state={directory}")
+            done = launch(*UP, f"--state={directory}", *flags)
         assert done.returncode == 0, done.stderr
         record = json.loads((directory / "server.json").read_text())
         return SimpleNamespace(**record, state=directory, up=up, said=done.stdout)
@@ -191,7 +194,8 @@ def test_a_load_whose_stub_died_as_it_began_is_given_up_and_said(mortal, monkeyp
         supervisor.repair(supervisor.adopt())
     killing.set()
     killer.join()
-    assert killed and "resnet50: its Python stub died as it began" in said[-1] and "`down`, then `up`" in said[-1]
+    assert killed and "resnet50: its Python stub died as it began" in said[-1]
+    assert "`crossover down`, then `crossover up`" in said[-1]
     assert api.infer("audio", smoke_test.chirp())
     assert launch("down", f"--state={mortal.state}").returncode == 0
 
@@ -260,7 +264,7 @@ def test_what_fails_after_the_server_is_up_leaves_no_server_either(tmp_path, mon
 
     monkeypatch.setattr(local, "supervise", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        commands.up(parse([*UP, f"--state={tmp_path}", *ports()]))
+        main([*UP, f"--state={tmp_path}", *map(str, ports())])
     assert left_of(tmp_path) == []
 
 
