@@ -13,11 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.real_threads import Lock
+from workloads.tensors import find_source
 
 FOLDER = Path("/dev/shm")
 PREFIX = "crossover-client."
 """Of the names of all regions, as files and as the server knows them."""
 PAGE = mmap.PAGESIZE
+LARGE = 1 << 16
+"""Bytes from which on a copy takes longer than to see whether it is needed."""
 _numbers = itertools.count()
 _made: dict[str, "Region"] = {}
 _lock = Lock()
@@ -40,8 +43,32 @@ class Region:
         except OSError:
             self._remove()
             raise
+        # What lies in the region and cannot change: offset -> (owner of the memory, address, bytes). The owner is kept,
+        # so that no other object can have its address.
+        self._sources: dict[int, tuple[bytes, int, int]] = {}
         with _lock:
             _made[self.name] = self
+
+    def write(self, offset: int, piece: bytes | memoryview) -> None:
+        """Put a piece at this offset, unless the very same one lies there, in memory that nobody can write to.
+
+        Equal bytes elsewhere are written, and so is what lies in memory that can change (see `tensors.find_source`).
+        """
+        size = len(piece)
+        source = find_source(piece) if size >= LARGE else None
+        if source and (before := self._sources.get(offset)) and before[0] is source[0] and before[1:] == source[1:]:
+            return
+        # Before it is written: an interrupted copy is not taken for a whole one.
+        self._sources = {
+            at: each for at, each in self._sources.items() if at + each[2] <= offset or offset + size <= at
+        }
+        self.memory[offset : offset + size] = piece
+        if source:
+            self._sources[offset] = source
+
+    def forget(self) -> None:
+        """Take nothing for what lies in the region: other tensors, or outputs of the server, get its places."""
+        self._sources.clear()
 
     def close(self) -> None:
         """Remove the file. Whoever has it mapped keeps its memory until they unmap it."""

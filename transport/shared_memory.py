@@ -3,6 +3,11 @@
 Each connection has one region: the tensors of its request lie in it, and behind them room for large outputs of one
 size. It is registered with the server once, and replaced where a request needs more room than any before. Nothing is
 read or written by another process than the server while a request is in flight, as a connection has one at a time.
+
+A tensor that the last request of the connection had, too, is not written again, if it lies in memory that nobody can
+write to: as with one payload, prepared before the run. Of several payloads each is written as it is sent, as a new
+picture would be. A region for each of them would be one per payload and connection, for requests that no client of
+new pictures has.
 """
 
 import json
@@ -75,10 +80,12 @@ class Connection(http.Connection):
             begins = dict(zip(results, self._offsets[len(specs) :], strict=True))
             self._results = {name: (begin, begin + results[name]) for name, begin in begins.items()}
             self._kind, self._head, self._placed = kind, None, tuple(results.items())
+            if self._region:
+                self._region.forget()
         region = self._require_region(self._end)
         for tensor, offset in zip(request.tensors, self._offsets, strict=False):
             for piece in tensor.pieces:
-                region.memory[offset : offset + len(piece)] = piece
+                region.write(offset, piece)
                 offset += len(piece)
         if self._head is None:  # the same for all requests of a kind, as long as the region stays
             content = describe(request, region.name, specs, self._offsets, self._results)

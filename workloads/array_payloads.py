@@ -1,4 +1,7 @@
-"""Payloads that are no files: arrays of a .npy or .npz file, and what a function makes with a seed."""
+"""Payloads that are no files: arrays of a .npy or .npz file, and what a function makes with a seed.
+
+Nobody can write to them, a `prepare` neither: every request is offered what was read or made.
+"""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,7 +12,7 @@ import numpy as np
 
 from common.messages import one_line
 from workloads.payloads import Payload
-from workloads.tensors import Prepared
+from workloads.tensors import Prepared, freeze
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,11 @@ class Arrays:
         return [
             Payload(
                 f"{path.name}[{row}]",
-                {name: np.asarray(column[row]) for name, column in columns.items()}
-                if alone is None
-                else np.asarray(alone[row]),
+                freeze(
+                    {name: np.asarray(column[row]) for name, column in columns.items()}
+                    if alone is None
+                    else np.asarray(alone[row])
+                ),
             )
             for row in range(count)
         ]
@@ -84,7 +89,7 @@ class Made:
         if not isinstance(made, bytes | np.ndarray | Mapping):
             what = f"it returned an object of type {type(made).__name__}"
             raise ValueError(f"cannot make payload {number}: {name} returns bytes, an array or a dict of them; {what}")
-        return made
+        return freeze(made)
 
 
 def made(function: Callable[[np.random.Generator], Prepared], count: int = 8, seed: int = 1) -> Made:

@@ -19,7 +19,7 @@ from typing import Any
 
 from workloads.placement import Gateway, Placement, Preprocessor, Split, per_thread
 from workloads.target import Elsewhere
-from workloads.tensors import Prepared
+from workloads.tensors import Prepared, freeze
 
 READY, GATEWAY, MIXED, AUTO = "ready", "gateway", "mixed", "auto"
 BEST = f"{MIXED}:best"
@@ -89,7 +89,10 @@ def make_ready(placement: Placement) -> Placement:
 
 
 def remember(make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:
-    """Return a maker of preprocessors that all hand out what any of them has prepared of the same payload."""
+    """Return a maker of preprocessors that all hand out what any of them has prepared of the same payload.
+
+    Nobody can write to it (see `tensors.freeze`), so that shared memory may keep what lies there.
+    """
     kept: dict[int, tuple[Any, Prepared | Elsewhere]] = {}
 
     def make_remembering() -> Preprocessor:
@@ -98,7 +101,7 @@ def remember(make: Callable[[], Preprocessor]) -> Callable[[], Preprocessor]:
         def prepare_once(encoded: Any) -> Prepared | Elsewhere:
             # By identity, as arrays have no hash; the payload is kept, so that no other can have its number.
             if id(encoded) not in kept:
-                kept[id(encoded)] = encoded, preprocess(encoded)
+                kept[id(encoded)] = encoded, freeze(preprocess(encoded))
             return kept[id(encoded)][1]
 
         return prepare_once

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from workloads.target import Elsewhere, Target
-from workloads.tensors import Array, Input, Prepared, encode
+from workloads.tensors import Array, Input, Prepared, encode, freeze
 from workloads.transport_choice import HTTP, WORDS, Transport
 
 Preprocessor = Callable[[Any], Any]
@@ -153,7 +153,8 @@ class Placement:
         known = {each.name: each for each in (Input(each) if isinstance(each, str) else each for each in self.inputs)}
         batched = self.batched is not False
         try:
-            extra = tuple(encode(known.get(name, Input(name)), given, batched) for name, given in self.extra.items())
+            frozen = freeze(self.extra)
+            extra = tuple(encode(known.get(name, Input(name)), given, batched) for name, given in frozen.items())
         except ValueError as error:
             raise ValueError(f"extra of the placement of {self.model} gives {error}") from None
         inputs = tuple(each for each in known.values() if each.name not in self.extra) if known else None

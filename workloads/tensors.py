@@ -114,6 +114,43 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
     return Tensor(wanted.name, datatype, (1, *shape) if batched else shape, pieces)
 
 
+def freeze(prepared: Any) -> Any:
+    """Return what `prepare` returned in memory that nobody can write to: its arrays are copied into bytes objects.
+
+    To clear an array's flag would not do: views of it that are there already may be written through, and its owner can
+    set the flag again. Arrays of objects are returned as they are; each request makes new bytes of them.
+    """
+    if isinstance(prepared, Mapping):
+        return {name: freeze_array(each) for name, each in prepared.items()}
+    return freeze_array(prepared)
+
+
+def freeze_array(given: Any) -> Any:
+    """Return an array in memory that nobody can write to, and anything else as it is."""
+    if not isinstance(given, np.ndarray) or given.dtype.hasobject or type(find_owner(given)) is bytes:
+        return given
+    return np.ndarray(given.shape, given.dtype, given.tobytes())
+
+
+def find_owner(given: Any) -> Any:
+    """Return the object whose memory an array or a view of memory shows."""
+    while isinstance(given, np.ndarray | memoryview):
+        given = given.obj if isinstance(given, memoryview) else given.base
+    return given
+
+
+def find_source(piece: bytes | memoryview) -> tuple[bytes, int, int] | None:
+    """Return where a tensor's piece lies, if nobody can write there: (owner, address, bytes); None otherwise.
+
+    As long as the owner is kept, what has the same owner, address and size has the same content.
+    """
+    owner = find_owner(piece)
+    if type(owner) is not bytes:
+        return None
+    array = np.frombuffer(piece, np.uint8)
+    return owner, array.ctypes.data, array.nbytes
+
+
 def find_datatype(array: np.ndarray) -> str | None:
     """Return Triton's name of an array's type; None for a type that cannot be sent, or objects that are no text."""
     if array.dtype.kind == "O":

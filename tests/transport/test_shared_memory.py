@@ -21,6 +21,7 @@ from transport import regions
 from transport.message import COMPLETED, FAILED, TIMED_OUT, make_request
 from transport.reach import reach
 from workloads.payloads import Payload
+from workloads.tensors import freeze
 from workloads.workload import Placement, Workload
 
 NUMBERS = """name: "numbers" backend: "python" max_batch_size: 4 instance_group [ { count: 2 } ]
@@ -211,6 +212,76 @@ def test_another_thread_may_close_a_connection_that_waits(triton, reached):
         waiting.join(30)
     assert [each.status for each in outcomes] == [FAILED]
     assert files() == [] and len(registered(triton)) == 1  # the server still reads it
+    clear_when_done(triton)
+
+
+LENGTH = regions.LARGE // 4  # of float32: a tensor from which on it matters whether it is written again
+
+
+def answer(connection, request):
+    """The first numbers that the server saw: model `numbers` hands 20,000 of them back."""
+    outcome = connection.post(request)
+    assert (outcome.status, outcome.reason) == (COMPLETED, "")
+    return connection.read_outputs()["large"][0]
+
+
+def test_a_tensor_that_cannot_change_and_lies_there_already_is_not_written_again(triton, reached):
+    array = freeze(np.full(LENGTH, 3, np.float32))
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        assert set(answer(connection, ask(array))) == {3}
+        connection._region.memory[:4] = np.float32(4).tobytes()
+        assert answer(connection, ask(array))[0] == 4
+        assert answer(connection, ask(array[::-1]))[0] == 3  # another array of the same memory
+        assert answer(connection, ask(freeze(np.full(LENGTH, 3, np.float32))))[0] == 3  # equal, elsewhere
+
+
+def read_only(array):
+    """An array that says it cannot be written to, and can: by a view that was there before."""
+    view = array[:]
+    array.setflags(write=False)
+    return array, view
+
+
+def test_whatever_can_change_is_written_for_every_request(triton, reached):
+    mine, view = read_only(np.zeros(LENGTH, np.float32))
+    below = np.zeros(LENGTH, np.float32)
+    shown = below[:]
+    shown.setflags(write=False)
+    buffer = bytearray(4 * LENGTH)
+    over = np.frombuffer(buffer, np.float32)
+    over.setflags(write=False)
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        for number in (1, 2, 3):
+            view[:], below[:] = number, 10 + number
+            buffer[:] = np.full(LENGTH, 20 + number, np.float32).tobytes()
+            for array, expected in ((mine, number), (shown, 10 + number), (over, 20 + number)):
+                for _ in range(2):
+                    assert set(answer(connection, ask(array))) == {expected}
+
+
+def test_no_answer_is_of_another_picture_whatever_is_sent_given_up_or_written_to_between(triton, reached):
+    """A random walk over fixed tensors of two lengths, one that changes, and requests whose answers come too late."""
+    dice = np.random.default_rng(19)
+    fixed = [freeze(np.full(LENGTH + length, number, np.float32)) for number in range(1, 4) for length in (0, 5000)]
+    late = [freeze(np.full(LENGTH, -0.4 - number / 100, np.float32)) for number in range(2)]
+    mine = np.zeros(LENGTH, np.float32)
+    with connected(triton, reached, "numbers+shm") as (connection, ask):
+        for turn in range(150):
+            kind = dice.choice(["fixed", "again", "mine", "short", "late"], p=[0.4, 0.25, 0.15, 0.15, 0.05])
+            if kind == "late":
+                connection._timeout = 0.1
+                assert connection.post(ask(late[turn % 2])).status == TIMED_OUT
+                connection._timeout = 30.0
+                continue
+            array = fixed[dice.integers(len(fixed))] if kind == "fixed" or not turn else array  # noqa: F821
+            if kind == "mine":
+                mine[:] = 100 + turn
+            sent = {"mine": mine, "short": np.full(9, 1000 + turn, np.float32)}.get(kind, array)
+            request = ask(sent)
+            if dice.random() < 0.1:
+                connection.close()
+            assert set(answer(connection, request)) == {sent[0]}
+            del request, sent
     clear_when_done(triton)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 
 from crossover.measurement.extra_models import ExtraModels
@@ -96,6 +97,15 @@ def test_ready_prepares_each_payload_once_for_all_threads():
     assert prepared == payloads
     with pytest.raises(ValueError, match="unknown placement 'ready' of toy; try some of b, with"):
         optional.find({"b": Placement("two")}, "ready", "toy")
+
+
+def test_nobody_can_write_to_what_ready_has_prepared():
+    base = Placement("one", lambda encoded: {"x": np.zeros(3), "file": encoded})
+    preprocess = optional.find({"a": base}, "ready", "toy").preprocessor()
+    prepared = preprocess(b"bytes")
+    assert prepared is preprocess(b"bytes") and prepared["file"] == b"bytes"
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        prepared["x"].setflags(write=True)
 
 
 def test_what_computes_in_the_clients_process_takes_no_transport():

@@ -34,6 +34,16 @@ def test_each_row_of_an_array_is_a_payload(tmp_path):
         assert (tensor.datatype, tensor.shape, tensor.array.tolist()) == ("INT16", (1, 4), [[4, 5, 6, 7]])
 
 
+def test_nobody_can_write_to_a_payload_that_is_an_array(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros((2, 3), np.float32), b=np.zeros(2, "S4"))
+    read, own = load(arrays(str(tmp_path / "x.npz"))), load(made(lambda rng: np.zeros(3), 1))
+    for array in (*read[0].encoded.values(), own[0].encoded):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 1
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.setflags(write=True)
+
+
 def test_several_arrays_of_a_file_are_inputs_by_name(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros((2, 3), np.float32), text=np.array([b"one", b"three"]))
     found = load(arrays(str(tmp_path / "x.npz")))
