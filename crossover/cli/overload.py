@@ -12,6 +12,7 @@ from crossover.experiments.overload.run import USUAL, Overloads, check
 @click.command()
 @options.workload_names
 @options.arms
+@options.library
 @options.transport
 @options.seconds(0, f"; default: as many as give each overload {USUAL:g}")
 @click.option("--slo", metavar="MS", type=float, default=2000, show_default=True, help="A good answer's latency.")

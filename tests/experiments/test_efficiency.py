@@ -18,6 +18,7 @@ from tests.gateway import gateway
 from transport.message import make_request
 from workloads.audio import AUDIO
 from workloads.image import IMAGE
+from workloads.image_variants import AREA
 
 KEYS = {"ensemble_rate", "steps", "bound", "bound_by", "efficiency", "mean_batch"}
 
@@ -217,14 +218,19 @@ def run(*arguments) -> subprocess.CompletedProcess:
     return forks.run("crossover", "efficiency", *arguments)
 
 
-def test_the_command_prints_a_table_and_leaves_a_report(server, tmp_path):
-    done = run("image", "--seconds", 3, "--url", server.url, "--state", server.state, "--reports", tmp_path)
+def test_the_command_prints_a_table_and_leaves_a_report_that_says_what_the_library_loses(server, tmp_path):
+    flags = ["--seconds", 3, "--url", server.url, "--state", server.state, "--reports", tmp_path]
+    done = run("image", "--library", "opencv", *flags)
     assert done.returncode in (0, 3), done.stderr  # 3: a machine that was too busy to measure on
     assert "image (ensemble)" in done.stdout and "--explain" in done.stdout
     directory = only(tmp_path)
-    assert json.loads((directory / "efficiency.json").read_text())["image"].keys() >= KEYS
+    found, page = json.loads((directory / "efficiency.json").read_text())["image"], directory / "report.html"
+    assert found.keys() >= KEYS
+    assert (found["losses"], found["fed"]) == ({}, {"resnet50": {"placement": "client", "lossy": AREA}})
     assert json.loads((directory / "run.json").read_text())["complete"]
-    assert "The ensemble and its steps" in (directory / "report.html").read_text()
+    assert "The ensemble and its steps" in page.read_text()
+    said = f"resnet50 alone is fed with what client prepares, which loses something: {AREA}."
+    assert done.stdout.count(said) == page.read_text().count(said) == 1
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(server, tmp_path):

@@ -1,11 +1,13 @@
 """The result of an ensemble beside its steps: the bound that they set, how much of it is reached, table and section.
 
-efficiency.json has, for each workload, its `subject`, `ensemble` (its model), `ensemble_rate` (answers per second),
-`ensemble_cpu_seconds_per_request`, `busy` and `others` (shares of the server's cores, 0 to 1), `waiting` (how many
-requests are in the server's queues, on average); `steps`, by model, with the same of each step alone and its
-`mean_batch`; `mean_batch` of each step in the ensemble; `bound` per second, `bound_by` (`cpu` or a step), `efficiency`
-(ensemble_rate / bound), its `range` over the repetitions, and `carrying`. Of a server whose CPU cannot be measured the
-figures of CPU are null, with `busy`, `others` and `carrying`, and the bound is the slowest step.
+efficiency.json has, for each workload, its `subject`; `losses`, what the arm loses by its declaration, by its name;
+`fed`, the steps that are fed, alone, with what a placement prepares at a loss, each with that `placement` and what is
+`lossy`; `ensemble` (its model), `ensemble_rate` (answers per second), `ensemble_cpu_seconds_per_request`, `busy` and
+`others` (shares of the server's cores, 0 to 1), `waiting` (how many requests are in the server's queues, on average);
+`steps`, by model, with the same of each step alone and its `mean_batch`; `mean_batch` of each step in the ensemble;
+`bound` per second, `bound_by` (`cpu` or a step), `efficiency` (ensemble_rate / bound), its `range` over the
+repetitions, and `carrying`. Of a server whose CPU cannot be measured the figures of CPU are null, with `busy`, `others`
+and `carrying`, and the bound is the slowest step.
 """
 
 import json
@@ -146,12 +148,21 @@ def text(result: dict, explain: bool = False) -> str:
     """
     if not result:
         return "nothing was measured"
-    return "\n\n".join([*map(workload_table, result.values()), EXPLANATION if explain else LEGEND])
+    tables = ["\n".join([workload_table(found), *list_lossy_inputs(found)]) for found in result.values()]
+    return "\n\n".join([*tables, EXPLANATION if explain else LEGEND])
+
+
+def list_lossy_inputs(found: dict) -> list[str]:
+    """Return a sentence for each step that is fed, alone, with what a placement prepares at a loss."""
+    return [
+        f"{step} alone is fed with what {each['placement']} prepares, which loses something: {each['lossy']}."
+        for step, each in found.get("fed", {}).items()
+    ]
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """Return workload -> the sentence that sums it up."""
-    return {name: [sentence(found)] for name, found in result.items()}
+    """Return workload -> the sentence that sums it up, and those on lossy inputs."""
+    return {name: [sentence(found), *list_lossy_inputs(found)] for name, found in result.items()}
 
 
 def sentence(found: dict) -> str:

@@ -68,7 +68,7 @@ class Efficiency(ServerExperiment):
             about = workload.describe([placement])
             self.described["workloads"][name] = {**about, "library": library, "payloads": named}
             figures = measure_efficiency(self.server, arm, sent, seconds, self.options.seed)
-            self.result[name] = {"subject": about["subject"], **figures}
+            self.result[name] = {"subject": about["subject"], **find_losses(arm, list(figures["steps"])), **figures}
             self.write()
         self.complete()
 
@@ -92,6 +92,21 @@ class Stage:
     steps: tuple[str, ...]  # that work on them
 
 
+def find_feeders(workload: Workload) -> dict[str, str]:
+    """Return model -> the placement that prepares what it is fed with, of the models that a placement asks directly."""
+    return {each.model: name for name, each in workload.placements.items() if each.prepares}
+
+
+def find_losses(arm: Arm, steps: Sequence[str]) -> dict[str, dict]:
+    """Return what is lost on the way: `losses` of the arm, and `fed` of what the placements feed its steps with."""
+    placements, feeders = arm.workload.placements, find_feeders(arm.workload)
+    fed = {model: feeders[model] for model in steps[1:] if model in feeders and placements[feeders[model]].lossy}
+    return {
+        "losses": {arm.placement: arm.placed.lossy} if arm.placed.lossy else {},
+        "fed": {model: {"placement": name, "lossy": placements[name].lossy} for model, name in fed.items()},
+    }
+
+
 def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> list[Stage]:
     """List the ensemble that the arm asks, then its steps in order, with their requests.
 
@@ -110,7 +125,7 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
     asked = [make_request(target, preprocess(payload.encoded)) for payload in sent]
     wires = [{tensor.name: tensor for tensor in request.tensors} for request in asked]
     found = [Stage(target.model, asked, models)]
-    direct = {each.model: each for each in workload.placements.values() if each.prepares}
+    direct = {model: workload.placements[name] for model, name in find_feeders(workload).items()}
     for number, step in enumerate(steps):
         model = step.target.model
         # The network is fed as by the client; what comes before it needs no other step's output.
@@ -223,5 +238,5 @@ def check(options: Namespace) -> None:
     ensembles = {name: [workload.encoded] for name, workload in options.workloads.items()}
     options.arms = choose_arms(given, options.workloads, 1) if given else ensembles
     refuse_transports(options.arms, "efficiency")
-    options.workloads = add_arms(options.workloads, options.arms)
+    options.workloads = add_arms(options.workloads, options.arms, options.library)
     refuse_gateways(options.arms, options.workloads, "efficiency")

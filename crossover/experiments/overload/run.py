@@ -32,7 +32,7 @@ from serving.server import Server
 from serving.temporary_server import temporary_server
 from transport.reach import reach
 from workloads import catalogue
-from workloads.flags import add_arms, choose_arms, refuse_gateways
+from workloads.flags import add_arms, check_library, choose_arms, refuse_gateways
 from workloads.model_config import complete
 from workloads.prepare_check import check_workload
 
@@ -191,7 +191,12 @@ class Overloads(Run):
                 for name, workload in workloads.items():
                     for placement in options.arms[name]:
                         self.measure_arm(title, server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
-        print(f"\n{LEGEND}")
+        print("\n".join(["", LEGEND, *self.list_losses()]))
+
+    def list_losses(self) -> list[str]:
+        """Return a line for each arm that was measured and declares a loss."""
+        losses = {f"{row['workload']} {row['placement']}": row["lossy"] for row in self.rows if row["lossy"]}
+        return [f"{arm} loses something: {loss}." for arm, loss in losses.items()]
 
     def document(self) -> dict:
         """Return the figures of every overload, in the order of the tables."""
@@ -200,7 +205,7 @@ class Overloads(Run):
     def verdict(self) -> str:
         """Return a line for each arm and server: the goodput at the greatest overload, and the recovery from it."""
         worst = [row for row in self.rows if row["load"] == f"{max(FACTORS)}x"]
-        return "\n".join(write_verdict(row) for row in worst)
+        return "\n".join([*map(write_verdict, worst), *self.list_losses()])
 
     def measure_arm(self, title: str, server: Server, arm: Arm) -> None:
         """Measure one arm on the server of that title: unloaded latency, capacity unless known, every overload."""
@@ -212,6 +217,7 @@ class Overloads(Run):
         capacity = self.capacities[name]
         print(f"{name}: alone {unloaded * 1e3:.3g} ms, capacity {capacity:.3g}/s", flush=True)
         about = {"bounds": title, "workload": arm.workload.name, "placement": arm.placement, "capacity": capacity}
+        about |= {"library": arm.chosen, "lossy": arm.placed.lossy}
         for load, row in measure_overloads(server, arm, capacity, self.options).items():
             self.rows.append({**about, "load": load, **row})
 
@@ -220,7 +226,8 @@ def check(options: Namespace) -> None:
     """Complete the options. Raises ValueError."""
     options.workloads = catalogue.find_all(options.workloads)
     options.arms = choose_arms(options.arms, options.workloads, transport=options.transport)
-    options.workloads = add_arms(options.workloads, options.arms)
+    options.workloads = add_arms(options.workloads, options.arms, options.library)
+    check_library(options.library, options.workloads)
     refuse_gateways(options.arms, options.workloads, "overload")
     if not (0 < options.slo < np.inf and 0 <= options.capacity < np.inf):
         raise ValueError("--slo must be a positive number, --capacity one that is not negative")
