@@ -219,7 +219,12 @@ class Workload:
             "subject": self.subject or self.name,
             "steps": list(self.steps),
             "placements": {
-                name: {"model": each.model, "words": each.words or f"the {name} placement", "lossy": each.lossy}
+                name: {
+                    "model": each.model,
+                    "words": each.words or f"the {name} placement",
+                    "library": next(iter(each.libraries), ""),
+                    "lossy": each.lossy,
+                }
                 for name, each in ((name, self.placements[name]) for name in arms)
             },
         }

@@ -6,6 +6,7 @@ Everything here is read from run.json.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from crossover.analysis.wording import join
 from crossover.measurement import compatibility
 from crossover.report.format import listed
 
@@ -41,8 +42,8 @@ def describe_load(run: Mapping) -> dict[str, str]:
     result = {}
     for name, sent in run["workloads"].items():
         parts = [f"payloads {', '.join(sent['payloads'])}"]
-        if sent["library"]:
-            parts = [f"client preprocesses with {sent['library']}", *parts]
+        if libraries := describe_libraries(sent):
+            parts = [f"client preprocesses with {libraries}", *parts]
         if "arrivals" in sent:
             parts = [f"{sent['arrivals']}, {sent['seconds']:g} s a trial", *parts]
         # With a percentile the SLO is a limit to be kept; without one it only says which answers are good.
@@ -54,6 +55,20 @@ def describe_load(run: Mapping) -> dict[str, str]:
             parts = [f"{sent['rate']:g} requests/s, {sent['rounds']} rounds of {sent['requests']} requests", *parts]
         result[name] = ", ".join(parts)
     return result
+
+
+def describe_libraries(sent: Mapping) -> str:
+    """Write what the client of a workload prepares with, by arm where that differs; empty where it is not known.
+
+    Runs of earlier versions do not say it by arm.
+    """
+    arms: dict[str, list[str]] = {}
+    for name, placed in sent.get("placements", {}).items():
+        if library := placed.get("library"):
+            arms.setdefault(library, []).append(name)
+    if len(arms) > 1:
+        return join([f"{library} ({', '.join(names)})" for library, names in arms.items()])
+    return next(iter(arms), sent["library"])
 
 
 def source(place: Path, run: dict, other: dict) -> dict:

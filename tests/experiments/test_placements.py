@@ -186,6 +186,21 @@ def test_a_declared_loss_stands_below_the_table():
     ]
 
 
+def test_a_loss_of_the_first_arm_is_told_beside_the_first_arm_without_one():
+    def pair(second, **tensors):
+        output = {"output": "logits", "payloads": 4, "same": 4, "largest": 0, "worst": "", "fault": "", "agrees": True}
+        return {"names": ["client", second], "outputs": [output], **tensors}
+
+    tensor = {"output": "pixels", "payloads": 4, "same": 3, "fault": "of another shape", "worst": "a.jpg"}
+    described = {"parity": [pair("ready"), pair("server", tensors=[tensor])], "losses": {"client": "L", "ready": "M"}}
+    assert result.list_losses(described) == [
+        "client loses something: L (beside server: logits: equal in 4 of 4; "
+        "pixels: of another shape (a.jpg); the same in 3 of 4).",
+        "ready loses something: M (beside client: logits: equal in 4 of 4).",
+    ]
+    assert result.list_losses({"parity": [pair("ready")], "losses": {"client": "L"}})[0].startswith("client loses")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -465,3 +465,15 @@ def test_a_client_without_a_named_library_is_not_said_to_use_one():
     assert provenance.describe_load({"workloads": {"mine": sent}}) == {"mine": "payloads one.jpg"}
     named = provenance.describe_load({"workloads": {"mine": {**sent, "library": "pillow"}}})
     assert named == {"mine": "client preprocesses with pillow, payloads one.jpg"}
+
+
+def test_arms_that_prepare_with_different_libraries_are_named_with_theirs():
+    placements = {"client": "opencv", "server": "", "ready": "opencv", "client:pillow": "pillow"}
+    described = {name: {"library": library} for name, library in placements.items()}
+    sent = {"library": "opencv", "payloads": ["one.jpg"], "placements": described}
+    said = provenance.describe_load({"workloads": {"mine": sent}})["mine"]
+    assert said.startswith("client preprocesses with opencv (client, ready) and pillow (client:pillow), payloads")
+    del described["client:pillow"]
+    assert provenance.describe_load({"workloads": {"mine": sent}})["mine"].startswith(
+        "client preprocesses with opencv,"
+    )

@@ -201,12 +201,18 @@ def list_notes(described: Mapping) -> list[str]:
 
 
 def list_losses(described: Mapping) -> list[str]:
-    """Return a line for each arm that declares a loss, with how far its answers are from the first arm's."""
-    apart = {pair["names"][1]: pair["outputs"] for pair in described["parity"]}
+    """Return a line for each arm that declares a loss, with how far its answers, and its tensors, are from another's.
+
+    The other is the first arm; of the first arm itself it is the first one without a loss.
+    """
+    apart = {pair["names"][1]: pair for pair in described["parity"]}
+    exact = next((arm for arm in apart if arm not in described["losses"]), "")
     lines = []
     for arm, loss in described["losses"].items():
-        found = "; ".join(map(describe_output, apart.get(arm, ())))
-        lines.append(f"{arm} loses something: {loss}" + (f" ({found})" if found else "") + ".")
+        pair = apart.get(arm) or apart.get(exact, {})
+        found = "; ".join(map(describe_output, (*pair.get("outputs", ()), *pair.get("tensors", ()))))
+        other = pair["names"][0] if arm in apart else exact
+        lines.append(f"{arm} loses something: {loss}" + (f" (beside {other}: {found})" if found else "") + ".")
     return lines
 
 
