@@ -14,7 +14,7 @@ from http.client import BadStatusLine
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from common import died, tls
+from common import died, plain_file, tls
 from common.messages import first_line, name_command
 
 PORT = 8000  # Triton's default
@@ -122,7 +122,7 @@ def read_prefix(path: str) -> str:
 def find_started(state: Path | None = None) -> str:
     """Return the URL of the server that `up` started with this state directory, or STATE; DEFAULT without a record."""
     try:
-        return parse(json.loads(((state or STATE) / "server.json").read_text())["address"]).url
+        return parse(json.loads(plain_file.read((state or STATE) / "server.json"))["address"]).url
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return DEFAULT
 
@@ -130,7 +130,7 @@ def find_started(state: Path | None = None) -> str:
 def read_record(url: str, state: Path | None = None) -> dict:
     """Return the launcher's record in this state directory, or in STATE, if it is of the server at `url`; else {}."""
     try:
-        record = json.loads(((state or STATE) / "server.json").read_text())
+        record = json.loads(plain_file.read((state or STATE) / "server.json"))
         return record if parse(record["address"]) == parse(url.replace("localhost", "127.0.0.1")) else {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}

@@ -1,10 +1,13 @@
-"""Files that a command was given: a pipe, a device or a folder in their place is refused before it is read.
+"""Files that a command was given, or finds in a folder that it was given.
 
-Opening a named pipe waits until somebody writes into it, and a device may have no end.
+A pipe, a device or a folder in their place is refused before it is read: opening a named pipe waits until somebody
+writes into it, and a device may have no end.
 """
 
+import json
 import stat
 from pathlib import Path
+from typing import Any
 
 
 def check(path: Path) -> None:
@@ -20,3 +23,11 @@ def read(path: Path) -> bytes:
     """Return a file's content. Raises as `check` does, and OSError if it cannot be read."""
     check(path)
     return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises ValueError that names one that is damaged or no file, and OSError."""
+    try:
+        return json.loads(read(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

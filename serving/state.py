@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from common import atomic_write
+from common import atomic_write, plain_file
 from serving import Failure
 from serving.ports import PORTS
 
@@ -30,7 +30,7 @@ def name(directory: Path) -> str:
 def read(directory: Path) -> dict | None:
     """Return the record of the server; None if there is none, or none that this version can use."""
     try:
-        record = json.loads((directory / "server.json").read_text())
+        record = json.loads(plain_file.read(directory / "server.json"))
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.keys() >= KEYS else None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import atomic_write
+from common import atomic_write, plain_file
 from crossover.measurement import step_cpu
 from crossover.measurement.samples_file import load_samples
 from loadgen import interrupts
@@ -97,7 +97,7 @@ def read_pairs(directory: Path, workload: str) -> list[Pairs]:
     result = []
     for path in sorted((directory / workload / FOLDER).glob("pairs-*.json")):
         try:
-            result.append(Pairs(**json.loads(path.read_text()), path=path))
+            result.append(Pairs(**json.loads(plain_file.read(path)), path=path))
         # TypeError: fields are missing, or there are others.
         except (ValueError, TypeError) as error:
             names = ", ".join(each.name for each in fields(Pairs))

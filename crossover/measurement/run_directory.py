@@ -98,8 +98,7 @@ def read_file(directory: Path) -> Any:
     """Read the content of a directory's run.json, whatever it is. Raises ValueError if there is none."""
     path = directory / "run.json"
     try:
-        plain_file.check(path)
-        return json.loads(path.read_text())
+        return json.loads(plain_file.read(path))
     except FileNotFoundError:
         why = "it has no run.json"
         if held := sorted(str(each.parent) for each in directory.glob("*/run.json")):

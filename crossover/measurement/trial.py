@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import atomic_write
+from common import atomic_write, plain_file
 from crossover.measurement.samples_file import load_samples
 from loadgen.samples.sample import COMPLETED, STATUSES
 from loadgen.samples.steady_state import Run
@@ -161,7 +161,7 @@ def list_orphans(directory: Path) -> list[Path]:
 def read_trial(path: Path) -> Trial:
     """Read the trial of that JSON file. Raises ValueError for a file that is not one's."""
     try:
-        return Trial(**json.loads(path.read_text()), path=path)
+        return Trial(**json.loads(plain_file.read(path)), path=path)
     # TypeError: fields are missing, or there are others.
     except (ValueError, TypeError) as error:
         names = ", ".join(each.name for each in fields(Trial))

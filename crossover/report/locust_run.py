@@ -3,7 +3,6 @@
 It has one arm, and knows nothing of the server: so it is no trial of an experiment, and its page is its own.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from common import atomic_write
+from common import atomic_write, plain_file
 from crossover.measurement.run_directory import read_locust_run
 from crossover.report import html, locust_plots, shares
 from crossover.report.format import ms
@@ -112,11 +111,9 @@ def load(directory: Path, journals: Sequence[Path] = ()) -> LocustRun | None:
     else:
         remains = read_remains(directory, described, journals)
     try:
-        summary = json.loads((directory / SUMMARY).read_text())
+        summary = plain_file.read_json(directory / SUMMARY)
     except FileNotFoundError:
         summary = summarise_remains(described, remains)
-    except ValueError as error:
-        raise ValueError(f"{directory / SUMMARY} is damaged: {error}") from None
     return LocustRun(directory, summary, remains.records, remains.reasons)
 
 

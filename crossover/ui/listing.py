@@ -4,7 +4,6 @@ Nothing is computed again and nothing written. A folder that is no run, or a dam
 that says so: whatever lies there, the list is made.
 """
 
-import json
 import os
 import re
 import stat
@@ -16,6 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from common import plain_file
 from common.messages import one_line
 from crossover.experiments.catalogue import find_kind
 from crossover.measurement.run_directory import BENCH, read_locust_run, read_run, read_run_trials
@@ -218,10 +218,7 @@ def find_time(directory: Path) -> str:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ValueError if it is damaged, no file or too large, OSError."""
     check_size(path)
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    return plain_file.read_json(path)
 
 
 def check_size(path: Path) -> None:

@@ -82,7 +82,12 @@ class Journal:
 
 
 def open_empty(path: Path) -> int:
-    """Open a file that is emptied first, and to which every write appends; return its descriptor."""
+    """Open a file that is emptied first, and to which every write appends; return its descriptor.
+
+    Raises OSError where something else than a file has its place.
+    """
+    if path.exists() and not path.is_file():  # to open a pipe takes until somebody reads it
+        raise OSError(errno.EEXIST, "it is no regular file", str(path))
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
 
 

@@ -122,7 +122,10 @@ def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format, or
     no regular file.
     """
-    plain_file.check(path)
+    try:
+        plain_file.check(path)
+    except ValueError as error:
+        raise ValueError(f"{path} has no samples: {error}") from None
     stored = pyarrow.parquet.read_table(path).unify_dictionaries()
     metadata = stored.schema.metadata or {}
     version = metadata.get(b"crossover_format", b"2").decode() if b"crossover" in metadata else "unknown"

@@ -20,12 +20,12 @@ capacity.json has, for each workload:
   shape), `cv` of its gaps, `p50`, `p99` in ms of so many `requests`, `valid`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
+from common import plain_file
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity import plots, wording
 from crossover.experiments.capacity.estimates import estimate_capacities
@@ -43,7 +43,7 @@ def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     The list cannot be made from the trials alone: which came next depended on the one before. Raises OSError, and
     ValueError for the file of an earlier version, whose search had no turns.
     """
-    result = json.loads((directory / KIND.file).read_text())
+    result = plain_file.read_json(directory / KIND.file)
     if any("probes" not in found for found in result.values()):
         raise ValueError(f"{directory / KIND.file} is of an earlier version, whose search had no turns: measure again")
     return {name: {**found, **estimate_capacities(found)} for name, found in result.items()}

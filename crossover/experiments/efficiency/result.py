@@ -10,12 +10,12 @@ repetitions, and `carrying`. Of a server whose CPU cannot be measured the figure
 and `carrying`, and the bound is the slowest step.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from common import plain_file
 from common.figures import significant
 from crossover.analysis.wording import join
 from crossover.measurement.trial import Trial
@@ -138,7 +138,7 @@ def take_median(repetitions: Sequence[StageFigures]) -> StageFigures:
 
 def fold(directory: Path, run: dict, measured: Sequence[Trial]) -> dict:
     """Read efficiency.json as it was measured: what it comes from are no trials."""
-    return json.loads((directory / "efficiency.json").read_text())
+    return plain_file.read_json(directory / "efficiency.json")
 
 
 def text(result: dict, explain: bool = False) -> str:
