@@ -28,25 +28,29 @@ CODESTREAM = {
     "5": "out of memory",
 }  # nvimgcodecStatus_t's numbers
 DAMAGED = "the image's data are damaged or end too early"
+EXTRAS = "PREPARE", "SHARE", "WARM_UP"  # of a Python file, beside its graph
 
 
 def load(folder, filename, device):
-    """Return (graph, PREPARE, SHARE), from the file that the config names, else from `dali.py`, as the native backend.
+    """Return (graph, EXTRAS), from the file that the config names, else from `dali.py`, as the native backend.
 
-    A Python file may have two dicts of input name -> function of one sample (an array), which the native backend
-    ignores. `PREPARE` returns what the graph gets of that sample, or raises what is answered. `SHARE` returns the part
-    of a run that the prepared sample takes up: a run holds samples up to a sum of 1, or one sample. `device`: the
-    GPU's number, or None for the CPU. Raises FileNotFoundError if neither file is there.
+    A Python file may have three dicts of input name -> function, which the native backend ignores. `PREPARE` takes a
+    sample (an array) and returns what the graph gets of it, or raises what is answered. `SHARE` returns the part of a
+    run that the prepared sample takes up: a run holds samples up to a sum of 1, or one sample. `WARM_UP` takes nothing
+    and returns samples to run before the first request (`dali_warm_up`). `device`: the GPU's number, or None for the
+    CPU. Raises FileNotFoundError if neither file is there.
     """
     paths = [folder / (filename or "model.dali"), folder / "dali.py"]
     for path in paths:
+        if path.exists() and path.suffix == ".py":
+            return serialize(path, device)
         if path.exists():
-            return serialize(path, device) if path.suffix == ".py" else (path.read_bytes(), {}, {})
+            return path.read_bytes(), {name: {} for name in EXTRAS}
     raise FileNotFoundError(f"version {folder.name} of the model has neither {paths[0].name} nor dali.py")
 
 
 def serialize(path, device):
-    """Return the one `@autoserialize` pipeline of a Python file, serialised, and its two dicts.
+    """Return the one `@autoserialize` pipeline of a Python file, serialised, and its EXTRAS.
 
     DALI's own function would take the file's `device_id`, which cannot be built where there is no GPU.
     """
@@ -56,7 +60,7 @@ def serialize(path, device):
     pipelines = _discover_autoserialize(module, visited=[])
     if len(pipelines) != 1:
         raise ValueError(f"{path.name} has {len(pipelines)} pipelines marked by @autoserialize, expected one")
-    return pipelines[0](device_id=device).serialize(), getattr(module, "PREPARE", {}), getattr(module, "SHARE", {})
+    return pipelines[0](device_id=device).serialize(), {name: getattr(module, name, {}) for name in EXTRAS}
 
 
 def num_threads(parameters):

@@ -22,6 +22,7 @@ from nvidia.dali.backend import TensorListGPU
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from admission import admitting
 from cuda_errors import end, end_if_lost, is_out_of_memory
+from dali_warm_up import make_samples, warm_up
 from error_isolation import answer_isolated
 from messages import one_line
 from rows import RowReader
@@ -36,9 +37,10 @@ class TritonPythonModel:
     """
 
     def initialize(self, args):
-        """Load the graph and build the pipeline, on the GPU or the CPU by the instance's kind.
+        """Load the graph, build the pipeline, on the GPU or the CPU by the instance's kind, and warm it up.
 
-        Raises ValueError where config and graph do not fit each other, RuntimeError where the pipeline does not build.
+        Raises ValueError where config and graph do not fit each other, RuntimeError where the pipeline does not build,
+        or runs none of its author's samples.
         """
         config = json.loads(args["model_config"])
         folder = Path(args["model_repository"], args["model_version"])
@@ -50,10 +52,10 @@ class TritonPythonModel:
         if device is None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # so that a `dali.py` that asks for GPUs finds none
         try:
-            serialized, prepare, share = load(folder, config["default_model_filename"], device)
+            serialized, extras = load(folder, config["default_model_filename"], device)
             self.serialized = self.placed(serialized, device)
-            self.prepare = {name: prepare.get(name, lambda sample: sample) for name in self.inputs}
-            self.share = {name: share.get(name, lambda sample: 0) for name in self.inputs}
+            self.prepare = {name: extras["PREPARE"].get(name, lambda sample: sample) for name in self.inputs}
+            self.share = {name: extras["SHARE"].get(name, lambda sample: 0) for name in self.inputs}
             self.options = {
                 **({"batch_size": config["max_batch_size"]} if config["max_batch_size"] else {}),
                 **num_threads(config["parameters"]),
@@ -63,10 +65,11 @@ class TritonPythonModel:
                 "exec_pipelined": False,
             }
             self.pipeline = self.build()
+            check(config, self.serialized, self.pipeline)
+            self.warm_up(extras["WARM_UP"])
         except RuntimeError as error:
             where = "the CPU" if device is None else f"GPU {device}"
             raise RuntimeError(f"the pipeline does not run on {where}: {one_line(reason(error))}") from None
-        check(config, self.serialized, self.pipeline)
 
     def placed(self, serialized, device):
         """Return the graph as the instance's kind wants it, and say in the log what runs where if a GPU was meant."""
@@ -81,6 +84,28 @@ class TritonPythonModel:
         if meant_for_gpu:
             pb.Logger.log_warn(f"{self.name}: this instance has no GPU; on the CPU instead: {names}")
         return on_cpu
+
+    def warm_up(self, makers):
+        """Run the samples that the graph's author names, if any: on a GPU also as one batch of the largest size.
+
+        `makers`: input name -> function that returns them. Raises RuntimeError if none of them runs.
+        """
+        on_gpu = self.options["device_id"] is not None
+
+        def run(samples):
+            rows = {name: [self.prepare[name](sample[name]) for sample in samples] for name in self.inputs}
+            for part in self.parts(rows):
+                self.compute({name: rows[name][part] for name in rows}, copy=False)
+
+        def say(line):
+            pb.Logger.log_warn(f"{self.name}: {line}")
+
+        samples = make_samples(makers, self.inputs, say)
+        ms = warm_up(run, samples, self.options.get("batch_size", 0) if on_gpu else 0, say)
+        if self.pipeline is None:
+            self.pipeline = self.build()
+        if ms and on_gpu:
+            pb.Logger.log_info(f"{self.name}: its first runs took {', '.join(f'{each:.1f}' for each in ms)} ms")
 
     def build(self):
         """Return a new pipeline: on the CPU within a few milliseconds."""
@@ -131,19 +156,28 @@ class TritonPythonModel:
         return [slice(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
     def run(self, inputs, copy):
+        """Return what `compute` does; end the stub if the run lost it its GPU."""
+        if self.pipeline is None:
+            self.pipeline = self.rebuilt()
+        try:
+            return self.compute(inputs, copy)
+        except Exception as error:
+            end_if_lost(error)
+            raise
+
+    def compute(self, inputs, copy):
         """Run the pipeline; per output, return the samples: DALI's own buffers, valid until the next run, or copies.
 
         A DALI pipeline cannot be used after an error, so the next run gets a new one.
         """
         if self.pipeline is None:
-            self.pipeline = self.rebuilt()
+            self.pipeline = self.build()
         try:
             for name, samples in inputs.items():
                 self.pipeline.feed_input(name, samples)
             return [samples_of(output, copy) for output in self.pipeline.run()]
-        except Exception as error:
+        except Exception:
             self.pipeline = None
-            end_if_lost(error)
             raise
 
     def rebuilt(self):

@@ -51,3 +51,11 @@ def share(sample):
 
 
 SHARE = {"encoded": share}
+
+
+def samples():
+    """Return a small file for each way that decoding goes: JPEG, progressive JPEG, PNG, WebP; all of one gradient."""
+    return [np.fromfile(path, np.uint8) for path in sorted((Path(__file__).resolve().parents[1] / "warmup").iterdir())]
+
+
+WARM_UP = {"encoded": samples}
