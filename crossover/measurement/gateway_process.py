@@ -12,13 +12,16 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 from common import access
 from common.messages import first_line, one_line
+from preprocess.limits import MAX_BYTES
 from transport.http import Connection
 from transport.message import TIMED_OUT, Request, make_request
 from workloads import catalogue, optional
@@ -28,6 +31,10 @@ from workloads.workload import Placement, Preprocessor, Workload
 PR_SET_PDEATHSIG = 1  # prctl(2)
 TIMEOUT = 120.0  # seconds for an answer of the server; the client's own deadline is shorter
 PREFIX = 4  # bytes before an element of a BYTES tensor, which say its length
+MOST = MAX_BYTES + 2**16
+"""Bytes of a body: the largest file that the server's own models take, and the JSON before it."""
+LEFTOVER, PAUSE = 2 * MOST, 2.0
+"""Bytes, and seconds without any, in which what follows a refusal is thrown away."""
 
 
 class Gateway(ThreadingHTTPServer):
@@ -116,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(411, "a request needs a Content-Length")
         elif lengths or not (length.isascii() and length.isdigit()):
             self.refuse(400, f"its Content-Length is no number: {', '.join([*lengths, length])}")
+        elif len(length.lstrip("0")) > len(str(MOST)) or int(length) > MOST:
+            self.refuse(413, f"a body of {length[:20]} bytes: {MOST} are the most, with a file of {MAX_BYTES}")
         else:
             body = self.rfile.read(int(length))
             if len(body) == int(length):
@@ -124,9 +133,20 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def refuse(self, status: int, reason: str) -> None:
-        """Answer a request whose end is not known, and close the connection."""
+        """Answer a request whose end is not known, or far away, and close the connection.
+
+        What the client still sends is thrown away for a while: a connection that is closed with unread bytes is reset,
+        and the answer lost.
+        """
         self.close_connection = True
         self.answer(status, self.explain(reason), {"Content-Type": "application/json", "Connection": "close"})
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(PAUSE)
+        left = LEFTOVER
+        with suppress(OSError):
+            while left > 0 and (piece := self.rfile.read1(2**16)):
+                left -= len(piece)
 
     def explain(self, reason: object) -> bytes:
         """Return the body of a refusal, as Triton writes it."""

@@ -19,6 +19,7 @@ import pytest
 from arrivals import parse
 from crossover.measurement.gateways import Gateways
 from loadgen.arm import Arm, Mode
+from preprocess.limits import MAX_BYTES
 from serving.server import Server, Unavailable
 from tests.conftest import ROOT, launch
 from transport.message import Request, make_request
@@ -98,6 +99,8 @@ SMUGGLED = b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
         (b"Content-Length: +5\r\n", 400, "no number: +5"),
         (b"Content-Length: 0\r\nContent-Length: 45\r\n", 400, "no number"),
         (b"", 411, "needs a Content-Length"),
+        (b"Content-Length: 33619969\r\n", 413, "a body of 33619969 bytes: 33619968 are the most"),
+        (b"Content-Length: %s\r\n" % (b"9" * 5000), 413, "a body of 99999999999999999999 bytes"),
         (b"Transfer-Encoding : chunked\r\nContent-Length: 0\r\n", 400, "no headers of HTTP"),
     ],
 )
@@ -112,6 +115,14 @@ def test_what_follows_a_body_of_unknown_length_is_never_taken_for_a_request(star
 def test_the_body_of_a_get_is_no_request(started):
     asks = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
     assert [status for status, _ in exchange(started[1], asks + SMUGGLED)] == [200]
+
+
+def test_a_client_that_sends_too_much_gets_the_reason_and_not_a_reset(started):
+    connection = connect(started[1])
+    outcome = post(connection, bytes(2 * MAX_BYTES))
+    assert outcome.status == "failed" and outcome.reason.startswith("HTTP 413: gateway: a body of 6710"), outcome
+    assert post(connection, PHOTOGRAPH.encoded).status == "completed"
+    assert post(connection, bytes(MAX_BYTES)).reason.startswith("HTTP 400: gateway: cannot decode")
 
 
 def test_a_body_that_breaks_off_is_not_answered(started):
