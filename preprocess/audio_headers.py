@@ -6,6 +6,7 @@ Only what decides which decoder reads a file, and what that decoder would not te
 import re
 
 from preprocess.audio_mpeg import find_frames
+from preprocess.format_names import begins_like
 
 ACCEPTED = "none of the accepted formats, which are WAV, FLAC, OGG and MP3"
 WAV_MAGIC = (b"RIFF", b"RIFX", b"RF64")
@@ -108,7 +109,7 @@ def recognize(encoded, tagged):
         return "MP3", 0
     start = find_frames(encoded)
     if start is None:
-        raise ValueError(ACCEPTED)
+        raise ValueError(f"{ACCEPTED}{begins_like(encoded)}")
     return "MP3", start
 
 

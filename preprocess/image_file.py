@@ -1,6 +1,7 @@
 """The door that every encoded photograph comes in by, on the client and on the server: `limits` are checked here."""
 
 from preprocess import jpeg_header, limits, png_header, webp_header
+from preprocess.format_names import begins_like
 from preprocess.image_header import Header
 
 FORMATS = "JPEG, PNG and WebP"
@@ -45,4 +46,4 @@ def _reader(encoded):
     for magic, reader in READERS.items():
         if encoded[: len(magic)] == magic:
             return reader
-    raise ValueError(f"not an image of an accepted format, which are {FORMATS}")
+    raise ValueError(f"not an image of an accepted format, which are {FORMATS}{begins_like(encoded)}")

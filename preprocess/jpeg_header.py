@@ -18,6 +18,7 @@ METADATA = {*range(0xE0, 0xF0), 0xFE, DNL}  # APPn, COM, and DNL, which libjpeg 
 FRAMES = {*range(0xC0, 0xD0)} - {DHT, 0xC8, DAC}  # SOFn
 DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, with Huffman or arithmetic codes
 PROGRESSIVE = {0xC2, 0xCA}
+LS = 0xF7  # the frame header of JPEG-LS (ISO/IEC 14495-1)
 ALONE = {0x01, *range(0xD0, 0xD8)}  # TEM, RSTn: markers without a segment
 FIRST = ("JFIF", "Exif", "Adobe")  # the markers that are written anew, in this order
 SEGMENTS = 1000
@@ -51,6 +52,8 @@ def read(data):
             raise ValueError("a JPEG without a scan")
         elif marker == SOI:
             raise ValueError("a JPEG that begins twice")
+        elif marker == LS:
+            raise ValueError("a JPEG-LS")
         elif marker not in METADATA | ALONE:
             raise ValueError(f"a JPEG with the unknown marker 0xFF{marker:02X}, at byte {start}")
     if not frame:

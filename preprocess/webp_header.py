@@ -8,6 +8,7 @@ flags tell of it.
 import struct
 
 from preprocess import exif
+from preprocess.format_names import begins_like
 from preprocess.image_header import Header
 
 CHUNKS = 2**16
@@ -19,7 +20,7 @@ PICTURES = (b"VP8 ", b"VP8L")
 def read(data):
     """Bytes that begin with RIFF -> Header. ValueError, in one line, for what a decoder would stumble over."""
     if data[8:12] != b"WEBP":
-        raise ValueError("not an image of an accepted format: a RIFF file that is no WebP")
+        raise ValueError(f"not an image of an accepted format: a RIFF file that is no WebP{begins_like(data)}")
     end = 8 + _little(data, 4, 4)
     if end > len(data):
         raise ValueError("a WebP that is shorter than its header says")
