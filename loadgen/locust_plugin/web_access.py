@@ -25,6 +25,9 @@ NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-
 LOCUST_PAGE = "object-src 'none'; base-uri 'none'; frame-ancestors 'self'"
 """Of Locust's own pages, whose scripts stand in them."""
 
+FOREIGN = ("cross-site", "same-site")
+"""Sec-Fetch-Site of what another site's page, or one of the same name at another port, has a browser fetch."""
+
 
 def is_local_name(host: str) -> bool:
     """Return True if nobody else can own this name: an address, a name without a dot, or this machine's name.
@@ -42,8 +45,9 @@ def is_local_name(host: str) -> bool:
 def reject_cross_site(headers: Headers, any_name: bool = False) -> str | None:
     """Return why a request is rejected that a page of another site may have caused; None if it is allowed.
 
-    Browsers send the Origin header with every POST, and with every GET whose answer a script may read. `any_name`
-    allows every Host, where a login protects the page.
+    Browsers send the Origin header with every POST, and with every GET whose answer a script may read; with others they
+    say in Sec-Fetch-Site where it comes from, and a link that somebody follows is let in (Sec-Fetch-Dest: document).
+    `any_name` allows every Host, where a login protects the page.
     """
     host = headers.get("Host", "")
     if not (any_name or is_local_name(host)):
@@ -51,6 +55,8 @@ def reject_cross_site(headers: Headers, any_name: bool = False) -> str | None:
     origin = headers.get("Origin")
     if origin is not None and origin.partition("://")[2].lower() != host.lower():
         return f"rejected: it was sent by a page of {origin!r}, not of {host!r}"
+    if headers.get("Sec-Fetch-Site") in FOREIGN and headers.get("Sec-Fetch-Dest") != "document":
+        return f"rejected: a page of another site than {host!r} asks for it, and not its reader"
     return None
 
 

@@ -103,6 +103,17 @@ def test_another_sites_page_can_neither_command_nor_read(alone, origin):
     assert json.loads(send(alone, "/stats/requests")[1])["state"] == "ready"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_sites_page_cannot_have_a_report_made_by_an_image_and_a_link_opens_the_page(alone, site):
+    for path in ("/", "/stats/requests/csv", "/crossover/runs/1/report.html"):
+        for kind in ("image", "script", "iframe", "empty"):
+            status, told = send(alone, path, **{"Sec-Fetch-Site": site, "Sec-Fetch-Dest": kind})
+            assert status == 403 and told.startswith("rejected: a page of another site")
+    assert send(alone, "/", **{"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "document"})[0] == 200
+    for own in ("same-origin", "none"):
+        assert send(alone, "/stats/requests", **{"Sec-Fetch-Site": own, "Sec-Fetch-Dest": "empty"})[0] == 200
+
+
 @pytest.mark.parametrize(
     "name", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[", "evil.example."]
 )
