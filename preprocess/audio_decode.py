@@ -13,7 +13,7 @@ says its length: one that is damaged or cut short is refused; tags, zeros and wh
 the others what is there is answered, as by players.
 """
 
-from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_wav
+from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_ogg, audio_wav
 from preprocess.audio_mono import Mono, Refused
 from preprocess.limits import MAX_BYTES, MAX_JOINED
 
@@ -87,12 +87,13 @@ def _flac_by_ffmpeg(encoded, container, announced, mono):
 
 
 def _ogg(encoded, mono):
-    for codec, link in _refuse_many(audio_headers.split_ogg(encoded)):
+    for codec, link in _refuse_many(audio_ogg.split(encoded)):
         if codec == "FLAC":
             _, announced = audio_headers.parse_streaminfo(link[link.find(b"fLaC") :])
             _flac_by_ffmpeg(link, "ogg", announced, mono)
         else:
-            audio_libsndfile.read(link, mono, f"Ogg with {codec}")
+            begun = audio_ogg.start_at_zero(link) if codec == "Opus" else link
+            audio_libsndfile.read(begun, mono, f"Ogg with {codec}")
 
 
 def _mp3(encoded, mono):

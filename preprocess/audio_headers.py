@@ -15,14 +15,10 @@ MAX_TAGS_BEHIND = 10
 """Fewer, as the whole file may be searched for the beginning of each."""
 MAX_FILLER = 1 << 16
 BLANK = b"\0 \t\r\n"
-MAX_PAGES = 100_000
-"""Of an Ogg file: a minute has 24,000 if every page holds the shortest packet that there is."""
 FILLER = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]{0,65536}(?=ID3|APETAGEX)")
 """What some programs write in front of a tag: a byte order mark, zeros, line breaks."""
 FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """The magic, and the header of the metadata block that must follow it: STREAMINFO, 34 bytes."""
-OGG_CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
-OTHER_OGG_CODECS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"fishead\0": "Skeleton", b"BBCD\0": "Dirac"}
 
 
 def strip_front_tags(encoded):
@@ -137,46 +133,3 @@ def parse_streaminfo(encoded):
 def forget_length(encoded):
     """Return the same FLAC with an unknown number of samples, so that a decoder reads it to its end."""
     return encoded[:21] + bytes([encoded[21] & 0xF0, 0, 0, 0, 0]) + encoded[26:]
-
-
-def split_ogg(encoded):
-    """Take the sounds of an Ogg file apart, as several may be joined ("chained"): [(codec, first to last page)].
-
-    ValueError for streams side by side, for a codec that is not accepted, and for a clock that runs backwards:
-    libsndfile ends where the last page says.
-    """
-    links = []  # [codec, start, end]
-    opening, clock, at = False, 0, 0
-    for _ in range(MAX_PAGES):
-        at = encoded.find(b"OggS\0", at)
-        if at < 0 or len(encoded) < at + 27:
-            break
-        body = at + 27 + encoded[at + 26]
-        if encoded[at + 5] & 2:
-            if opening:
-                raise ValueError("an Ogg with several streams side by side: expected one sound")
-            links.append([_ogg_codec(encoded[body : body + 8]), at, at])
-            opening, clock = True, 0
-        elif not links:
-            break
-        else:
-            opening = False
-            now = int.from_bytes(encoded[at + 6 : at + 14], "little", signed=True)
-            if now != -1 and now < clock:
-                raise ValueError("a damaged Ogg: its clock runs backwards")
-            clock = max(now, clock)
-        at = max(at + 5, body + sum(encoded[at + 27 : body]))
-        links[-1][2] = at
-    else:
-        raise ValueError(f"an Ogg of more than {MAX_PAGES} pages")
-    if not links or links[0][1]:
-        raise ValueError("an Ogg that does not begin with the first page of a stream")
-    return [(codec, encoded[start:end]) for codec, start, end in links]
-
-
-def _ogg_codec(packet):
-    for magic, codec in OGG_CODECS.items():
-        if packet.startswith(magic):
-            return codec
-    other = next((name for magic, name in OTHER_OGG_CODECS.items() if packet.startswith(magic)), "an unknown codec")
-    raise ValueError(f"an Ogg that holds {other}: {', '.join(OGG_CODECS.values())} are accepted")

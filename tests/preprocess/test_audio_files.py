@@ -302,6 +302,14 @@ REFUSED = {
         ),
         "clock runs backwards",
     ),
+    "Ogg whose end is not told": (
+        b"".join([*pages(vorbis(HISS))[:-1], page_at(pages(vorbis(HISS))[-1], -1)]),
+        "its last page does not say when the sound ends",
+    ),
+    "joined Ogg whose first end is not told": (
+        b"".join([*pages(opus(SECOND))[:-1], page_at(pages(opus(SECOND))[-1], -1), opus(SECOND)]),
+        "its last page does not say when the sound ends",
+    ),
     "Ogg of very many": (vorbis(tone(500)) * (MAX_JOINED + 1), f"{MAX_JOINED} are the most"),
 }
 """Name -> (file, what the refusal says)."""
@@ -340,6 +348,18 @@ def test_a_flac_of_any_depth_holds_the_samples_that_were_put_in(bits, channels):
     expected = (np.round(samples * steps) / 2 ** (bits - 1)).astype(np.float32).mean(axis=1)
     decoded, _ = decode(flac(samples, bits))
     np.testing.assert_allclose(decoded, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("later", [1, 48_000, 2**40])
+def test_a_piece_of_an_opus_stream_holds_the_same_samples_as_one_that_begins_at_zero(later):
+    """By FFmpeg, too; libsndfile alone begins 312 samples early."""
+    whole = opus(QUIET_FIRST)
+    head, tags, *rest = pages(whole)
+    piece = b"".join([head, tags, *(page_at(each, struct.unpack_from("<q", each, 6)[0] + later) for each in rest)])
+    assert len(rest) > 1 and piece != whole
+    assert np.array_equal(decode(piece)[0], decode(whole)[0])
+    between = b"".join([head, tags, b"stray", *pages(piece)[2:]])
+    assert np.array_equal(decode(between)[0], decode(whole)[0])
 
 
 def test_joined_sounds_follow_each_other_and_none_is_missing():
