@@ -22,8 +22,11 @@ MEASURED = || exit $$(($$? == 3 ? 0 : $$?))# a measurement that decides nothing 
 IDLE = || { code=$$?; test $$code -eq 1 -a ! -e .run/server.json || exit $$code; }# 1 without a server only says that nothing runs
 INSTALLED = @test -e .venv/run.done || { echo "nothing is installed, nothing runs"; exit 0; };
 PIP := $(PY) -m pip --disable-pip-version-check install --progress-bar off --no-warn-conflicts --require-hashes
-COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) : $$((++n)); [ ! -t 1 ] || printf '\r  packages: %d' $$n;; \
-  Installing*) [ ! "$$n" ] || { [ -t 1 ] || printf '  packages: %d' $$n; printf ', unpacking them'; };; ERROR*|error*) printf '\n%s\n' "$$line";; esac; done; if [ "$$n" ]; then echo; fi; }
+COUNT = 2>&1 | { while read -r line; do case "$$line" in Collecting*) : $$((++n)); [ ! -t 1 ] || { printf '\r  packages: %d' $$n; open=1; };; \
+  Installing*) [ ! "$$n" ] || { [ -t 1 ] || printf '  packages: %d' $$n; printf ', unpacking them'; open=1; };; *"connection broken by"*) offline=1;; \
+  ERROR*|error*) case "$$offline$$line" in 1*"No matching distribution"*) continue;; 1*"from versions: none"*) line="$(OFFLINE)";; esac; \
+    printf "$${open:+\\n}%s\n" "$$line"; open=;; esac; done; [ ! "$$open" ] || echo; }
+OFFLINE := the package index does not answer: the first make needs the network once, or an index of yours as PIP_INDEX_URL; then make again
 
 bench up down capacity clients efficiency sweep overload soak status logs models: export CROSSOVER_TOOL := make# for hints
 bench: $(ENV)  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -131,8 +132,23 @@ def test_setting_up_counts_packages_and_shows_what_goes_wrong(make, tmp_path):
     assert code == 2 and not (tmp_path / ".venv" / "run.done").exists()
     assert output.replace("\r", "\n").splitlines() == [
         "installing the environment into .venv: 2 GB, a minute or two",
-        "", "ERROR: no room left", "  packages: 3, unpacking them",
+        "ERROR: no room left", "  packages: 3, unpacking them",
     ]  # fmt: skip
+
+
+def test_setting_up_without_a_network_is_one_line_that_says_so(make, tmp_path):
+    """The real pip, asking an index at a port where nobody listens; what it installed would lie in `target`."""
+    python = tmp_path / "python"
+    settings = "PIP_INDEX_URL=http://127.0.0.1:9/simple PIP_FIND_LINKS= PIP_RETRIES=1 PIP_CONFIG_FILE=/dev/null"
+    venv = 'mkdir -p .venv/bin; cp "$0" .venv/bin/python'
+    pip = f'{settings} PIP_TARGET={tmp_path}/target exec {sys.executable} "$@"'
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"-m venv"*) {venv};; *"-m pip"*) {pip};; esac\n')
+    python.chmod(0o755)
+    code, output, errors = make("env", f"PYTHON={python}")
+    assert (code, len(output.splitlines())) == (2, 2), output
+    assert output.splitlines()[1].startswith("the package index does not answer: ") and "PIP_INDEX_URL" in output
+    assert len(errors.splitlines()) == 1  # make's own, with the code
+    assert not (tmp_path / ".venv" / "run.done").exists()
 
 
 @pytest.mark.parametrize(("flag", "gpu"), [("GPU=1", True), ("GPU=0", False), ("GPU=", False)])
