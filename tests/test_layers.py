@@ -230,7 +230,7 @@ def listed(key):
 def test_every_package_has_its_place_here_is_installed_and_type_checked():
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert folders == set(MAY_IMPORT) == set(listed("packages"))
-    assert folders - set(listed("files")) == {"models"}  # torch, which it exports with, is not in the environment
+    assert folders == set(listed("files"))
 
 
 def test_only_the_command_line_is_imported_by_its_name():
