@@ -78,7 +78,13 @@ def resume_run(directory: Path, kind: str, current: dict) -> dict:
 
 
 def describe_difference(what: str, first: object, second: object) -> str:
-    """Write how an option differs; of payloads, of which only digests are known, how to send the run's own ones."""
+    """Write how an option differs, with what to do.
+
+    Of payloads only digests are known. A comparison goes on for the seconds of --seconds, and has no such difference.
+    """
+    if what == "seconds":
+        shown = f"{format_setting(first)} against {format_setting(second)}"
+        return f"seconds: {shown}; leave --seconds out, as only `crossover compare` goes on for longer"
     if what.startswith(PAYLOADS):
         return f"{what}: other files; give no workload with --continue, or the run's --payloads as well"
     return f"{what}: {format_setting(first)} against {format_setting(second)}"

@@ -9,7 +9,7 @@ from crossover.experiments.capacity import tables
 from crossover.experiments.capacity.best_share import Cost, add_shares, find_balance, list_shares
 from crossover.experiments.capacity.estimates import estimate_capacities, find_best_share
 from crossover.experiments.capacity.wording import write_sentence
-from tests.commands import only, run
+from tests.commands import goes_on, interrupted, only, run, start
 from tests.experiments.test_capacity import SHORT
 from tests.trials_on_disk import about
 from workloads.image import IMAGE
@@ -98,3 +98,21 @@ def test_a_search_finds_the_balance_and_tries_shares_about_it(server, tmp_path):
     assert json.loads((only(tmp_path) / "run.json").read_text())["asked"]["arms"] == {"image": ["mixed:best"]}
     # One share alone is offered bursts.
     assert {row["arm"] for row in found["burstiness"]} <= {find_best_share(found)}
+
+
+@pytest.mark.long
+def test_an_interrupted_search_goes_on_with_the_shares_that_it_had(server, tmp_path):
+    given = ["image", "--url", server.url, "--state", server.state, "--reports", tmp_path, "--percentile", 90]
+    given += ["--slo", 300, "--arms", "mixed:best", "--loads", 0.9, "--seconds", 90]
+    process = start("capacity", *given, shorter=f"{SHORT}3")
+    interrupted(process, lambda: len(list(tmp_path.rglob("round-*.json"))) >= 4)
+    directory = only(tmp_path)
+    described = json.loads((directory / "run.json").read_text())["workloads"]["image"]
+    at = ["--url", server.url, "--state", server.state]
+    code, output = run("capacity", "--continue", directory, "--seconds", 120, *at, shorter=f"{SHORT}3")
+    assert code == 2 and "seconds: 90.0 against 120.0; leave --seconds out, as only" in output.splitlines()[-1]
+    goes_on("capacity", directory, *given, shorter=f"{SHORT}3")
+    assert json.loads((directory / "run.json").read_text())["workloads"]["image"] == described
+    found = json.loads((directory / "capacity.json").read_text())["image"]
+    assert found["shares"] == described["shares"] and found["turns"] == 3
+    assert [each["arm"] for each in found["capacity"]] == [f"image {each} async:1" for each in found["shares"]["arms"]]
