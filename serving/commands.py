@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from common.messages import end_clause, name_command
 from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
 from serving.record import list_differences, new_record, say_flag
-from serving.status import alive, gpu_line, say, summary
+from serving.status import alive, say, say_gpu, summary
 from serving.supervisor import Supervisor
 from serving.triton_api import TritonAPI
 
@@ -55,9 +55,7 @@ def up(
         if options.requirements:
             record["packages"] = str(requirements.install(options.requirements, options.state, options.only, say))
         say(f"starting {'a container' if engine == 'docker' else 'a local process'}: {why}")
-        say(gpu_line(record))
-        if record["weights"] == "fp16" and not record["gpu"]:
-            say("FP16 without a GPU: computed in FP32 with conversions between, no quicker than --weights real")
+        say_gpu(record)
         began = time.monotonic()
         try:
             state.write(options.state, record)  # first: should this process be killed, `down` knows what to clear
@@ -113,7 +111,7 @@ def logs(options):
 def run(options):
     """Do the same as up, in the foreground: a container's entrypoint."""
     record = new_record(options, "local")
-    say(gpu_line(record))
+    say_gpu(record)
     with contextlib.ExitStack() as cleanup:
         with state.locked(options.state):
             if local.alive(record["name"]):

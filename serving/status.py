@@ -103,6 +103,13 @@ def gpu_line(record: dict) -> str:
     return f"GPU: {card}; on it: {', '.join(steps_on_gpu(record)) or 'the models whose files say so'}"
 
 
+def say_gpu(record: dict) -> None:
+    """Say which card the server will use, or why none, and what FP16 is worth without one."""
+    say(gpu_line(record))
+    if record["weights"] == "fp16" and not record["gpu"]:
+        say("FP16 without a GPU: computed in FP32 with conversions between, no quicker than --weights real")
+
+
 def alive(record: dict, directory: Path) -> bool:
     """Return whether the server of this record runs, as a container or as a process."""
     if record["engine"] == "docker":

@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
 from tests.twin_modules import LOST, MEMORY, ROOT, Backend
-from tests.twins import config, running
+from tests.twins import config, network, running
 
 GRAPH = """
 from pathlib import Path
@@ -147,13 +148,30 @@ def test_a_gpu_that_is_lost_in_a_warm_up_fails_the_load(first_runs, after):
     assert len(runs) == after + 1
 
 
-def test_a_graph_that_runs_none_of_its_samples_fails_the_load_and_the_reason_says_why(tmp_path):
-    with running(tmp_path) as server:
-        tensors = "x FP32 [ -1 ]", "y FP32 [ -1 ]", "max_batch_size: 8"
-        with pytest.raises(InferenceServerException) as refused:
-            server.load("all_bad", config("dali", *tensors), dali_py=ALL_BAD)
-        assert (
-            "does not run on the CPU: none of the samples of WARM_UP runs; sample 1 of 2: " in refused.value.message()
-        )
-        server.load("good", config("dali", *tensors), dali_py=GOOD)
-        assert server.ask("good", x=np.ones((1, 3), "f4"))["y"].tolist() == [[1, 1]]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+def test_a_graph_that_runs_none_of_its_samples_fails_the_load_and_the_reason_says_why(server):
+    tensors = "x FP32 [ -1 ]", "y FP32 [ -1 ]", "max_batch_size: 8"
+    with pytest.raises(InferenceServerException) as refused:
+        server.load("all_bad", config("dali", *tensors), dali_py=ALL_BAD)
+    assert "on the CPU: none of the samples of WARM_UP runs; sample 1 of 2: " in refused.value.message()
+    server.load("good", config("dali", *tensors), dali_py=GOOD)
+    assert server.ask("good", x=np.ones((1, 3), "f4"))["y"].tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("backend", ["dali", "onnxruntime"])
+def test_tritons_own_warm_up_runs_in_a_twin_as_well(server, backend):
+    """Its samples are no requests of anybody: only the model's own counter shows them."""
+    sample = 'key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] zero_data: true }'
+    more = f'max_batch_size: 8 model_warmup [ {{ name: "zeros" batch_size: 1 inputs {{ {sample} }} }} ]'
+    settings = config(backend, "x FP32 [ -1 ]", "y FP32 [ -1 ]", more)
+    shape = TensorProto.FLOAT, ["n", "m"]
+    graph = network([helper.make_node("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    files = {"dali_py": GRAPH} if backend == "dali" else {"model_onnx": graph}
+    server.load(f"warm_{backend}", settings, **files)
+    [statistics] = server.http.get_inference_statistics(f"warm_{backend}")["model_stats"]
+    assert statistics["execution_count"] == 1

@@ -1,12 +1,13 @@
 """Wrong values are refused in words that name them, and docs/kubernetes.md has every value with its default."""
 
+import ast
 import json
 import re
 
 import pytest
 import yaml
 
-from tests.chart.rendering import CHART, MONITORED, ROOT, merge, render
+from tests.chart.rendering import CHART, MONITORED, ROOT, find, merge, render
 
 pytestmark = pytest.mark.chart
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -21,6 +22,7 @@ WRONG = {
     "half a digest": ({"image": {"digest": "sha256:12"}}, "digest"),
     "none at all": ({"server": {"replicas": 0}}, "replicas"),
     "another engine": ({"server": {"engine": "tpu"}}, "engine"),
+    "another precision": ({"server": {"weights": "int8"}}, "weights"),
     "another balance": ({"proxy": {"balance": "source"}}, "balance"),
     "a word for a number": ({"server": {"slo": "fast"}}, "slo"),
     "a memory without a unit": ({"server": {"memory": "8"}}, "memory"),
@@ -57,6 +59,16 @@ def test_the_schema_knows_exactly_what_stands_in_the_values():
                 compare(schema["properties"][name], each, f"{path}.{name}")
 
     compare(json.loads((CHART / "values.schema.json").read_text()), VALUES, "values")
+
+
+def test_the_chart_serves_the_networks_that_the_launcher_knows():
+    launcher = (ROOT / "serving" / "settings.py").read_text()
+    known = ast.literal_eval(re.search(r"^WEIGHTS = (.*)$", launcher, re.M)[1])
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert schema["properties"]["server"]["properties"]["weights"]["enum"] == list(known)
+    for weights in known:
+        triton = find(render({"server": {"weights": weights}}), "Deployment", "demo-triton")
+        assert f"--weights={weights}" in triton["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 def flatten(values: dict, prefix: str = "") -> dict[str, str]:

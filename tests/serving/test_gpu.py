@@ -11,7 +11,7 @@ import pytest
 from serving import Failure, gpu, local, model_loader, nvml, smoke_test, state
 from serving.record import new_record
 from serving.server import Server
-from serving.status import gpu_line, steps_on_gpu
+from serving.status import gpu_line, say_gpu, steps_on_gpu
 from serving.thread_plan import GPU_STEPS, plan_threads
 from tests import cards
 
@@ -127,6 +127,12 @@ def test_without_a_gpu_the_record_says_why(monkeypatch, tmp_path, given, why):
     record = new_record(options(tmp_path, **given), "local")
     assert (record["gpu"], record["card"], steps_on_gpu(record)) == (False, None, [])
     assert gpu_line(record) == f"no GPU: {why or '--on-cpu was given for every step'}"
+
+
+@pytest.mark.parametrize(("weights", "gpu", "warns"), [("fp16", False, 1), ("fp16", True, 0), ("real", False, 0)])
+def test_half_precision_without_a_gpu_is_said_to_win_nothing(capsys, weights, gpu, warns):
+    say_gpu({"weights": weights, "gpu": gpu, "no_gpu_because": "" if gpu else "no driver", "engine": "docker"})
+    assert capsys.readouterr().out.count("FP16 without a GPU: ") == warns
 
 
 def test_each_step_has_its_kind_in_its_configuration():
