@@ -14,7 +14,7 @@ from common import atomic_write
 from crossover.analysis.wording import join
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
-from crossover.report import html, provenance, shares
+from crossover.report import gpu, html, provenance, shares
 from crossover.report.format import label_arms
 from crossover.report.html import Section
 from crossover.report.terminal import colour
@@ -125,6 +125,8 @@ class Kind:
     """Whether an arm's trials have loads of their own, which no figure may mix."""
     has_trials: bool = True
     """Whether its figures come from trials: then there is no page without one."""
+    shows_gpu: bool = False
+    """Whether its own tables have what requests cost the GPU; else a table of that is added where there is one."""
     wants_stand_ins: bool = False
     """Whether stand-in weights are part of the experiment; else a banner warns of them."""
     draw: Callable[[Any, Path], None] = lambda result, into: None
@@ -138,7 +140,12 @@ class Kind:
         """Return what a terminal shows: the warnings, then figures and verdict. It never says less than --quiet."""
         warnings = [colour("\n".join(found))] if (found := self.warnings(result, trials)) else []
         split = shares.text(shares.list_shares(trials, self.has_loads))
-        return "\n\n".join([*warnings, *([split] if split else []), self.text(result, explain=explain)])
+        tables = [table for table in (split, gpu.text(self.list_gpu_use(trials))) if table]
+        return "\n\n".join([*warnings, *tables, self.text(result, explain=explain)])
+
+    def list_gpu_use(self, trials: Trials) -> list[tuple[str, dict]]:
+        """Return what each arm cost the GPU, as far as this experiment's own tables do not say it."""
+        return [] if self.shows_gpu else gpu.list_use(trials, self.has_loads)
 
     def has_figures(self, result: Any, trials: Trials) -> bool:
         """Return whether anything was measured."""
@@ -220,6 +227,7 @@ def write_page(
         sections=[
             first,
             *shares.list_sections(shares.list_shares(trials, kind.has_loads)),
+            *gpu.list_sections(kind.list_gpu_use(trials)),
             *(section for sections in shown.values() for section in sections),
             *further,
         ],

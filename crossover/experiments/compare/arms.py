@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from crossover.analysis.latency_breakdown import break_down_latency, pool_steps
+from crossover.measurement.gpu_use import summarise_gpu
 from crossover.measurement.pooled_rules import find_faults
 from crossover.measurement.shares import pool_shares
 from crossover.measurement.trial import Trial, pool_records
@@ -36,19 +37,4 @@ def summarise_arm(name: str, trials: Sequence[Trial], described: dict) -> dict:
         "trials": len(trials),
         "valid": not findings,
         "findings": findings,
-    }
-
-
-def summarise_gpu(trials: Sequence[Trial]) -> dict:
-    """Return joules per request, mean utilisation (0 to 1) and most memory in use (MB) over the trials that know them.
-
-    None without any.
-    """
-    memory = [trial.gpu["memory_mb"] for trial in trials if trial.gpu and trial.gpu.get("memory_mb") is not None]
-    known = [(trial.gpu, trial.scheduled) for trial in trials if trial.gpu]
-    joules = sum(gpu["energy_joules"] for gpu, _ in known)
-    return {
-        "gpu_joules": joules / max(1, sum(scheduled for _, scheduled in known)) if known else None,
-        "gpu_memory_mb": max(memory, default=None),
-        "gpu_utilisation": sum(gpu["utilisation"] for gpu, _ in known) / len(known) if known else None,
     }

@@ -244,6 +244,7 @@ KIND = Kind(
     question="Which placement is better?",
     ask=ask,
     leaves="samples, summary.json and report.html",
+    shows_gpu=True,
     fold=fold,
     text=tables.text,
     verdicts=lambda result: [workload["sentence"] for workload in result["workloads"].values()],
