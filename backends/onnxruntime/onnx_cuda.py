@@ -54,6 +54,9 @@ def cuda_options(config):
     }
     if limit := parameter(parameters, "gpu_mem_limit", "", size):
         options["gpu_mem_limit"] = limit
+    for name in ("use_cuda_graph", "enable_cuda_graph"):
+        if parameter(parameters, name, False, switch):
+            raise ValueError(f"parameter {name} is {UNFIT['enable_cuda_graph']}")
     accelerators = config["optimization"].get("execution_accelerators", {})
     for accelerator in accelerators.get("cpu_execution_accelerator", []):
         raise ValueError(unknown(accelerator["name"]))

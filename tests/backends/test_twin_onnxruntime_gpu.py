@@ -55,6 +55,7 @@ def test_parameters_have_the_native_backends_numbers_and_an_accelerator_has_the_
         "arena_extend_strategy": "1",
         "do_copy_in_default_stream": "false",
         "gpu_mem_limit": "4294967200",
+        "use_cuda_graph": "0",
     }
     assert options(onnx, given) == {
         "cudnn_conv_algo_search": "EXHAUSTIVE",
@@ -70,6 +71,8 @@ REFUSED = [
     ({"parameters": {"cudnn_conv_algo_search": "3"}}, "is '3', expected 0 (EXHAUSTIVE), 1 (HEURISTIC) or 2 (DEFAULT)"),
     ({"parameters": {"arena_extend_strategy": "x"}}, "is 'x', expected 0 (kNextPowerOfTwo) or 1 (kSameAsRequested)"),
     ({"parameters": {"gpu_mem_limit": "4GB"}}, "is '4GB', expected a whole number of bytes"),
+    ({"parameters": {"use_cuda_graph": "1"}}, "parameter use_cuda_graph is not possible here: a CUDA graph needs"),
+    ({"parameters": {"enable_cuda_graph": "yes"}}, "is 'yes', expected 0 or 1, false or true"),
     ({"cuda": {}, "name": "tensorrt"}, "'tensorrt' needs TensorRT (libnvinfer)"),
     ({"cuda": {}, "name": "magic"}, "execution accelerator 'magic' is unknown"),
     ({"cpu": "openvino"}, "'openvino' needs the OpenVINO build"),
