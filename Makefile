@@ -10,7 +10,7 @@ CROSSOVER := $(PY) -m crossover
 DRIVER := import ctypes, sys; print(int(sys.version_info >= (3, 11) and not ctypes.CDLL("libcuda.so.1").cuInit(0)))
 GPU ?= $(shell $(or $(wildcard $(PY)),$(PYTHON)) -c '$(DRIVER)' 2>/dev/null)# 1 where a driver answers
 ENV := .venv/run.done $(if $(filter 1,$(GPU)),.venv/gpu.done)
-NETWORKS = $(if $(filter real,$(WEIGHTS)),$(CROSSOVER) models && )# for what starts servers of its own; `up` exports by itself
+NETWORKS = $(if $(filter real fp16,$(WEIGHTS)),$(CROSSOVER) models$(if $(filter fp16,$(WEIGHTS)), --fp16) && )# for what starts servers of its own; `up` exports by itself
 SETTINGS = $(foreach each,ENGINE.engine HOST.host CORES.cores SLO.slo PORT.http-port,$(call flag,$(subst ., ,$(each))))
 OWN = $(foreach each,MODELS.models REQUIREMENTS.requirements WORKLOAD.workload,$(call path,$(subst ., ,$(each))))$(if $(filter-out 0,$(ONLY)), --only)
 flag = $(if $($(word 1,$(1))),--$(word 2,$(1))=$($(word 1,$(1))))

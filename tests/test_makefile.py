@@ -61,6 +61,7 @@ def test_help_shows_first_what_a_newcomer_needs_and_is_what_make_alone_prints(ma
 def test_what_starts_servers_of_its_own_has_the_networks_exported_first_and_tiny_ones_need_none(installed, target):
     assert "crossover models" not in installed("-n", target, "WEIGHTS=tiny")[1]
     assert "crossover models && " in installed("-n", target)[1]
+    assert "crossover models --fp16 && " in installed("-n", target, "WEIGHTS=fp16")[1]
 
 
 def test_bench_leaves_the_export_to_up_and_says_in_the_end_that_the_server_still_runs(installed):

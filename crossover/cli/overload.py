@@ -7,6 +7,7 @@ import click
 from crossover.cli import options
 from crossover.cli.experiment import conduct
 from crossover.experiments.overload.run import USUAL, Overloads, check
+from serving.settings import WEIGHTS
 
 
 @click.command()
@@ -17,7 +18,7 @@ from crossover.experiments.overload.run import USUAL, Overloads, check
 @options.seconds(0, f"; default: as many as give each overload {USUAL:g}")
 @click.option("--slo", metavar="MS", type=float, default=2000, show_default=True, help="A good answer's latency.")
 @click.option("--capacity", metavar="RATE", type=float, default=0, help="Requests per second; default: found, per arm.")
-@click.option("--start", type=click.Choice(["real", "tiny"]), help="Own servers of these weights: bounded, then not.")
+@click.option("--start", type=click.Choice(WEIGHTS), help="Own servers of these weights: bounded, then not.")
 @options.seed
 @options.server
 @options.output

@@ -7,6 +7,7 @@ import click
 from crossover.cli import options
 from crossover.cli.experiment import conduct
 from crossover.experiments.soak.run import Soak, check
+from serving.settings import WEIGHTS
 
 
 @click.command()
@@ -14,9 +15,7 @@ from crossover.experiments.soak.run import Soak, check
 @click.option("--url", metavar="URL", default="", help="A server that is up, left alone; default: one of its own.")
 @options.protection
 @options.state
-@click.option(
-    "--weights", type=click.Choice(["real", "tiny"]), default="real", show_default=True, help="Its server's networks."
-)
+@click.option("--weights", type=click.Choice(WEIGHTS), default="real", show_default=True, help="Its server's networks.")
 @options.seed
 @options.output
 def soak(**values: Any) -> int:

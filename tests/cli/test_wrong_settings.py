@@ -84,9 +84,9 @@ CHOSEN = [
     ("load", ["--rate", "inf"], "--rate takes requests per second"),
     ("overload", ["--slo", "0"], "--slo must be a positive number"),
     ("overload", ["--capacity", "-1"], "--capacity one that is not negative"),
-    ("overload", ["--start", "huge"], "'huge' is not one of 'real', 'tiny'"),
+    ("overload", ["--start", "huge"], "'huge' is not one of 'real', 'fp16', 'tiny'"),
     ("soak", ["--seconds", "10"], "--seconds must be at least 60"),
-    ("soak", ["--weights", "huge"], "'huge' is not one of 'real', 'tiny'"),
+    ("soak", ["--weights", "huge"], "'huge' is not one of 'real', 'fp16', 'tiny'"),
     ("soak", ["image"], "got unexpected extra argument (image)"),
     ("soak", ["--url", "ftp://x"], "ftp is not supported"),
 ]
