@@ -22,6 +22,7 @@ FOR_REQUESTS = 15.0  # seconds that are kept for requests while the server start
 FOR_START = 10.0  # seconds that a server on the CPU needs to start
 SERVER_PROBES = ("server steps", "placements", "hostile", "rate")
 LOG_LINES = 60
+SLOW = f"run it again, as the first start in a new environment compiles, or with more --seconds; then {REPORT}"
 
 
 class TooLate(Exception):
@@ -97,8 +98,8 @@ class Check:
                 except (Failure, TooLate, OSError) as error:
                     wait_for_libraries()
                     self.log = read_end(state / "server.log") or self.log
-                    remedy = "give it more --seconds" if isinstance(error, TooLate) else SEE_LOG
-                    self._note(problem("server", one_line(error), f"{remedy}, and {REPORT}", log=self.log))
+                    remedy = SLOW if isinstance(error, TooLate) else f"{SEE_LOG}, and {REPORT}"
+                    self._note(problem("server", one_line(error), remedy, log=self.log))
             for name in SERVER_PROBES:
                 self._note(skipped(name, "no server"))
 
