@@ -9,6 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+LARGEST = 64_000_000
+"""Bytes of a JSON file, or of a page, as runs write them: a foreign folder may hold one that has no end."""
+
 
 def check(path: Path) -> None:
     """Raise ValueError, in a few words, if something is there that is no file; OSError if nothing is."""
@@ -25,9 +28,16 @@ def read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def read_written(path: Path) -> bytes:
+    """Return the content of a file that a run has written. Raises as `read` does, and for more than LARGEST bytes."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    return read(path)
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ValueError that names one that is damaged or no file, and OSError."""
     try:
-        return json.loads(read(path))
+        return json.loads(read_written(path))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None

@@ -97,7 +97,7 @@ def read_pairs(directory: Path, workload: str) -> list[Pairs]:
     result = []
     for path in sorted((directory / workload / FOLDER).glob("pairs-*.json")):
         try:
-            result.append(Pairs(**json.loads(plain_file.read(path)), path=path))
+            result.append(Pairs(**json.loads(plain_file.read_written(path)), path=path))
         # TypeError: fields are missing, or there are others.
         except (ValueError, TypeError) as error:
             names = ", ".join(each.name for each in fields(Pairs))

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def read_run(directory: Path) -> dict:
             other = ""
             run_shape.check(run, run_shape.EVERY)
             run_shape.check(run, run_shape.KINDS.get(run["kind"], {}))
+            check_inside(run.get("sweeps", ()))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     if other:
@@ -98,7 +100,7 @@ def read_file(directory: Path) -> Any:
     """Read the content of a directory's run.json, whatever it is. Raises ValueError if there is none."""
     path = directory / "run.json"
     try:
-        return json.loads(plain_file.read(path))
+        return json.loads(plain_file.read_written(path))
     except FileNotFoundError:
         why = "it has no run.json"
         if held := sorted(str(each.parent) for each in directory.glob("*/run.json")):
@@ -111,6 +113,13 @@ def read_file(directory: Path) -> Any:
         raise ValueError(f"{directory} is no run: give the directory that has its run.json") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def check_inside(folders: Iterable[str]) -> None:
+    """Raise ValueError for the name of a folder that would lie outside of the run's own."""
+    for name in folders:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"its sweep {name!r} lies outside of it")
 
 
 def read_run_trials(directory: Path, run: dict) -> list[Trial]:

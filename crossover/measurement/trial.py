@@ -161,7 +161,7 @@ def list_orphans(directory: Path) -> list[Path]:
 def read_trial(path: Path) -> Trial:
     """Read the trial of that JSON file. Raises ValueError for a file that is not one's."""
     try:
-        return Trial(**json.loads(plain_file.read(path)), path=path)
+        return Trial(**json.loads(plain_file.read_written(path)), path=path)
     # TypeError: fields are missing, or there are others.
     except (ValueError, TypeError) as error:
         names = ", ".join(each.name for each in fields(Trial))

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from common import plain_file
 from crossover.experiments.compare import before_after
 from crossover.experiments.compare.run_pair import NothingToCompare, compare_directories
 from crossover.measurement.run_directory import BENCH
@@ -143,7 +144,7 @@ def read_page(directory: Path, page: str, entry: Entry) -> str | bytes:
     """Return a page that a run has left; that of a run of Locust's is made. Raises Refusal."""
     try:
         if is_plain_file(directory / page):
-            return (directory / page).read_bytes()
+            return plain_file.read_written(directory / page)
         run = locust_run.load(directory) if entry.kind == LOCUST and page == html.NAME else None
         if run is None:
             raise Refusal(f"{entry.name} has no {page}", 404)

@@ -31,8 +31,6 @@ STAMP = re.compile(r"(\d{8}-\d{6})")
 """The time in UTC at the beginning of a run's name."""
 ARRIVALS = "arrivals"
 """Where `crossover arrivals` leaves its plots, among the runs."""
-LARGEST = 64_000_000
-"""Bytes of a JSON file that is read."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ def check_size(path: Path) -> None:
         facts = path.stat()
     except OSError:
         return
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size > LARGEST:
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > plain_file.LARGEST:
         raise ValueError(f"{path} is no file that a run has written")
 
 

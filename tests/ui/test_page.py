@@ -5,6 +5,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from crossover.cli.main import main
 from crossover.experiments.catalogue import EXPERIMENTS
+from crossover.measurement import run_directory
 from crossover.report.kind import write_report
 from crossover.ui.app import make_app
 from tests import trials_on_disk
@@ -173,6 +175,48 @@ def test_what_is_no_run_is_one_line_in_the_list_and_never_an_error(foreign):
         for both in (("before", name), (name, "before"), (name, name)):
             response = client.get("/compare", query_string=dict(zip(("before", "after"), both, strict=True)))
             assert line(response, 400)
+
+
+def place(path: Path, what: str) -> None:
+    """Put a pipe that nobody writes to, or a file of 50 GB without a block on the disk, at that path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if what == "pipe":
+        os.mkfifo(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(50_000_000_000)
+
+
+@pytest.mark.parametrize("what", ["pipe", "huge"])
+@pytest.mark.parametrize("name", ["image/client-async/round-09.json", "summary.json", "report.html"])
+def test_no_pipe_and_no_huge_file_in_a_run_stops_the_page(archive, tmp_path, what, name):
+    """Deeper in the folder than run.json, too."""
+    shutil.copytree(archive / "before", tmp_path / "bad")
+    shutil.copytree(archive / "after", tmp_path / "good")
+    place(tmp_path / "bad" / name, what)
+    client = make_app(tmp_path).test_client()
+    assert client.get("/").status_code == 200
+    assert client.get("/runs/good/report.html").status_code == 200
+    if name == "report.html":
+        assert line(client.get("/runs/bad/report.html"), 404 if what == "pipe" else 400)
+    elif name != "summary.json":  # a comparison is computed anew
+        assert line(client.get("/compare?before=bad&after=good"), 400)
+
+
+@pytest.mark.parametrize("what", ["pipe", "huge"])
+def test_no_pipe_and_no_huge_file_in_a_run_of_locusts_stops_the_page(archive, tmp_path, what):
+    shutil.copytree(archive / FIRST, tmp_path / FIRST)
+    place(tmp_path / FIRST / "summary.json", what)
+    client = make_app(tmp_path).test_client()
+    assert client.get("/").status_code == 200
+    assert line(client.get(f"/runs/{FIRST}/report.html"), 400)
+
+
+@pytest.mark.parametrize("sweep", ["../before", "/etc", "a/../../before"])
+def test_a_sweep_outside_of_its_run_is_not_read(tmp_path, sweep):
+    with pytest.raises(ValueError, match="lies outside of it"):
+        run_directory.check_inside(["network", sweep])
 
 
 def test_what_report_and_arrivals_have_left_is_no_fault(tmp_path):
