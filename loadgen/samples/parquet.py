@@ -119,13 +119,18 @@ def make_table(records: np.ndarray, dictionaries: dict[str, list[str]], schema: 
 def load(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     """Read a file of `to_parquet`: (records, texts of their reasons, names of payloads).
 
-    An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format, or
-    no regular file.
+    An instant that is null in the file is 0 in the records. Raises ValueError if the file is of another format, no
+    regular file, or has more rows than bytes: a sample takes ten at least, and 49 kB can hold the same one 20 million
+    times.
     """
     try:
         plain_file.check(path)
     except ValueError as error:
         raise ValueError(f"{path} has no samples: {error}") from None
+    kept = pyarrow.parquet.read_metadata(path)
+    rows = sum(kept.row_group(number).num_rows for number in range(kept.num_row_groups))
+    if rows > (size := path.stat().st_size):
+        raise ValueError(f"{path} says that it has {rows} samples, in {size} bytes")
     stored = pyarrow.parquet.read_table(path).unify_dictionaries()
     metadata = stored.schema.metadata or {}
     version = metadata.get(b"crossover_format", b"2").decode() if b"crossover" in metadata else "unknown"
