@@ -5,12 +5,13 @@ Bytes are read before a run and never changed, so that every arm is offered the 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from common import plain_file
 from workloads.tensors import Array
@@ -82,8 +83,6 @@ def read(directory: str | Path, suffixes: tuple[str, ...] = ()) -> list[Payload]
         found = read_files(path for path in paths if path.is_file())
     except OSError as error:
         raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
-    except MemoryError:
-        raise ValueError(f"cannot read payloads: more than the memory holds: {directory}") from None
     if not found:
         what = f"no {', '.join(suffixes)} file" if suffixes else "no file"
         raise ValueError(f"no payloads in {directory}: it holds {what}")
@@ -91,20 +90,33 @@ def read(directory: str | Path, suffixes: tuple[str, ...] = ()) -> list[Payload]
 
 
 def read_files(paths: Iterable[Path]) -> list[Payload]:
-    """Read these files, in that order. Raises ValueError with one line for one that cannot be read or is empty."""
-    found = []
+    """Read these files, in that order, to hold them all.
+
+    Raises ValueError with one line for one that cannot be read or is empty, and where all of them take more than half
+    of the free memory: the other half is for what clients prepare.
+    """
+    paths, found = list(paths), []
+    size, free = sum(attempt(plain_file.measure, path) for path in paths), psutil.virtual_memory().available
+    if size > free / 2:
+        sizes = f"{size / 1e9:.3g} GB in {paths[0].parent}, more than half of the {free / 1e9:.3g} GB that are free"
+        raise ValueError(f"cannot read payloads: more than the memory holds: {sizes}; give fewer files")
     for path in paths:
-        try:
-            found.append(Payload(path.name, plain_file.read(path)))
-        except OSError as error:
-            raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
-        except ValueError as error:
-            raise ValueError(f"cannot read payloads: {error}: {path}") from None
-        except MemoryError:
-            raise ValueError(f"cannot read payloads: more than the memory holds: {path}") from None
+        found.append(Payload(path.name, attempt(plain_file.read, path)))
         if not found[-1].encoded:
             raise ValueError(f"payload {path} is empty")
     return found
+
+
+def attempt(action: Callable[[Path], Any], path: Path) -> Any:
+    """Return what `action` does with a file. Raises ValueError with one line where that fails."""
+    try:
+        return action(path)
+    except OSError as error:
+        raise ValueError(f"cannot read payloads: {error.strerror}: {error.filename}") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read payloads: {error}: {path}") from None
+    except MemoryError:
+        raise ValueError(f"cannot read payloads: more than the memory holds: {path}") from None
 
 
 def digest(payloads: Sequence[Payload]) -> str:

@@ -94,3 +94,13 @@ def test_a_file_that_cannot_be_sent_is_named_also_where_no_server_answers(tmp_pa
         capsys, "infer", str(tmp_path / "no.jpg"), "--url", "localhost:9", "--state", str(tmp_path)
     )
     assert (code, errors) == (2, f"crossover infer: {tmp_path / 'no.jpg'}: No such file or directory\n")
+
+
+def test_a_file_that_no_request_holds_is_not_read(tmp_path, capsys):
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(2**32)
+    code, _, errors = conduct(
+        capsys, "infer", str(tmp_path / "huge.jpg"), "--url", "localhost:9", "--state", str(tmp_path)
+    )
+    says = "it has 4.29 GB; a request holds at most 2.15 GB"
+    assert (code, errors) == (2, f"crossover infer: {tmp_path / 'huge.jpg'}: {says}\n")

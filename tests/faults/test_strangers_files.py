@@ -12,6 +12,7 @@ import time
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -41,8 +42,18 @@ def test_a_payloads_name_is_text_in_the_report_and_the_report_has_no_key(server,
 
 def test_a_payload_that_memory_cannot_hold_is_one_line(tmp_path):
     with (tmp_path / "huge.jpg").open("wb") as file:
-        file.truncate(2**43)
-    with pytest.raises(ValueError, match=r"^cannot read payloads: more than the memory holds: .*$"):
+        file.truncate(2**32)
+    says = r"^cannot read payloads: it has 4.29 GB; a request holds at most 2.15 GB: .*huge.jpg$"
+    with pytest.raises(ValueError, match=says):
+        payloads.read(tmp_path, (".jpg",))
+
+
+def test_a_folder_that_memory_cannot_hold_is_one_line_and_is_not_read(tmp_path):
+    for number in range(psutil.virtual_memory().total // 2**32 + 1):
+        with (tmp_path / f"{number}.jpg").open("wb") as file:
+            file.truncate(2**31 - 1)
+    says = rf"^cannot read payloads: more than the memory holds: [0-9.]+ GB in {tmp_path}, more than half of the .*$"
+    with pytest.raises(ValueError, match=says):
         payloads.read(tmp_path, (".jpg",))
 
 
