@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 
 SHM = Path("/dev/shm")
+STUB_FILE = "triton_python_backend_stub"
 SERVER, STUB = "tritonserver", "triton_python_b"  # names as the kernel keeps them, cut to 15 letters
 
 
@@ -52,6 +52,19 @@ def stubs(name: str) -> list[Stub]:
             with contextlib.suppress(psutil.Error, OSError, StopIteration):
                 arguments = psutil.Process(pid).cmdline()
                 segment = next(each for each in arguments if each.startswith(f"{name}."))
-                model = next(match[1] for each in arguments if (match := re.fullmatch(r"([^/]+?)_\d+_\d+", each)))
-                living.append(Stub(pid, model, segment))
+                # The last but one is the instance's name, of its group's name and a number; the model's own is that of
+                # a stub which reads the configuration. A group need not have the model's name.
+                if (model := name_model(arguments)) and arguments[-2] != model:
+                    living.append(Stub(pid, model, segment))
     return living
+
+
+def name_model(command: list[str]) -> str:
+    """Return the model that a stub runs, by its command line: `.../stub .../models/<model>/<version>/<file> ...`.
+
+    Empty for any other process.
+    """
+    if len(command) < 2 or PurePath(command[0]).name != STUB_FILE:
+        return ""
+    parts = PurePath(command[1]).parts
+    return parts[-3] if len(parts) > 3 and parts[-2].isdigit() else ""

@@ -10,13 +10,12 @@ is no such figure of them.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import psutil
 
+from serving.processes import name_model
 from serving.server import Server
-
-STUB = "triton_python_backend_stub"
 
 
 def read(server: Server) -> dict[str, dict[int, float]]:
@@ -54,17 +53,6 @@ def read_stubs(stubs: Mapping[str, Sequence[int]]) -> dict[str, float]:
         with contextlib.suppress(OSError, ValueError):
             result[model] = sum(map(read_cpu_seconds, processes))
     return result
-
-
-def name_model(command: list[str]) -> str:
-    """Return the model that a stub runs, by its command line: `.../stub .../models/<model>/<version>/<file> ...`.
-
-    Empty for any other process.
-    """
-    if len(command) < 2 or PurePath(command[0]).name != STUB:
-        return ""
-    parts = PurePath(command[1]).parts
-    return parts[-3] if len(parts) > 3 and parts[-2].isdigit() else ""
 
 
 def read_cpu_seconds(pid: int) -> float:

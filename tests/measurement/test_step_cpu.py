@@ -10,6 +10,7 @@ from crossover.measurement import step_cpu
 from crossover.measurement.core_use import CoreUse
 from crossover.measurement.pairs import warm_up
 from crossover.measurement.server_statistics import count_inferences
+from serving.processes import name_model
 from serving.server import Server
 from tests import trials_on_disk
 from tests.measurement.test_pairs import arms
@@ -46,7 +47,7 @@ def test_a_server_elsewhere_tells_nothing():
     ],
 )
 def test_a_stub_is_known_by_its_command_line(command, model):
-    assert step_cpu.name_model(command) == model
+    assert name_model(command) == model
 
 
 def test_a_model_that_was_started_again_or_did_nothing_has_no_figure():

@@ -12,6 +12,7 @@ import pytest
 from serving import local, more_models
 from serving.processes import stubs
 from serving.record import list_differences, new_record
+from serving.supervisor import Supervisor
 from serving.temporary_server import temporary_server
 from serving.thread_plan import GPU_STEPS
 from serving.triton_api import TritonAPI
@@ -46,6 +47,8 @@ def theirs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs") / "models"
     put(folder, "a_sum", config=f'platform: "ensemble" ensemble_scheduling {{ {STEP} }} ')
     put(folder, "add-one", ADD)
+    put(folder, "ungrouped", ADD, config='backend: "python" ')
+    put(folder, "grouped", ADD, config='backend: "python" instance_group [ { name: "cpu" count: 2 kind: KIND_CPU } ] ')
     put(folder, "broken", "raise RuntimeError('no luck')")
     put(folder, "unreadable", ADD, config="backend: python ")
     put(folder, "coloured", "raise RuntimeError('\\x1b[31mred')")
@@ -97,6 +100,16 @@ def test_a_stub_of_theirs_that_is_killed_comes_back(beside):
     ):
         time.sleep(0.1)
     assert sum_of_three(server) == 4
+
+
+def test_each_model_has_as_many_stubs_as_the_supervisor_expects_whatever_its_groups_are_called(beside):
+    """A model that lacks one is reloaded, and the ensembles that need it are gone meanwhile."""
+    supervisor = Supervisor(beside[0].state, print)
+    models = [stub.model for stub in stubs(beside[0].state["name"])]
+    assert {model: models.count(model) for model in ("add-one", "ungrouped", "grouped")} == {
+        "add-one": 1, "ungrouped": 1, "grouped": 2,
+    }  # fmt: skip
+    assert all(models.count(model) == supervisor.instances(model) for model in ("ungrouped", "grouped", "resnet50"))
 
 
 def same(server) -> list[str]:

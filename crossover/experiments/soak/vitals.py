@@ -2,12 +2,12 @@
 
 import collections
 import contextlib
-import re
 
 import numpy as np
 import psutil
 
 from serving import local
+from serving.processes import name_model
 
 
 def read_vitals(record: dict) -> dict[str, float]:
@@ -31,8 +31,9 @@ def read_vitals(record: dict) -> dict[str, float]:
 def label(process: psutil.Process) -> str:
     """Label of a process: a stub's model, "supervisor", or the program's name."""
     arguments = process.cmdline()
-    model = next((match[1] for each in arguments if (match := re.fullmatch(r"(\w+?)_\d+_\d+", each))), "")
-    return f"stub of {model}" if model else "supervisor" if "supervise" in arguments else process.name()
+    if model := name_model(arguments):
+        return f"stub of {model}"
+    return "supervisor" if "supervise" in arguments else process.name()
 
 
 def list_processes(record: dict) -> list[psutil.Process]:
