@@ -150,6 +150,8 @@ def explain_silence(url: str, error: Exception | str) -> str:
     cause = getattr(error, "reason", None) or error
     if isinstance(cause, BadStatusLine) and not isinstance(cause, OSError):  # one that hung up is both
         cause = NO_HTTP
+    if isinstance(cause, json.JSONDecodeError):
+        cause = "its answer is no JSON"
     if isinstance(cause, ssl.SSLError):
         return f"no Triton server answers at {parse(url).url}: {tls.explain(cause)}"
     why = first_line(getattr(cause, "strerror", None) or cause) or type(error).__name__

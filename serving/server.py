@@ -29,6 +29,7 @@ BINARY = "binary_tensor_data"
 """The extension for tensors as bytes behind the JSON: Triton's protocol/extension_binary_data.md."""
 CLIENT_ERROR = re.compile(r"(?:HTTP |\[)4\d\d\b")
 """In a request's reason, as our transport and tritonclient write it."""
+NOT_THERE = (404, 405, 501)  # of a web server without such a page
 LACKING = (400, 401, 403, 404, 405, 501)
 """What a server answers that lacks an extension of Triton's, or keeps it to itself."""
 
@@ -110,7 +111,13 @@ class Server:
 
     def field(self, path: str, name: str):
         """Return one field of the object at `path`. Raises Unavailable if it is missing: then this is not Triton."""
-        answer = self.get(path)
+        try:
+            answer = self.get(path)
+        except Unavailable as error:
+            if error.code not in NOT_THERE:
+                raise
+            silence = address.explain_silence(self.url, f"{path} is HTTP {error.code} there")
+            raise Unavailable(silence, error.code) from None
         if name not in answer:
             raise Unavailable(f"no Triton server answers at {self.url}{path}: its answer has no {name!r}")
         return answer[name]

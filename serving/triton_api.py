@@ -86,8 +86,8 @@ class TritonAPI:
         content, _ = self.call(path, timeout=timeout)
         try:
             answer = json.loads(content)
-        except ValueError as error:
-            raise Unreachable(f"{self.url}{path}", str(error)) from None
+        except ValueError:
+            raise Unreachable(f"{self.url}{path}", "its answer is no JSON") from None
         if not isinstance(answer, dict):
             raise Unreachable(f"{self.url}{path}", "its JSON is no object")
         return answer

@@ -107,6 +107,16 @@ class OtherJson(Website):
     do_GET = do_POST = answer
 
 
+class OtherPages(Website):
+    """What most web servers answer: they have no page of that address."""
+
+    def answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_error(404)
+
+    do_GET = do_POST = answer
+
+
 @contextmanager
 def served(handler):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -151,6 +161,17 @@ OTHERS = {"html": lambda: served(Website), "json": lambda: served(OtherJson), "s
 def test_at_something_else(command, other, tmp_path):
     with OTHERS[other]() as url:
         refuses(command, url, tmp_path / "out", "answer|not sent|malformed|reset|ssh|version|none of|no outputs")
+
+
+@pytest.mark.parametrize("command", ["compare", "check", "load"])
+@pytest.mark.parametrize(
+    ("handler", "says"), [(OtherPages, r" is HTTP 404 there\)"), (Website, r"\(its answer is no JSON\)")]
+)
+def test_a_web_server_is_named_as_no_triton_without_its_html_or_a_parsers_words(command, handler, says, tmp_path):
+    with served(handler) as url:
+        code, lines = run(command, url, tmp_path / "out")
+    assert (code, len(lines)) == (1, 1)
+    assert re.search(rf"no Triton server answers at {url} .*{says}; is the address right\?", lines[0]), lines
 
 
 @ALL

@@ -179,6 +179,9 @@ def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> di
             raise ConnectionError(address.explain_silence(server.url, refusal)) from None
         if metadata := read_metadata(server.url, model):
             return make_config(metadata, batched)
+        if words.startswith("<"):  # a web server's page in HTML
+            silence = address.explain_silence(server.url, f"/v2/models/{model} is HTTP {refusal.code} there")
+            raise ConnectionError(silence) from None
         raise ValueError(f"{server.url} has no model {model}, which {asked_by} asks: {words}") from None
     except (OSError, ValueError, HTTPException) as error:
         raise ConnectionError(address.explain_silence(server.url, error)) from None
