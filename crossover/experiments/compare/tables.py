@@ -21,7 +21,7 @@ GPU = (
 )
 
 AVERAGED = "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
-DIVISORS = "Goodput is per second of the schedule, a rate until the last answer: so it may be below goodput."
+DIVISORS = "A rate is per second until the last answer, goodput per second of the schedule, so the rate may be lower."
 LEGEND = f"Times are ms from the due time, [ ]: 95 % interval,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
