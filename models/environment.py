@@ -13,6 +13,7 @@ import venv
 from contextlib import contextmanager
 from pathlib import Path
 
+from common import pip_failure
 from models import reach
 from models.checkpoint import Refused
 from models.progress import phase
@@ -131,5 +132,4 @@ def pip(python, requirements, *options):
         env={**os.environ, "TMPDIR": str(python.parents[1])},
     )
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
-        raise Refused(f"pip cannot install requirements/{requirements}: {errors[-1]}")
+        raise Refused(f"pip cannot install requirements/{requirements}: {pip_failure.explain(done.stderr)}")

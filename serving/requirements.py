@@ -15,7 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from common import plain_file
+from common import pip_failure, plain_file
 from common.messages import one_line
 from serving import Failure, wheel
 
@@ -119,6 +119,8 @@ def list_kept(alone: bool) -> list[str]:
 
 def find_reason(output: str, code: int) -> str:
     """Return in one line why pip failed: its last error, and what it says of a conflict."""
+    if pip_failure.is_offline(output):
+        return f"pip: {pip_failure.OFFLINE}"
     errors = [line.partition(":")[2] for line in output.splitlines() if line.startswith("ERROR:")]
     errors = [each for each in errors if not any(word in each for word in NOISE)]
     conflict = output.partition("The conflict is caused by:")[2].partition("To fix this")[0]
