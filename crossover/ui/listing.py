@@ -225,7 +225,7 @@ def check_size(path: Path) -> None:
         facts = path.stat()
     except OSError:
         return
-    if not stat.S_ISREG(facts.st_mode) or facts.st_size > plain_file.LARGEST:
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > plain_file.LARGEST_WRITTEN:
         raise ValueError(f"{path} is no file that a run has written")
 
 
