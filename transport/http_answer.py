@@ -14,6 +14,9 @@ from common.messages import LONGEST, first_line
 from transport.answer_check import Unreadable, check_texts, read_head
 from transport.message import COMPLETED, FAILED, REJECTED, Outcome
 
+MOST_UNPACKED = 2**28
+"""Bytes of a compressed answer's content: a megabyte may stand for a thousand, which is memory of the client's."""
+
 
 class Answer:
     """One HTTP answer while it is read: `feed` takes bytes as they come until `complete`.
@@ -119,12 +122,18 @@ def read_size(header: bytes) -> int:
 
 
 def decode(body: bytes, coding: bytes) -> bytes:
-    """Undo the Content-Encoding of a body. Raises ValueError or zlib.error if that is not known or the body not whole.
+    """Undo the Content-Encoding of a body. None is asked for, but a proxy may compress nevertheless.
 
-    None is asked for, but a proxy may compress nevertheless.
+    Raises ValueError or zlib.error if it is not known, the body not whole, or larger than MOST_UNPACKED bytes.
     """
     if coding.lower() in (b"gzip", b"x-gzip", b"deflate"):
-        return zlib.decompress(body, zlib.MAX_WBITS + 32)  # of either kind
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS + 32)  # of either kind
+        content = unpacking.decompress(body, MOST_UNPACKED + 1)
+        if len(content) > MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {MOST_UNPACKED} bytes")
+        if not unpacking.eof:
+            raise ValueError("it is compressed, and cut short")
+        return content
     if coding.lower() not in (b"", b"identity"):
         raise ValueError(f"its content-encoding is {coding.decode('latin-1')}; gzip and deflate are read")
     return body
