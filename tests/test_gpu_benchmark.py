@@ -99,6 +99,9 @@ def test_all_stages_run_to_their_end(tmp_path):
     [
         (["--minutes", "0"], "--minutes must be at least 0.1, not 0"),
         (["--only", "a,x"], "--only: unknown stage 'x'; try some of a, b, c, d, e, f, g, h, m"),
+        (["--only", "a,d:2"], "--only: unknown size 'd:2'; try some of d:2 s, d:15 s"),
+        (["--only", "f:640x427"], "--only: unknown size 'f:640x427'; try f, which has none"),
+        (["--only", "a:"], "--only: unknown size 'a:'; try some of a:640x427, a:4032x3024"),
         (["--quick", "--short"], "not allowed with argument"),
         (["--processes", "0"], "--processes must be at least 1, not 0"),
         (["--cores", "99"], "--cores '99': expected 'all' or a list of cores"),

@@ -60,8 +60,11 @@ def parse(arguments: list[str] | None) -> Namespace:
     given = [word.replace(str(options.output), options.output.name) for word in arguments or sys.argv[1:]]
     options.command = shlex.join(["python", "-m", "benchmarks.gpu", *given])
     options.only = [each.strip() for each in options.only.split(",")]
-    if unknown := [each for each in options.only if each.partition(":")[0] not in stages.STAGES]:
-        parser.error(f"--only: unknown stage {unknown[0]!r}; try some of {', '.join(stages.STAGES)}")
+    try:
+        for each in options.only:
+            stages.check(each)
+    except ValueError as bad:
+        parser.error(f"--only: {bad}")
     try:
         options.server_cores = choose_server_cores(options.cores, limit_to_quota())
     except ValueError as bad:
