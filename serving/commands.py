@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 from common.messages import end_clause, name_command
 from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
+from serving.processes import is_out_of_reach
 from serving.record import list_differences, new_record, say_flag
 from serving.status import alive, say, say_gpu, summary
 from serving.supervisor import Supervisor
@@ -82,6 +83,7 @@ def down(options):
     """Stop the server and leave nothing behind."""
     with state.locked(options.state):
         record = state.read(options.state)
+        require_reach(record)
         if record and record["engine"] == "local" and alive(record, options.state):
             local.drain(record)
         say("stopped" if clear(record, options.state) else "nothing was running")
@@ -173,15 +175,24 @@ def compose(options):
 def clear(record: dict | None, directory: Path) -> bool:
     """End what runs from this state directory, or what is left of it after a crash; True if there was anything.
 
-    Without a record it looks for processes and containers by the name that follows from the directory.
+    Without a record it looks for processes and containers by the name that follows from the directory. Raises Failure,
+    and changes nothing, if the server may not be looked into: it would live on without its record and shared memory.
     """
     name = state.name(directory)
+    require_reach(record)
     stopped = local.stop(name)
     if record["engine"] == "docker" if record else docker.exists(name):
         remove_container(name)
         stopped = True
     state.forget(directory)
     return stopped or record is not None
+
+
+def require_reach(record: dict | None) -> None:
+    """Raise Failure if the server of this record runs and may not be looked into."""
+    if record and is_out_of_reach(pid := record.get("pid") or 0):
+        whose = "another user's, or of another namespace"
+        raise Failure(f"the server (pid {pid}) is {whose}; stop it where it was started")
 
 
 def remove_container(name: str) -> None:

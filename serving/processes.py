@@ -32,6 +32,18 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def is_out_of_reach(pid: int) -> bool:
+    """Return whether a tritonserver has this pid that may not be looked into, as another user's."""
+    try:
+        process = psutil.Process(pid)
+        process.environ()
+    except psutil.AccessDenied:
+        return process.name() == SERVER
+    except (psutil.Error, OSError):  # it has ended, or ends now
+        return False
+    return False
+
+
 @dataclass(frozen=True)
 class Stub:
     """The process of one instance of a Python model; `segment` is its shared memory, a file's name in /dev/shm."""

@@ -198,6 +198,18 @@ def test_down_and_status_of_nothing_say_so(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (1, "nothing is running\n", "")
 
 
+def test_down_leaves_a_server_that_it_may_not_look_into_as_it_is(server):
+    """From another user namespace it found no process of the server's, and removed its record and shared memory."""
+    command = ["unshare", "--map-root-user", sys.executable, "-m", "crossover", "down", f"--state={server.state}"]
+    if subprocess.run([*command[:2], "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may make no namespace")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    [line] = done.stderr.splitlines()
+    assert "is another user's, or of another namespace; stop it where it was started" in line
+    assert (server.state / "server.json").exists() and list(local.SHM.glob(f"{server.name}.*"))
+
+
 def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_the_other(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     engine, why = commands.choose("auto")
