@@ -16,6 +16,7 @@ from operator import attrgetter
 import gevent
 import numpy as np
 from gevent.event import Event
+from locust import runners
 
 from loadgen.client.loop import ENDED
 from loadgen.locust_plugin.observers import EVERY, CpuClock
@@ -30,6 +31,9 @@ log = logging.getLogger("crossover")
 INTERVAL = 0.5  # seconds between two shipments of samples
 LEAD = 3.0
 """Seconds between the message to the workers and the start: time to import libraries and build preprocessors."""
+SILENCE = 15
+"""Seconds without a heartbeat after which a worker counts as lost. Locust's own 3 pass while a worker on a busy machine
+imports libraries, and such a run ended without an answer."""
 FIELDS = attrgetter(*(name for name in Sample.__slots__))
 
 
@@ -137,6 +141,7 @@ class Master:
         self._lost: set[tuple[str, str]] = set()  # (run, worker)
         self._fault: OSError | None = None  # of the present run's journal
         self._progress = WorkerProgress(0)
+        runners.HEARTBEAT_LIVENESS = SILENCE // runners.HEARTBEAT_INTERVAL
         runner.register_message("samples", self._gather)
         runner.register_message("share_done", self._receive_end)
         runner.register_message("cpu", self._receive_cpu)

@@ -37,7 +37,7 @@ def two():
 
 
 BUSY = "failed to send heartbeat"
-"""What Locust says of a worker that told nothing for three seconds."""
+"""What Locust says of a worker that told nothing for distributed.SILENCE seconds."""
 
 
 def run(two, server, reports: Path, *load, meanwhile=lambda *_: None) -> tuple[int, str]:
