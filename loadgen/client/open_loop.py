@@ -31,6 +31,7 @@ class OpenLoop(Loop):
     """An arm to which every arrival of a schedule is offered at its due time, whatever became of those before."""
 
     _pacer_cpu = 0.0
+    _file_cpu = None  # also where an interruption comes before the workers
 
     def split_cpu(self) -> dict[str, float]:
         """Return preparer -> CPU seconds of this process for its share, and `both` for pacing and collecting.
