@@ -46,6 +46,11 @@ def name_command(command: str) -> str:
     return f"`{tool} {command}`"
 
 
+def name_program() -> str:
+    """Return how a command is called in the shell that called us: `make` has put the program on nobody's PATH."""
+    return ".venv/bin/crossover" if os.environ.get("CROSSOVER_TOOL") == "make" else "crossover"
+
+
 def find_empty(arguments: Sequence[str], options: Collection[str]) -> str:
     """Return, in one line, which of these options, or which argument, has an empty value; "" if none has."""
     for before, argument in zip(("", *arguments), arguments, strict=False):

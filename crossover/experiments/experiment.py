@@ -12,7 +12,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from common import atomic_write
-from common.messages import one_line
+from common.messages import name_program, one_line
 from crossover.experiments.base_run import Run
 from crossover.measurement import host, resume
 from crossover.measurement.run_directory import FORMAT, lock, make_name, now, read_run_trials
@@ -61,9 +61,8 @@ class Experiment(Run):
     @property
     def hint(self) -> str:
         """The whole command that goes on, if the directory is this run's and can be resumed."""
-        return (
-            f"; go on with: {self.options.command} --continue {self.directory}" if self.begun and self.resumable else ""
-        )
+        command = self.options.command.replace("crossover", name_program(), 1)
+        return f"; go on with: {command} --continue {self.directory}" if self.begun and self.resumable else ""
 
     @property
     def when_interrupted(self) -> str:
@@ -148,7 +147,7 @@ class Experiment(Run):
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
                 print("".join(f"\n{line}" for line in self.advice), end="\n" * bool(self.advice))
         except KeyboardInterrupt:
-            print(f"\ninterrupted; its report can be made (again) by: crossover report {self.directory}")
+            print(f"\ninterrupted; its report can be made (again) by: {name_program()} report {self.directory}")
             return INTERRUPTED
         except (OSError, ValueError) as error:
             self.print_error(f"no report: {one_line(error)}")

@@ -59,6 +59,14 @@ def test_what_is_undecided_ends_with_3_and_with_the_command_that_may_decide_it(w
 SOUND = {"mode": "async:1", "findings": []}
 
 
+def test_after_make_the_command_is_one_that_a_shell_finds(monkeypatch):
+    answer = {"recommendation": {"kind": "undecided"}, "loaded": None}
+    workload = {"answer": answer, "more_seconds": 60.0, "mode": "async:1", "arms": [SOUND, SOUND]}
+    monkeypatch.setenv("CROSSOVER_TOOL", "make")
+    [line] = advise({"workloads": {"image": workload}}, Path("here"))
+    assert line.endswith(": .venv/bin/crossover compare --continue here --seconds 60")
+
+
 def test_what_is_invalid_must_change_first_and_no_more_time_is_promised():
     answer = {"recommendation": {"kind": "undecided"}, "loaded": None}
     workload = {"answer": answer, "more_seconds": 240.0, "mode": "async:1", "arms": [SOUND, SOUND]}

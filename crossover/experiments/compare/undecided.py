@@ -5,6 +5,7 @@ from math import ceil
 from pathlib import Path
 
 from common.figures import significant
+from common.messages import name_program
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.recommendation import LONGEST, UNDECIDED
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED
@@ -57,7 +58,7 @@ def advise_more_time(result: Mapping, directory: Path, names: Sequence[str]) -> 
     planned = [plan_more(result, result["workloads"][name]) for name in names]
     seconds, what = max(planned)
     about = f"{describe_minutes(seconds)} {what} ({', '.join(names)})"
-    return [f"{about}: crossover compare --continue {directory} --seconds {seconds:g}"]
+    return [f"{about}: {name_program()} compare --continue {directory} --seconds {seconds:g}"]
 
 
 def describe_minutes(seconds: float) -> str:
