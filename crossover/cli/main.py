@@ -1,6 +1,7 @@
 """The group `crossover`: its commands by name, and how each of them starts and ends."""
 
 import difflib
+import re
 import sys
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -15,6 +16,14 @@ NOT_EMPTY = (
     *("--metrics-host", "--workload", "--requirements", "--host"),
 )
 """Options that take a path or an address: an empty one would silently mean the default."""
+
+NUMBERS = {
+    "is not a valid float range": "is no number",
+    "is not a valid float": "is no number",
+    "is not a valid integer range": "is no whole number",
+    "is not a valid integer": "is no whole number",
+}
+"""click's words -> those of who does not program. The longer ones first."""
 
 
 class Entry(NamedTuple):
@@ -147,7 +156,7 @@ def name_command(error: click.ClickException, arguments: list[str]) -> str:
 
 def write_message(error: click.ClickException) -> str:
     """Return an error's message as one line in this program's style: no capital first, no full stop."""
-    text = " ".join(error.format_message().split())
+    text = re.sub("|".join(NUMBERS), lambda found: NUMBERS[found[0]], " ".join(error.format_message().split()))
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         # click names all that are near.
         text = f"{error.message.removesuffix('.')}; did you mean {error.possibilities[0]!r}?"

@@ -73,7 +73,7 @@ def test_without_a_server_it_says_so_once_with_its_url_and_what_to_do(tmp_path):
     ("arguments", "says"),
     [
         (["--classes", 0], "--classes must be at least 1, not 0"),
-        (["--classes", "few"], "'few' is not a valid integer"),
+        (["--classes", "few"], "'few' is no whole number"),
         (["--placement", "phone"], "unknown placement 'phone' of image; try one of client, server"),
         (["--url", "https://triton/v2"], "leave out /v2"),
         (["--insecure"], "there is no --url"),
