@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from common import real_threads
 
@@ -52,12 +53,13 @@ def raise_interrupt(count: int) -> None:
 _stop = raise_interrupt
 
 
-def handle(number: int, frame: object) -> None:
+def handle(number: int, frame: FrameType | None) -> None:
     """Handle one of SIGNALS: count it as a request to end, unless it belongs to the last one, and stop."""
     global _received, _last, _waiting, _lost
     now = time.monotonic()
+    collecting = _collecting or (frame is not None and frame.f_code is note_collection.__code__)
     if _lost:
-        if _collecting:
+        if collecting:
             return
         _lost = False
         if _deferred:
@@ -68,7 +70,7 @@ def handle(number: int, frame: object) -> None:
     if now - _last < TOGETHER:
         return
     _last, _received = now, _received + 1
-    if _collecting:
+    if collecting:
         call_again()
         return
     if _deferred and _received == 1:
@@ -78,11 +80,11 @@ def handle(number: int, frame: object) -> None:
 
 
 def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Raise a KeyboardInterrupt once more that Python has dropped, as it drops whatever a `__del__` raises.
+    """Raise once more what a request to end has raised and Python has dropped, as it drops whatever a `__del__` raises.
 
     DALI takes long to delete a pipeline, so that many a Ctrl-C comes just then. Other exceptions are shown as usual.
     """
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+    if issubclass(unraisable.exc_type, (KeyboardInterrupt, SystemExit) if _received else KeyboardInterrupt):
         call_again()
     else:
         sys.__unraisablehook__(unraisable)

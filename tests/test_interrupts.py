@@ -320,6 +320,38 @@ def test_a_signal_that_python_drops_as_an_object_is_being_deleted_is_not_lost(th
     assert process.stderr.strip() == "interrupted"
 
 
+COLLECTS_GARBAGE = """
+import _thread, collections, functools, gc, operator, signal, sys, time
+from loadgen import interrupts
+
+def stop(count):
+    print("asked", count, flush=True)
+    sys.exit(7)
+
+interrupts.install(stop)
+arrives = functools.partial(_thread.interrupt_main, signal.SIGTERM)
+# All of it in C, so that the first Python code to see the signal is what the collector calls.
+collections.deque(map(operator.call, [arrives, gc.collect] if sys.argv[1] == "begins" else []))
+
+class Deleted:
+    def __del__(self):
+        arrives()
+        time.sleep(0.01)
+
+if sys.argv[1] == "deletes":
+    Deleted()
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(("moment", "times"), [("begins", 1), ("deletes", 2)])
+def test_what_a_signal_raises_besides_keyboardinterrupt_is_not_lost_either(moment, times):
+    """Locust's is SystemExit; what is dropped is raised once more, and nobody sees a traceback."""
+    command = [sys.executable, "-c", COLLECTS_GARBAGE, moment]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (7, "asked 1\n" * times, "")
+
+
 def test_a_report_that_is_being_written_is_finished(server, tmp_path):
     own = ["--url", server.url, "--state", server.state, "--reports", tmp_path]
     short = ["audio", "--seconds", 5, "--rounds", 1, "--arrivals", "poisson:rate=8"]

@@ -19,6 +19,7 @@ from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
 
 from loadgen import command, interrupts
+from loadgen.locust_plugin import first_signals
 
 gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)  # who catches Ctrl-C says so, not the hub
 log = logging.getLogger("crossover")
@@ -37,6 +38,8 @@ class SignalHandler:
         """Locust's environment; None until Locust has made it."""
         self.has_run = False
         """True once a run has begun."""
+        self.has_told = False
+        """True once it has said that nothing was sent: Python may drop what `give_up` raises, and it is asked again."""
 
     def __call__(self, count: int) -> None:
         """Handle the `count`-th signal; from the second on, nothing is waited for."""
@@ -44,6 +47,8 @@ class SignalHandler:
         if callable(on_interrupt) and on_interrupt is not interrupts.handle:  # Locust's, of a parent of workers
             for child in psutil.Process().children():
                 child.send_signal(signal.SIGTERM)
+        elif self.environment is None and not psutil.Process().children():  # Locust ends its workers `atexit`
+            first_signals.give_up(count)
         elif count > 1 or self.environment is None:
             self.give_up()
         elif isinstance(self.environment.runner, WorkerRunner):
@@ -56,7 +61,8 @@ class SignalHandler:
     def give_up(self) -> None:
         """End this process without waiting for what is running."""
         runner = self.environment and self.environment.runner
-        if not self.has_run:
+        if not self.has_run and not self.has_told:
+            self.has_told = True
             print("interrupted before anything was sent", file=sys.stderr)
             if isinstance(runner, MasterRunner):
                 atexit.register(runner.quit)  # or its workers would wait for ever
