@@ -5,7 +5,6 @@ once, and with a web page no HTML report is written. Its Ctrl-C stops a master b
 have. Here a signal ends a run as its shape does: the workers are told to stop, and the master waits for them.
 """
 
-import atexit
 import logging
 import signal
 import sys
@@ -38,8 +37,6 @@ class SignalHandler:
         """Locust's environment; None until Locust has made it."""
         self.has_run = False
         """True once a run has begun."""
-        self.has_told = False
-        """True once it has said that nothing was sent: Python may drop what `give_up` raises, and it is asked again."""
 
     def __call__(self, count: int) -> None:
         """Handle the `count`-th signal; from the second on, nothing is waited for."""
@@ -47,8 +44,6 @@ class SignalHandler:
         if callable(on_interrupt) and on_interrupt is not interrupts.handle:  # Locust's, of a parent of workers
             for child in psutil.Process().children():
                 child.send_signal(signal.SIGTERM)
-        elif self.environment is None and not psutil.Process().children():  # Locust ends its workers `atexit`
-            first_signals.give_up(count)
         elif count > 1 or self.environment is None:
             self.give_up()
         elif isinstance(self.environment.runner, WorkerRunner):
@@ -59,14 +54,18 @@ class SignalHandler:
             gevent.spawn(self.end_run, self.environment)
 
     def give_up(self) -> None:
-        """End this process without waiting for what is running."""
-        runner = self.environment and self.environment.runner
-        if not self.has_run and not self.has_told:
-            self.has_told = True
-            print("interrupted before anything was sent", file=sys.stderr)
-            if isinstance(runner, MasterRunner):
-                atexit.register(runner.quit)  # or its workers would wait for ever
-        sys.exit(command.INTERRUPTED)
+        """End this process without waiting for what is running.
+
+        Before a run no exception is raised for it, which could be lost: a workload's functions are guarded against
+        `exit()`, and some libraries swallow SystemExit while they are imported.
+        """
+        if self.has_run:
+            sys.exit(command.INTERRUPTED)
+        runner = self.environment.runner if self.environment else None
+        if isinstance(runner, MasterRunner) and gevent.getcurrent() is gevent.get_hub():
+            gevent.spawn(give_up_first, runner)  # the hub cannot wait until the workers are told
+        else:
+            give_up_first(runner)
 
     def end_run(self, environment: Environment) -> None:
         """End the run of the master, or of the only process; with a web page, end Locust, too.
@@ -91,13 +90,24 @@ class SignalHandler:
             raise KeyboardInterrupt
 
 
-def leave(runner: Runner, code: int) -> NoReturn:
+def leave(runner: Runner | None, code: int) -> NoReturn:
     """End this process and its workers, which have nothing to tell yet: Locust would let them wait for a minute."""
+    end_workers(runner)
+    sys.exit(code)
+
+
+def give_up_first(runner: Runner | None) -> NoReturn:
+    """End this process and its workers on a signal before anything was sent."""
+    end_workers(runner)
+    first_signals.give_up(1)
+
+
+def end_workers(runner: Runner | None) -> None:
+    """End the workers that this process has started, and a master's on other machines."""
     for worker in psutil.Process().children():
         worker.kill()
     if isinstance(runner, MasterRunner):
-        runner.quit()  # for workers on other machines
-    sys.exit(code)
+        runner.quit()
 
 
 def is_headless(environment: Environment) -> bool:
