@@ -19,6 +19,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TOGETHER = 1.0
 """Seconds within which several signals are one request to end: `timeout` signals its child and then its group, and
 Locust its workers once more."""
+PATIENCE = 2.0
+"""Seconds for which a request to end waits for the end of an import."""
 
 _received = 0
 _last = float("-inf")
@@ -57,9 +59,8 @@ def handle(number: int, frame: FrameType | None) -> None:
     """Handle one of SIGNALS: count it as a request to end, unless it belongs to the last one, and stop."""
     global _received, _last, _waiting, _lost
     now = time.monotonic()
-    collecting = _collecting or (frame is not None and frame.f_code is note_collection.__code__)
     if _lost:
-        if collecting:
+        if would_lose(frame, now - _last):
             return
         _lost = False
         if _deferred:
@@ -70,13 +71,28 @@ def handle(number: int, frame: FrameType | None) -> None:
     if now - _last < TOGETHER:
         return
     _last, _received = now, _received + 1
-    if collecting:
+    if would_lose(frame, 0):
         call_again()
         return
     if _deferred and _received == 1:
         _waiting = True
         return
     _stop(_received)
+
+
+def would_lose(frame: FrameType | None, waited: float) -> bool:
+    """Return whether an exception raised in this frame may be lost; `waited` is how long it has waited, in seconds.
+
+    What runs while garbage is collected drops it. What imports a module may make an ImportError of it, as numpy's
+    import_array() does; an import that lasts longer than PATIENCE stands still.
+    """
+    if _collecting or (frame is not None and frame.f_code is note_collection.__code__):
+        return True
+    while frame is not None and waited < PATIENCE:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def raise_again(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -233,6 +233,27 @@ def test_a_signal_while_a_command_is_being_imported_is_one_line(tmp_path, module
     assert (ended(process).strip(), process.returncode) == ("interrupted", 130)
 
 
+IMPORTS_IN_C = """
+import sys, time
+try:
+    import second  # as C code imports another module
+except BaseException:
+    raise ImportError("failed to import") from None
+"""
+
+
+def test_a_signal_that_an_import_would_turn_into_an_importerror_waits_for_its_end(tmp_path):
+    """numpy's import_array() does so; what ended the process then was a traceback."""
+    (tmp_path / "first.py").write_text(IMPORTS_IN_C)
+    (tmp_path / "second.py").write_text("import _thread, time; _thread.interrupt_main(); time.sleep(0.1)")
+    script = "import sys, time; from loadgen import command; sys.exit(command.run(lambda: (__import__('first'), time.sleep(60))))"
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout, process.stderr.strip()) == (130, "", "interrupted")
+
+
 STANDS_STILL = """
 import pathlib, gevent.monkey
 pathlib.Path({folder!r}, "now").touch()

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 from common import atomic_write
@@ -16,6 +17,7 @@ from common.messages import name_program, one_line
 from crossover.experiments.base_run import Run
 from crossover.measurement import host, resume
 from crossover.measurement.run_directory import FORMAT, lock, make_name, now, read_run_trials
+from crossover.measurement.trial import Trial
 from crossover.report import kind as reporting
 from crossover.report.kind import BROKEN, Kind
 from loadgen import interrupts
@@ -69,7 +71,7 @@ class Experiment(Run):
         """What is printed: how to go on, or that there is nothing to go on with."""
         if not self.begun:
             return "interrupted before anything was measured"
-        if self.kind.has_trials and not any(self.directory.rglob("round-*.json")):
+        if self.kind.has_trials and not has_answers(read_run_trials(self.directory, self.described)):
             return f"interrupted before the first trial, so that there are no results yet{self.hint}"
         return f"interrupted: what follows is what was measured until here{self.hint}"
 
@@ -134,8 +136,9 @@ class Experiment(Run):
             return code
         try:
             with interrupts.defer_interrupts():
-                # A run that was cut short before its first trial leaves nothing but its run.json.
-                if self.kind.has_trials and not read_run_trials(self.directory, self.described):
+                read = read_run_trials(self.directory, self.described)
+                # A run that was cut short in its first trial leaves nothing to report, one whose requests fail does.
+                if self.kind.has_trials and not (has_answers(read) if code == INTERRUPTED else read):
                     return code or BROKEN
                 result, trials = reporting.write_report(self.kind, self.directory)
                 if not self.kind.has_figures(result, trials):
@@ -170,3 +173,8 @@ class Experiment(Run):
     def verdict(self) -> str:
         """Return a line each: what must not be overlooked, what was found, and the command that may decide the rest."""
         return "\n".join([*self.warnings, *self.verdicts, *self.advice])
+
+
+def has_answers(trials: Iterable[Trial]) -> bool:
+    """Return whether any request of these trials was answered well."""
+    return any(trial.completed for trial in trials)

@@ -53,6 +53,12 @@ def trial(workload, placement, mode, arrivals, turn, latency) -> Trial:
     return made
 
 
+def test_a_trial_without_an_answer_has_no_conclusion():
+    """As one has that is cut short at once; its report is made all the same."""
+    result = evaluate(RUN, [trial("image", "client", "async:1", "uniform", 1, np.array([]))])
+    assert result["workloads"] == {} and sentences(result) == {}
+
+
 def measured(factors: dict, rounds=8, n=80, noise=0.002, workloads=("image", "audio")) -> list[Trial]:
     """Trials of all conditions; `factors` say how much longer latencies are of a client, under an arrival law, or of a
     (placement, client) or (placement, law)."""

@@ -143,10 +143,11 @@ def draw(result: dict, into: Path) -> None:
 
 
 def sentences(result: dict) -> dict[str, list[str]]:
-    """Return the conclusion under its heading."""
+    """Return the conclusion under its heading; none without a request that completed."""
+    if not result["conclusion"]:
+        return {}
     words = [each["words"] for found in result["workloads"].values() for each in found["placements"].values()]
-    heading = f"with preprocessing by {join(list(dict.fromkeys(words)))}"
-    return {heading: result["conclusion"]} if result["conclusion"] else {}
+    return {f"with preprocessing by {join(list(dict.fromkeys(words)))}": result["conclusion"]}
 
 
 def sections(run: dict, result: dict, trials: Sequence[Trial]) -> list[Section]:
