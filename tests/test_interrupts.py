@@ -246,7 +246,8 @@ def test_a_signal_that_an_import_would_turn_into_an_importerror_waits_for_its_en
     """numpy's import_array() does so; what ended the process then was a traceback."""
     (tmp_path / "first.py").write_text(IMPORTS_IN_C)
     (tmp_path / "second.py").write_text("import _thread, time; _thread.interrupt_main(); time.sleep(0.1)")
-    script = "import sys, time; from loadgen import command; sys.exit(command.run(lambda: (__import__('first'), time.sleep(60))))"
+    script = "import sys, time; from loadgen import command; "
+    script += "sys.exit(command.run(lambda: (__import__('first'), time.sleep(60))))"
     process = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True, text=True, timeout=300, check=False,
