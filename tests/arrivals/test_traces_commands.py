@@ -44,46 +44,29 @@ def test_locust_logs_and_keeps_how_a_trace_was_read(server, tmp_path):
         assert READ in json.loads((only(reports) / name).read_text())["trace"]
 
 
+SHORT = ["audio", "--seconds", 6, "--rounds", 1, "--modes", "async"]
+
+
+def find(server) -> list:
+    return ["--url", server.url, "--state", server.state]
+
+
 def test_bench_refuses_a_trace_in_one_line(tmp_path, capsys):
     refuses("bench", ["image", "--arrivals", write(tmp_path, AMBIGUOUS)], REFUSED, capsys)
 
 
 def test_bench_prints_and_keeps_how_a_trace_was_read(server, tmp_path):
     reports = tmp_path / "reports"
-    arguments = [
-        "audio",
-        "--url",
-        server.url,
-        "--state",
-        server.state,
-        "--seconds",
-        6,
-        "--rounds",
-        1,
-        "--modes",
-        "async",
-    ]
-    code, output = run("bench", *arguments, "--arrivals", write(tmp_path, EPOCH), "--reports", reports)
+    code, output = run("bench", *SHORT, *find(server), "--arrivals", write(tmp_path, EPOCH), "--reports", reports)
     assert code in (0, 3), output
     assert READ in output
     assert READ in json.loads((only(reports) / "run.json").read_text())["workloads"]["audio"]["trace"]
 
 
 def test_bench_says_why_a_trace_has_no_arrival_in_a_block(server, tmp_path):
-    arguments = [
-        "audio",
-        "--url",
-        server.url,
-        "--state",
-        server.state,
-        "--seconds",
-        6,
-        "--rounds",
-        1,
-        "--modes",
-        "async",
-    ]
-    code, output = run("bench", *arguments, "--arrivals", write(tmp_path, "5000\n"), "--reports", tmp_path / "reports")
+    code, output = run(
+        "bench", *SHORT, *find(server), "--arrivals", write(tmp_path, "5000\n"), "--reports", tmp_path / "reports"
+    )
     assert code == 2
     [seconds] = re.findall(r"none in a trial of ([\d.]+) s \(audio\)", output)
     assert f"1 arrival from 5000 to 5000 s; 0 arrivals from its 0 to {seconds} s" in output
