@@ -12,7 +12,7 @@ from common import real_threads
 from crossover.measurement import step_cpu
 from crossover.measurement.conditions import time_loop
 from crossover.measurement.core_use import CoreUse
-from crossover.measurement.foreign_requests import count_passes, find_most_asked
+from crossover.measurement.foreign_requests import find_most_asked, find_route
 from crossover.measurement.remedies import REMEDIES
 from crossover.measurement.server_statistics import count_inferences, difference
 from crossover.measurement.trial import Trial
@@ -126,7 +126,7 @@ def measure(
     order = draw_order(len(payloads), len(schedule), schedule.seed)
     models = tuple(dict.fromkeys((*arm.workload.steps, arm.target.model)))
     loop_ms = {"client": time_loop(None), "server": time_loop(server.cores[0]) if server.cores else None}
-    passes = count_passes(server, arm.target.model)
+    route = find_route(server, arm.target.model)
     before = Counters.read(server)
     samples = journal.Journal(path.with_suffix(".journal"))
     metrics = exporter.find_arm(arm)
@@ -147,7 +147,7 @@ def measure(
             share, due = client_cpu / wall / core_count, len(schedule)
             facts = Facts(share, loop.hub_stall, complete, ended=loop.ended, steady=schedule.steady, due=due)
             sent = int((records["sent"] > 0).sum())
-            if found := find_most_asked(before.statistics, statistics, passes, sent):
+            if found := find_most_asked(before.statistics, statistics, route, sent):
                 model, counted, own = found
                 facts = replace(facts, model=model, counted=counted, own=own + given_up)
             verdict = judge(result, facts, percentile, REMEDIES)

@@ -9,7 +9,7 @@ import pytest
 
 from arrivals import parse
 from crossover.measurement import retry
-from crossover.measurement.foreign_requests import count_passes, find_most_asked
+from crossover.measurement.foreign_requests import Route, find_most_asked, find_route
 from crossover.measurement.measure import measure
 from crossover.measurement.pairs import warm_up
 from crossover.measurement.retry import Retries
@@ -20,6 +20,7 @@ from serving.server import Server
 from serving.triton_api import TritonAPI
 from transport.message import TIMED_OUT
 from workloads.image import IMAGE
+from workloads.payloads import Payload
 
 PATHS = {"client": {"resnet50": 1}, "server": {"image": 1, "image_preprocess": 1, "resnet50": 1}}
 """Placement -> how often its requests pass each model."""
@@ -48,20 +49,26 @@ def said(ended: int, failed: int | None = 0) -> dict:
          "a model that is not passed", "began anew", "not there before", "gone"],
 )  # fmt: skip
 def test_a_models_requests_are_told_from_those_that_a_trial_has_sent(before, after, found):
-    assert find_most_asked(before, after, {"m": 1, "twice": 2}, sent=10) == found
+    assert find_most_asked(before, after, Route({"m": 1, "twice": 2}), sent=10) == found
 
 
 @pytest.mark.parametrize(("placement", "passes"), PATHS.items())
 def test_a_request_passes_the_steps_of_its_ensemble(server, placement, passes):
-    assert count_passes(Server.at(server.url, server.state), IMAGE.placements[placement].model) == passes
+    found = find_route(Server.at(server.url, server.state), IMAGE.placements[placement].model)
+    assert found == Route(passes, frozenset(passes) & {"image"})
 
 
-def offer(server, path: Path, placement: str, retries: Retries | None = None) -> Trial:
+def offer(server, path: Path, placement: str, retries: Retries | None = None, payloads=None) -> Trial:
     """A trial of 24 photographs in 3 s."""
     one = Server.at(server.url, server.state)
     retries = retries or Retries(lambda: one, print)
     return retries.measure(
-        Arm(IMAGE, placement, Mode("async")), parse("constant:rate=8").schedule(3, 1), IMAGE.load(""), path, 1, 1
+        Arm(IMAGE, placement, Mode("async")),
+        parse("constant:rate=8").schedule(3, 1),
+        payloads or IMAGE.load(""),
+        path,
+        1,
+        1,
     )
 
 
@@ -94,6 +101,12 @@ def test_a_trials_own_requests_are_none_of_others_nor_are_those_that_warm_up(ser
     trial = offer(server, tmp_path / "round-01", placement)
     assert foreign(trial) == [] and trial.facts["counted"] == trial.facts["own"] == 24
     assert read_trial(trial.path) == trial
+
+
+def test_a_trials_own_errors_are_none_of_others(server, tmp_path):
+    """Triton counts an error of an ensemble twice."""
+    trial = offer(server, tmp_path / "round-01", "server", payloads=[Payload("no photograph", b"no photograph")])
+    assert trial.summary["books"]["failed"] == 24 and foreign(trial) == []
 
 
 @pytest.mark.parametrize("placement", PATHS)
@@ -134,4 +147,5 @@ class Configs:
 
 def test_an_ensemble_within_an_ensemble_passes_its_steps_too():
     ensembles = {"outer": ["inner", "net", "inner"], "inner": ["prepare", "net"]}
-    assert count_passes(Configs(ensembles), "outer") == {"outer": 1, "inner": 2, "prepare": 2, "net": 3}
+    route = find_route(Configs(ensembles), "outer")
+    assert route == Route({"outer": 1, "inner": 2, "prepare": 2, "net": 3}, frozenset(ensembles))

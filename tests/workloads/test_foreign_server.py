@@ -8,7 +8,7 @@ import pytest
 from tritonclient.http import InferenceServerClient
 
 from crossover.measurement.ensemble_steps import list_steps
-from crossover.measurement.foreign_requests import count_passes
+from crossover.measurement.foreign_requests import Route, find_route
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, FAILED, Sample
@@ -117,7 +117,8 @@ def test_nested_ensembles_are_the_models_that_compute_for_them(url, monkeypatch)
     assert workload.steps == ("decode", "weigh", "name")
     _, found = send(url, monkeypatch, placement)
     assert found["text"].tolist() == [[b"sum 20"]]
-    assert count_passes(Server(url, {}), "outer") == {"outer": 1, "inner": 1, "decode": 1, "weigh": 1, "name": 1}
+    route = find_route(Server(url, {}), "outer")
+    assert route == Route({"outer": 1, "inner": 1, "decode": 1, "weigh": 1, "name": 1}, frozenset({"outer", "inner"}))
 
 
 def test_each_step_can_be_asked_alone_for_what_it_does_in_the_ensemble(url):
