@@ -42,14 +42,15 @@ def run(api: TritonAPI, timeout: float = 60.0) -> None:
 
 
 def recently_answered(api: TritonAPI, seconds: float) -> bool:
-    """Return whether both ensembles have answered anybody's request within the last `seconds`.
+    """Return whether an ensemble has answered anybody's request within the last `seconds`.
 
     A health check that asks this first sends no inference to a server that is being measured, and one now and then to a
-    server that is idle. Raises Failure if the server is not ready.
+    server that is idle. What dies or hangs beside an ensemble that answers is the supervisor's to find. Raises Failure
+    if the server is not ready.
     """
     api.call("/v2/health/ready", timeout=10)
     oldest = time.time() - seconds
-    return all(api.statistics(model)[model]["last_inference"] / 1000 >= oldest for model in ENSEMBLES)
+    return any(api.statistics(model)[model]["last_inference"] / 1000 >= oldest for model in ENSEMBLES)
 
 
 def check(ensemble: str, outputs: dict[str, tuple[list[int], bytes]], expected: list[int]) -> None:

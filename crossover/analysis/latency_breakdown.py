@@ -31,8 +31,9 @@ OUTPUT = "compute_output"
 def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]) -> dict[str, float]:
     """Return stage -> mean ms per completed request, over one arm's trials; the sum is the arm's mean latency.
 
-    `model` is the one that the client asks, `steps` the models that a request passes in this order. The result is
-    empty where nothing completed. Where the server reported nothing for some trial, its part is a single stage,
+    `model` is the one that the client asks, `steps` the models that a request may pass, in this order: it passes those
+    that were asked in most trials, as in a single one it may have been another client or a health check. The result
+    is empty where nothing completed. Where the server reported nothing for some trial, its part is a single stage,
     "server and network".
     """
     records = np.concatenate([trial.records[trial.records["status"] == STATUSES.index(COMPLETED)] for trial in trials])
@@ -44,7 +45,7 @@ def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]
         return {**parts, "server and network": answer}
     # Within the server: from one step to the next, of which the last hands over to the client.
     statistics = pool_steps(trials)
-    passed = [step for step in steps if step in statistics]
+    passed = [step for step in steps if 2 * sum(step in trial.steps for trial in trials) > len(trials)]
     total = statistics[model]["total"]
     by_step = remove_double_counting([statistics[step]["ms"] for step in passed], total, len(passed) - 1)
     # The client had the answer before the server's clock stopped: the last step overlaps with it as well.

@@ -82,6 +82,17 @@ def test_an_answer_that_came_before_the_servers_clock_ended_leaves_nothing_to_th
     assert (parts[NETWORK], parts[UNEXPLAINED]) == (0, pytest.approx(0, abs=1e-9))
 
 
+def test_a_step_that_a_health_check_passed_in_one_of_three_trials_is_no_part(tmp_path):
+    """Its mean over two requests was added to the latency of all the others."""
+    for number in (1, 2, 3):
+        trial = trials_on_disk.trial(tmp_path, "image", "client", number)
+        if number == 1:
+            trial.steps["image_preprocess"] = {**trial.steps["resnet50"], "requests": 2}
+        trial.write()
+    parts = break_down_latency(read_trials(tmp_path), "resnet50", IMAGE.steps)
+    assert not any("image_preprocess" in stage for stage in parts)
+
+
 def told(directory, placement):
     """(a trial, what its server tells of the steps, in their order)."""
     trial = trials_on_disk.trial(directory, "image", placement, 1)

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 
 import numpy as np
 import psutil
@@ -144,3 +145,13 @@ def test_the_host_that_the_record_names_is_its_server_wherever_that_runs(server,
     (tmp_path / "server.json").write_text(json.dumps(record))
     assert Server.at(f"http://203.0.113.1:{server.http_port}", tmp_path).cores == server.cores
     assert Server.at(f"http://203.0.113.2:{server.http_port}", tmp_path).cores == []
+
+
+def test_a_health_check_lets_a_server_be_that_answers_somebody(server):
+    """Photographs alone are measured, and an idle ensemble for sounds is no reason to send both an inference."""
+    api = TritonAPI(server.address)
+    time.sleep(2.5)
+    api.infer("image", smoke_test.JPEG.read_bytes())
+    assert smoke_test.recently_answered(api, 2)
+    time.sleep(2.5)
+    assert not smoke_test.recently_answered(api, 2)
