@@ -46,28 +46,36 @@ def is_out_of_reach(pid: int) -> bool:
 
 @dataclass(frozen=True)
 class Stub:
-    """The process of one instance of a Python model; `segment` is its shared memory, a file's name in /dev/shm."""
+    """The process of one instance of a Python model, or one that Triton starts only to read a configuration.
+
+    `segment` is its shared memory, a file's name in /dev/shm. Both kinds have the same command line but for `instance`,
+    which is the group's name and a number for an instance, and the model's own name for a reader. As a group may have
+    any name, the two can be equal.
+    """
 
     pid: int
     model: str
+    version: str
+    instance: str
     segment: str
 
 
 def stubs(name: str) -> list[Stub]:
-    """Return the living stubs of the server with this name.
+    """Return the living stubs of the server with this name; those that end meanwhile are left out.
 
-    Left out are stubs that end meanwhile, and those that Triton starts only to read a configuration.
+    A process that a model's code has forked has the command line of its stub, too, but not its parent: tritonserver.
     """
     living = []
     for pid, program in processes(name).items():
         if program == STUB:
-            with contextlib.suppress(psutil.Error, OSError, StopIteration):
-                arguments = psutil.Process(pid).cmdline()
+            with contextlib.suppress(psutil.Error, OSError, StopIteration, ValueError):
+                process = psutil.Process(pid)
+                arguments = process.cmdline()
                 segment = next(each for each in arguments if each.startswith(f"{name}."))
-                # The last but one is the instance's name, of its group's name and a number; the model's own is that of
-                # a stub which reads the configuration. A group need not have the model's name.
-                if (model := name_model(arguments)) and arguments[-2] != model:
-                    living.append(Stub(pid, model, segment))
+                # .../stub .../<model>/<version>/<file> SEGMENT <bytes> <bytes> <parent> ... <instance> <backend>
+                model, parent = name_model(arguments), int(arguments[5])
+                if model and process.ppid() == parent:
+                    living.append(Stub(pid, model, PurePath(arguments[1]).parts[-2], arguments[-2], segment))
     return living
 
 

@@ -31,7 +31,7 @@ from common.messages import name_command
 from serving import Failure, canaries, local, model_loader
 from serving.hang_detector import HUNG, HangDetector
 from serving.processes import Stub, stubs
-from serving.triton_api import TooSlow, TritonAPI, TritonGRPC
+from serving.triton_api import TooSlow, TritonAPI, TritonGRPC, sum_up
 
 RESCAN = 5.0  # seconds between two looks for what ends no process: stubs that were started, repairs that failed
 STALE = 60.0  # seconds after which shared memory without a stub no longer belongs to one that is about to start
@@ -107,13 +107,16 @@ class Supervisor:
         for stub in [stub for stub, since in self.old.items() if time.monotonic() - since > self.grace]:
             local.kill(stub.pid, signal.SIGKILL)
             del self.old[stub]
-        living = [stub.model for stub in stubs if stub not in self.old]
+        living = [(stub.model, stub.version) for stub in stubs if stub not in self.old and self.is_instance(stub)]
         try:
-            states = self.api.index()
+            versions = self.api.versions()
+            states = {model: sum_up(each) for model, each in versions.items()}
             for model in self.configs:
                 ready = states.get(model) == "READY"
                 unloaded = model in self.unseen and states.get(model) not in ("READY", "LOADING", "UNLOADING")
-                if unloaded or (ready and living.count(model) < self.instances(model)):
+                served = [version for version, state in versions.get(model, {}).items() if state == "READY"]
+                lacking = any(living.count((model, version)) < self.instances(model) for version in served)
+                if unloaded or (ready and lacking):
                     self.broken.setdefault(model, time.monotonic())
                 self.unseen -= {model} if ready or unloaded else set()
         except Failure:
@@ -125,7 +128,7 @@ class Supervisor:
         for model, since in self.broken.items():
             if states.get(model) == "LOADING":
                 continue  # it is stuck, which was reported, or somebody else loads it
-            if self.reload(model, model in living):
+            if self.reload(model, model in dict(living)):
                 back[model] = since
                 self.adopt()  # its new stubs, so that the death of one of them is seen at once
         verdict = self.verdict() if back else ""
@@ -147,22 +150,39 @@ class Supervisor:
         self.dead = [stub for stub in self.dead if stub.model in self.broken]
 
     def instances(self, model: str) -> int:
-        """Return how many stubs the model's configuration asks for; 0 for a native backend."""
+        """Return how many stubs the configuration asks for, for each version of the model; 0 for a native backend."""
+        return sum(count_instances(group) for group in self.groups(model))
+
+    def groups(self, model: str) -> list[dict]:
+        """Return the instance groups of a model that are stubs."""
         config = self.configs[model]
-        groups = config["instance_group"] if model_loader.in_stubs(config["backend"]) else []
-        return sum(group.get("count", 1) for group in groups)
+        return config["instance_group"] if model_loader.in_stubs(config["backend"]) else []
+
+    def is_instance(self, stub: Stub) -> bool:
+        """Return whether a stub answers requests: one with the model's own name only reads a configuration.
+
+        If an instance has that name, too, both are taken for one: a reader is there while somebody else loads the model
+        beside this supervisor, and for no longer.
+        """
+        groups = self.groups(stub.model) if stub.model in self.configs else []
+        names = {f"{group.get('name')}_{number}" for group in groups for number in range(group.get("count", 1))}
+        return stub.instance != stub.model or stub.instance in names
 
     def reload(self, model: str, alive: bool) -> bool:
         """Load a model again with its configuration, and report what went wrong; True if it worked.
 
         `alive`: another instance of the model still answers, so it is not unloaded first.
         """
-        config, patience = json.dumps(self.configs[model]), model_loader.LONGEST if alive else model_loader.PROMPT
+        config, patience = self.configs[model], model_loader.LONGEST if alive else model_loader.PROMPT
         try:
-            if not alive:
+            if alive:
+                # Triton leaves a loaded model as it is if its configuration is the same. So a field of it changes that
+                # Python models have no use for: files for compute capabilities of GPUs.
+                config = {**config, "cc_model_filenames": {"reloaded": str(time.time_ns())}}
+            else:
                 self.grpc.unload(model)
             try:
-                self.grpc.load(model, config, timeout=patience)
+                self.grpc.load(model, json.dumps(config), timeout=patience)
             except TooSlow:
                 if alive:
                     raise
@@ -192,3 +212,9 @@ class Supervisor:
         """Say an event with the time (UTC)."""
         now = datetime.datetime.now(datetime.timezone.utc)
         self.say(f"{now:%Y-%m-%dT%H:%M:%SZ} supervisor: {event}")
+
+
+def count_instances(group: dict) -> int:
+    """Return how many instances an instance group asks for: its count, on each of its GPUs."""
+    cards = len(group.get("gpus", [])) if group.get("kind") == "KIND_GPU" else 0
+    return group.get("count", 1) * max(1, cards)

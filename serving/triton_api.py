@@ -21,6 +21,8 @@ from common import access, tls
 from common.address import NO_HTTP
 from serving import Failure
 
+STATES = ["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
+"""The states of a version; a model as a whole is in the first of them that one of its versions has."""
 LONGEST_REFUSAL = 2**16  # bytes of a refusal that are read: whoever answers there need not be Triton
 
 
@@ -134,8 +136,27 @@ class TritonAPI:
 
     def index(self) -> dict[str, str]:
         """Return each model's state: READY, LOADING, UNLOADING, UNAVAILABLE. Models never loaded are not in it."""
-        content, _ = self.call("/v2/repository/index", b"", timeout=10)
-        return {entry["name"]: entry["state"] for entry in json.loads(content) if "state" in entry}
+        return {model: sum_up(each) for model, each in self.versions().items()}
+
+    def versions(self) -> dict[str, dict[str, str]]:
+        """Return the state of each version of each model: model -> version -> state. Those never loaded are left out.
+
+        Where Triton cannot read a repository any more, as one with a link that leads nowhere, it has no index; what is
+        loaded is READY then, by its statistics.
+        """
+        found: dict[str, dict[str, str]] = {}
+        try:
+            content, _ = self.call("/v2/repository/index", b"", timeout=10)
+        except Refused as refusal:
+            if refusal.code < 500:
+                raise
+            for each in self.get("/v2/models/stats", timeout=10)["model_stats"]:
+                found.setdefault(each["name"], {})[each["version"]] = "READY"
+            return found
+        for entry in json.loads(content):
+            if "state" in entry:
+                found.setdefault(entry["name"], {})[entry.get("version", "")] = entry["state"]
+        return found
 
     def reason(self, model: str) -> str:
         """Return why a model is in its state, in one line; "" where the server gives no reason."""
@@ -221,6 +242,11 @@ class TritonGRPC:
         except InferenceServerException as refusal:
             kind = TooSlow if refusal.status() == "StatusCode.DEADLINE_EXCEEDED" else Failure
             raise kind(" ".join(str(refusal).split())) from None
+
+
+def sum_up(versions: dict[str, str]) -> str:
+    """Return the state of a model whose versions have these states: the first of STATES that one of them has."""
+    return min(versions.values(), key=STATES.index)
 
 
 def reason(body: bytes) -> str:
