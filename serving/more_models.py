@@ -13,11 +13,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.messages import one_line
-from serving import Failure, model_loader
+from serving import Failure, model_loader, wheel
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
 UNREADABLE = "failed to poll from model repository"
 """What Triton answers for a model whose folder it cannot use; the reason stands in its log."""
+UNPARSED = "failed to read text proto"
+"""What Triton answers for a config.pbtxt that it cannot parse; it does not say where."""
+NO_BACKEND = re.compile(r"unable to find backend library for backend '([^']*)'.*")
+PLATFORMS = {"onnxruntime_onnx": "onnxruntime"}
+"""Backends of ours by the `platform` that older configurations name in their place."""
+FILES = {"model.onnx": "onnxruntime", "model.py": "python"}
+"""Backends by the file of a model whose configuration names none, as Triton completes it."""
 
 
 def check(folders: Sequence[str], alone: bool) -> None:
@@ -29,6 +36,9 @@ def check(folders: Sequence[str], alone: bool) -> None:
     ours = {name: "ours" for folder in served for name in model_loader.names(folder, guarded=True)}
     for folder in folders:
         found = list_models(Path(folder))
+        if lost := list_lost_links(Path(folder)):
+            lost_link = f"the link {one_line(lost[0])!r} leads nowhere"
+            raise ValueError(f"--models {folder}: {lost_link}, and Triton lists no model beside it; remove it")
         if not found:
             raise ValueError(f"--models {folder}: no model is there; expected folders with a config.pbtxt")
         for name in found:
@@ -58,11 +68,23 @@ def list_models(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def list_lost_links(folder: Path) -> list[str]:
+    """Return the links in a repository that lead nowhere, sorted."""
+    with contextlib.suppress(OSError):
+        return sorted(each.name for each in folder.iterdir() if each.is_symlink() and not each.exists())
+    return []
+
+
 def has_version(model: Path) -> bool:
     """Return whether a model's folder has one of a version, as far as it can be seen."""
+    return bool(list_versions(model))
+
+
+def list_versions(model: Path) -> list[Path]:
+    """Return the folders of a model's versions, as far as they can be seen."""
     with contextlib.suppress(OSError):
-        return any(each.name.isdecimal() and each.is_dir() for each in model.iterdir())
-    return False
+        return [each for each in model.iterdir() if each.name.isdecimal() and each.is_dir()]
+    return []
 
 
 def is_ensemble(model: Path) -> bool:
@@ -90,20 +112,40 @@ def load(api: TritonAPI, record: dict, metrics: str, log: Path | None, say=print
         except Failure as failure:
             if not api.is_live():
                 raise Unreachable(api.url, f"tritonserver ended while it loaded {model.name}") from None
-            outcomes[model.name] = explain(failure, model.name, log)
+            outcomes[model.name] = explain(failure, model, log)
             say(f"  {model.name} is not served: {outcomes[model.name]}")
     return outcomes
 
 
-def explain(failure: Failure, model: str, log: Path | None) -> str:
-    """Return in one line why a model was not loaded: Triton's answer, or where that is none its log."""
-    reason = one_line(failure.reason if isinstance(failure, Refused) else failure)
-    if UNREADABLE in reason and log:
-        told = re.findall(
-            f"Poll failed for model directory '{re.escape(model)}': (.*)", log.read_text(errors="replace")
-        )
-        reason = one_line(told[-1]).strip('"') if told else reason
-    return reason
+def explain(failure: Failure, model: Path, log: Path | None) -> str:
+    """Return in one line why a model was not loaded: Triton's answer, or where that says nothing its log."""
+    reason = one_line(failure.reason if isinstance(failure, Refused) else failure).rstrip("; ")
+    name = re.escape(model.name)
+    if UNREADABLE in reason:
+        reason = find_in_log(log, f"Poll failed for model directory '{name}': (.*)") or reason
+    if UNPARSED in reason:
+        reason = find_parse_error(model) or reason
+    if isinstance(failure, model_loader.Stuck):
+        reason = find_in_log(log, f"Failed to preinitialize Python stub: (.*/{name}/.*)") or reason
+    if wheel.installed() and (missing := NO_BACKEND.search(reason)):
+        has = ", ".join(sorted({"python", *model_loader.THREADS}))
+        reason = f"this server has no backend {missing[1]!r}, only {has}"
+    return reason.removeprefix(f"{model.name}: ").removeprefix(f"load failed for model '{model.name}': ")
+
+
+def find_in_log(log: Path | None, pattern: str) -> str:
+    """Return what the group of a pattern last matched in the server's log, in one line; "" if nothing."""
+    found = re.findall(pattern, log.read_text(errors="replace")) if log else []
+    return one_line(found[-1]).strip('"') if found else ""
+
+
+def find_parse_error(model: Path) -> str:
+    """Return what is wrong in a model's config.pbtxt, with its line; "" if nothing is."""
+    try:
+        model_loader.read_config(model)
+    except Failure as bad:
+        return str(bad)
+    return ""
 
 
 def lay_over(model: Path, cores: int, slo: int, metrics: str) -> str | None:
@@ -117,21 +159,22 @@ def lay_over(model: Path, cores: int, slo: int, metrics: str) -> str | None:
     from google.protobuf import json_format
 
     try:
-        config = model_loader.read_config(model)
+        config = read_config(model)
     except Failure:
         return None  # Triton says what is wrong
     added: dict[str, int | str] = {}
-    if config.backend in model_loader.THREADS and all(group.kind != group.KIND_GPU for group in config.instance_group):
+    runs_in = name_backend(config, model)
+    if runs_in in model_loader.THREADS and all(group.kind != group.KIND_GPU for group in config.instance_group):
         for group in config.instance_group or [config.instance_group.add()]:
             group.count = group.count or 1  # Triton would make two of ONNX Runtime
         instances = sum(group.count for group in config.instance_group)
-        added[model_loader.THREADS[config.backend]] = max(1, cores // instances)
-    if slo and admits(config.backend):
+        added[model_loader.THREADS[runs_in]] = max(1, cores // instances)
+    if slo and admits(runs_in):
         added |= {"slo_ms": slo, "metrics": metrics}
     added = {name: value for name, value in added.items() if name not in config.parameters}
     for name, value in added.items():
         config.parameters[name].string_value = str(value)
-    guarded = admits(config.backend) and model_loader.add_sample_axis(config)
+    guarded = admits(runs_in) and model_loader.add_sample_axis(config)
     config.name = config.name or model.name
     laid_over = json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
     return laid_over if added or guarded else None
@@ -176,8 +219,23 @@ def plan(configs: dict[str, dict]) -> dict[str, dict]:
 
 
 def backend(model: Path) -> str:
-    """Return the backend that a model's configuration names; "" where it cannot be read or names none."""
+    """Return the backend that runs a model, as far as its folder says it; "" where it does not."""
     try:
-        return model_loader.read_config(model).backend
+        return name_backend(read_config(model), model)
     except Failure:
         return ""
+
+
+def read_config(model: Path):
+    """Return the configuration of a model, empty if it has no file of one. Raises Failure if it cannot be parsed."""
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    return model_loader.read_config(model) if (model / "config.pbtxt").exists() else ModelConfig()
+
+
+def name_backend(config, model: Path) -> str:
+    """Return the backend of a configuration (ModelConfig): it names it, or a platform, or the model's file tells."""
+    if config.backend or config.platform:
+        return config.backend or PLATFORMS.get(config.platform, "")
+    files = [FILES[file] for file in FILES for version in list_versions(model) if (version / file).exists()]
+    return files[0] if files else ""

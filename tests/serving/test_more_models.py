@@ -123,6 +123,7 @@ def same(server) -> list[str]:
         (["missing"], "No such file or directory; expected a model repository"),
         (["file"], "no folder; expected a model repository"),
         (["loop"], "links"),
+        (["lost"], "the link 'gone' leads nowhere, and Triton lists no model beside it; remove it"),
         (["control"], "no URL can have the name 'a\\nb' in it; rename the model"),
         (["question"], "no URL can have the name 'why?' in it"),
         (["ours"], "the name 'resnet50' is taken by ours; rename the model"),
@@ -133,10 +134,12 @@ def same(server) -> list[str]:
 )
 def test_what_cannot_be_served_is_refused_before_anything_starts(tmp_path, folders, words):
     names = {"ours": "resnet50", "guarded": "image_check", "ensemble": "image", "one": "detector", "two": "detector"}
-    names |= {"control": "a\nb", "question": "why?"}
+    names |= {"control": "a\nb", "question": "why?", "lost": "fine"}
     for folder in folders:
         if folder in names:
             put(tmp_path / folder, names[folder], ADD)
+    if "lost" in folders:
+        (tmp_path / "lost" / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

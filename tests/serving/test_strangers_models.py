@@ -11,13 +11,16 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from onnx import TensorProto, helper
 
+from serving import model_loader, more_models
 from serving.processes import STUB, processes, stubs
 from serving.state import name as local_name
 from serving.supervisor import Supervisor
 from serving.triton_api import Refused, TritonAPI
 from tests.conftest import launch, ports
-from tests.serving.test_more_models import ADD, put
+from tests.serving.test_more_models import ADD, TENSORS, put
+from tests.twins import network
 
 GUARD = 120  # seconds: against a hang, no statement on how fast a model comes back
 PYTHON = 'backend: "python" '
@@ -54,6 +57,14 @@ def alone(tmp_path_factory):
     put(folder, "versions", ADD, config=f"{ON_CPU}version_policy {{ all {{ }} }} ")
     (folder / "versions" / "3").mkdir()
     (folder / "versions" / "3" / "model.py").write_text(ADD.replace("+ 1", "+ 3"))
+    put(folder, "misspelt", ADD, config=f"{PYTHON}max_batchsize: 4 ")
+    put(folder, "engine", config='platform: "tensorrt_plan" ')
+    tensors = {"x": (TensorProto.FLOAT, ["n", 1])}, {"y": (TensorProto.FLOAT, ["n", 1])}
+    doubled = network([helper.make_node("Add", ["x", "x"], ["y"])], *tensors).SerializeToString()
+    for name in ("bare", "platform"):
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "1" / "model.onnx").write_bytes(doubled)
+    (folder / "platform" / "config.pbtxt").write_text(f'platform: "onnxruntime_onnx" {TENSORS}')
     try:
         up = launch("up", "--engine=local", "--only", f"--models={folder}", f"--state={state}", *ports())
         assert up.returncode == 0, up.stderr
@@ -163,3 +174,27 @@ def test_a_stub_comes_back_though_a_link_in_the_repository_leads_nowhere_by_now(
         assert ask(alone, "steady") == 4
     finally:
         lost.unlink()
+
+
+def test_a_model_whose_configuration_names_no_backend_has_its_share_of_the_threads(alone):
+    threads = len(alone.record["cores"])
+    for name in ("bare", "platform"):
+        assert alone.record["more_plan"][name] == {"instances": 1, "threads": threads, "slo_ms": None}
+        assert ask(alone, name) == 6
+
+
+def test_what_is_wrong_in_a_configuration_is_named_with_its_place(alone):
+    assert 'has no field named "max_batchsize"' in alone.record["more_models"]["misspelt"]
+    assert (
+        alone.record["more_models"]["engine"] == "this server has no backend 'tensorrt', only dali, onnxruntime, python"
+    )
+
+
+def test_a_model_without_a_file_is_said_to_have_none(tmp_path):
+    """Its stub dies as it begins, and only the log says of what."""
+    log = tmp_path / "log"
+    log.write_text("I1 pb_stub.cc:2105] Failed to preinitialize Python stub: no file in '/models/empty/1/model.py'\n")
+    stuck = model_loader.Stuck("empty: its Python stub died as it began, and tritonserver waits for it forever")
+    assert more_models.explain(stuck, tmp_path / "empty", log) == "no file in '/models/empty/1/model.py'"
+    assert more_models.explain(stuck, tmp_path / "mpty", log).startswith("empty: its Python stub died")
+    assert more_models.explain(stuck, tmp_path / "empty", None).startswith("its Python stub died as it began")
