@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common.messages import one_line
-from serving import Failure, model_loader, wheel
+from serving import Failure, environment_folders, model_loader, wheel
 from serving.triton_api import Refused, TritonAPI, Unreachable
 
 UNREADABLE = "failed to poll from model repository"
@@ -104,10 +104,16 @@ def load(api: TritonAPI, record: dict, metrics: str, log: Path | None, say=print
     for folder in record["models"]:
         compileall.compile_dir(folder, quiet=2)
     outcomes, slo = {}, record["slo"] if record["admission"] else 0
+    backends = set() if record["only"] else {"python", *model_loader.THREADS}  # those that run already
     for model in find(record["models"]):
+        runs_in = backend(model)
+        begins = runs_in not in backends
+        backends.add(runs_in)
         try:
             config = lay_over(model, len(record["cores"]), slo, metrics)
-            model_loader.load(api, record["name"], model.name, config, backend(model), say)
+            with environment_folders.claim(record["name"]) if begins else contextlib.nullcontext():
+                model_loader.load(api, record["name"], model.name, config, runs_in, say)
+            environment_folders.mark_used(record["name"])
             outcomes[model.name] = ""
         except Failure as failure:
             if not api.is_live():

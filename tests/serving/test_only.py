@@ -1,18 +1,23 @@
 """Laws of a server with one's own models alone, and of what is theirs: packages, thread plan, admission, canaries."""
 
+import io
 import json
 import os
 import re
 import signal
+import sys
+import tarfile
 import time
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from serving import Failure, canaries, local, more_models, requirements, thread_plan
+from serving import Failure, canaries, environment_folders, local, more_models, requirements, thread_plan
 from serving.processes import stubs
 from serving.server import Server
 from serving.triton_api import Refused, TritonAPI
@@ -302,3 +307,29 @@ def test_a_canary_that_is_lost_says_so(tmp_path):
     kept = {"subject": "sums (half)", "model": "double", "problem": "", "body": str(tmp_path / "gone"), "json_size": 0}
     with pytest.raises(Failure, match=r"sums \(half\) cannot be asked: .*gone: No such file or directory"):
         canaries.ask(TritonAPI("127.0.0.1:9"), kept, 1)
+
+
+def test_the_environment_that_a_model_brings_is_removed_with_a_server_that_was_killed(tmp_path):
+    """Triton unpacks it into /tmp, where the backend leaves it if it is killed."""
+    archive, here = tmp_path / "models" / "packed" / "env.tar.gz", Path(sys.executable).parent
+    parameter = 'key: "EXECUTION_ENV_PATH" value: { string_value: "$$TRITON_MODEL_DIRECTORY/env.tar.gz" }'
+    config = f'backend: "python" instance_group [ {{ kind: KIND_CPU }} ] parameters: {{ {parameter} }} '
+    put(tmp_path / "models", "packed", ADD, config=config)
+    with tarfile.open(archive, "w:gz") as packed:
+        content = f'export PATH="{here}:$PATH"\n'.encode()
+        script = tarfile.TarInfo("bin/activate")
+        script.size = len(content)
+        packed.addfile(script, io.BytesIO(content))
+    flags = [f"--models={tmp_path}/models", "--only", f"--state={tmp_path}/state"]
+    try:
+        up = launch("up", "--engine=local", *flags, *ports())
+        assert up.returncode == 0, up.stderr
+        record = json.loads((tmp_path / "state" / "server.json").read_text())
+        [stub] = stubs(record["name"])
+        path = psutil.Process(stub.pid).environ()["LD_LIBRARY_PATH"]
+        folder = Path(path.partition("/0/lib")[0])
+        assert folder.parent == environment_folders.PARENT and (folder / "0" / "bin" / "activate").is_file()
+        os.kill(record["pid"], signal.SIGKILL)
+    finally:
+        launch("down", f"--state={tmp_path}/state")
+    assert not folder.exists()
