@@ -143,7 +143,8 @@ def supervise(options):
     environment_folders.remove(record["name"])
     if (latest := state.read(options.state)) and latest.get("pid") == record["pid"]:
         now = datetime.datetime.now(datetime.timezone.utc)
-        state.write(options.state, {**latest, "died": f"{now:%Y-%m-%dT%H:%M:%SZ}"})
+        with contextlib.suppress(OSError):  # the disk is full: the time alone is lost
+            state.write(options.state, {**latest, "died": f"{now:%Y-%m-%dT%H:%M:%SZ}"})
     supervisor.report(f"tritonserver ({record['pid']}) is gone; `crossover up` clears what it left and starts it again")
     return 1
 

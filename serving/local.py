@@ -202,9 +202,14 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
 
 
 def keep_log(log: Path) -> None:
-    """Rename the log of the server before, if there is one, which may say why it died; only the last one is kept."""
+    """Rename the log of the server before, if there is one, which may say why it died; only the last one is kept.
+
+    Raises Failure if something has its place that is no file: who opens a named pipe waits until somebody reads it.
+    """
     if log.is_file():
         log.replace(earlier_log(log))
+    elif os.path.lexists(log):
+        raise Failure(f"{log} is no file; remove it, or give another --state")
 
 
 def earlier_log(log: Path) -> Path:

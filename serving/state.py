@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from common import atomic_write, plain_file
+from common.messages import one_line
 from serving import Failure
 from serving.ports import PORTS
 
@@ -65,16 +67,24 @@ def is_locked(directory: Path) -> bool:
 def locked(directory: Path):
     """Lock the state directory, so that only one `up` or `down` works on it.
 
-    Raises Failure if another one does, or if the directory cannot be written.
+    Raises Failure if another one does, if the directory cannot be written, and, with the file's name, if the block
+    cannot write or remove one, as on a full disk or where a folder has its place.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "lock").open("w")
+        # A named pipe would make whoever opens it for writing alone wait for a reader.
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as refused:
         raise Failure(f"cannot write to {directory} ({refused.strerror}); give another --state") from None
-    with lock:
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Failure(f"another `up` or `down` is at work on {directory}; wait for it") from None
         yield
+    except OSError as refused:
+        where = one_line(refused.filename2 or refused.filename or directory)
+        why = (refused.strerror or str(refused)).lower()
+        raise Failure(f"{where}: {why}; mend that, or give another --state") from None
+    finally:
+        os.close(lock)

@@ -1,5 +1,6 @@
 """Laws of the launcher: up, down, status, logs, and the one line that each failure gets."""
 
+import errno
 import io
 import json
 import os
@@ -287,6 +288,33 @@ def test_up_exports_missing_networks_but_not_where_another_server_is_in_the_way(
 def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     refused(launch(*UP, f"--state={tmp_path}/file/state"), tmp_path / "file/state", "--state")
+
+
+def test_a_pipe_in_place_of_the_lock_lets_nobody_wait(tmp_path):
+    """Opening it would wait for somebody who reads it."""
+    os.mkfifo(tmp_path / "lock")
+    done = launch("down", f"--state={tmp_path}", timeout=60)
+    assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_has_the_logs_place_and_is_no_file_is_named_and_nothing_is_left(tmp_path, kind):
+    log = tmp_path / "server.log"
+    {"folder": log.mkdir, "pipe": lambda: os.mkfifo(log), "link": lambda: log.symlink_to("nowhere")}[kind]()
+    refused(launch(*UP, f"--state={tmp_path}", *ports(), timeout=60), log, "is no file; remove it")
+    assert left_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_folder_in_place_of_the_record_is_named(tmp_path, command):
+    (tmp_path / "server.json").mkdir()
+    given = [*UP, *ports()] if command == "up" else [command]
+    refused(launch(*given, f"--state={tmp_path}"), tmp_path / "server.json", "is a directory")
+
+
+def test_a_file_that_a_full_disk_does_not_take_is_named(tmp_path):
+    with pytest.raises(Failure, match=r"^there: no space left on device; mend that"), state.locked(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "from", None, "there")
 
 
 def test_numpy_2_is_refused_because_the_stubs_would_read_garbage(tmp_path):
