@@ -57,8 +57,7 @@ def flags(record: dict, repositories: Sequence[Path]) -> list[str]:
         f"--id={record['name']}",
         *(f"--model-repository={folder}" for folder in (*repositories, *record.get("models", []))),
         "--model-control-mode=explicit",
-        # Which starts every stub twice. Ours are complete; a repository that is served alone need not be.
-        *([] if record.get("only") else ["--disable-auto-complete-config"]),
+        *([] if completes(record) else ["--disable-auto-complete-config"]),
         f"--http-address={host}",
         f"--grpc-address={host}",
         f"--metrics-address={host}",
@@ -70,6 +69,14 @@ def flags(record: dict, repositories: Sequence[Path]) -> list[str]:
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
         f"--backend-config=python,shm-region-prefix-name={record['name']}.",
     ]
+
+
+def completes(record: dict) -> bool:
+    """Return whether Triton shall complete the configurations of its models, for which it starts every stub twice.
+
+    Ours need it not, and strangers' models that are served alone get what Triton does by itself.
+    """
+    return record.get("only", False) or not more_models.are_complete(record.get("models", []))
 
 
 def restrict(record: dict) -> list[str]:

@@ -95,6 +95,23 @@ def is_ensemble(model: Path) -> bool:
         return False
 
 
+def are_complete(folders: Sequence[str]) -> bool:
+    """Return whether the configurations of all models in these repositories name a backend, inputs and outputs.
+
+    One that cannot be parsed lacks nothing that Triton could complete.
+    """
+    return all(is_complete(model) for model in find(folders))
+
+
+def is_complete(model: Path) -> bool:
+    """Return whether a model's configuration names what runs it, inputs and outputs, or cannot be parsed."""
+    try:
+        config = read_config(model)
+    except Failure:
+        return True
+    return bool((config.backend or config.platform) and config.input and config.output)
+
+
 def load(api: TritonAPI, record: dict, metrics: str, log: Path | None, say=print) -> dict[str, str]:
     """Load the models of the repositories of a server's record; `say` gets a line per model.
 

@@ -207,3 +207,45 @@ def test_a_model_that_takes_the_server_with_it_is_named(tmp_path):
     done = launch("up", *flags, *ports())
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "tritonserver ended while it loaded deadly" in done.stderr
+
+
+AUTO = ADD.replace(
+    "    def execute",
+    """    @staticmethod
+    def auto_complete_config(config):
+        config.add_input({"name": "x", "data_type": "TYPE_FP32", "dims": [1]})
+        config.add_output({"name": "y", "data_type": "TYPE_FP32", "dims": [1]})
+        config.set_max_batch_size(8)
+        return config
+
+    def execute""",
+)
+"""Names its inputs and outputs in its code."""
+
+
+@pytest.mark.parametrize("config", [None, 'backend: "python"\n'])
+def test_a_model_that_names_its_inputs_in_its_code_answers_beside_ours(tmp_path, config):
+    (tmp_path / "theirs" / "Auto.v2" / "1").mkdir(parents=True)
+    (tmp_path / "theirs" / "Auto.v2" / "1" / "model.py").write_text(AUTO)
+    if config:
+        (tmp_path / "theirs" / "Auto.v2" / "config.pbtxt").write_text(config)
+    with temporary_server(tmp_path / "state", "tiny", flags=["--models", str(tmp_path / "theirs")]) as server:
+        assert server.state["more_models"] == {"Auto.v2": ""}
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3]}]}
+        answer, _ = server.api.call("/v2/models/Auto.v2/infer", json.dumps(body).encode())
+        assert json.loads(answer)["outputs"][0]["data"] == [4]
+
+
+def test_only_a_configuration_that_leaves_something_out_has_triton_complete_it(tmp_path):
+    put(tmp_path, "whole", ADD)
+    assert more_models.are_complete([]) and more_models.are_complete([str(tmp_path)])
+    assert "--disable-auto-complete-config" in local.flags(record_of(str(tmp_path)), [])
+    (tmp_path / "bare" / "1").mkdir(parents=True)
+    assert not more_models.are_complete([str(tmp_path)])
+    assert "--disable-auto-complete-config" not in local.flags(record_of(str(tmp_path)), [])
+
+
+def record_of(folder: str) -> dict:
+    """Return of a record what the server's flags follow from."""
+    numbers = {f"{kind}_port": 1 for kind in ("http", "grpc", "metrics")}
+    return {"name": "x", "host": "127.0.0.1", "models": [folder], "cores": [0], "admin_key": "k", **numbers}
