@@ -31,13 +31,13 @@ OFFLINE := the package index does not answer: the first make needs the network o
 bench up down capacity clients efficiency sweep overload soak status logs models: export CROSSOVER_TOOL := make# for hints
 bench: $(ENV)  ## everything: environment, networks, server, comparison, report; QUICK=1 two minutes, FULL=1 an hour
 	@$(UP)
-	$(CROSSOVER) compare $(call flag,SECONDS seconds) $(ARGS) $(MEASURED)
+	@$(CROSSOVER) compare $(call flag,SECONDS seconds) $(ARGS) $(MEASURED)
 	@echo 'the server still runs; `make down` stops it'
 up: $(ENV)  ## start the server: in Docker, or as a local process where no engine answers
 	@$(UP) $(ARGS)
 down:  ## stop it, leaving nothing behind
 	$(INSTALLED) $(CROSSOVER) down $(ARGS)
-image: $(ENV)  ## Locust's page for photographs, on http://localhost:8089; ARGS="--web-port 8090" on another port
+image: $(ENV)  ## Locust's page for photographs, on http://localhost:8089; ARGS="--web-port 8091" on another port
 audio: $(ENV)  ## the same for speech
 image audio:
 	.venv/bin/locust -f loadgen/$@.py --web-host 127.0.0.1 $(ARGS)
@@ -47,20 +47,21 @@ clients: $(ENV)  ## naive, threaded and asynchronous clients under uniform, Pois
 efficiency: $(ENV)  ## does an ensemble answer as many requests as its steps allow?
 capacity clients efficiency:
 	@$(UP)
-	$(CROSSOVER) $@ $(ARGS) $(MEASURED)
+	@$(CROSSOVER) $@ $(ARGS) $(MEASURED)
 sweep: $(ENV)  ## server against client over input sizes, workers and network rates: where the answer changes
-	$(NETWORKS)$(CROSSOVER) sweep $(call flag,ENGINE engine) $(ARGS) $(MEASURED)
+	@$(NETWORKS)$(CROSSOVER) sweep $(call flag,ENGINE engine) $(ARGS) $(MEASURED)
 overload: $(ENV)  ## 1, 2 and 5 times what the server can carry, and a spike: with its bounds, then without
-	$(NETWORKS)$(CROSSOVER) overload --start $(WEIGHTS) $(ARGS) $(MEASURED)
+	@$(NETWORKS)$(CROSSOVER) overload --start $(WEIGHTS) $(ARGS) $(MEASURED)
 soak: $(ENV)  ## good and damaged files at half capacity, with a stub killed now and then: what grows, what drifts
-	$(NETWORKS)$(CROSSOVER) soak --weights $(WEIGHTS) $(ARGS) $(MEASURED)
+	@$(NETWORKS)$(CROSSOVER) soak --weights $(WEIGHTS) $(ARGS) $(MEASURED)
 status:  ## what runs where, and whether it answers
 	$(INSTALLED) $(CROSSOVER) status $(ARGS) $(IDLE)
 logs:  ## the server's log
 	$(INSTALLED) $(CROSSOVER) logs $(ARGS) $(IDLE)
 observe:  ## Prometheus and Grafana in Docker, beside a server and load generators of this machine; ARGS=down stops them
-	@docker compose version > /dev/null 2>&1 || { echo 'make observe needs Docker with compose; without: docs/metrics.md'; exit 1; }
-	docker compose -p crossover-observe -f docker-compose.observe.yml $(or $(ARGS),up -d)
+	@docker info > /dev/null 2>&1 && for compose in 'docker compose' docker-compose; do $$compose version > /dev/null 2>&1 && \
+	  exec $$compose -p crossover-observe -f docker-compose.observe.yml $(or $(ARGS),up -d); done; \
+	  echo 'make observe needs Docker with compose; without: docs/metrics.md'; exit 1
 models: $(ENV)  ## ResNet-50 and wav2vec2-base as ONNX: pretrained, or said loudly if not
 	$(CROSSOVER) models $(ARGS)
 env: $(ENV)  ## the environment of server, load generator and command line, in .venv; GPU=1 or 0: with CUDA's libraries, or never

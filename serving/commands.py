@@ -11,18 +11,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 from common.messages import end_clause, name_command
 from serving import ROOT, Failure, canaries, docker, environment_folders, local, requirements, smoke_test, state
 from serving.processes import is_out_of_reach
-from serving.record import list_differences, new_record, say_flag
+from serving.record import list_differences, new_record, now, say_flag
 from serving.status import alive, say, say_gpu, summary
 from serving.supervisor import Supervisor
 from serving.triton_api import TritonAPI
 
+LOCAL = ("on-cpu", "models", "workload", "shm")
+"""Flags of `up` that only a local server can follow."""
 REPAIR = 60.0  # seconds that a supervisor started again by `up` has to reload what died before
 
 
@@ -46,10 +48,7 @@ def up(
                 return keep_running(record, options, explicit)
             say("clearing what is left of an `up` that was killed before its end")
         clear(record, options.state)
-        engine, why = choose(options.engine)
-        for flag in ("on-cpu", "models", "workload", "shm") if engine == "docker" else ():
-            if getattr(options, flag.replace("-", "_")):
-                raise Failure(f"--{flag} is for a local server, and this one would be a container; add --engine local")
+        engine, why = choose(options.engine, [flag for flag in LOCAL if getattr(options, flag.replace("-", "_"))])
         record = new_record(options, engine)
         local.check_ports(record)
         prepare()
@@ -64,6 +63,7 @@ def up(
                 docker.up(record, options.state, say)
             else:
                 record["pid"] = local.up(record, options.state, options.state / "server.log", say).pid
+            record["started"] = now()  # an export or the build of an image may have taken minutes
             state.write(options.state, record)
             problem = canaries.add(record, options.state, find_canaries) if options.workload else ""
             if engine == "local":
@@ -86,7 +86,12 @@ def down(options):
         require_reach(record)
         if record and record["engine"] == "local" and alive(record, options.state):
             local.drain(record)
-        say("stopped" if clear(record, options.state) else "nothing was running")
+        if not clear(record, options.state):
+            say("nothing was running")
+        elif record and record["engine"] == "docker" and docker.obstacle():
+            say("forgotten, not stopped")
+        else:
+            say("stopped")
 
 
 def logs(options):
@@ -206,16 +211,21 @@ def remove_container(name: str) -> None:
     except Failure:
         if not (gone := docker.obstacle()):
             raise
-        say(f"!! {gone}: if the containers of {name} are still there, `crossover down` removes them once it does")
+        say(f"!! {gone}: if the containers of {name} are still there, {name_command('down')} removes them once it does")
 
 
-def choose(engine: str) -> tuple[str, str]:
+def choose(engine: str, local_flags: Sequence[str] = ()) -> tuple[str, str]:
     """Return the engine, and the reason in words, which says how to force the other.
 
-    Raises Failure if the engine that was asked for is not there.
+    `local_flags` are those of LOCAL that were given. Raises Failure if the engine that was asked for is not there, or
+    cannot do what they ask.
     """
     if engine == "local":
         return engine, "--engine local was given"
+    if local_flags and engine == "docker":
+        raise Failure(f"--{local_flags[0]} is for a local server, and --engine docker asks for a container")
+    if local_flags:
+        return "local", f"--{local_flags[0]} is for a local server"
     obstacle = docker.obstacle()
     if engine == "docker" and obstacle:
         raise Failure(f"--engine docker: {obstacle}; start Docker, or use --engine local")

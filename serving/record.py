@@ -42,7 +42,7 @@ def new_record(options, engine: str) -> dict:
         "admin_key": os.environ.get("CROSSOVER_ADMIN_KEY") or secrets.token_hex(16),
         "shm_key": secrets.token_hex(16) if options.shm else "",
         "command": getattr(options, "command", ""),
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "started": now(),
     }
 
 
@@ -77,3 +77,8 @@ def say_flag(key: str, value) -> str:
         return f"{flag} {value[0]} (content {value[1]})"
     values = value if key in ("on_cpu", "models") else [format_cores(value) if key == "cores" else value]
     return " ".join(f"{flag} {each}" for each in values)
+
+
+def now() -> str:
+    """Return the time as a record holds it: ISO 8601, UTC, in whole seconds."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from serving import Failure, commands, environment_folders, local, settings, smoke_test, state, wheel
+from serving import Failure, commands, docker, environment_folders, local, settings, smoke_test, state, wheel
 from tests.conftest import ROOT, launch, ports
 
 UP = ("up", "--engine=local", "--weights=tiny")
@@ -219,6 +219,15 @@ def test_without_docker_the_server_is_a_local_process_and_up_says_how_to_force_t
         commands.choose("docker")
 
 
+@pytest.mark.parametrize("flag", ["models", "workload", "shm", "on-cpu"])
+def test_what_only_a_local_server_can_do_is_done_by_one_unless_a_container_is_asked_for(monkeypatch, flag):
+    monkeypatch.setattr(docker, "obstacle", lambda: None)
+    assert commands.choose("auto", [flag]) == ("local", f"--{flag} is for a local server")
+    assert commands.choose("auto")[0] == "docker"
+    with pytest.raises(Failure, match=f"--{flag} is for a local server, and --engine docker asks for a container"):
+        commands.choose("docker", [flag])
+
+
 # what up refuses
 
 
@@ -230,7 +239,7 @@ def test_a_container_whose_engine_is_gone_can_be_cleared(server, tmp_path):
     assert done.returncode == 0, done.stderr
     warning, stopped = done.stdout.splitlines()
     assert warning.startswith("!! ") and "ocker" in warning and f"the containers of {gone['name']}" in warning
-    assert stopped == "stopped" and left_of(tmp_path) == []
+    assert stopped == "forgotten, not stopped" and left_of(tmp_path) == []
     assert launch("down", f"--state={tmp_path}").stdout == "nothing was running\n"
 
 
