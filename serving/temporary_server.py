@@ -15,6 +15,8 @@ from serving import ROOT, Failure, environment_folders, local, state, wheel
 from serving.ports import PORTS, free_ports
 from serving.server import Server, Unavailable
 
+UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
+
 
 @contextlib.contextmanager
 def temporary_server(

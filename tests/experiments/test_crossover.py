@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from crossover.cli import main
-from crossover.experiments.sweep import network_link
 from crossover.experiments.sweep import result as crossings
 from crossover.experiments.sweep import run as sweep_run
 from crossover.experiments.sweep.grid import Place
 from crossover.experiments.sweep.site import Site
+from crossover.measurement import network_link
 from crossover.report.format import tied
 from serving.server import Server
 from serving.state import name

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossover.experiments.sweep import network_link
-from crossover.experiments.sweep.network_link import ADDRESSES, Missing, bucket
+from crossover.measurement import network_link
+from crossover.measurement.network_link import ADDRESSES, Missing, bucket
 from preprocess.image import MEAN, STD
 from tests.conftest import ROOT
 from workloads import image, image_uint8
@@ -147,7 +147,7 @@ def test_the_network_that_takes_bytes_answers_as_the_one_that_takes_the_tensor(t
 def test_a_process_that_is_stopped_leaves_no_namespace(link):
     """`link` only says whether one can be made here; the process makes another."""
     code = (
-        "import signal, time\nfrom crossover.experiments.sweep import network_link as network\n"
+        "import signal, time\nfrom crossover.measurement import network_link as network\n"
         "signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))\n"
         f"with network.link('{NAME}-2'):\n    print('up', flush=True)\n    time.sleep(60)\n"
     )

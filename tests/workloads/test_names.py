@@ -26,8 +26,7 @@ FILES = {
     **{f"crossover/gpu_check/{name}.py": CHECKED for name in ("answers", "decode", "files", "network", "rate")},
     "loadgen/samples/sample.py": "the two sides of a connection, of which one prepares an arrival",
     "crossover/analysis/costs.py": "prices of the CPU of the client's and of the server's machine",
-    "crossover/experiments/sweep/network_link.py": "the two ends of a link",
-    "crossover/experiments/sweep/site.py": "the two ends of a link",
+    "crossover/measurement/network_link.py": "the two ends of a link",
 }
 LINES = {
     r"cores": "which core belongs to whose process",

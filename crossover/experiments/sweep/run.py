@@ -19,22 +19,21 @@ import numpy as np
 
 from crossover.experiments.experiment import Experiment
 from crossover.experiments.options import check_rounds, check_run_options
-from crossover.experiments.sweep import figures, grid, network_link, own_workloads
+from crossover.experiments.sweep import figures, grid, own_workloads
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import PointMeasurement
 from crossover.experiments.sweep.record import PHRASES, describe_sweep, list_server_differences
 from crossover.experiments.sweep.result import KIND
-from crossover.experiments.sweep.site import Site, server_behind_link
-from crossover.measurement import host, resume
+from crossover.experiments.sweep.site import Site, find_derived
+from crossover.measurement import host, network_link, resume
 from crossover.measurement.retry import Retries
 from serving.server import Server
 from serving.state import name
-from serving.temporary_server import temporary_server
+from serving.temporary_server import UNBOUNDED, temporary_server
 from workloads import catalogue, flags
 
 START = 20  # seconds until a server is up
-UNBOUNDED = "0"  # ms: a server that refuses what takes long would hide how long that takes
 
 
 class SweepExperiment(Experiment):
@@ -179,11 +178,11 @@ class SweepExperiment(Experiment):
             with temporary_server(state, weights, engine, cores, slo=UNBOUNDED) as server:
                 yield Site(weights, server)
             return
-        derived = network_link.find_derived(self.sweeps)
+        derived = find_derived(self.sweeps)
         with network_link.link(name(state)) as link:
             if why := link.distance():
                 self.leave_out(f"network delay: this kernel has no netem, so the link adds no distance: {why}")
-            with server_behind_link(link, state, weights, cores, derived, UNBOUNDED) as server:
+            with network_link.server_behind_link(link, state, weights, cores, derived) as server:
                 yield Site(weights, server, link)
 
     def points_of(self, weights: str, sweep: Sweep, place: Place) -> PointMeasurement:

@@ -1,4 +1,4 @@
-"""What lies between client and server: a link of a given rate on one machine, and models for what crosses it.
+"""What lies between client and server: a link of a given rate on one machine, and a server at its far end.
 
 The link is a veth pair between two network namespaces, one for each side, with a token bucket (`tc tbf`) at either end.
 It models a rate and nothing else: a packet waits for those before it, none is lost, and there is no distance, for
@@ -9,19 +9,19 @@ import ctypes
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from crossover.experiments.sweep.grid import Sweep
-from crossover.measurement.extra_models import Reference
-from serving.server import Unavailable
+from crossover.measurement.extra_models import Reference, load_in_child
+from serving import ROOT
+from serving.server import Server, Unavailable
+from serving.temporary_server import UNBOUNDED, temporary_server
 
 ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
 PACKET = 1514
 QUEUE = 1 << 24  # bytes that may wait in a bucket: more than ever is in flight, so that nothing is dropped
 NEWNET = 0x40000000  # of setns(2)
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Missing(Unavailable):
@@ -133,14 +133,19 @@ def enter(namespace: int) -> None:
         raise Missing(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
-# Models that are made for a sweep ---------------------------------------------------------------------------------
+@contextmanager
+def server_behind_link(
+    link: Link, state: Path, weights: str, cores: str = "", derived: Sequence[Reference] = ()
+) -> Iterator[Server]:
+    """Start a server at the far end of the link, and keep this thread at the near end, until the block ends.
 
-
-def find_derived(sweeps: Iterable[Sweep]) -> list[Reference]:
-    """Find the variants of these sweeps whose models a server lacks until they are made from others."""
-    return [
-        (sweep.workload.file or sweep.workload.name, f"{sweep.arms[0]}:{variant}")
-        for sweep in sweeps
-        for variant, each in sweep.workload.placements[sweep.arms[0]].variants.items()
-        if each.derived and each.form in sweep.forms
-    ]
+    It refuses nothing, however long its queue is. It also has the models of `derived`, made from others. `state` and
+    `cores` are as in `temporary_server`. Raises Unavailable if the server does not come up.
+    """
+    with link.inside("server"), temporary_server(state, weights, "local", cores, "0.0.0.0", UNBOUNDED) as server:
+        server = Server(server.url.replace("127.0.0.1", ADDRESSES["server"]), server.state)
+        with link.inside("client"):
+            for reference in derived:
+                models = ROOT / "model_repository" if weights != "tiny" else state / "models"
+                load_in_child(server, models, reference)
+            yield server
