@@ -102,8 +102,9 @@ def refuse_optional(arms: Mapping[str, Sequence[str]], workloads: Mapping[str, W
     for name, chosen in arms.items():
         own = workloads[name].placements
         if unknown := [arm for arm in chosen if arm not in own]:
-            good = ", ".join(own)
-            raise ValueError(f"{command} takes the placements {good} of {name}, and --arms names {unknown[0]}")
+            line = f"{command} takes the placements {', '.join(own)} of {name}, and --arms names {unknown[0]}"
+            mixed = unknown[0].partition(":")[0] == optional.MIXED
+            raise ValueError(line + "; `crossover capacity --link` has it behind a link" * mixed)
 
 
 def refuse_gateways(arms: Mapping[str, Sequence[str]], workloads: Mapping[str, Workload], command: str) -> None:

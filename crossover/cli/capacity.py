@@ -9,6 +9,7 @@ from crossover.cli.experiment import conduct
 from crossover.experiments.capacity.plan import PERCENTILES
 from crossover.experiments.capacity.run import Capacity, check
 from crossover.measurement.unloaded_latency import SLO_FACTOR
+from serving.settings import WEIGHTS
 
 HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that there is time for"
 
@@ -22,6 +23,13 @@ HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that ther
 )
 @click.option("--percentile", type=float, default=0, help=f"The percentile that the limit is for; {HIGHEST}.")
 @click.option("--loads", metavar="A,B", help="Shares of the capacity for bursts; default: 0.5,0.7,0.9 or fewer.")
+@click.option(
+    "--link",
+    metavar="MBIT",
+    type=float,
+    help="Measure a server of its own behind a link of so many Mbit/s; needs root.",
+)
+@click.option("--weights", type=click.Choice(WEIGHTS), help="Networks of that server; default: real.")
 @options.seed
 @options.reports
 @options.resume

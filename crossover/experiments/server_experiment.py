@@ -30,17 +30,25 @@ class ServerExperiment(Experiment):
 
     def __init__(self, options: Namespace):
         super().__init__(options)
-        state, say = Path(options.state), self.progress.print_line
-        self.extra = ExtraModels(Server.at(options.url, state), state, say)
-        self.gateways = Gateways(self.extra.server, options, say)
-        self.retries = Retries(self.find_server, say)
+        self.take_server()
         self.inputs = flags.load(options.payloads, options.workloads)
+
+    def take_server(self) -> None:
+        """Take the server at --url as the one that is measured, and the cores that it leaves as the client's."""
+        state, say = Path(self.options.state), self.progress.print_line
+        self.extra = ExtraModels(self.locate_server(), state, say)
+        self.gateways = Gateways(self.extra.server, self.options, say)
+        self.retries = Retries(self.find_server, say)
         self.cores = host.free_cores([*self.server.cores, *self.gateways.own])
         """The client's."""
 
+    def locate_server(self) -> Server:
+        """Return the server at --url, with the launcher's record of it."""
+        return Server.at(self.options.url, Path(self.options.state))
+
     def find_server(self) -> Server:
         """Return the server at --url, with what only optional placements ask: models, gateways. Raises Unavailable."""
-        server = Server.at(self.options.url, Path(self.options.state))
+        server = self.locate_server()
         self.extra.restore(server)
         return self.gateways.restore(server)
 

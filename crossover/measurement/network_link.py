@@ -20,6 +20,8 @@ from serving.temporary_server import UNBOUNDED, temporary_server
 
 ADDRESSES = {"client": "10.203.77.1", "server": "10.203.77.2"}  # seen by nobody else: the namespaces have no other link
 PACKET = 1514
+DATA_SHARE = 0.956
+"""Of a link's rate: the rest is headers."""
 QUEUE = 1 << 24  # bytes that may wait in a bucket: more than ever is in flight, so that nothing is dropped
 NEWNET = 0x40000000  # of setns(2)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.commands import conduct
+from tests.conftest import ROOT
 
 EXPERIMENTS = ("compare", "placements", "capacity", "clients", "sweep", "load", "efficiency", "overload")
 RESUMABLE = ("compare", "capacity", "clients", "sweep", "load")
@@ -72,6 +73,31 @@ CHOSEN = [
     ("capacity", ["--percentile", "12"], "--percentile must lie between 50 and 99.9, not 12"),
     ("capacity", ["--loads", "2"], "--loads are shares of the capacity"),
     ("capacity", ["--loads", "half"], "--loads are shares of the capacity"),
+    ("capacity", ["--link", "0"], "--link must lie between 1 and 10000 Mbit/s, not 0"),
+    ("capacity", ["--link", "nan"], "--link must lie between 1 and 10000 Mbit/s, not nan"),
+    ("capacity", ["--link", "20Mbit"], "invalid value for '--link': '20Mbit' is no number"),
+    ("capacity", ["--link", "20", "--url", "localhost:9"], "--link starts a server of its own, so it takes no --url"),
+    ("capacity", ["--link", "20", "--grpc-port", "9"], "a server of its own, so it takes no --grpc-port"),
+    ("capacity", ["--link", "20", "--gateway-cores", "0"], "a server of its own, so it takes no --gateway-cores"),
+    ("capacity", ["--weights", "tiny"], "--weights are of the server that --link starts, and there is no --link"),
+    ("capacity", ["--link", "20", "--weights", "huge"], "'huge' is not one of 'real', 'fp16', 'tiny'"),
+    (
+        "capacity",
+        ["image", "--link", "20", "--arms", "server,mixed:1.5"],
+        "'mixed:1.5' mixes nothing",
+    ),
+    ("capacity", ["image", "--link", "20", "--arms", "client,local"], "local of image asks no server"),
+    (
+        "capacity",
+        ["image", "--link", "20", "--arms", "client,gateway"],
+        "gateway of image has its gateway on",
+    ),
+    ("capacity", ["image", "--link", "20", "--arms", "server+shm"], "server+shm of image needs both on one machine"),
+    (
+        "capacity",
+        [f"{ROOT}/examples/voice/workload.py", "--link", "20"],
+        "asks the model vad, which the server",
+    ),
     ("clients", ["--rounds", "0"], "--rounds must be at least 1, not 0"),
     ("clients", ["--rate", "-3"], "--rate must be a positive number"),
     ("clients", ["--seconds", "60"], "--seconds must be at least "),

@@ -1,6 +1,7 @@
 """What `mixed:best` of a capacity search stands for, and what is said of the shares that were tried."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,21 @@ def test_without_a_balance_the_nearest_share_is_taken(prepared, file, share):
     assert find_balance(prepared, file, 1, 1) == share
 
 
+def test_on_a_thinner_link_the_share_of_what_has_fewer_bytes_grows():
+    def at(mbit: float, tensor: float = 602e3, file: float = 190e3) -> float:
+        prepared, sent = (
+            replace(cost, link=size * 8 / (mbit * 1e6)) for cost, size in ((PREPARED, tensor), (FILE, file))
+        )
+        return find_balance(prepared, sent, 1, 1)
+
+    loopback = find_balance(PREPARED, FILE, 1, 1)
+    shares = [at(mbit) for mbit in (20, 100, 200, 300, 400, 1000)]
+    assert shares == sorted(shares) and shares[0] == 0.05 and 0.05 < shares[2] < shares[3] < loopback
+    assert shares[-1] == at(1e9) == loopback
+    # Files that are larger than their tensor are prepared before they are sent.
+    assert at(20, file=1.4e6) == 0.95 and at(10_000, file=1.4e6) == loopback
+
+
 def test_the_shares_lie_about_the_balance_and_within_the_arrivals():
     assert list_shares(0.6) == [0.35, 0.6, 0.85]
     assert list_shares(0.05) == [0.05, 0.3] and list_shares(0.95) == [0.7, 0.95]
@@ -53,10 +69,10 @@ def test_each_share_is_an_arm_over_the_transport_that_was_asked():
     assert (placed.split.share, placed.transport.name) == (0.6, "grpc")
 
 
-def search(capacities, turns=20, noise=0.1):
+def search(capacities, turns=20, noise=0.1, balance=0.6):
     """A workload of capacity.json whose arms are shares."""
     rng, probes = np.random.default_rng(1), []
-    names = [f"mixed:{share:g}" for share in list_shares(0.6)]
+    names = [f"mixed:{share:g}" for share in list_shares(balance)]
     arms = [f"image {name} async:1" for name in names]
     for arm, capacity in zip(arms, capacities, strict=True):
         for turn in range(turns):
@@ -66,7 +82,7 @@ def search(capacities, turns=20, noise=0.1):
             probes.append({**each, "client_rules": [], "valid": True})
     found = {**about("image"), "arms": arms, "percentile": 90, "slo_ms": 100.0, "requests": 81, "planned_turns": 20}
     found["placements"] = {name: {"model": "resnet50", "words": f"both ({name})"} for name in names}
-    found |= {"probes": probes, "burstiness": [], "shares": {"balance": 0.6, "arms": names}}
+    found |= {"probes": probes, "burstiness": [], "shares": {"balance": balance, "arms": names}}
     return {**found, **estimate_capacities(found)}
 
 
@@ -79,6 +95,15 @@ def test_the_best_share_is_said_with_the_interval_of_its_lead():
     equal = write_sentence(search((50.0, 50.0, 50.0), noise=0.4))
     assert "carries most" in equal and equal.count("which is undecided") == 1
     assert "carries most, without an interval" in write_sentence(search((50.0, 80.0, 65.0), turns=12))
+
+
+def test_two_shares_are_compared_as_three_are():
+    """At the ends of the shares there are no more: without an interval nobody could say which is better."""
+    found = search((80.0, 50.0), balance=0.05)
+    assert found["best"] is None  # of two arms their ratio says it
+    assert found["best_share"]["low"] > 1
+    said = write_sentence(found)
+    assert "of the shares 0.05, 0.3 (balance 0.05) mixed:0.05 carries most, 1." in said and "undecided" not in said
 
 
 @pytest.mark.long

@@ -83,8 +83,8 @@ def test_rules_that_are_the_clients_doing_are_rules_of_the_verdict():
     assert set(RULES) >= CLIENT_RULES
 
 
-def judge(measured: Trial, slo: float) -> Probe:
-    return judge_trial(measured, 0, 7.5, slo, percentile=90)
+def judge(measured: Trial, slo: float, linked: bool = False) -> Probe:
+    return judge_trial(measured, 0, 7.5, slo, percentile=90, linked=linked)
 
 
 def test_a_trial_within_the_slo_and_one_over_it(tmp_path):
@@ -119,6 +119,15 @@ def test_a_request_that_mostly_waited_for_the_client_is_the_clients(tmp_path, mo
     records["began"] = records["done"] - 1
     monkeypatch.setattr(Trial, "records", property(lambda self: records))
     assert judge(measured, 1).slow == "client"
+
+
+def test_behind_a_link_a_request_that_was_mostly_on_the_way_is_the_links(tmp_path):
+    measured = trial(tmp_path, "image", "client", 1, seconds=30)
+    assert [judge(measured, 1, linked).slow for linked in (False, True)] == ["server"] * 2
+    for step in measured.steps.values():
+        step["total"] /= 10
+    # Without a link what is not the server's own time is its work on the connection.
+    assert [judge(measured, 1, linked).slow for linked in (False, True)] == ["server", "link"]
 
 
 def test_what_was_not_given_is_planned_from_the_most_telling_to_the_quickest():

@@ -8,8 +8,8 @@ import pytest
 
 from crossover.experiments.capacity import result as capacity_result
 from crossover.experiments.capacity import tables
-from crossover.experiments.capacity.estimates import estimate_capacities
-from crossover.experiments.capacity.wording import write_sentence
+from crossover.experiments.capacity.estimates import estimate_capacities, find_limit
+from crossover.experiments.capacity.wording import LIMITS, write_sentence
 from tests import trials_on_disk
 from tests.trials_on_disk import about
 
@@ -36,6 +36,33 @@ def test_a_difference_is_said_with_its_interval():
     assert ": the server carries more than the client, server/client is 1." in said
     assert said.endswith("In the probes over that, the server was slow in both cases.")
     assert "the client carries more than the server, server/client is 0." in write_sentence(probed((80.0, 50.0)))
+
+
+def test_a_link_is_named_with_its_rate_and_as_what_was_slow():
+    found = probed(slow="link") | {"link_mbit": 20.0}
+    said = write_sentence(found)
+    assert said.startswith(
+        "For photographs over a link of 20 Mbit/s, p90 of Poisson arrivals stays within 100 ms up to"
+    )
+    assert said.endswith("In the probes over that, the link was slow in both cases.")
+    text = tables.text({"image": found}, explain=True)
+    assert text.startswith("image over a link of 20 Mbit/s: p90 at most 100 ms, Poisson") and "\nlink   " in text
+    assert "link" not in tables.text({"image": probed()}, explain=True)
+
+
+@pytest.mark.parametrize(
+    ("slow", "limit", "says"),
+    [
+        (["link", "link", "server"], "link", "the link"),
+        (["link", "server"], "several", "now the link, now one of its ends"),
+        (["client", "server"], "both", "now the client, now the server"),
+        (["client", "client", "server"], "client", "the client"),
+        ([], None, None),
+    ],
+)
+def test_the_limit_is_what_was_slow_in_two_thirds_of_the_probes(slow, limit, says):
+    assert find_limit(slow) == limit
+    assert says is None or LIMITS[limit] == says
 
 
 def test_equal_arms_are_said_to_carry_more_in_at_most_five_percent():

@@ -49,6 +49,8 @@ def test_what_no_arm_names_is_no_part_of_a_run():
     assert "client:uint8" not in IMAGE.placements
     with pytest.raises(ValueError, match="sweep takes the placements client, server of image, and --arms names"):
         flags.refuse_optional(arms, workloads, "sweep")
+    with pytest.raises(ValueError, match=r"names mixed:0\.5; `crossover capacity --link` has it behind a link$"):
+        flags.refuse_optional({"image": ["client", "mixed:0.5"]}, workloads, "sweep")
 
 
 def test_what_needs_nothing_to_be_loaded_or_started_is_at_hand():

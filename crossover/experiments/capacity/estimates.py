@@ -1,17 +1,20 @@
 """From the probes of a workload to its arms' capacities: what capacity.json says beside the probes themselves."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 
 from crossover.analysis.capacity_pairs import CONFIDENCE, CapacityComparison, CapacityTurn, compare_capacities
 from crossover.analysis.estimate import Estimate
-from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
+from crossover.experiments.capacity.search import SLOW_LINK
 
 MOSTLY = 2 / 3
 """Share of an arm's probes over the SLO in which one side was slow, from which on it counts as the limit."""
 FAR_OVER = float("inf")
 BOTH = "both"
+SEVERAL = "several"
+"""What counts as the limit where no side was slow so often: client and server, or a link as well."""
 
 
 def estimate_capacities(found: Mapping) -> dict:
@@ -29,7 +32,8 @@ def estimate_capacities(found: Mapping) -> dict:
     if turns > 1:
         rows = [read_turn(row) for row in zip(*(in_turns[arm][:turns] for arm in probed), strict=True)]
         compared = compare_capacities(rows, found["slo_ms"])
-        best = find_best(probed, rows, compared, found["slo_ms"])
+        # Of two arms `ratios` says it.
+        best = find_best(probed, rows, compared, found["slo_ms"]) if len(probed) > 2 else None
         best_share = compare_shares(found, probed, rows)
         estimates = dict(zip(probed, compared.capacities, strict=True))
         # Ratios are to the baseline, unless that carries nothing.
@@ -47,7 +51,7 @@ def compare_shares(found: Mapping, arms: Sequence[str], turns: Sequence[Capacity
         return None
     places = [i for i, arm in enumerate(arms) if arm.split()[1] in found["shares"]["arms"]]
     own = [CapacityTurn(*(tuple(each[i] for i in places) for each in (t.rates, t.percentiles_ms))) for t in turns]
-    if len(places) < 3:
+    if len(places) < 2:
         return None
     return find_best([arms[i] for i in places], own, compare_capacities(own, found["slo_ms"]), found["slo_ms"])
 
@@ -62,14 +66,14 @@ def find_best_share(found: Mapping) -> str | None:
 def find_best(
     arms: Sequence[str], turns: Sequence[CapacityTurn], compared: CapacityComparison, slo_ms: float
 ) -> dict | None:
-    """Return the arm that carries most, and how many times what the `next` one does, of three arms or more.
+    """Return the arm that carries most, and how many times what the `next` one does, of two arms or more.
 
     The interval holds that ratio whichever two they truly are: it reaches from the lowest of the lower ends of its
     ratios to all others to the lowest of their upper ends. All pairs of arms together have CONFIDENCE (Bonferroni).
     None where an arm has no capacity.
     """
     known = [each.value for each in compared.capacities if each is not None]
-    if len(arms) < 3 or len(known) < len(arms):
+    if len(known) < len(arms):
         return None
     first, second, *_ = order = sorted(range(len(arms)), key=lambda i: -known[i])
     reordered = [CapacityTurn(*(tuple(each[i] for i in order) for each in (t.rates, t.percentiles_ms))) for t in turns]
@@ -104,8 +108,6 @@ def describe_arm(arm: str, probes: Sequence[Mapping], estimate: Estimate | None)
     """Return an arm's entry under `capacity`, from all of its probes, those before the turns included."""
     interval = describe_estimate(estimate, CONFIDENCE)
     over = [each for each in probes if each["over"]]
-    share = sum(each["slow"] == SLOW_CLIENT for each in over) / max(1, len(over))
-    limit = SLOW_CLIENT if share >= MOSTLY else SLOW_SERVER if share <= 1 - MOSTLY else BOTH
     return {
         "arm": arm,
         "rate": interval.pop("value"),
@@ -113,8 +115,18 @@ def describe_arm(arm: str, probes: Sequence[Mapping], estimate: Estimate | None)
         "confidence": CONFIDENCE,
         "probes": len(probes),
         "over": len(over),
-        "limited_by": limit if over else None,
+        "limited_by": find_limit([each["slow"] for each in over]),
         "client_fell_behind": sum(bool(each["client_rules"]) for each in probes),
         "lowest_over": min((each["rate"] for each in over), default=None),
         "highest_within": max((each["rate"] for each in probes if not each["over"]), default=None),
     }
+
+
+def find_limit(slow: Sequence[str]) -> str | None:
+    """Return which side was slow in MOSTLY of an arm's probes over the SLO, else BOTH or SEVERAL; None without any."""
+    if not slow:
+        return None
+    [(side, times)] = Counter(slow).most_common(1)
+    if times >= MOSTLY * len(slow):
+        return side
+    return SEVERAL if SLOW_LINK in slow else BOTH

@@ -86,6 +86,8 @@ class Prober:
     """Of latency, that is held to the SLO."""
     seed: int
     """Of the arrivals: the first probe's, and of every burst."""
+    linked: bool = False
+    """Whether a link of --link lies between client and server."""
     trials: int = 0
     """How many there are so far."""
     probes: list[Probe] = field(default_factory=list)
@@ -122,7 +124,7 @@ class Prober:
         trial = self.measure_trial(
             exactly(Poisson, rate, requests, seed), hopeless, most_over(requests, self.percentile)
         )
-        found = judge_trial(trial, turn, rate, self.slo, self.percentile)
+        found = judge_trial(trial, turn, rate, self.slo, self.percentile, self.linked)
         name = f"p{self.percentile:g}"
         what = f"{name} {ms(found.ms)} ms, within {significant(self.slo)} ms"
         if found.over:

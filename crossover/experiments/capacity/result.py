@@ -3,12 +3,13 @@
 capacity.json has, for each workload:
 
 - `subject` and `placements`, as in run.json; `arms`, the baseline first; `percentile`, `slo_ms` (what it is held to),
-  `requests` of each probe in the turns, `planned_turns`.
+  `requests` of each probe in the turns, `planned_turns`; `link_mbit`, the rate of --link, null without.
 - `probes`, all of them in their order: `crossover.experiments.capacity.search.Probe`, times in ms.
 - `turns`, how many were measured of all arms.
 - `capacity`, a list with an entry per arm: `rate`, at which the percentile reaches the SLO (requests per second), `low`
   and `high` of its interval at `confidence`, null where the data bear none; how many `probes` it had and how many were
-  `over` the SLO; `limited_by`, what was slow in those (`server`, `client`, or `both` where neither was in two thirds);
+  `over` the SLO; `limited_by`, what was slow in those (`server`, `client`, or `both` where neither was in two thirds;
+  with --link also `link`, or `several` in place of `both`);
   in how many probes the `client_fell_behind`; `lowest_over` and `highest_within`, rates of probes.
 - `ratios`, a list with an entry per arm behind the first: `ratio` of the capacities `candidate` / `baseline`, with
   `low`, `high` and `confidence`; all together hold the truth with 95 % confidence.
@@ -66,14 +67,15 @@ def show(name: str, found: dict) -> dict:
 
     `load` and `plot` are empty where there is nothing to draw.
     """
-    rows, placements = found["burstiness"], list(found["placements"])
+    rows, placements, link = found["burstiness"], list(found["placements"]), wording.describe_link(found)
     # A plot without a point would have no scale.
     known = any(row["p99"] for row in rows)
     probed = any(probe["ms"] for probe in found["probes"])
     return {
         **found,
         "name": name,
-        "load": plots.load(found, f"{name}: latency against offered load") if probed else "",
+        "load": plots.load(found, f"{name}{link}: latency against offered load") if probed else "",
+        "link": link,
         "hollow": any(probe["ms"] and not probe["valid"] for probe in found["probes"]),
         "measured": count_turns(found),
         "labels": label_arms(found["arms"]),

@@ -1,19 +1,24 @@
 """How much can an arm carry, and how does it take bursts?
 
     crossover capacity image audio --slo 100 --percentile 99
-    crossover capacity image --arms client,server,mixed:best
+    crossover capacity image --arms client,server,mixed:best --link 20
 
 The capacity is the Poisson rate at which the percentile of latency reaches the SLO. All arms are probed in turns: each
 probe's rate is higher than the arm's one before if that kept the SLO, lower if not, so that no lucky probe is final and
 every arm meets the same hour of the machine; `crossover.analysis.capacity_pairs` makes intervals of them. Then the arms
 are offered shares of their capacity, from evenly spaced to very bursty. Everything lies in reports/<time>-capacity/:
 report.html, capacity.json, and each probe as a trial.
+
+With --link the server is one of its own, at the far end of a link of that rate in Mbit/s, and it refuses nothing.
 """
 
 import time
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from math import inf
+from pathlib import Path
 
 import numpy as np
 
@@ -21,15 +26,19 @@ from common import atomic_write
 from crossover.analysis.capacity_pairs import choose_rate
 from crossover.experiments.capacity import search
 from crossover.experiments.capacity.best_share import add_shares, list_shares, measure_balance
+from crossover.experiments.capacity.check_link import check_link
 from crossover.experiments.capacity.estimates import estimate_capacities, find_best_share
 from crossover.experiments.capacity.plan import FEWEST_TURNS, Plan, choose_plan, least_seconds, list_plans
 from crossover.experiments.capacity.probe import Prober
 from crossover.experiments.capacity.result import KIND
 from crossover.experiments.options import check_run_options, check_server_options
 from crossover.experiments.server_experiment import ServerExperiment
+from crossover.measurement import network_link
 from crossover.measurement.retry import SPARE
 from crossover.measurement.unloaded_latency import SLO_FACTOR, derive_slo
 from loadgen.arm import Arm, Mode
+from serving import state as records
+from serving.server import Server
 from workloads.optional import BEST, EVEN
 from workloads.transport_choice import split_name
 from workloads.workload import Workload
@@ -46,7 +55,10 @@ class Capacity(ServerExperiment):
     """
 
     kind = KIND
-    identity = ("workloads", "seconds", "library", "slo", "percentile", "arms", "loads")
+    identity = ("workloads", "seconds", "library", "slo", "percentile", "arms", "loads", "link", "weights")
+
+    linked: Server | None = None
+    """That of --link, once it is up."""
 
     def __init__(self, options):
         super().__init__(options)
@@ -54,11 +66,39 @@ class Capacity(ServerExperiment):
 
     def measure(self) -> None:
         """Search the capacities of the arms of each workload, and offer them bursts."""
-        self.begin()
-        end, names = time.monotonic() + self.options.seconds, self.options.workloads
-        for done, workload in enumerate(names.values()):
-            self.measure_workload(workload, (end - time.monotonic()) / (len(names) - done))
-        self.complete()
+        with self.place_server():
+            self.begin()
+            end, names = time.monotonic() + self.options.seconds, self.options.workloads
+            for done, workload in enumerate(names.values()):
+                self.measure_workload(workload, (end - time.monotonic()) / (len(names) - done))
+            self.complete()
+
+    @contextmanager
+    def place_server(self) -> Iterator[None]:
+        """With --link, start a server at its far end for the length of the block. Raises Unavailable if that fails."""
+        mbit, weights = self.options.link, self.options.weights
+        if not mbit:
+            yield
+            return
+        state = Path(self.options.state).resolve() / KIND.name
+        if why := network_link.missing(records.name(state)):
+            raise network_link.Missing(f"--link: no link can be made here: {why}")
+        print(f"starting a server with {weights} weights behind a link of {mbit:g} Mbit/s ...", flush=True)
+        with network_link.link(records.name(state)) as link:
+            link.limit(mbit)
+            with network_link.server_behind_link(link, state, weights) as server:
+                self.linked, self.options.url, self.options.state = server, server.url, str(state)
+                self.take_server()
+                try:
+                    yield
+                finally:
+                    self.extra.unload()  # as long as the server is there
+
+    def locate_server(self) -> Server:
+        """Return the server at --url, or that of --link: its address is its namespace's, not this machine's."""
+        if not self.linked:
+            return super().locate_server()
+        return replace(self.linked, state=records.read(Path(self.options.state)) or {})
 
     def write(self) -> None:
         """Write run.json, and the result so far: which probe comes next depends on what the one before came to."""
@@ -77,7 +117,7 @@ class Capacity(ServerExperiment):
         described, probers = self.described["workloads"][name], self.make_probers(workload)
         about = {key: described[key] for key in ("subject", "placements", "percentile", "slo_ms")}
         about |= {"arms": [str(each.arm) for each in probers], "requests": 0, "planned_turns": described["turns"]}
-        about["shares"] = described.get("shares")
+        about |= {"shares": described.get("shares"), "link_mbit": self.options.link}
         result = self.result[name] = {**about, "probes": [], "burstiness": []}
         end = time.monotonic() + budget * SPARE
         # What an interruption leaves of the search is part of the result, too.
@@ -107,7 +147,9 @@ class Capacity(ServerExperiment):
         if not found:
             print(f"\n{workload.name}: what a request costs either side ...", flush=True)
             inputs, library = self.inputs[workload.name], self.library(workload)
-            found = {"balance": measure_balance(self.server, workload, asked[0], library, inputs, count), "arms": []}
+            mbit = self.options.link or inf
+            balance = measure_balance(self.server, workload, asked[0], library, inputs, count, mbit)
+            found = {"balance": balance, "arms": []}
         tried = list_shares(found["balance"])
         workload, names = add_shares(workload, asked[0], tried)
         print(f"balance at {found['balance']:g} by the client: tries {', '.join(names)}", flush=True)
@@ -125,7 +167,8 @@ class Capacity(ServerExperiment):
         described, inputs = self.described["workloads"][workload.name], self.inputs[workload.name]
         limits, count = (described["slo_ms"], described["percentile"]), len(self.cores)
         arms = [Arm(workload, each, Mode("async", count), self.library(workload)) for each in self.arms(workload)]
-        return [Prober(self.retries, arm, inputs, self.directory, count, *limits, self.options.seed) for arm in arms]
+        seed, linked = self.options.seed, bool(self.options.link)
+        return [Prober(self.retries, arm, inputs, self.directory, count, *limits, seed, linked) for arm in arms]
 
     def take_turns(self, probers: Sequence[Prober], result: dict, end: float) -> None:
         """Look for the rates to start from, then probe all arms in turns, in drawn order, with the same arrivals.
@@ -212,6 +255,7 @@ def check(options: Namespace) -> None:
     if options.percentile and not 50 <= options.percentile <= 99.9:
         raise ValueError(f"--percentile must lie between 50 and 99.9, not {options.percentile:g}")
     check_server_options(options, searches=True)
+    check_link(options)
     for name, arms in options.arms.items():
         if sum(split_name(each)[0] == BEST for each in arms) > 1:
             raise ValueError(

@@ -17,7 +17,8 @@ START = 0.5  # the first probe's rate, in requests per back-to-back time
 DOUBLINGS, HALVINGS = 20, 2  # at a quarter of that rate hardly a request waits for another, and a probe takes long
 SLOW_CLIENT = "client"
 SLOW_SERVER = "server"
-"""The sides of a connection, whatever placements are called."""
+SLOW_LINK = "link"
+"""The sides of a connection, whatever placements are called, and what --link puts between them."""
 CLIENT_RULES = {"offered rate", "dispatch lag", "client CPU", "hub stall", "books"}  # broken by the client's own doing
 
 
@@ -35,7 +36,7 @@ class Probe:
     over: bool
     """Whether that is over the SLO."""
     slow: str = ""
-    """What was slow if it is: `server`, or `client` before it sent anything."""
+    """What was slow if it is: `server`, `client` before it sent anything, or `link`, if there is one."""
     client_rules: tuple[str, ...] = ()
     """The rules of the verdict that the client broke by its own doing."""
     requests: int = 0
@@ -99,11 +100,13 @@ def measure_percentile(trial: Trial, percentile: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def judge_trial(trial: Trial, turn: int | None, rate: float, slo: float, percentile: float) -> Probe:
+def judge_trial(
+    trial: Trial, turn: int | None, rate: float, slo: float, percentile: float, linked: bool = False
+) -> Probe:
     """Judge whether a trial at `rate` kept the percentile within the SLO (ms), and what was slow if not.
 
     The client was slow if most of the time of the median request over the SLO was spent waiting for a client worker, or
-    if its cores were used up; else the server was.
+    if its cores were used up; a link, if there is one, if most of it was spent on the way; else the server was.
     """
     ms = measure_percentile(trial, percentile)
     rules = tuple(finding["rule"] for finding in trial.findings if finding["rule"] in CLIENT_RULES)
@@ -112,9 +115,19 @@ def judge_trial(trial: Trial, turn: int | None, rate: float, slo: float, percent
         # Requests that were cut off never got to the server: they do not tell who was slow.
         records = trial.records
         reached = records[is_over(records, slo) & (records["status"] != STATUSES.index(UNFINISHED))]
-        waited = (reached["began"] - reached["due"]) / np.maximum(reached["done"] - reached["due"], 1)
-        client = "client CPU" in rules or (len(waited) and np.median(waited) > 0.5)
-        slow = SLOW_CLIENT if client else SLOW_SERVER
+        whole = np.maximum(reached["done"] - reached["due"], 1)
+        in_server = max((each["total"] * 1e6 for each in trial.steps.values()), default=0.0)
+        if "client CPU" in rules or takes_most(reached["began"] - reached["due"], whole):
+            slow = SLOW_CLIENT
+        elif linked and takes_most(reached["done"] - reached["sent"] - in_server, whole):
+            slow = SLOW_LINK
+        else:
+            slow = SLOW_SERVER
     latency = trial.summary["latency"]
     figures = (trial.completed, trial.facts["complete"], trial.valid, latency["p50"], latency["p99"])
     return Probe(trial.arm, turn, rate, ms, over, slow, rules, *figures)
+
+
+def takes_most(part: np.ndarray, whole: np.ndarray) -> bool:
+    """Return whether a part is more than half of the whole in the median request; both of shape (requests,)."""
+    return bool(len(whole)) and bool(np.median(part / whole) > 0.5)

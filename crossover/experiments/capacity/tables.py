@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from common.figures import interval, significant
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity.wording import describe_limit, describe_shares, write_ratio
+from crossover.experiments.capacity.wording import describe_limit, describe_link, describe_shares, write_ratio
 from crossover.report.format import P99_NEEDS, bracketed, label_arms
 from crossover.report.terminal import Column, colour, draw_table
 
@@ -21,6 +21,7 @@ rate         requests per second at which the percentile reaches its limit, in p
 over         probes over the limit, of all
 slow         what was slow in those: the server, or the client before it sent anything (of a request over the limit,
              most of the time was spent waiting for a client worker, or the client's cores were used up)"""
+LINK = "link         the slow one if most of that time was spent on the way; it has a rate, and adds no distance"
 BEHIND = (
     "fell behind  probes in which the client broke a rule of the verdict, as by sending late; they count as they are"
 )
@@ -54,6 +55,7 @@ def explain_columns(result: Mapping) -> str:
     rows = [row for found in workloads for row in found["burstiness"]]
     entries = {
         RATE: any(found["capacity"] for found in workloads),
+        LINK: any(found.get("link_mbit") for found in workloads),
         BEHIND: any(each["client_fell_behind"] for found in workloads for each in found["capacity"]),
         RATIO: any(found["ratios"] for found in workloads),
         CV: bool(rows),
@@ -85,7 +87,7 @@ def workload_table(name: str, found: Mapping) -> str:
     ]
     limit = f"p{found['percentile']:g} at most {significant(found['slo_ms'])} ms"
     lines = [
-        f"{name}: {limit}, Poisson arrivals, {count_turns(found)}",
+        f"{name}{describe_link(found)}: {limit}, Poisson arrivals, {count_turns(found)}",
         draw_table([*COLUMNS, *([FELL_BEHIND] if behind else [])], rows),
     ]
     for each in found["ratios"]:

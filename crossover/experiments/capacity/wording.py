@@ -6,10 +6,16 @@ Rates are requests per second. `found` is a workload of capacity.json, `each` an
 from collections.abc import Mapping
 
 from common.figures import interval, ratio, significant
-from crossover.experiments.capacity.estimates import BOTH, find_best_share
-from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_SERVER
+from crossover.experiments.capacity.estimates import BOTH, SEVERAL, find_best_share
+from crossover.experiments.capacity.search import SLOW_CLIENT, SLOW_LINK, SLOW_SERVER
 
-LIMITS = {SLOW_SERVER: "the server", SLOW_CLIENT: "the client", BOTH: "now the client, now the server"}
+LIMITS = {
+    SLOW_SERVER: "the server",
+    SLOW_CLIENT: "the client",
+    BOTH: "now the client, now the server",
+    SLOW_LINK: "the link",
+    SEVERAL: "now the link, now one of its ends",
+}
 
 
 def write_sentence(found: Mapping) -> str:
@@ -22,10 +28,15 @@ def write_sentence(found: Mapping) -> str:
         f"{describe_capacity(each)} preprocessed by {name_arm(each['arm'], found)}" for each in capacities
     )
     held = f"p{found['percentile']:g} of Poisson arrivals stays within {significant(found['slo_ms'])} ms"
-    text = f"For {found['subject']}, {held} {each_carries}"
+    text = f"For {found['subject']}{describe_link(found)}, {held} {each_carries}"
     if compared := list_comparisons(found):
         text += f": {'; '.join(compared)}"
     return f"{text}.{describe_limits(found)}"
+
+
+def describe_link(found: Mapping) -> str:
+    """Write which link lies between client and server: ` over a link of 20 Mbit/s`; empty without --link."""
+    return f" over a link of {found['link_mbit']:g} Mbit/s" if found.get("link_mbit") else ""
 
 
 def name_arm(arm: str, found: Mapping) -> str:
