@@ -228,6 +228,8 @@ DENIED = {
     "white space before it": (b" " * 20_000 + HARMFUL, {LENGTH: str(20_000 + len(HARMFUL))}),
     "an overflow in gzip": (gzip.compress(HARMFUL), {LENGTH: str(len(HARMFUL)), "Content-Encoding": "gzip"}),
     "an overflow in another version": (HARMFUL, {}, "/v2/models/image/versions/1/infer"),
+    "nesting that overflows a stack": (b"[" * 20_000, {LENGTH: "0"}, "/v2/models/image/generate"),
+    "an overflow where no body is a file alone": (HARMFUL, {LENGTH: "0"}, "/v2/models/image/generate_stream"),
     "no JSON": (b"shape", {}),
     "JSON that is cut": (HARMLESS[:-1], {}),
 }
@@ -248,6 +250,43 @@ def test_a_shape_that_overflows_is_denied_and_nothing_else(spread):
     for case, request in DENIED.items():
         status, content = post(port, *request)
         assert status == 400 and "the proxy takes" in json.loads(content)["error"], case
+
+
+def classify(name: bytes = b"classification") -> bytes:
+    return b'{"inputs":[],"outputs":[{"name":"transcript","parameters":{"%s":1}}]}' % name
+
+
+CLASSES_PASSED = {
+    "classes of numbers": (classify(), {}, "/v2/models/image/infer"),
+    "classes of numbers in another version": (classify(), {}, "/v2/models/resnet50/versions/1/infer"),
+    "the word behind the JSON": (
+        HARMLESS + b'"classification"',
+        {LENGTH: str(len(HARMLESS))},
+        "/v2/models/audio/infer",
+    ),
+    "another word": (classify(b"classifications"), {}, "/v2/models/audio/infer"),
+    "the word in a text": (classify(b"no classification"), {}, "/v2/models/audio/infer"),
+    "another model's configuration": (classify(), {}, "/v2/repository/models/x/load"),
+}
+CLASSES_DENIED = {
+    "classes of a text": (classify(), {}, "/v2/models/audio/infer"),
+    "in another version": (classify(), {}, "/v2/models/ctc_decode/versions/1/infer"),
+    "before a file": (classify() + PICTURE, {LENGTH: str(len(classify()))}, "/v2/models/audio/infer"),
+    "escaped": (classify(b"cla\\u0073sificati\\u006Fn"), {}, "/v2/models/audio/infer"),
+    "wholly escaped": (classify(b"".join(b"\\u%04x" % each for each in b"classification")), {}, "/v2/models/x/infer"),
+    "a path with another model's name in it": (classify(), {}, "/v2/models/audio/infer?/v2/models/image/infer"),
+    "a path upwards": (classify(), {}, "/v2/models/image/../audio/infer"),
+}
+
+
+def test_classes_are_asked_of_models_of_numbers_only(spread):
+    """The wheel's Triton divides by the size of an element to count classes: 0 for a text, and ends."""
+    _, (port, *_) = spread
+    for case, request in CLASSES_PASSED.items():
+        assert post(port, *request) in {(200, "first"), (200, "second")}, case
+    for case, request in CLASSES_DENIED.items():
+        status, content = post(port, *request)
+        assert status == 400 and "the proxy takes classification" in json.loads(content)["error"], case
 
 
 def test_two_lengths_are_denied(spread):

@@ -37,16 +37,23 @@ frontend http
     bind :8000
     # The wheel's Triton takes [32, 2**59] for a tensor of 0 bytes, and the model's process dies of it. So requests with
     # an integer of ten digits or more in their JSON are denied, as is JSON that does not fit into the buffer with the
-    # headers. What follows the JSON is not looked at; a body that is a file alone has none.
+    # headers. What follows the JSON is not looked at; a body that is a file alone has none, but
+    # only `infer` takes a body for a file.
     acl asks method POST
     acl manages path_beg /v2/repository/
     acl file_alone req.fhdr(inference-header-content-length) -m str 0
+    acl infers path_reg ^/v2/models/[^/]+(/versions/[0-9]+)?/infer$
     acl two_lengths req.fhdr_cnt(inference-header-content-length) gt 1
     acl compressed req.fhdr_cnt(content-encoding) gt 0
     acl small_numbers req.body -m reg '^\s*+(?=\{)(?<value>[[{](?:[^][{}"0-9.]++|"(?:[^"\\]++|\\.)*+"|\.[0-9]*+|[0-9]{1,9}+(?![0-9])|(?&value))*+[]}])'
+    # Asked for the classes of a text, as a model's transcript is, it divides by zero and ends. So only models of numbers
+    # are asked for classes.
+    acl no_classes req.body -m reg '^\s*+(?=\{)(?<value>[[{](?:[^][{}"]++|"(?!(?:c|\\u0063)(?:l|\\u006[cC])(?:a|\\u0061)(?:s|\\u0073)(?:s|\\u0073)(?:i|\\u0069)(?:f|\\u0066)(?:i|\\u0069)(?:c|\\u0063)(?:a|\\u0061)(?:t|\\u0074)(?:i|\\u0069)(?:o|\\u006[fF])(?:n|\\u006[eE])")(?:[^"\\]++|\\.)*+"|(?&value))*+[]}])'
+    acl has_classes path_reg ^/v2/models/(image|resnet50)(/versions/[0-9]+)?/infer$
     http-request return status 400 content-type application/json string '{"error":"the proxy takes no compressed requests, and one Inference-Header-Content-Length"}' if asks !manages compressed or asks !manages two_lengths
-    http-request wait-for-body time 10s at-least 8192 if asks !manages !file_alone
-    http-request return status 400 content-type application/json string '{"error":"the proxy takes JSON of 8 KiB at most before binary data, with no integer of ten digits or more"}' if asks !manages !file_alone !small_numbers
+    http-request wait-for-body time 10s at-least 8192 if asks !manages !file_alone or asks !manages !infers
+    http-request return status 400 content-type application/json string '{"error":"the proxy takes JSON of 8 KiB at most before binary data, with no integer of ten digits or more"}' if asks !manages !file_alone !small_numbers or asks !manages !infers !small_numbers
+    http-request return status 400 content-type application/json string '{"error":"the proxy takes classification for the models image and resnet50 only"}' if asks !manages !file_alone !no_classes !has_classes or asks !manages !infers !no_classes
     default_backend http
 
 backend http
