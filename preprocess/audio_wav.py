@@ -16,6 +16,9 @@ ENCODINGS = {
     0x0031: "GSM 6.10",
 }
 """Format tag -> name, of those that are accepted; an extensible header holds one of them, too."""
+UNCLEAR = {("PCM", 4): range(17, 25), ("float", 8): range(1, 33)}
+"""(Encoding, bytes of a sample by the header's block) -> bits of a sample with which decoders disagree: to libsndfile
+samples of 24 bits in four bytes stand side by side in three, to FFmpeg they are of floating point."""
 OTHERS = {0x0050: "MPEG layer I or II", 0x0055: "MP3", 0x00FF: "AAC", 0x0161: "WMA", 0x674F: "Vorbis"}
 EXTENSIBLE = 0xFFFE
 MAX_CHUNKS = 1000
@@ -65,6 +68,10 @@ def name_encoding(chunks):
         raise ValueError(f"a WAV that holds {other}: {', '.join(ENCODINGS.values())} are accepted")
     if ENCODINGS[tag] == "PCM" and bits > 32:
         raise ValueError(f"a WAV of {bits}-bit PCM: 8 to 32 bits are accepted")
+    channels, _, _, block = struct.unpack_from(f"{chunks.order}HIIH", chunks.form, 10)
+    room = block / channels if channels else 0
+    if bits in UNCLEAR.get((ENCODINGS[tag], room), ()):
+        raise ValueError(f"a WAV that says {bits} bits and {room:.0f} bytes a sample: expected bytes for the bits")
     return ENCODINGS[tag]
 
 

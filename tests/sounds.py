@@ -50,8 +50,8 @@ def chunk(name, body, order="<", size=None, padded=True):
     return name + struct.pack(f"{order}I", size) + body + b"\0" * (padded and len(body) % 2)
 
 
-def fmt(tag=1, channels=1, bits=16, rate=RATE, order="<"):
-    block = channels * bits // 8
+def fmt(tag=1, channels=1, bits=16, rate=RATE, order="<", block=None):
+    block = channels * bits // 8 if block is None else block
     return chunk(b"fmt ", struct.pack(f"{order}HHIIHH", tag, channels, rate, rate * block, block, bits), order)
 
 

@@ -143,6 +143,7 @@ READ = {
     "WAV with an odd fmt chunk": (riff(chunk(b"fmt ", fmt()[8:] + b"?"), chunk(b"data", DATA), size=0), RATE),
     "WAV, big-endian": (riff(fmt(order=">"), chunk(b"data", pcm(SECOND, order=">"), ">"), order=">"), RATE),
     "WAV of half a sample too many": (riff(fmt(), chunk(b"data", DATA + b"\0")), RATE),
+    "WAV of 16 bits, its block too large": (riff(fmt(block=4), chunk(b"data", DATA)), RATE),
     "WAV behind an ID3 tag": (id3v2() + wav(SECOND), RATE),
     "WAV before an ID3v1 tag": (wav(SECOND) + ID3V1, RATE),
     "RF64": (rf64(SECOND), RATE),
@@ -271,6 +272,22 @@ REFUSED = {
         "a WAV with two data chunks",
     ),
     "WAV of 64-bit integers": (riff(fmt(bits=64), chunk(b"data", DATA)), "WAV of 64-bit PCM"),
+    "WAV of 24 bits in four bytes": (
+        riff(fmt(bits=24, block=4), chunk(b"data", pcm(SECOND, 32))),
+        "24 bits and 4 bytes a sample",
+    ),
+    "WAV of 20 bits in four bytes, stereo": (
+        riff(fmt(channels=2, bits=20, block=8), chunk(b"data", pcm(tone(RATE, channels=2), 32))),
+        "20 bits and 4 bytes a sample",
+    ),
+    "WAV of 24 bits in four bytes, big-endian": (
+        riff(fmt(bits=24, block=4, order=">"), chunk(b"data", pcm(SECOND, 32, ">"), ">"), order=">"),
+        "24 bits and 4 bytes a sample",
+    ),
+    "WAV of single in the room of double": (
+        riff(fmt(3, bits=32, block=8), chunk(b"data", SECOND.astype("<f8").tobytes())),
+        "32 bits and 8 bytes a sample",
+    ),
     "BW64": (b"BW64" + rf64(SECOND)[4:], "BW64 is not accepted"),
     "FLAC that says too much": (flac(SECOND, announced=RATE + 1), "cut short: 16000 of 16001"),
     "FLAC of 12 bits that says too much": (flac(SECOND, 12, announced=RATE + 1), "cut short: 16000 of 16001"),
