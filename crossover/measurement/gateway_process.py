@@ -9,6 +9,7 @@ prints. It ends with the process that started it.
 
 import ctypes
 import json
+import math
 import os
 import queue
 import signal
@@ -79,6 +80,12 @@ class Handler(BaseHTTPRequestHandler):
         """Close both."""
         self.way.close()
         super().finish()
+
+    def handle_expect_100(self) -> bool:
+        """Let a client send its body that waits to be told so: curl does for a second, others for good."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
 
     def do_GET(self) -> None:
         """Answer whether it is there."""
@@ -171,19 +178,29 @@ def read_file(body: bytes, json_size: str | None) -> bytes:
     Without JSON (a size of 0, Triton's raw form) the whole body is the file. Raises ValueError for a request that is
     none.
     """
-    if json_size is not None and not (json_size.isascii() and json_size.isdigit() and int(json_size) <= len(body)):
-        raise ValueError(f"its Inference-Header-Content-Length is {json_size!r}, of a body of {len(body)} bytes")
+    number = json_size is None or (json_size.isascii() and json_size.isdigit() and len(json_size) < 20)
+    if not number or int(json_size or 0) > len(body):
+        raise ValueError(f"its Inference-Header-Content-Length is {json_size!r:.40}, of a body of {len(body)} bytes")
     if json_size is not None and int(json_size) == 0:
         return body
     size = int(json_size or 0)
     try:
         [given] = json.loads(body[:size])["inputs"]
-        datatype, length = given["datatype"], given["parameters"]["binary_data_size"]
-    except (ValueError, KeyError, TypeError):
+        datatype, shape, length = given["datatype"], given["shape"], given["parameters"]["binary_data_size"]
+        elements, last = math.prod(shape), shape[-1:]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("it takes one input, as bytes behind the JSON") from None
     if datatype not in ("UINT8", "BYTES") or length != len(body) - size:
         raise ValueError(f"it takes a file as UINT8 or BYTES, not {length} bytes of {datatype}")
-    return body[size + PREFIX * (datatype == "BYTES") :]
+    if datatype == "BYTES":
+        file = body[size + PREFIX :]
+        whole = elements == 1 and int.from_bytes(body[size : size + PREFIX], "little") == len(file)
+    else:
+        file = body[size:]
+        whole = last == [elements] and elements == len(file)
+    if not whole:
+        raise ValueError(f"it takes one file a request, not {datatype} of shape {shape} in {length} bytes")
+    return file
 
 
 def choose_halves(workload: Workload, url: str) -> tuple[Placement, Placement]:

@@ -141,6 +141,55 @@ def test_tritons_raw_form_is_taken_and_a_wrong_length_of_the_json_is_named(start
     assert all(b"its Inference-Header-Content-Length is '" in body for _, body in refused)
 
 
+def tensors(count: int, datatype: str, **changes) -> bytes:
+    """A request of so many photographs in one tensor."""
+    file = PHOTOGRAPH.encoded
+    row = file if datatype == "UINT8" else len(file).to_bytes(4, "little") + file
+    shape = [count, len(file) if datatype == "UINT8" else 1]
+    said = {"name": "encoded", "datatype": datatype, "shape": shape, **changes}
+    asks = json.dumps({"inputs": [{**said, "parameters": {"binary_data_size": count * len(row)}}]}).encode()
+    lengths = b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+    return ASKS + lengths % (len(asks), len(asks) + count * len(row)) + asks + count * row
+
+
+def test_a_request_of_several_files_is_refused_and_not_answered_by_the_first_of_them(started):
+    size = len(PHOTOGRAPH.encoded)
+    right = [
+        tensors(1, "UINT8"),
+        tensors(1, "UINT8", shape=[size]),
+        tensors(1, "BYTES"),
+        tensors(1, "BYTES", shape=[1]),
+    ]
+    assert [status for status, _ in exchange(started[1], *right)] == [200] * 4
+    wrong = [
+        tensors(2, "UINT8"),
+        tensors(2, "BYTES"),
+        tensors(1, "UINT8", shape=[size, 1]),
+        tensors(1, "UINT8", shape=[7, 3]),
+        tensors(1, "UINT8", shape=[]),
+        tensors(1, "UINT8", shape={}),
+        tensors(1, "BYTES", shape=[0, 1]),
+        tensors(1, "BYTES", shape=[1, 3]),
+        tensors(1, "BYTES").replace(size.to_bytes(4, "little"), (5).to_bytes(4, "little")),
+    ]
+    answers = exchange(started[1], *wrong)
+    assert [status for status, _ in answers] == [400] * len(wrong)
+    assert all(b"gateway: it takes one" in body for _, body in answers), answers
+    deep = ASKS + b"Content-Length: 99999\r\n\r\n" + b"[" * 99_999
+    assert b"it takes one input" in exchange(started[1], deep)[0][1]
+
+
+def test_a_client_that_waits_to_be_told_to_send_its_body_is_told(started):
+    address = urlsplit(connect(started[1])._server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        size = len(PHOTOGRAPH.encoded)
+        lengths = b"Inference-Header-Content-Length: 0\r\nContent-Length: %d\r\n" % size
+        connection.sendall(ASKS + lengths + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(99) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(PHOTOGRAPH.encoded)
+        assert connection.recv(99).startswith(b"HTTP/1.1 200 OK")
+
+
 def test_a_gateway_that_dies_is_named_in_the_reason_and_another_one_takes_its_port(server, started):
     gateways, workload, said = started
     connection, [pid], child = connect(workload), gateways.pids, gateways.running["image"].child
