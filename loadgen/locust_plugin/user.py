@@ -7,6 +7,7 @@ run when every arrival has its sample.
 
 import logging
 import os
+import platform
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -127,9 +128,12 @@ class OpenLoopUser(User):
         directory = Path(self.environment.parsed_options.reports) / share.name
         try:
             settings = self.read_settings()
+            share.compare(settings)
             journal = worker.journal = Journal(directory / distributed.journal_name(share.index))
-        except BaseException:  # also a stop by Locust: the master need not wait
-            worker.report_end(Facts(None, 0.0, complete=False))
+        except BaseException as error:  # also a stop by Locust: the master need not wait
+            cause = distributed.name_fault(error) if isinstance(error, OSError) else str(error)
+            where = f"worker {share.index} on {platform.node()}: "
+            worker.report_end(Facts(None, 0.0, complete=False, cause=where + cause if cause else ""))
             raise
 
         facts = None
@@ -253,10 +257,11 @@ def install(workload: Workload) -> None:
             signals.leave(runner, 2)
             return
         if isinstance(runner, WorkerRunner):
-            OpenLoopUser.worker = distributed.Worker(runner)
+            OpenLoopUser.worker = distributed.Worker(runner, workload.name)
             return
         if isinstance(runner, MasterRunner):
             Shape.master = distributed.Master(runner)
+            environment.dispatcher_class = distributed.OneUserEach
         if options.metrics_port:
             try:
                 metrics = exporter.start(options.metrics_host, options.metrics_port).metrics
