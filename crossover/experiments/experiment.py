@@ -7,6 +7,7 @@ own `measure`.
 
 import json
 import os
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Iterable
@@ -64,7 +65,8 @@ class Experiment(Run):
     def hint(self) -> str:
         """The whole command that goes on, if the directory is this run's and can be resumed."""
         command = self.options.command.replace("crossover", name_program(), 1)
-        return f"; go on with: {command} --continue {self.directory}" if self.begun and self.resumable else ""
+        directory = shlex.quote(str(self.directory))
+        return f"; go on with: {command} --continue {directory}" if self.begun and self.resumable else ""
 
     @property
     def when_interrupted(self) -> str:
@@ -150,7 +152,8 @@ class Experiment(Run):
                 print(f"\nafter {(time.monotonic() - began) / 60:.1f} min, {self.kind.leaves}: {self.directory}")
                 print("".join(f"\n{line}" for line in self.advice), end="\n" * bool(self.advice))
         except KeyboardInterrupt:
-            print(f"\ninterrupted; its report can be made (again) by: {name_program()} report {self.directory}")
+            report = f"{name_program()} report {shlex.quote(str(self.directory))}"
+            print(f"\ninterrupted; its report can be made (again) by: {report}")
             return INTERRUPTED
         except (OSError, ValueError) as error:
             self.print_error(f"no report: {one_line(error)}")

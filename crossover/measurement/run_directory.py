@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_run(directory: Path) -> dict:
     """
     path, run = directory / "run.json", read_file(directory)
     if is_of_locust(run):
-        shows = f"`crossover report {directory}` shows it, by itself or beside another of Locust's"
+        shows = f"`crossover report {shlex.quote(str(directory))}` shows it, by itself or beside another of Locust's"
         raise ValueError(f"{directory} is a run of Locust's: {shows}")
     try:
         run_shape.check(run, {"created": str, "machine?": dict})
@@ -107,7 +108,7 @@ def read_file(directory: Path) -> Any:
             more = f" and {len(held) - HELD} more" if len(held) > HELD else ""
             why = f"it holds {', '.join(held[-HELD:])}{more}"
         elif journals := sorted(map(str, directory.glob("*.journal"))):  # a worker's, on another machine
-            why += f"; the samples alone can be had with `crossover report {journals[0]}`"
+            why += f"; the samples alone can be had with `crossover report {shlex.quote(str(journals[0]))}`"
         raise ValueError(f"{directory} is no run: {why}") from None
     except NotADirectoryError:
         raise ValueError(f"{directory} is no run: give the directory that has its run.json") from None

@@ -259,7 +259,7 @@ def test_the_whole_difference_stands_before_that_without_the_shared_step():
     assert whole > 0 and "%" not in line
 
 
-LEADS = "On average a request takes with the server, compared with the client,"
+LEADS = "Averaged over rounds, a request takes with the server, compared with the client,"
 
 
 SLOWS = ". Preparing on the same cores also slows resnet50: only the whole latency includes that."

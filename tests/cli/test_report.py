@@ -292,6 +292,7 @@ def comparison(directory: Path) -> Path:
         (lambda at: [damaged(at / "a", format=2)], "is of format 2; this version reads format"),
         (lambda at: [damaged(at / "a", seconds="long")], "run.json is damaged: 'seconds'"),
         (lambda at: [locust_run(at / "a"), comparison(at / "b")], "a is a run of Locust's: `crossover report"),
+        (lambda at: [locust_run(at / "a b"), comparison(at / "b")], "/a b'` shows it, by itself"),
         (lambda at: [locust_run(at / "a"), "-o", at / "a"], "is a run, or lies in one that is read"),
         (lambda at: [locust_run(at / "a"), "-o", at / "a" / "pages"], "is a run, or lies in one that is read"),
         (lambda at: [locust_run(at / "a"), "-o", locust_run(at / "b")], "is a run, or lies in one that is read"),

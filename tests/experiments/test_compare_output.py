@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_an_interrupted_run_is_a_document_too(world, conduct):
     document = json.loads(output)
     assert (code, document["exit_code"], document["complete"]) == (130, 130, False)
     assert f"go on with: crossover compare --continue {document['directory']}" in errors
+
+
+def test_a_command_that_goes_on_can_be_pasted_whatever_the_directory_is_called(world, conduct, tmp_path):
+    reports = tmp_path / "it's <b>mine</b> $HOME"
+    world.troubles = [None] * 4 + [KeyboardInterrupt()]
+    _, output, errors = conduct("--rounds", 3, "--reports", reports)
+    lines = [line for line in (output + errors).splitlines() if " --continue " in line]
+    assert lines
+    for line in lines:
+        directory = shlex.split(line[line.index(": crossover compare --continue ") :])[4]
+        assert Path(directory).parent == reports and Path(directory).is_dir(), line
 
 
 def test_of_what_cannot_be_compared_no_figures_hold(world, conduct):

@@ -1,5 +1,6 @@
 """Read two runs and compare them: two comparisons arm by arm, or two runs of Locust's with the same arrivals."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ def explain_nothing(before: Side, after: Side) -> str:
     if len(set(arms.values())) > 1:
         return f"{why}: " + "; ".join(f"{directory} has {own}" for directory, own in arms.items())
     directory, own = before.directory, arms[before.directory]
-    return f"{why}: both have {own}, but other arrivals: crossover compare --like {directory} repeats them"
+    command = f"crossover compare --like {shlex.quote(str(directory))}"
+    return f"{why}: both have {own}, but other arrivals: {command} repeats them"
 
 
 def list_arms(trials: Sequence[Trial]) -> str:

@@ -1,5 +1,6 @@
 """Whether a comparison is undecided, and the command that may decide it: `crossover compare --continue DIR`."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -58,7 +59,7 @@ def advise_more_time(result: Mapping, directory: Path, names: Sequence[str]) -> 
     planned = [plan_more(result, result["workloads"][name]) for name in names]
     seconds, what = max(planned)
     about = f"{describe_minutes(seconds)} {what} ({', '.join(names)})"
-    return [f"{about}: {name_program()} compare --continue {directory} --seconds {seconds:g}"]
+    return [f"{about}: {name_program()} compare --continue {shlex.quote(str(directory))} --seconds {seconds:g}"]
 
 
 def describe_minutes(seconds: float) -> str:
