@@ -5,6 +5,7 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from crossover.cli.options import print_error
 from crossover.report.kind import GOOD, WORSE
@@ -55,7 +56,7 @@ def parse(text: str) -> Limit:
         value = float(number)
     except ValueError:
         value = float("nan")
-    if value != value:
+    if not isfinite(value):  # one that no figure reaches would never fail
         raise ValueError(f"--fail-if {text!r}: {number!r} is no number; {EXAMPLE}")
     return Limit(text, tuple(filter(None, of.split("."))), metric, sign, value)
 

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import ClassVar
 import gevent
 from locust import LoadTestShape, User, events, task
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 import arrivals
 from common import access, address, login
@@ -64,6 +65,8 @@ class Shape(LoadTestShape):
         """Return (users, spawn rate) once a second, as Locust asks; None ends the run."""
         if Shape.interrupted:
             return None
+        if Shape.master and not Shape.started and not Shape.master.alive:
+            return None  # else it would begin by itself once two workers have come
         if Shape.started and (Shape.master.finished if Shape.master else Shape.over):
             return None
         return max(1, len(Shape.master.alive)) if Shape.master else 1, 100
@@ -201,6 +204,21 @@ class OpenLoopUser(User):
         )
 
 
+def check_start(environment: Environment, patience: float = 5.0) -> None:
+    """Raise ValueError, with one line, if the page cannot start a run now; one that is ending gets `patience` seconds.
+
+    Locust itself says that it has started one, and ignores the form, or drops the run that is ending.
+    """
+    runner, deadline = environment.runner, time.monotonic() + patience
+    while Shape.started or (runner and runner.shape_greenlet):
+        going_on = runner and runner.state in (STATE_SPAWNING, STATE_RUNNING)
+        if going_on or time.monotonic() > deadline:
+            raise ValueError("a run is under way: stop it, or wait for its end, before the next one")
+        gevent.sleep(0.05)
+    if Shape.master and not Shape.master.alive:
+        raise ValueError("no worker is connected: start one with --worker first")
+
+
 def find_shown_server(environment: Environment) -> str:
     """Return the address of the server whose queues a page shows; "" where Locust has no page."""
     return (environment.host or OpenLoopUser.host) if environment.web_ui else ""
@@ -271,7 +289,12 @@ def install(workload: Workload) -> None:
             if Shape.master:
                 metrics.count_workers = Shape.master.count_workers
         if web_ui:
-            extend(web_ui, environment, check, workload.subject or workload.name, workload.name)
+
+            def check_form(form: Namespace) -> None:
+                check(form)
+                check_start(environment)
+
+            extend(web_ui, environment, check_form, workload.subject or workload.name, workload.name)
         try:
             at_once = options.headless or options.autostart
             check(options, answers=at_once)
@@ -296,13 +319,14 @@ def install(workload: Workload) -> None:
 
     @events.test_stop.add_listener
     def stop_run(environment, **_) -> None:
-        Shape.started = False
         try:
             if Shape.master and (verdict := Shape.master.stop()):
                 environment.process_exit_code = verdict.exit_code
         except OSError as error:  # the disk is full: the journals stay
             log.error("%s", distributed.name_fault(error))
             environment.process_exit_code = 1
+        finally:
+            Shape.started = False
 
     @events.quitting.add_listener
     def leave_metrics(environment, **_) -> None:

@@ -8,7 +8,8 @@ from loadgen.samples.verdict import Facts
 def combine(workers: Sequence[Facts], dead: Sequence[int], closed: bool) -> Facts:
     """Return the facts of a run from those of its workers; `dead` are the indices of workers that sent none."""
     cut = [facts for facts in workers if not facts.complete]
-    cause = f"worker {dead[0]} died or was cut off" if dead else next((facts.cause for facts in cut if facts.cause), "")
+    numbers = f"worker{'s' * (len(dead) > 1)} {', '.join(map(str, dead))}"
+    cause = f"{numbers} died or was cut off" if dead else next((facts.cause for facts in cut if facts.cause), "")
     if not cause and 0 < len(cut) < len(workers):
         cause = "a worker ended before the others"
     stall, ended = (max((getattr(each, name) for each in workers), default=0.0) for name in ("hub_stall", "ended"))

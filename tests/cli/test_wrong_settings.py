@@ -64,6 +64,7 @@ CHOSEN = [
     ("compare", ["--fail-if", "p95"], "--fail-if 'p95' is no limit; e.g. 'p95>300'"),
     ("compare", ["--fail-if", "p98>3"], "unknown metric 'p98'; try one of mean, p50"),
     ("compare", ["--fail-if", "p95>much"], "'much' is no number"),
+    ("compare", ["--fail-if", "p95>1e400"], "'1e400' is no number"),
     ("compare", ["--fail-if", "moon.p95>3"], "'moon' is not measured; try one of audio, client, image, server"),
     ("load", ["--metrics-port", "70000"], "invalid value for '--metrics-port': 70000 is not in the range"),
     ("load", ["--metrics-port", "9646", "--metrics-host", "203.0.113.1"], "cannot serve metrics on 203.0.113.1:9646: "),

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,40 @@ def test_a_worker_that_comes_back_says_nothing_of_its_run_in_the_next_one(server
     assert [row["status"] for row in told] == ["completed"] * 200
     assert json.loads((second / "run.json").read_text())["processes"] == 1
     assert left.exists()  # the master does not have what they hold
+
+
+def test_the_page_starts_no_run_without_a_worker_or_before_the_last_one_has_its_verdict(server, tmp_path, processes):
+    """It said that it had: the run began by itself once workers came, and one that was ending was dropped."""
+    [page] = free_ports(1)
+    master, ours = start_master(server, tmp_path, "--web-port", page)
+    processes.append(master)
+    base = f"http://127.0.0.1:{page}"
+
+    def offer(seed: int) -> str:
+        answer = json.loads(post(f"{base}/swarm", f"arrivals=constant:rate=20&seconds=30&seed={seed}"))
+        return "started" if answer["success"] else answer["message"]
+
+    wait(lambda: fetch(base, master))
+    assert offer(1) == "no worker is connected: start one with --worker first"
+    workers = [start("image", *ours), start("image", *ours)]
+    processes += workers
+    wait(lambda: len(json.loads(fetch(f"{base}/stats/requests", master))["workers"]) == 2)
+    time.sleep(2)
+    assert list(tmp_path.iterdir()) == []
+    assert offer(2) == "started"
+    wait(lambda: len(list(tmp_path.glob("*/worker-*.journal"))) == 2)
+    assert offer(3).startswith("a run is under way: ")
+    time.sleep(4)
+    psutil.Process(workers[0].pid).suspend()  # so that the stop takes its time
+    stopping = threading.Thread(target=post, args=(f"{base}/stop", ""))
+    stopping.start()
+    time.sleep(0.5)
+    assert offer(4).startswith("a run is under way: ")
+    psutil.Process(workers[0].pid).resume()
+    stopping.join()
+    [run] = tmp_path.iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["seed"] == 2 and summary["books"]["scheduled"] == len(read_rows(run))
 
 
 @pytest.mark.parametrize("other", ["trace", "payloads", "workload"])
