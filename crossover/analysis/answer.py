@@ -119,8 +119,8 @@ def find_answer(
 
 
 def mean_latency(trials: Sequence[Trial]) -> float | None:
-    """Return the mean over trials of their mean latency in ms; None without any."""
-    return float(np.mean([trial.latency.mean() for trial in trials])) if trials else None
+    """Return the mean latency in ms of all their requests together, as the tables have it; None without any."""
+    return float(np.concatenate([trial.latency for trial in trials]).mean()) if trials else None
 
 
 def end_looks(earlier: Sequence[float], seconds: float) -> tuple[float, ...]:
@@ -242,6 +242,7 @@ def find_difference_without_shared_step(rounds: Sequence[TrialPair], shared: Seq
             spent(baseline),
             spent(candidate),
             find_instant((baseline, candidate)),
+            baseline.completed,
         )
         for baseline, candidate in rounds
         if shared and all(step in trial.steps for step in shared for trial in (baseline, candidate))

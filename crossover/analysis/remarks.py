@@ -58,7 +58,7 @@ def describe_shared_step(answer: Answer, called: Sequence[str]) -> str:
     text = f"{ms.value:+.3g} ms [{low:+.3g}, {high:+.3g}] apart from {steps}, which both use"
     if answer.baseline_ms is not None and answer.candidate_ms is not None:
         text = f"{answer.candidate_ms - answer.baseline_ms:+.3g} ms, {text}"
-    text = f"Averaged over rounds, a request takes with {candidate}, compared with {baseline}, {text}"
+    text = f"On average a request takes with {candidate}, compared with {baseline}, {text}"
     # One placement prepares on the server, and the other does not.
     if any(answer.own_steps) and not all(answer.own_steps):
         text += f". Preparing on the same cores also slows {steps}: only the whole latency includes that"

@@ -28,6 +28,8 @@ class StageRound:
     candidate_shared_ms: np.ndarray
     instant: float
     """Seconds, on any clock."""
+    requests: int = 0
+    """How many it has in each arm, where the arrays hold means; 0: as many as they hold."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class WithoutSharedStep:
     """Both arms without the shared step."""
 
     milliseconds: Estimate
-    """candidate - baseline, of the means over rounds."""
+    """candidate - baseline, of the means over requests."""
     ratio: Estimate | None
     """The logarithm of candidate / baseline; None where an arm has nothing left, as its clocks disagree."""
     baseline_ms: float
     candidate_ms: float
-    """Means over rounds of what is left of each arm."""
+    """Means over requests of what is left of each arm."""
     shared: Estimate
     """The logarithm of the shared step's ratio: above 0, it is slower in the candidate's arm."""
     rounds: int
@@ -54,9 +56,10 @@ class WithoutSharedStep:
 def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float = CORRELATION) -> WithoutSharedStep:
     """Compare what is left of two arms: round by round the mean of the whole less the mean of the shared step.
 
-    The ratio is of means over rounds, its interval the jackknife's; with fewer rounds than jackknife.LEAST_ROUNDS
-    the errors are infinite. Requests without a good answer (nan) are the caller's to leave out, with their round.
-    Raises ValueError for no rounds, a nan, or a shared step that took no time.
+    Each round counts by its requests, so that the means are those of requests, as in the tables that stand beside; the
+    intervals are the jackknife's over rounds. With fewer rounds than jackknife.LEAST_ROUNDS the errors are infinite.
+    The shared step's ratio alone is a mean over rounds. Requests without a good answer (nan) are the caller's to leave
+    out, with their round. Raises ValueError for no rounds, a nan, or a shared step that took no time.
     """
     if not rounds:
         raise ValueError("there are no rounds to compare")
@@ -72,23 +75,30 @@ def compare_without_shared_step(rounds: Sequence[StageRound], correlation: float
     # Round by round, as what slows the network in a round slows it within the whole as well.
     left_first, left_second = first - shared_first, second - shared_second
     instants = np.array([each.instant for each in rounds])
+    counts = np.array([each.requests or len(each.baseline_ms) for each in rounds])
+    weights = counts / counts.mean()
 
     def compare(statistic: Callable, values: np.ndarray, others: np.ndarray | None = None) -> Estimate:
         return jackknife(statistic, values, instants, others, correlation)
 
     # The server's clock may run on while the answer is with the client already, and leave less than nothing.
-    positive = left_first.mean() > 0 and left_second.mean() > 0
+    baseline, candidate = (float(np.average(each, weights=weights)) for each in (left_first, left_second))
     return WithoutSharedStep(
-        milliseconds=compare(np.mean, left_second - left_first),
-        ratio=compare(log_ratio_of_means, left_second, left_first) if positive else None,
-        baseline_ms=float(left_first.mean()),
-        candidate_ms=float(left_second.mean()),
+        milliseconds=compare(mean_per_request, (left_second - left_first) * weights, weights),
+        ratio=compare(log_ratio, left_second * weights, left_first * weights) if min(baseline, candidate) > 0 else None,
+        baseline_ms=baseline,
+        candidate_ms=candidate,
         shared=compare(np.mean, np.log(shared_second / shared_first)),
         rounds=len(rounds),
     )
 
 
-def log_ratio_of_means(candidate: np.ndarray, baseline: np.ndarray) -> float:
-    """Return the logarithm of the ratio of the means; nan where one of them is not above 0."""
-    means = candidate.mean(), baseline.mean()
-    return float(np.log(means[0] / means[1])) if min(means) > 0 else float("nan")
+def mean_per_request(weighted: np.ndarray, weights: np.ndarray) -> float:
+    """Return the mean over all requests, from each round's weighted mean and its weight."""
+    return float(weighted.sum() / weights.sum())
+
+
+def log_ratio(candidate: np.ndarray, baseline: np.ndarray) -> float:
+    """Return the logarithm of the ratio of two arms' sums; nan where one of them is not above 0."""
+    sums = candidate.sum(), baseline.sum()
+    return float(np.log(sums[0] / sums[1])) if min(sums) > 0 else float("nan")

@@ -143,7 +143,10 @@ def test_an_adjusted_ratio_stands_beside_the_unadjusted_one_wherever_it_is_shown
     assert f"], adjusted ({unadjusted} unadjusted), at this load" in found["sentence"]
     *_, second, last = comparison_table(found["comparisons"]).splitlines()
     assert second == f"latency at this load: the ratio is adjusted for the machine's speed, {unadjusted} unadjusted"
-    assert last == "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
+    assert last == "The ratio of cost is averaged over rounds, so it differs a little from the quotient of its columns."
+    ratios = {row["metric"]: row["ratio"] / (row["candidate"] / row["baseline"]) for row in found["comparisons"]}
+    exact = {name for name, each in ratios.items() if each == pytest.approx(1, rel=1e-6)}
+    assert set(ratios) - exact <= {"latency at this load", "cost"}
     found = conclude(world(1.2, 1, known=False))
     assert found["comparisons"][0]["unadjusted"] is None and "adjusted" not in found["sentence"]
 
@@ -259,7 +262,27 @@ def test_the_whole_difference_stands_before_that_without_the_shared_step():
     assert whole > 0 and "%" not in line
 
 
-LEADS = "Averaged over rounds, a request takes with the server, compared with the client,"
+def test_the_difference_in_the_sentence_is_that_of_the_rows_of_the_tables():
+    """Also where rounds have different numbers of requests, and the long ones are the slow ones."""
+    trials = []
+    for i in range(1, 13):
+        n = 4 if i % 2 else 20
+        for placement, factor in (("client", 1.0), ("server", 1.0 if i % 2 else 1.5)):
+            whole = np.full(n, 100.0 * factor * (1 + 0.001 * i))
+            spent = {"queue": 2.0, "compute_infer": NETWORK, "compute_output": 0.0}
+            step = {"requests": n, "mean_batch": 1.0, "ms": spent, "total": sum(spent.values())}
+            figures = {"steps": {"resnet50": step}, "others": 0.02, "began": 1e9 + 10 * i}
+            trials.append(trial(placement, whole, i, **figures))
+    found = conclude(trials)
+    mean = next(row for row in found["comparisons"] if row["metric"] == "mean")
+    whole = found["answer"]["candidate_ms"] - found["answer"]["baseline_ms"]
+    assert whole == pytest.approx(mean["candidate"] - mean["baseline"], rel=1e-6)
+    # The network takes the same in both, so that nothing of the difference lies in it.
+    assert found["answer"]["without_shared_step"]["milliseconds"]["value"] == pytest.approx(whole, rel=1e-6)
+    assert found["remarks"][0].startswith(f"{LEADS} {whole:+.3g} ms, {whole:+.3g} ms [")
+
+
+LEADS = "On average a request takes with the server, compared with the client,"
 
 
 SLOWS = ". Preparing on the same cores also slows resnet50: only the whole latency includes that."

@@ -20,7 +20,7 @@ GPU = (
     ("GPU memory, GB", "gpu_memory_mb", 0.001),
 )
 
-AVERAGED = "Ratios are averaged over rounds, so they differ a little from the quotients of the columns."
+AVERAGED = "The ratio of cost is averaged over rounds, so it differs a little from the quotient of its columns."
 DIVISORS = "A rate is per second until the last answer, goodput per second of the schedule, so the rate may be lower."
 LEGEND = f"Times are ms from the due time, [ ]: 95 % interval,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
@@ -171,7 +171,8 @@ def comparison_table(comparisons: Sequence[Mapping | Comparison]) -> str:
         for row in rows
         if (value := row.get("unadjusted"))
     ]
-    return "\n".join(filter(None, [draw_table(columns, cells), comparison.name_folded(rows), *adjusted, AVERAGED]))
+    averaged = [AVERAGED] if any(row["metric"] == "cost" for row in rows) else []
+    return "\n".join(filter(None, [draw_table(columns, cells), comparison.name_folded(rows), *adjusted, *averaged]))
 
 
 def explain_goodput(workload: Mapping) -> list[str]:
