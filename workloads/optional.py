@@ -14,6 +14,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,15 +39,20 @@ def list_names(bases: Mapping[str, Placement]) -> list[str]:
 def list_at_hand(bases: Mapping[str, Placement]) -> list[str]:
     """Return the names of those placements that need nothing to be loaded or started beside what `bases` ask."""
 
-    def is_at_hand(name: str) -> bool:
-        try:
-            placement = find(bases, name, "")
-        except ValueError:  # a placement says too little to be mixed
-            return False
+    def is_at_hand(placement: Placement) -> bool:
         known = placement.model in {each.model for each in bases.values()}
         return known and not (placement.steps or placement.network or placement.gateway or placement.derived)
 
-    return [name for name in list_names(bases) if is_at_hand(name)]
+    return [name for name, placement in list_possible(bases).items() if is_at_hand(placement)]
+
+
+def list_possible(bases: Mapping[str, Placement]) -> dict[str, Placement]:
+    """Return name -> placement of what `list_names` lists, without what a placement says too little for."""
+    found = {}
+    for name in list_names(bases):
+        with suppress(ValueError):
+            found[name] = find(bases, name, "")
+    return found
 
 
 def find(bases: Mapping[str, Placement], name: str, workload: str, arm: str = "") -> Placement:

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 
 from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.experiments.placements import result
+from crossover.experiments.placements.run import check
 from crossover.measurement.trial import read_trials
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT
 from tests import trials_on_disk
@@ -199,6 +201,26 @@ def test_a_loss_of_the_first_arm_is_told_beside_the_first_arm_without_one():
         "ready loses something: M (beside client: logits: equal in 4 of 4).",
     ]
     assert result.list_losses({"parity": [pair("ready")], "losses": {"client": "L"}})[0].startswith("client loses")
+
+
+@pytest.mark.parametrize(
+    ("transport", "arms"),
+    [
+        (None, ["a", "b", "ready", "gateway"]),  # mixed needs the names of the tensors of b
+        ("grpc", ["a+grpc", "b+grpc", "ready+grpc", "gateway"]),
+    ],
+)
+def test_a_file_has_all_its_arms_where_none_are_named(transport, arms, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from crossover import Placement, Workload, files\n"
+        "placements = {'a': Placement('net', lambda file: file), 'b': Placement('whole')}\n"
+        "WORKLOAD = Workload(name='mine', payloads=files('*'), placements=placements)\n"
+    )
+    asked = {"workloads": (str(own),), "arms": None, "transport": transport, "library": "", "payloads": (), "rate": 0}
+    options = Namespace(**asked, seed=1, seconds=300, continued=None)
+    check(options)
+    assert options.arms == {"mine": arms} and set(arms) <= set(options.workloads["mine"].placements)
 
 
 @pytest.mark.parametrize(

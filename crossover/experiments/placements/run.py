@@ -147,11 +147,11 @@ def check(options: Namespace) -> None:
 
     Raises ValueError in one line for a bad one.
     """
-    given = options.arms
+    given, references = options.arms, options.workloads
     check_server_options(options)
     if given is None:
-        workloads = catalogue.find_all(list(options.workloads))
-        options.arms = {name: optional.list_names(each.bases) for name, each in workloads.items()}
+        workloads = catalogue.find_all(references)
+        options.arms = {name: list_every_arm(each, options.transport) for name, each in workloads.items()}
         options.workloads = flags.add_arms(workloads, options.arms, options.library)
     for name, chosen in options.arms.items():
         if len(chosen) < 2:
@@ -162,3 +162,10 @@ def check(options: Namespace) -> None:
     trials = max(len(options.arms[name]) / each.share for name, each in options.workloads.items())
     least = ceil(trials * total * minimum_rounds() * (SHORTEST + OVERHEAD) / (1 - UNLOADED))
     check_run_options(options, least, f"{minimum_rounds()} rounds of every arm of {', '.join(options.workloads)}")
+
+
+def list_every_arm(workload: Workload, transport: str | None) -> list[str]:
+    """Return all arms that a workload has, with that transport where they can be asked over it; None: HTTP."""
+    found = optional.list_possible(workload.bases)
+    fixed = [name for name, placement in found.items() if placement.network or placement.gateway]
+    return [name if name in fixed or not transport else f"{name}+{transport}" for name in found]
