@@ -80,6 +80,8 @@ class Losses:
     """How many trials had any."""
     repeated: int
     """How many of the lost ones were in trials that were then measured again."""
+    attempts: int
+    """How many trials there were in all."""
 
     @property
     def share(self) -> float:
@@ -95,6 +97,11 @@ class Losses:
         if self.trials < ACCIDENTS:
             return False
         return float(beta.ppf(1 - CERTAIN, self.lost, self.arrivals - self.lost + 1)) > UNANSWERED
+
+    @property
+    def are_in_every_trial(self) -> bool:
+        """Whether the arm has lost some in each of its trials: nothing shows that it carries the load."""
+        return self.trials == self.attempts
 
 
 @dataclass(frozen=True)
@@ -224,6 +231,7 @@ def count_losses(rounds: Sequence[LoadedRound], arm: int) -> Losses:
         lost=sum(lost for _, lost in every),
         trials=sum(lost > 0 for _, lost in every),
         repeated=sum(lost for _, lost in before),
+        attempts=len(every),
     )
 
 

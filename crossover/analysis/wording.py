@@ -88,14 +88,16 @@ def describe_bound(found: Recommendation) -> str:
 def describe_overload(loaded: LoadedPairs, called: Mapping[str, str]) -> str:
     """Write which arms do not carry the load: their latency would be the survivors'."""
     lost = dict(zip((BASELINE, CANDIDATE), loaded.losses, strict=True))
-    parts = [
-        f"{called[arm]} ({lost[arm].share * 100:.3g} % of the requests have no good answer)"
-        for arm in loaded.overloaded
-    ]
-    verb = "does" if len(parts) == 1 else "do"
-    better = [called[arm] for arm in called if arm not in loaded.overloaded]
-    take = f"take {better[0]}: " if better else ""
-    return f"{take}{join(parts)} {verb} not carry this load; latencies are not compared."
+    named = {arm: f"{called[arm]} ({lost[arm].share * 100:.3g} % of the requests have no good answer)" for arm in lost}
+    over = [named[arm] for arm in loaded.overloaded]
+    verb = "does" if len(over) == 1 else "do"
+    take = doubt = ""
+    for arm in called.keys() - loaded.overloaded:
+        if lost[arm].are_in_every_trial:
+            doubt = f", and {named[arm]} has lost some in every trial, too"
+        else:
+            take = f"take {called[arm]}: "
+    return f"{take}{join(over)} {verb} not carry this load{doubt}; latencies are not compared."
 
 
 def describe_alone(answer: Answer, before: str) -> str:

@@ -271,6 +271,19 @@ def test_an_arm_that_loses_requests_in_every_round_does_not_carry_the_load():
     assert "overloaded: server" in format_table(found["comparisons"])
 
 
+def test_an_arm_that_lost_requests_in_each_of_its_trials_is_not_recommended():
+    """Both lose a third of every trial, and there was time for three attempts of one arm, and for one of the other."""
+    measured = invalid(steady(1, n=24), {1: "errors"})
+    for each in measured:
+        each.records["status"][:8] = STATUSES.index(FAILED)
+    measured[1].earlier += [[24, 8], [24, 8]]
+    found = result.evaluate(run(("image",)), measured)["workloads"]["image"]
+    assert found["answer"]["loaded"]["overloaded"] == ["candidate"]
+    lost = "(33.3 % of the requests have no good answer)"
+    said = f"the server {lost} does not carry this load, and the client {lost} has lost some in every trial, too; "
+    assert said in found["sentence"] and "take the" not in found["sentence"]
+
+
 def test_reports_of_the_same_setting_can_be_compared():
     assert list_differences(run(), run()) == []
     later = run()

@@ -140,7 +140,8 @@ def test_what_attempts_before_the_last_have_lost_counts():
     given = [replace(each, earlier=((), [[8, 3]] if i < 5 else ())) for i, each in enumerate(rounds())]
     found = compare_loaded(given, NOTHING)
     assert found.overloaded == ("candidate",) and found.rounds == 20
-    assert found.losses[1] == Losses(arrivals=200, lost=15, trials=5, repeated=15)
+    assert found.losses[1] == Losses(arrivals=200, lost=15, trials=5, repeated=15, attempts=25)
+    assert not found.losses[1].are_in_every_trial
 
 
 def test_a_busy_machine_is_not_called_quiet():
