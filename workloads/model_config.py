@@ -6,13 +6,17 @@ itself wins, and must not contradict it.
 """
 
 import json
+import re
 import urllib.error
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http.client import HTTPException
+from typing import Any
+
+from tritonclient.utils import triton_to_np_dtype
 
 from common import access, address
-from common.messages import first_line
+from common.messages import first_line, one_line
 from workloads.tensors import Input
 from workloads.workload import Placement, Workload
 
@@ -27,6 +31,7 @@ class ServedModel:
 
     name: str
     inputs: tuple[Input, ...]
+    """Empty where it does not say them."""
     outputs: tuple[str, ...]
     batched: bool
     """Whether its tensors have a batch dimension, which `dims` of its inputs leave out."""
@@ -66,8 +71,10 @@ def fill_in(placement: Placement, served: ServedModel, asked_by: str) -> Placeme
 
     Raises ValueError, which begins with `asked_by`, where the two contradict each other.
     """
-    known = {each.name: each for each in served.inputs}
     said = [Input(each) if isinstance(each, str) else each for each in placement.inputs]
+    if not served.inputs:
+        return keep_what_it_says(placement, said, served, asked_by)
+    known = {each.name: each for each in served.inputs}
     check_names(asked_by, "input", [*(each.name for each in said), *placement.extra], served.name, known)
     check_names(asked_by, "output", placement.outputs, served.name, served.outputs)
     if placement.batched not in (None, served.batched):
@@ -90,6 +97,18 @@ def fill_in(placement: Placement, served: ServedModel, asked_by: str) -> Placeme
     return whole
 
 
+def keep_what_it_says(placement: Placement, said: list[Input], served: ServedModel, asked_by: str) -> Placement:
+    """Return a placement whose model is served, where the server says nothing of the model's inputs.
+
+    Raises ValueError, which says what is good, where the workload leaves them to the server.
+    """
+    if not said or placement.batched is None:
+        good = 'inputs=(Input("x", "FP32", (3, 224, 224)),) and batched=True or False'
+        raise ValueError(f"{asked_by} must name its tensors, as the server does not describe {served.name}: {good}")
+    outputs = tuple(placement.outputs) or served.outputs
+    return replace(placement, inputs=tuple(said), outputs=outputs)
+
+
 def check_names(asked_by: str, kind: str, named: Iterable[str], model: str, known: Iterable[str]) -> None:
     """Check that a model has these inputs, or outputs. Raises ValueError for the first that it lacks."""
     if unknown := [name for name in named if name not in known]:
@@ -99,7 +118,7 @@ def check_names(asked_by: str, kind: str, named: Iterable[str], model: str, know
 
 def agrees(said: Input, known: Input) -> bool:
     """Tell whether what a workload says of an input can be true of what the server says."""
-    if said.datatype not in ("", known.datatype):
+    if "" not in (said.datatype, known.datatype) and said.datatype != known.datatype:
         return False
     if said.dims is None or known.dims is None:
         return True
@@ -110,7 +129,7 @@ def agrees(said: Input, known: Input) -> bool:
 def combine(said: Input, known: Input) -> Input:
     """Return an input with what the server adds. An input that the workload names is sent, though it be optional."""
     dims = known.dims if said.dims is None else said.dims
-    return Input(said.name, known.datatype, dims)
+    return Input(said.name, known.datatype or said.datatype, dims)
 
 
 def merge(steps: list[str], others: list[str]) -> list[str]:
@@ -144,8 +163,9 @@ def parse_model(config: dict) -> ServedModel:
 def parse_input(tensor: dict) -> Input:
     """Return an input of a model's configuration."""
     datatype = tensor.get("data_type", "").removeprefix("TYPE_")
-    dims = tuple(int(n) for n in tensor.get("dims", ()))  # JSON has 64-bit integers as text
-    return Input(tensor["name"], "BYTES" if datatype == "STRING" else datatype, dims, bool(tensor.get("optional")))
+    dims = tensor.get("dims", ())
+    known = None if dims is None else tuple(int(n) for n in dims)  # JSON has 64-bit integers as text
+    return Input(tensor["name"], "BYTES" if datatype == "STRING" else datatype, known, bool(tensor.get("optional")))
 
 
 def flatten(url: str, config: dict, asked_by: str) -> tuple[str, ...]:
@@ -178,16 +198,18 @@ def read(url: str, model: str, asked_by: str, batched: bool | None = None) -> di
         if refusal.code in STARTING:
             raise ConnectionError(address.explain_silence(server.url, refusal)) from None
         if metadata := read_metadata(server.url, model):
-            return make_config(metadata, batched)
+            return make_config(metadata, batched, model, server.url)
         if words.startswith("<"):  # a web server's page in HTML
             silence = address.explain_silence(server.url, f"/v2/models/{model} is HTTP {refusal.code} there")
             raise ConnectionError(silence) from None
         raise ValueError(f"{server.url} has no model {model}, which {asked_by} asks: {words}") from None
     except (OSError, ValueError, HTTPException) as error:
         raise ConnectionError(address.explain_silence(server.url, error)) from None
-    if not isinstance(config, dict):
-        raise ConnectionError(f"no Triton server answers at {server.url}: its JSON is no object")
-    return config
+    if isinstance(config, dict) and "name" in config:
+        return config
+    if metadata := read_metadata(server.url, model):
+        return make_config(metadata, batched, model, server.url)
+    raise ConnectionError(f"no Triton server answers at {server.url}: its /v2/models/{model}/config describes no model")
 
 
 def read_metadata(url: str, model: str) -> dict | None:
@@ -197,27 +219,43 @@ def read_metadata(url: str, model: str) -> dict | None:
             metadata = json.load(response)
     except (OSError, ValueError, HTTPException):
         return None
-    return metadata if isinstance(metadata, dict) and metadata.get("inputs") else None
+    return metadata if isinstance(metadata, dict) and metadata.keys() & {"name", "inputs"} else None
 
 
-def make_config(metadata: dict, batched: bool | None) -> dict:
+def make_config(metadata: dict, batched: bool | None, model: str, url: str) -> dict:
     """Return metadata in the form of a configuration.
 
     Their shapes have the batch dimension, and do not say so: it is taken for one where every tensor begins with a -1
     that is not its only dimension, unless the workload says otherwise. Which inputs are optional is not said either: of
-    several the server refuses what it lacks.
+    several the server refuses what it lacks. Servers leave out all tensors, or a tensor's shape, and name types and
+    lengths that the protocol does not have: these are not known, then. Raises ValueError for a tensor without a name.
     """
-    inputs, outputs = metadata["inputs"], metadata.get("outputs") or []
-    shapes = [[int(n) for n in each.get("shape", ())] for each in (*inputs, *outputs)]
+    inputs, outputs = metadata.get("inputs") or [], metadata.get("outputs") or []
+    for each in (*inputs, *outputs):
+        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+            raise ValueError(f"{url} describes {model} by a tensor without a name: {one_line(json.dumps(each))}")
+    shapes = [read_shape(each.get("shape")) for each in (*inputs, *outputs)]
     if batched is None:
-        batched = all(len(shape) > 1 and shape[0] == -1 for shape in shapes)
+        batched = all(shape is not None and len(shape) > 1 and shape[0] == -1 for shape in shapes)
     tensors = [
-        {"name": each["name"], "data_type": each.get("datatype", ""), "dims": shape[batched:]}
+        {"name": each["name"], "data_type": read_datatype(each.get("datatype")), "dims": shape and shape[batched:]}
         for each, shape in zip((*inputs, *outputs), shapes, strict=True)
     ]
     count = len(inputs)
     given = [{**each, "optional": count > 1} for each in tensors[:count]]
-    return {"name": metadata["name"], "max_batch_size": int(batched), "input": given, "output": tensors[count:]}
+    return {"name": model, "max_batch_size": int(batched), "input": given, "output": tensors[count:]}
+
+
+def read_shape(shape: Any) -> list[int] | None:
+    """Return a shape of a model's metadata, with -1 for a length that is no number, as "batch"; None without one."""
+    if not isinstance(shape, list):
+        return None
+    return [int(n) if re.fullmatch("-?[0-9]{1,18}", str(n)) else -1 for n in shape]
+
+
+def read_datatype(datatype: Any) -> str:
+    """Return a type of a model's metadata if the protocol has it; empty for another one: the server must refuse it."""
+    return datatype if isinstance(datatype, str) and triton_to_np_dtype(datatype) is not None else ""
 
 
 def check_answers(url: str) -> None:

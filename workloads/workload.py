@@ -95,7 +95,7 @@ class Workload:
     example: Path | None = None
     """A file of this repository that `crossover infer` sends where none is given; None: the first of the payloads."""
     rate: float = 5.0
-    """Requests per second of a load for which no arrivals are asked: well below what one core of a laptop answers."""
+    """Requests per second in Locust where no arrivals are asked for: well below what one core of a laptop answers."""
     share: float = 0.5
     """Of an experiment's time, in proportion to the other workloads' shares."""
     sweep_shares: Mapping[str, float] = field(default_factory=dict)
