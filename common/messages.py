@@ -31,6 +31,17 @@ def first_line(text: object) -> str:
     return shorten(one_line(lines[0]), LONGEST) if lines else ""
 
 
+def name_error(error: BaseException) -> str:
+    """Return the text of an error, with its type where the text says too little: that of a KeyError is a key.
+
+    A ValueError, and what a library has as errors of its own, explains itself.
+    """
+    kind, text = type(error), str(error)
+    if text and (kind is ValueError or kind.__module__ != "builtins"):
+        return text
+    return f"{kind.__name__}: {text}" if text else kind.__name__
+
+
 def end_clause(error: object) -> str:
     """Return the text of an error in one line without a full stop at its end, as a semicolon follows."""
     text = one_line(error)

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 
 from common import plain_file
+from common.figures import significant
 from workloads.tensors import Array
 
 
@@ -137,7 +138,7 @@ def digest(payloads: Sequence[Payload]) -> str:
 def describe(payloads: Sequence[Payload], directory: str = "") -> str:
     """Write what is sent: `8 files, 16 to 628 KB, from photos/`; `directory` is empty for a workload's own payloads."""
     sizes = [each.size / 1e3 for each in payloads]
-    span = dict.fromkeys(f"{size:.3g}" for size in (min(sizes), max(sizes)))
+    span = dict.fromkeys(significant(size) for size in (min(sizes), max(sizes)))
     what = f"{'file' if directory else 'payload'}{'s' * (len(payloads) != 1)}"
     return f"{len(payloads)} {what}, {' to '.join(span)} KB, from {directory or 'the workload'}"
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workloads.tensors import Input, Misfit, Prepared, Tensor, encode
+import numpy as np
+
+from workloads.tensors import Input, Misfit, Prepared, Tensor, describe_object, encode
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Target:
         Raises Misfit if the model does not take it.
         """
         if not isinstance(prepared, Mapping):
+            if not isinstance(prepared, bytes | np.ndarray | np.generic):
+                raise Misfit(describe_object(prepared), self._claim)
             return encode(self._find_only(), prepared, self.batched), *self.extra
         inputs = tuple(map(Input, prepared)) if self.inputs is None else self.inputs
         known = {each.name: each for each in inputs}
@@ -33,6 +37,14 @@ class Target:
         if missing := [each.name for each in inputs if not each.optional and each.name not in prepared]:
             raise Misfit(f"no input {missing[0]!r}", f"{self.model} takes {', '.join(known)}")
         return *(encode(known[name], given, self.batched) for name, given in prepared.items()), *self.extra
+
+    @property
+    def _claim(self) -> str:
+        """What the model takes, as a sentence of an error."""
+        if self.inputs and len(self.inputs) == 1:
+            return self.inputs[0].claim
+        names = ", ".join(each.name for each in self.inputs or () if not each.optional)
+        return f"{self.model} takes {f'a dict of {names}' if names else 'an array, or a dict of arrays'}"
 
     def _find_only(self) -> Input:
         """Return the one input that must be sent. Raises Misfit if there is not one."""

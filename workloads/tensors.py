@@ -97,8 +97,7 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
     array = np.frombuffer(given, np.uint8) if isinstance(given, bytes) else given
     array = np.asarray(array) if isinstance(array, np.generic) else array
     if not isinstance(array, np.ndarray):
-        what = "None" if given is None else f"an object of type {type(given).__name__}"
-        raise Misfit(what, wanted.claim)
+        raise Misfit(describe_object(given), wanted.claim)
     shape, datatype = array.shape, find_datatype(array)
     pieces: tuple[bytes | memoryview, ...] = ()
     if wanted.datatype == "BYTES" and datatype == "UINT8":
@@ -112,6 +111,11 @@ def encode(wanted: Input, given: Any, batched: bool) -> Tensor:
     if not datatype or not wanted.takes(datatype, shape):
         raise Misfit(f"{array.dtype} {shape_text(array.shape)}", wanted.claim)
     return Tensor(wanted.name, datatype, (1, *shape) if batched else shape, pieces)
+
+
+def describe_object(given: Any) -> str:
+    """Return what messages call something that is neither an array nor bytes."""
+    return "None" if given is None else f"an object of type {type(given).__name__}"
 
 
 def freeze(prepared: Any) -> Any:

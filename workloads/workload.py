@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from common.messages import one_line
+from common.messages import one_line, shorten
 from workloads import optional, payloads
 from workloads.array_payloads import Arrays, Made
 from workloads.payloads import Payload
@@ -112,14 +112,16 @@ class Workload:
             ends = ", ".join(WRITTEN)
             raise UnsoundWorkload(f"no workload may be called {self.name!r}, as reports are: ending in {ends}")
         if not isinstance(self.placements, Mapping) or not self.placements:
-            raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {self.placements!r}")
+            given = quote(self.placements)
+            raise UnsoundWorkload(f"placements of {self.name} must map names to placements, not {given}")
         for name, placement in self.placements.items():
             if not isinstance(name, str) or not VARIANT.fullmatch(cut_transport(name, placement)):
                 raise UnsoundWorkload(f"a placement's name has letters, digits, '.', '_' and '-', unlike {name!r}")
             if not isinstance(placement, Placement):
-                raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {placement!r}")
+                raise UnsoundWorkload(f"placement {name!r} of {self.name} is no Placement, but {quote(placement)}")
         if not callable(self.payloads):
-            raise UnsoundWorkload(f"payloads of {self.name} must be files('...') or a function, not {self.payloads!r}")
+            given = quote(self.payloads)
+            raise UnsoundWorkload(f"payloads of {self.name} must be files('...') or a function, not {given}")
         if not self.rate > 0:
             raise UnsoundWorkload(f"rate of {self.name} must be positive, not {self.rate!r}")
         if not self.share > 0:
@@ -228,6 +230,11 @@ class Workload:
                 for name, each in ((name, self.placements[name]) for name in arms)
             },
         }
+
+
+def quote(given: Any) -> str:
+    """Return what a file gives in a wrong place, as messages show it: what a payload holds would fill the screen."""
+    return shorten(repr(given), 80)
 
 
 def cut_transport(name: str, placement: Any) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from common.messages import first_line
+from common.messages import first_line, name_error
 from common.real_threads import Lock, SimpleQueue, start_thread
 from loadgen.arm import Arm
 from loadgen.client.router import FileCpu, Router
@@ -41,7 +41,7 @@ class Client:
                 sample.preparer = SERVER if isinstance(prepared, Elsewhere) else CLIENT
             request = make_request(self._target, prepared)
         except Exception as error:  # whatever a library makes of hostile bytes, the arrival keeps its sample
-            sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {error}")
+            sample.status, sample.reason = FAILED, first_line(f"client preprocessing: {name_error(error)}")
             sample.preparer = CLIENT if splits else sample.preparer  # a file as it is cannot fail
             return None
         except BaseException as error:  # a user's exit() would end this thread, and the run would wait for ever

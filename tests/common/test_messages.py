@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from common.messages import end_clause, first_line, one_line, shorten
+from common.messages import end_clause, first_line, name_error, one_line, shorten
 from loadgen.arm import Arm, Mode
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import FAILED, Sample
@@ -39,6 +39,12 @@ def test_a_long_text_is_cut_between_words():
     assert shorten("one two", 7) == "one two"
     assert shorten("one two three", 12) == "one two..."
     assert first_line("word " * 100) == "word " * 38 + "word..."
+
+
+def test_an_error_whose_text_says_too_little_has_its_type():
+    assert name_error(KeyError("age")) == "KeyError: 'age'" and name_error(AssertionError()) == "AssertionError"
+    assert name_error(ValueError("not four bytes")) == "not four bytes"
+    assert name_error(json.JSONDecodeError("no value", "", 0)) == "no value: line 1 column 1 (char 0)"
 
 
 def test_no_sample_keeps_an_address_whoever_wrote_it():

@@ -28,6 +28,7 @@ BAD = {
     defined(name="'x y'"): "unlike 'x y'",
     defined(name="'report.html'"): "line 2: no workload may be called 'report.html', as reports are",
     defined(name="'run.JSON'"): "no workload may be called 'run.JSON'",
+    defined(payloads="[b'x' * 10**6]"): "payloads of x must be files('...') or a function, not [b'" + 74 * "x" + "...",
     defined(payloads="'*'"): "payloads of x must be files",
     defined(): "x has one placement, a; a comparison needs two",
 }
