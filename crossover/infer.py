@@ -48,15 +48,21 @@ def ask(url: str, workload: Workload, placement: str, file: Payload, classes: in
         tensors = placed.target.encode(placed.preprocessor()(file.encoded))
     sent = [InferInput(each.name, each.shape, each.datatype).set_data_from_numpy(each.array) for each in tensors]
     # Without a known meaning all outputs are shown, as they are.
-    names = (shown.output,) if shown else placed.outputs
+    # Triton may have no answer of an ensemble for one output alone: the load's outputs are asked for, too.
+    names = tuple(dict.fromkeys((*placed.outputs, shown.output))) if shown else placed.outputs
     count = classes if shown and shown.classes else 0
-    outputs = [InferRequestedOutput(name, class_count=count) for name in names]
+    outputs = [InferRequestedOutput(name, class_count=count if shown and name == shown.output else 0) for name in names]
     answer = infer(url, placed.model, sent, outputs)
     arrays = {name: answer.as_numpy(name) for name in names}
     if lacking := [name for name, array in arrays.items() if array is None]:
         raise ValueError(f"the answer lacks {lacking[0]}: is that a Triton server?")
     if shown:
-        return shown.text(arrays[shown.output])
+        try:
+            return str(shown.text(arrays[shown.output]))
+        except (Exception, SystemExit) as error:  # the function may be a user's
+            raised = f"{type(error).__name__}: {error}"
+            given = describe(shown.output, arrays[shown.output])
+            raise ValueError(f"the function in Answer(...) raised {raised} for {given}") from None
     return "; ".join(describe(name, array) for name, array in arrays.items())
 
 

@@ -129,6 +129,17 @@ MODELS = {
         ),
         "",
     ),
+    "both": (
+        ensemble(
+            [tensor("file", "BYTES", 1), tensor("weight", "FP32", 1)],
+            [tensor("text", "BYTES", 1), tensor("product", "FP32", 4)],
+            [
+                step("inner", {"file": "file", "by": "weight"}, {"product": "product"}),
+                step("name", {"weighted": "product"}, {"text": "text"}),
+            ],
+        ),
+        "",
+    ),
     "unbatched": (config([tensor("encoded", "BYTES", 1)], [tensor("length", "INT64", 1)], batch=0), LENGTH),
     "unbatched_bytes": (config([tensor("encoded", "UINT8")], [tensor("length", "INT64", 1)], batch=0), LENGTH),
     "decoupled": (

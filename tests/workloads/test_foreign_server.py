@@ -160,6 +160,8 @@ BY = {"weight": np.ones(1, "f4")}
         ),
         (Placement("weigh"), "which has no prepare, sends one array for file; weigh takes a dict of numbers, weight"),
         (Placement("weigh", lambda _: {"numbers": np.ones(4, "f4")}), "returned no input 'weight' for file; weigh"),
+        (Placement("weigh", lambda _: None), "returned None for file; weigh takes a dict of numbers, weight"),
+        (Placement("weigh", lambda _: (1, 2)), "returned an object of type tuple for file; weigh takes a dict of num"),
         (Placement("weigh", lambda _: np.ones(3, "f4"), extra=BY), "returned float32 (3,) for file; input numbers"),
         (Placement("decode", lambda _: np.ones(2)), "returned float64 (2,) for file; input encoded takes BYTES (1,)"),
         (Placement("every_type", lambda _: ARRAYS["INT8"]), "every_type takes a dict of UINT8, UINT16"),
@@ -219,6 +221,19 @@ def test_commands_take_a_file_for_models_of_strangers(url, tmp_path):
     summary = json.loads((run.parent / "summary.json").read_text())["workloads"]["mine"]
     assert summary["steps"] == ["decode", "weigh", "name"] and summary["payloads"] == ["made-0", "made-1", "made-2"]
     assert all(arm["errors"] == 0 and "weigh compute" in arm["stages"] for arm in summary["arms"][1:])
+
+
+def test_an_answer_is_shown_of_an_ensemble_that_answers_all_its_outputs_or_none(url, tmp_path):
+    """Asked for its product alone, which a later step reads, too, Triton ends in an "unexpected deadlock"."""
+    text = MINE.replace("outer", "both").replace("Placement, Workload", "Answer, Placement, Workload")
+    own, at = tmp_path / "mine.py", ["--placement", "server", "--url", url]
+    own.write_text(text.replace("    name=", "    answer=Answer('product', lambda a: f'{a.size} numbers'), name="))
+    done = command("infer", own, *at)
+    assert (done.returncode, done.stdout) == (0, "made-0: 4 numbers\n"), done.stderr
+    own.write_text(text.replace("    name=", "    answer=Answer('text', lambda a: a[7]), name="))
+    done = command("infer", own, *at)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 1 and "made-0: the function in Answer(...) raised IndexError: index 7" in line
 
 
 def test_a_command_refuses_what_the_server_cannot_take_before_anything_is_sent(url, tmp_path):
