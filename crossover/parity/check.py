@@ -87,7 +87,7 @@ class Comparing:
         made, prepared = self.replaced.make_tensors(asker, ensemble.request), read_arrays(direct.request.tensors)
         if made.reason:
             self.unmatched[f"the tensors: {made.reason}"] = None
-        for name in made.outputs.keys() & prepared.keys():
+        for name in [name for name in prepared if name in made.outputs]:
             distance = measure_distance(payload, prepared[name], made.outputs[name])
             self.tensors.setdefault(f"{name} ({self.replaced.words})", []).append(distance)
 

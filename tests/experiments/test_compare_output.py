@@ -94,6 +94,13 @@ def test_what_is_invalid_must_change_first_and_no_more_time_is_promised():
     )
 
 
+def test_more_time_is_not_asked_for_where_each_round_has_unanswered_requests():
+    lost = {"recommendation": None, "loaded": {"overloaded": [], "rounds": 0, "left_out": 3}}
+    workload = {"answer": lost, "more_seconds": 90.0, "mode": "async:1", "arms": [SOUND, broken("errors")]}
+    [line] = advise({"workloads": {"image": workload}}, Path("here"))
+    assert line.startswith("image: first mend what leaves requests unanswered, in each round; more time alone does not")
+
+
 def broken(rule):
     return SOUND | {"findings": [{"rule": rule, "change": "do that"}]}
 

@@ -40,8 +40,12 @@ def advise(result: Mapping, directory: Path) -> list[str]:
 def list_changes(workload: Mapping) -> list[str]:
     """Return what must change before a workload of summary.json is measured again; empty where no arm is INVALID.
 
-    Unanswered arrivals are left out, as their rounds are not compared, and what more time mends.
+    Unanswered arrivals are left out, as their rounds are not compared, and what more time mends; but for a workload of
+    which no round is left.
     """
+    loaded = workload["answer"]["loaded"]
+    if loaded and not loaded["rounds"] and loaded["left_out"]:
+        return [f"mend what leaves requests unanswered, in {'each' if loaded['left_out'] > 1 else 'the only'} round"]
     found = [fault for arm in workload["arms"] if workload["mode"] in (None, arm["mode"]) for fault in arm["findings"]]
     rules = {*UNANSWERED, SPARSE}
     return list(dict.fromkeys(fault["change"] for fault in found if fault["rule"] not in rules))

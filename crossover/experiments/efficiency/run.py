@@ -119,7 +119,9 @@ def list_stages(server: Server, arm: Arm, sent: Sequence[payloads.Payload]) -> l
     if not steps and server.get_extension(f"/v2/models/{target.model}/config") is None:
         raise Unavailable(f"{server.url} does not tell which steps {target.model} has: its efficiency is not measured")
     if not steps:
-        raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; try --arms")
+        good = [name for name, each in workload.placements.items() if list_steps(server.url, each.model)]
+        remedy = f"give --arms {' or '.join(good)}" if good else "nor does any of its placements ask one"
+        raise Unavailable(f"{arm.placement} of {workload.name} asks {target.model}, which is no ensemble; {remedy}")
     if twice := [model for model, times in Counter(models).items() if times > 1]:
         raise Unavailable(f"{target.model} passes {twice[0]} more than once: its steps cannot be told apart")
     asked = [make_request(target, preprocess(payload.encoded)) for payload in sent]
