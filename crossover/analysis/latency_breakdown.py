@@ -26,6 +26,8 @@ The server's clock runs on while the answer travels, so it may report more than 
 UNEXPLAINED = "rest of the server"
 """What the server reports for the request in all, less the queue and compute of every step."""
 OUTPUT = "compute_output"
+KNOWN = 0.9
+"""Share of a trial's answers that the statistics must have; the last ones may come after they were read."""
 
 
 def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]) -> dict[str, float]:
@@ -33,15 +35,15 @@ def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]
 
     `model` is the one that the client asks, `steps` the models that a request may pass, in this order: it passes those
     that were asked in most trials, as in a single one it may have been another client or a health check. The result
-    is empty where nothing completed. Where the server reported nothing for some trial, its part is a single stage,
-    "server and network".
+    is empty where nothing completed. Where the server reported nothing for some trial, or nothing of many of its
+    requests, its part is a single stage, "server and network".
     """
     records = np.concatenate([trial.records[trial.records["status"] == STATUSES.index(COMPLETED)] for trial in trials])
     if not len(records):
         return {}
     parts = {name: float((records[end] - records[begin]).mean()) / 1e6 for name, (begin, end) in CLIENT_STAGES.items()}
     answer = float((records["done"] - records["sent"]).mean()) / 1e6
-    if not all(model in trial.steps for trial in trials if trial.completed):
+    if not all(knows_all_requests(trial, model) for trial in trials):
         return {**parts, "server and network": answer}
     # Within the server: from one step to the next, of which the last hands over to the client.
     statistics = pool_steps(trials)
@@ -57,6 +59,15 @@ def break_down_latency(trials: Sequence[Trial], model: str, steps: Sequence[str]
         parts[f"{step} compute"] = sum(ms.values()) - ms["queue"]
     parts[UNEXPLAINED] = total - sum(sum(ms.values()) for ms in by_step)
     return parts
+
+
+def knows_all_requests(trial: Trial, model: str) -> bool:
+    """Tell whether the server's statistics of a model have the requests of a trial that it has answered.
+
+    A model that was loaded again on the way counts anew, and may have counted more since than before the trial.
+    """
+    told = trial.steps[model]["requests"] if model in trial.steps else 0
+    return told >= KNOWN * trial.completed
 
 
 def remove_double_counting(steps: Sequence[dict[str, float]], total: float, overlapping: int) -> list[dict[str, float]]:

@@ -93,6 +93,17 @@ def test_a_step_that_a_health_check_passed_in_one_of_three_trials_is_no_part(tmp
     assert not any("image_preprocess" in stage for stage in parts)
 
 
+@pytest.mark.parametrize(("counted", "known"), [(0.95, True), (0.5, False)])
+def test_a_model_that_counts_anew_since_it_was_loaded_again_says_nothing_of_a_trial(tmp_path, counted, known):
+    """A stub that died had counted 19 of 78 requests since, with queues longer than the whole latency."""
+    trial, _ = told(tmp_path, "server")
+    trial.steps["image"]["requests"] = int(counted * trial.completed)
+    trial.write()
+    parts = break_down_latency(read_trials(tmp_path), "image", IMAGE.steps)
+    assert ("server and network" not in parts) == known == ("resnet50 compute" in parts)
+    assert sum(parts.values()) == pytest.approx(np.mean(trial.latency))
+
+
 def told(directory, placement):
     """(a trial, what its server tells of the steps, in their order)."""
     trial = trials_on_disk.trial(directory, "image", placement, 1)
