@@ -8,7 +8,7 @@ from common.messages import first_line
 from loadgen.arm import Arm
 from loadgen.client.worker_threads import Client
 from loadgen.samples.sample import COMPLETED, Sample
-from transport.message import Request
+from transport.message import TIMED_OUT, Request
 from workloads.payloads import Payload
 
 PATIENCE = 120.0  # seconds for an answer: the first one may load a model
@@ -22,6 +22,8 @@ class Answered:
     reason: str = ""
     request: Request | None = None
     """What was sent; None where the payload could not be prepared."""
+    timed_out: bool = False
+    """Whether no answer came in PATIENCE seconds."""
 
 
 class Asker:
@@ -31,18 +33,26 @@ class Asker:
         self.arm = arm
         self._client, self._preprocess = Client(arm, lambda: 0), arm.preprocessor()
         self._connection = arm.connect(url, PATIENCE)
+        self._silent = ""
 
     def ask(self, payload: Payload) -> Answered:
-        """Prepare a payload, send it and read the answer. Raises nothing for what a library or a server does."""
+        """Prepare a payload, send it and read the answer. Raises nothing for what a library or a server does.
+
+        After a request without an answer in PATIENCE seconds no other payload is sent: each would take as long.
+        """
+        if self._silent:
+            return Answered(reason=f"not asked after {self._silent}, which had no answer within {PATIENCE:g} s")
         sample = Sample(0, 0, 0)
         request = self._client.prepare(self._preprocess, sample, payload)
-        return self.send(request) if request else Answered(reason=sample.reason)
+        answered = self.send(request) if request else Answered(reason=sample.reason)
+        self._silent = payload.name if answered.timed_out else ""
+        return answered
 
     def send(self, request: Request) -> Answered:
         """Send a request and read the answer, as `ask` does."""
         outcome = self._connection.post(request)
         if outcome.status != COMPLETED:
-            return Answered(reason=outcome.reason, request=request)
+            return Answered(reason=outcome.reason, request=request, timed_out=outcome.status == TIMED_OUT)
         try:
             return Answered(self._connection.read_outputs(), request=request)
         except Exception as error:  # a server may say anything of its tensors

@@ -1,10 +1,15 @@
 """`crossover check` on the real server: which placements compute the same thing, and in what the others differ."""
 
 import json
+import socket
 
 import pytest
 
+from crossover.parity import answers
+from loadgen.arm import Arm, Mode
 from tests.commands import conduct
+from workloads.image import IMAGE
+from workloads.payloads import Payload
 
 FILE = """
 import io
@@ -126,6 +131,16 @@ def test_a_payload_that_one_placement_does_not_answer_is_named_and_exit_code_1(c
     assert code == 1
     assert "phone and cloud: the same computation" in output and "no answer: bad.jpg by phone: " in output
     assert "logits: " in output and "2 of 2" in output
+
+
+def test_a_placement_that_does_not_answer_is_asked_once(monkeypatch):
+    monkeypatch.setattr(answers, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asker = answers.Asker(f"http://127.0.0.1:{silent.getsockname()[1]}", Arm(IMAGE, "server", Mode("sequential")))
+        reasons = [asker.ask(Payload(name, b"x")).reason for name in ("a.jpg", "b.jpg", "c.jpg")]
+        asker.close()
+    late = "not asked after a.jpg, which had no answer within 0.2 s"
+    assert reasons == ["no answer within 0.2 s", late, late]
 
 
 def test_a_wrong_call_is_one_line_and_nothing_is_sent(check, tmp_path):
