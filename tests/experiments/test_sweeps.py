@@ -1,12 +1,15 @@
 """What is swept: the points, how long each is measured, and the payloads that it is measured with."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from crossover.experiments.sweep import grid
 from crossover.experiments.sweep.grid import lengths, planned
+from crossover.experiments.sweep.record import OWN
+from crossover.experiments.sweep.run import SweepExperiment
 from workloads import audio, catalogue, image
 
 BOTH = catalogue.BUILT_IN
@@ -91,3 +94,14 @@ def test_clips_have_exactly_the_length_and_the_rate_that_were_asked_for(seconds,
         assert (about.frames, about.samplerate, about.channels) == (seconds * rate, rate, 1)
         assert np.abs(soundfile.read(io.BytesIO(payload.encoded))[0]).max() > 0.05
     assert made[0].encoded != made[1].encoded
+
+
+@pytest.mark.parametrize(
+    ("up", "called"),
+    [(None, "tiny"), ({"weights": "tiny"}, "tiny"), ({"weights": "none"}, OWN), ({}, OWN)],
+    ids=["servers of its own", "ours", "up --only", "a stranger's"],
+)
+def test_models_that_are_not_ours_are_not_called_by_our_weights(up, called):
+    """A line "left out: none, detector: ..." reads as if nothing was."""
+    experiment = SimpleNamespace(up=None if up is None else SimpleNamespace(state=up))
+    assert SweepExperiment.name_models(experiment, "tiny") == called

@@ -10,6 +10,8 @@ PHRASES = {
     "fp16": "the real network in FP16",
 }
 """What each kind of weights stands for."""
+OWN = "the server's own models"
+"""What is said where it is not known what a server computes with."""
 
 
 def describe_sweep(site: Site, sweep: Sweep, client_cores: list[int]) -> dict:
@@ -24,8 +26,8 @@ def describe_sweep(site: Site, sweep: Sweep, client_cores: list[int]) -> dict:
         "sweep": sweep.title,
         "unit": sweep.unit,
         # What a server that is not the launcher's computes with is not known.
-        "network": f"{site.weights} ({origin} weights)" if origin else "the server's own models",
-        "regime": PHRASES[site.weights] if origin else "the server's own models",
+        "network": f"{site.weights} ({origin} weights)" if origin else OWN,
+        "regime": PHRASES[site.weights] if origin else OWN,
         "forms": list(sweep.baselines),
         **workload.describe(sweep.arms),
         "server": {**facts, "engine": site.server.state.get("engine"), "cores": site.server.cores},

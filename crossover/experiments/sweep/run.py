@@ -23,7 +23,7 @@ from crossover.experiments.sweep import figures, grid, own_workloads
 from crossover.experiments.sweep import result as sweep_result
 from crossover.experiments.sweep.grid import Place, Sweep
 from crossover.experiments.sweep.points import PointMeasurement
-from crossover.experiments.sweep.record import PHRASES, describe_sweep, list_server_differences
+from crossover.experiments.sweep.record import OWN, PHRASES, describe_sweep, list_server_differences
 from crossover.experiments.sweep.result import KIND
 from crossover.experiments.sweep.site import Site, find_derived
 from crossover.measurement import host, network_link, resume
@@ -98,11 +98,16 @@ class SweepExperiment(Experiment):
         shares = self.shares()
         return (self.end - time.monotonic() - self.starting(later)) * shares[0] / sum(shares)
 
+    def name_models(self, weights: str) -> str:
+        """Return what lines call the models of a server with these weights: one that is up may have none of ours."""
+        ours = not self.up or self.up.state.get("weights") in PHRASES
+        return weights if ours else OWN
+
     def plan(self) -> str:
         """Write what is going to be swept, for about how long, and what is left out and why."""
         sweeps = [f"{sweep.workload.name}: {sweep.title} ({len(sweep.points)} points)" for sweep in self.sweeps]
         lines = [
-            f"{' and '.join(self.weights)}: {'; '.join(sweeps) or 'nothing to sweep'}",
+            f"{' and '.join(map(self.name_models, self.weights))}: {'; '.join(sweeps) or 'nothing to sweep'}",
             f"{self.options.rounds} rounds at each point, about {self.options.seconds / 60:.1f} min in all (--seconds)",
         ]
         return "\n".join([*lines, *(f"left out: {why}" for why in self.left_out)])
@@ -199,7 +204,8 @@ class SweepExperiment(Experiment):
         known = self.described["sweeps"].setdefault(path, about)
         resume.refuse_differences(self.directory, list_server_differences(known, about))
         measurement = self.points_of(site.weights, sweep, place)
-        named, budget = f"{site.weights}, {sweep.workload.name}: {sweep.title}", self.budget()
+        models = self.name_models(site.weights)
+        named, budget = f"{models}, {sweep.workload.name}: {sweep.title}", self.budget()
         end = time.monotonic() + budget
         if not measurement.loads:
             print(f"{named}: one request at a time, to find a load for every point ...", flush=True)
