@@ -38,12 +38,13 @@ def list_names(bases: Mapping[str, Placement]) -> list[str]:
 
 def list_at_hand(bases: Mapping[str, Placement]) -> list[str]:
     """Return the names of those placements that need nothing to be loaded or started beside what `bases` ask."""
+    return [name for name, placement in list_possible(bases).items() if is_at_hand(placement, bases)]
 
-    def is_at_hand(placement: Placement) -> bool:
-        known = placement.model in {each.model for each in bases.values()}
-        return known and not (placement.steps or placement.network or placement.gateway or placement.derived)
 
-    return [name for name, placement in list_possible(bases).items() if is_at_hand(placement)]
+def is_at_hand(placement: Placement, bases: Mapping[str, Placement]) -> bool:
+    """Tell whether a placement needs nothing to be loaded or started beside what `bases` ask."""
+    known = placement.model in {each.model for each in bases.values()}
+    return known and not (placement.steps or placement.network or placement.gateway or placement.derived)
 
 
 def list_possible(bases: Mapping[str, Placement]) -> dict[str, Placement]:

@@ -17,7 +17,7 @@ from loadgen.client.plan import Plan
 from loadgen.locust_plugin.replicas import Replicas, list_models, parse_places
 from loadgen.samples.sample import FORMAT
 from transport.reach import reach
-from workloads import payloads
+from workloads import optional, payloads
 from workloads.model_config import check_answers, complete
 from workloads.prepare_check import check_workload
 from workloads.transport_choice import HTTP, Transport
@@ -79,11 +79,14 @@ class Settings:
         if schedule is not None and not len(schedule):
             why = schedule.note or "run longer"
             raise ValueError(f"arrivals {options.arrivals!r}: none within {seconds:g} s; {why}")
-        placement = options.placement
+        placement, own = options.placement, workload.bases
         if options.transport != "http":
             placement += f"+{Transport(options.transport).name}"
         if placement not in workload.placements:
             workload = workload.with_arms([placement])
+        if options.placement not in own and not optional.is_at_hand(workload.placements[placement], own):
+            good = ", ".join(optional.list_at_hand(own))
+            raise ValueError(f"placement must be one of {good}; {options.placement} is for the commands of `crossover`")
         library = getattr(options, "library", "")
         return cls(
             Arm(workload.with_library(library), placement, mode, library),

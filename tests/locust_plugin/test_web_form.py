@@ -32,6 +32,8 @@ def test_the_web_form_starts_a_run_and_refuses_a_bad_one_with_the_reason(server,
         assert "no Triton server answers at http://127.0.0.1:9" in nowhere["message"] and not nowhere["success"]
         assert f"<title>Crossover: {'photographs' if workload == 'image' else 'speech'}</title>" in page
         for _ in range(2):  # and again: nothing of the first run is left in the second
+            gateway = json.loads(post(f"{base}/swarm", "arrivals=constant:rate=10&seconds=1&placement=gateway"))
+            assert not gateway["success"] and "gateway is for the commands of `crossover`" in gateway["message"]
             assert json.loads(post(f"{base}/swarm", "arrivals=constant:rate=10&seconds=1&placement=client"))["success"]
             while json.loads(fetch(f"{base}/stats/requests", process))["state"] != "stopped":
                 time.sleep(0.2)
