@@ -3,6 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
+from common.figures import significant
 from crossover.experiments.experiment import Experiment
 from crossover.measurement import host, payload_check, resume, unloaded_latency
 from crossover.measurement.extra_models import ExtraModels
@@ -145,7 +146,7 @@ class ServerExperiment(Experiment):
         """Measure the unloaded latency of each placement, and print a line before and after."""
         print(f"\n{workload.name}: one request at a time ...", flush=True)
         means = self.unloaded_latency(workload)
-        shown = ", ".join(f"{placement} {mean * 1e3:.3g} ms" for placement, mean in means.items())
+        shown = ", ".join(f"{placement} {significant(mean * 1e3)} ms" for placement, mean in means.items())
         print(f"{shown} (mean of the payloads' medians)", flush=True)
         return means
 

@@ -3,6 +3,7 @@
 import pytest
 
 from common.figures import interval, ratio, significant
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,12 @@ def test_a_number_has_three_digits_and_no_exponent(value, written):
 
 def test_more_digits_are_written_where_asked_for():
     assert significant(12.192, 4) == "12.19"
+
+
+def test_experiments_write_no_figure_with_an_exponent():
+    """`{rate:.3g}` writes 1630 as 1.63e+03."""
+    written = {path.name: path.read_text() for path in (ROOT / "crossover" / "experiments").rglob("*.py")}
+    assert [name for name, text in written.items() if ":.3g}" in text] == []
 
 
 def test_a_ratio_has_its_interval_or_none():

@@ -94,6 +94,10 @@ def table_of(*rows: dict) -> dict:
         ((row(4, 4), row(8, 5)), "kept up with 4/s: p50 10.0, p95 20.0, p99 30.0 ms of 1000 requests; not with 8/s."),
         ((row(4, 4), row(8, 7.9, errors=3)), "requests; not with 8/s."),
         ((row(4, 2),), "image server kept up with none of these rates."),
+        (
+            (row(1630, 1629), row(3215, 1700)),
+            "kept up with 1630/s: p50 10.0, p95 20.0, p99 30.0 ms of 1000 requests; not with 3215/s.",
+        ),
     ],
 )
 def test_the_verdict_is_the_highest_rate_that_it_kept_up_with(rows, says):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import arrivals
 from arrivals.schedule import Schedule
+from common.figures import significant
 from crossover.analysis.bootstrap import minimum_rounds
 from crossover.measurement.unloaded_latency import derive_rate, derive_slo
 from serving.server import Unavailable
@@ -54,7 +55,7 @@ def make_schedule(described: dict, seed: int, number: int) -> Schedule:
     schedule = arrivals.parse(described["arrivals"]).schedule(seconds, seed + number - 1)
     if not len(schedule):
         why = schedule.note or "give more --seconds"
-        raise Unavailable(f"{schedule.spec}: no arrival in a trial of {seconds:.3g} s; {why}")
+        raise Unavailable(f"{schedule.spec}: no arrival in a trial of {significant(seconds)} s; {why}")
     return schedule
 
 
@@ -136,5 +137,5 @@ def check_arrivals(options: Namespace) -> None:
         planned = plan_rounds(budget, count_arms(options, name), rate, options.rounds)
         if (empty := empty_round(options.arrivals, planned.seconds, options.seed, planned.count)) is not None:
             why = empty.note or "give more --seconds or a higher rate"
-            shown = f"a trial of {planned.seconds:.3g} s ({name})"
+            shown = f"a trial of {significant(planned.seconds)} s ({name})"
             raise ValueError(f"--arrivals {options.arrivals}: none in {shown}; {why}")

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import arrivals
+from common.figures import significant
 from crossover.analysis.answer import compare_rounds, is_precise, pair_trials
 from crossover.analysis.costs import Prices, parse_prices
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED, count_rounds, make_schedule, plan_load
@@ -211,7 +212,7 @@ class Comparison(ServerExperiment):
             return True
         first, *_, second = self.list_arms(self.options.workloads[name])
         names = f"{second.control or second.placement}/{first.placement}"
-        self.progress.set_interim(f"{names} {ratios[-1].ratio:.3g} so far" if ratios else "")
+        self.progress.set_interim(f"{names} {significant(ratios[-1].ratio)} so far" if ratios else "")
         return False
 
     def choose_load(self, workload: Workload, budget: float) -> dict:
@@ -227,8 +228,10 @@ class Comparison(ServerExperiment):
         arms = self.list_arms(workload)
         left = max(budget * (1 - UNLOADED) / 2, budget - (time.monotonic() - began))
         offered = self.options.offered.get(name) or plan_load(means, left, len(arms), self.options)
-        shown = ", ".join(f"{placement} {ms:.3g} ms" for placement, ms in self.geometric_means(workload).items())
-        print(f"{name}: latency alone {shown}; offering {offered['arrivals']} in {offered['rounds']} rounds", end=" ")
+        alone = self.geometric_means(workload)
+        shown = ", ".join(f"{placement} {significant(ms)} ms" for placement, ms in alone.items())
+        rounds = f"{offered['rounds']} round{'s' * (offered['rounds'] != 1)}"
+        print(f"{name}: latency alone {shown}; offering {offered['arrivals']} in {rounds}", end=" ")
         print(
             f"of {offered['seconds']:g} s a trial; goodput counts answers within {offered['slo_ms']:g} ms", flush=True
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from common.figures import significant
 from crossover.measurement.trial import Trial
 from crossover.report.format import BRACKETS, ms
 from crossover.report.html import Section, render
@@ -86,8 +87,8 @@ def list_cells(row: Mapping) -> tuple[str, ...]:
     """Return the cells of one arm and rate, in the order of COLUMNS."""
     return (
         row["placement"],
-        f"{row['offered']:.3g}" + "!" * bool(row["findings"] and not row["errors"]),
-        f"{row['answered']:.3g}",
+        significant(row["offered"]) + "!" * bool(row["findings"] and not row["errors"]),
+        significant(row["answered"]),
         *(bracket(row, name) for name in PERCENTILES),
         str(row["errors"]),
         ms(row["client_cpu_ms"]),
@@ -123,9 +124,9 @@ def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
     figures = ", ".join(f"{name} {bracket(best, name)}" for name in PERCENTILES)
     rules = ", ".join(dict.fromkeys(finding["rule"] for finding in best["findings"]))
     broken = f" in a trial that broke a rule ({rules})" if rules else ""
-    says = f"{arm} kept up with {best['offered']:.3g}/s{broken}: {figures} ms of {best['answers']} requests"
+    says = f"{arm} kept up with {significant(best['offered'])}/s{broken}: {figures} ms of {best['answers']} requests"
     if lost:
-        return f"{says}; not with {lost[0]['offered']:.3g}/s."
+        return f"{says}; not with {significant(lost[0]['offered'])}/s."
     return f"{says}; that is the highest rate of this run, and its limit lies above (`crossover capacity` finds it)."
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from common.figures import significant
 from crossover.experiments.base_run import Run
 from crossover.experiments.options import check_run_options
 from crossover.experiments.overload.shapes import AROUND, FACTORS, make_overloads, summarise
@@ -115,9 +116,9 @@ def list_cells(arm: Arm, name: str, row: dict, best: float) -> tuple[str, ...]:
     return (
         f"{arm.workload.name} {arm.placement}",
         name,
-        *(f"{row[key]:.3g}" for key in ("offered", "answered", "goodput")),
+        *(significant(row[key]) for key in ("offered", "answered", "goodput")),
         f"{row['goodput'] / possible:.0%}" if possible and name != "spike" else "-",
-        f"{row['refused']:.3g}",
+        significant(row["refused"]),
         cell(row["refusal"]),
         str(row["lost"]),
         cell(row["p99"]),
@@ -132,9 +133,9 @@ def write_verdict(row: dict) -> str:
     `goodput` and `capacity` of the row are per second; `recovery` is in seconds, None where it was not back in time.
     """
     back = f"back to normal after {row['recovery']:.1f} s" if row["recovery"] is not None else "not back in time"
-    at = f"{row['load'].removesuffix('x')} times its capacity of {row['capacity']:.3g}/s"
+    at = f"{row['load'].removesuffix('x')} times its capacity of {significant(row['capacity'])}/s"
     of = f"{row['workload']} {row['placement']} ({row['bounds']})"
-    return f"{of}: at {at} {row['goodput']:.3g}/s answered within the SLO; {back}."
+    return f"{of}: at {at} {significant(row['goodput'])}/s answered within the SLO; {back}."
 
 
 def cell(value: float | None, form: str = ".0f", none: str = "-") -> str:
@@ -215,7 +216,7 @@ class Overloads(Run):
             found = self.options.capacity or measure_saturation(server, arm, sent, unloaded, SEARCH)
             self.capacities[name] = found
         capacity = self.capacities[name]
-        print(f"{name}: alone {unloaded * 1e3:.3g} ms, capacity {capacity:.3g}/s", flush=True)
+        print(f"{name}: alone {significant(unloaded * 1e3)} ms, capacity {significant(capacity)}/s", flush=True)
         about = {"bounds": title, "workload": arm.workload.name, "placement": arm.placement, "capacity": capacity}
         about |= {"library": arm.chosen, "lossy": arm.placed.lossy}
         for load, row in measure_overloads(server, arm, capacity, self.options).items():

@@ -24,6 +24,7 @@ import gevent
 import numpy as np
 
 import arrivals
+from common.figures import significant
 from crossover.experiments.base_run import Run
 from crossover.experiments.options import check_run_options
 from crossover.experiments.soak.files import BAD, mix_files
@@ -128,7 +129,8 @@ class Soak(Run):
         """Return for each workload what sends its requests, and which: due times, and files in their order."""
         good = {name: workload.load() for name, workload in BUILT_IN.items()}
         rate = measure_capacity(self.server, good) / 2
-        print(f"half capacity: {rate:.3g} requests/s of each workload, {BAD:.0%} of them damaged files", flush=True)
+        half = f"half capacity: {significant(rate)} requests/s of each workload"
+        print(f"{half}, {BAD:.0%} of them damaged files", flush=True)
         loops = []
         for number, (name, workload) in enumerate(BUILT_IN.items(), self.options.seed):
             dues = arrivals.parse(f"poisson:rate={rate}").schedule(self.options.seconds, number).times
