@@ -70,12 +70,15 @@ def warn_of_arms(arms: Sequence[tuple[str, Sequence[Mapping]]]) -> Banners:
     return [(f"{join(names)} {'is' if len(names) == 1 else 'are'} INVALID.", " ".join(texts))]
 
 
-def warn_of_noise(names: Sequence[str]) -> Banners:
+WIDER = "Intervals may be too narrow: stop the other programs and measure again."
+
+
+def warn_of_noise(names: Sequence[str], meaning: str = WIDER) -> Banners:
     """Return one banner that the machine was not quiet while it measured these workloads; none without any."""
     if not names:
         return []
     what = f"The machine was not quiet while it measured {' and '.join(names)}."
-    return [(what, "Intervals may be too narrow: stop the other programs and measure again.")]
+    return [(what, meaning)]
 
 
 def worst(result: Any, trials: Trials) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +64,17 @@ def test_a_link_is_named_with_its_rate_and_as_what_was_slow():
 def test_the_limit_is_what_was_slow_in_two_thirds_of_the_probes(slow, limit, says):
     assert find_limit(slow) == limit
     assert says is None or LIMITS[limit] == says
+
+
+def test_the_terminal_has_the_sentence_below_the_table_and_names_a_busy_machine():
+    found = {"image": probed()}
+    assert f"\n\n{write_sentence(found['image'])}\n\n" in tables.text(found)
+    quiet, busy = (SimpleNamespace(workload="image", others=each, client_others=None) for each in (0.02, 0.5))
+    unknown = SimpleNamespace(workload="image", others=None, client_others=None)
+    assert capacity_result.list_banners(found, [quiet, unknown]) == []
+    [(what, meaning)] = capacity_result.list_banners(found, [busy, unknown])
+    assert what == "The machine was not quiet while it measured image."
+    assert meaning == "Other programs may be what was slow: stop them and measure again."
 
 
 def test_equal_arms_are_said_to_carry_more_in_at_most_five_percent():

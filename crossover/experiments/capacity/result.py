@@ -27,6 +27,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from common import plain_file
+from crossover.analysis.loaded_pairs import BUSY
 from crossover.experiments.burst_shapes import bursts
 from crossover.experiments.capacity import plots, wording
 from crossover.experiments.capacity.estimates import estimate_capacities
@@ -34,7 +35,7 @@ from crossover.experiments.capacity.tables import count_turns, text
 from crossover.measurement.trial import Trial
 from crossover.report.format import P99_NEEDS, label_arms
 from crossover.report.html import Section, render
-from crossover.report.kind import BROKEN, GOOD, Kind
+from crossover.report.kind import BROKEN, GOOD, Banners, Kind, warn_of_noise
 from loadgen.samples.sample import FAILED
 
 
@@ -104,6 +105,18 @@ def exit_code(result: dict, trials: Sequence[Trial]) -> int:
     return BROKEN if any(trial.summary["books"][FAILED] for trial in trials) else GOOD
 
 
+def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
+    """List the workloads that were measured beside other programs: these may be what was slow."""
+    loud = []
+    for name in result:
+        measured = [trial for trial in trials if trial.workload == name]
+        sides = ([trial.others for trial in measured], [trial.client_others for trial in measured])
+        known = [[share for share in side if share is not None] for side in sides]
+        if any(side and sum(side) / len(side) > BUSY for side in known):
+            loud.append(name)
+    return warn_of_noise(loud, "Other programs may be what was slow: stop them and measure again.")
+
+
 KIND = Kind(
     name="capacity",
     title="Latency against load",
@@ -115,7 +128,7 @@ KIND = Kind(
     verdicts=lambda result: [each for found in sentences(result).values() for each in found],
     sections=sections,
     exit_code=exit_code,
-    banners=lambda result, trials: [],
+    banners=list_banners,
     note=lambda trials: Markup(
         "Its folder says what was measured. A probe is given up, and so interrupted, once it is far over the limit."
     ),

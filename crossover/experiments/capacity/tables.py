@@ -11,7 +11,13 @@ from collections.abc import Mapping
 
 from common.figures import interval, significant
 from crossover.experiments.burst_shapes import bursts
-from crossover.experiments.capacity.wording import describe_limit, describe_link, describe_shares, write_ratio
+from crossover.experiments.capacity.wording import (
+    describe_limit,
+    describe_link,
+    describe_shares,
+    write_ratio,
+    write_sentence,
+)
 from crossover.report.format import P99_NEEDS, bracketed, label_arms
 from crossover.report.terminal import Column, colour, draw_table
 
@@ -41,12 +47,13 @@ FELL_BEHIND = Column("fell behind", rank=2)
 
 
 def text(result: Mapping, explain: bool = False) -> str:
-    """Write the tables of each workload.
+    """Write the tables of each workload, then the sentence that sums it up.
 
     `explain` adds what the columns and marks mean; else a line says where that is found.
     """
     tables = [workload_table(name, found) for name, found in result.items()]
-    return colour("\n\n".join([*tables, explain_columns(result) if explain else LEGEND]))
+    sentences = [write_sentence(found) for found in result.values() if found["capacity"]]
+    return colour("\n\n".join([*tables, *sentences, explain_columns(result) if explain else LEGEND]))
 
 
 def explain_columns(result: Mapping) -> str:

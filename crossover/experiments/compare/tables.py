@@ -39,9 +39,10 @@ errors      arrivals without a good answer: failed, refused, timed out, dropped 
 CPU         ms per request spent by the client process, and by the server with its backends
 KB up, down bytes of the request's and of the answer's body, mean
 by client   arrivals that the client prepared, of all, where a placement splits them
-mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Queue: waiting for a
-            step's instance; compute: in that step, for the batch it was part of, up to the next step's taking over;
-             rest of the server: what it reports beyond that
+mean latency, taken apart: the client's stages from its samples, the server's from its statistics. Client waiting: for a
+            worker; client sending: from prepared until the first byte is sent, so waiting for a connection's thread;
+            queue: waiting for a step's instance; compute: in that step, for the batch it was part of, up to the next
+            step's taking over; rest of the server: what it reports beyond that
 -           not measured, as the server does not tell it; no part of that arm; or two clocks counted the same time
 mean batch  requests that a step computed together, on average
 GPU         where one is used: joules per request; its use at the end of each trial, mean;
