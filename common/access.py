@@ -5,17 +5,22 @@ A command grants the access to the server that its user named, once, with `grant
 followed, none can be sent for it.
 """
 
+import io
 import ipaddress
 import os
 import ssl
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPException, HTTPResponse
+from typing import Any
+from urllib.response import addinfourl
 
 from common import login, tls
 from common.address import Address, explain_silence, parse
+from common.content_coding import decode
 from common.messages import first_line
 
 TIMEOUT = 10.0  # seconds for the answer to `check`
@@ -48,13 +53,42 @@ class Access:
         return make_opener(urllib.request.HTTPSHandler(context=self.context))
 
 
+class Unpacked(addinfourl):
+    """An answer whose body has been unpacked."""
+
+    msg = ""
+    """The words beside its status code."""
+
+
+class Unpacking(urllib.request.BaseHandler):
+    """Unpacks answers that are compressed, before their status is looked at."""
+
+    handler_order = 100  # HTTPErrorProcessor has 1000
+
+    def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> Any:
+        """Return the answer, unpacked. Raises HTTPException for what cannot be."""
+        coding = response.headers.get("Content-Encoding", "")
+        if coding.lower() in ("", "identity"):
+            return response
+        try:
+            content = decode(response.read(), coding.encode())
+        except (ValueError, zlib.error) as error:
+            raise HTTPException(f"unreadable answer: {error}") from None
+        unpacked = Unpacked(io.BytesIO(content), response.headers, request.full_url, response.status)
+        unpacked.msg = response.reason
+        return unpacked
+
+    https_response = http_response
+
+
 def make_opener(handler: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
     """Return what opens URLs with this handler, and has none for redirects and for the environment's proxies.
 
     A redirect is an HTTPError then; the standard library would send the login to wherever it leads.
     """
     opener = urllib.request.OpenerDirector()
-    for each in (handler, urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()):
+    processors = Unpacking(), urllib.request.HTTPErrorProcessor()
+    for each in (handler, urllib.request.HTTPDefaultErrorHandler(), *processors):
         opener.add_handler(each)
     return opener
 

@@ -14,9 +14,10 @@ import httptools
 import numpy as np
 
 from common import access, address, tls
+from common.content_coding import decode
 from common.messages import first_line
 from common.real_threads import Socket, getaddrinfo
-from transport.http_answer import Answer, decode, judge_answer
+from transport.http_answer import Answer, judge_answer
 from transport.http_head import write_head
 from transport.message import FAILED, TIMED_OUT, Outcome, Request
 from transport.outputs import read_body

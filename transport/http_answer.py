@@ -5,17 +5,14 @@ httptools (llhttp) parses it: it imports no gevent, as tritonclient's HTTP clien
 """
 
 import json
-import zlib
 from collections.abc import Mapping
 
 import httptools
 
+from common.content_coding import decode
 from common.messages import LONGEST, first_line
 from transport.answer_check import Unreadable, check_texts, read_head
 from transport.message import COMPLETED, FAILED, REJECTED, Outcome
-
-MOST_UNPACKED = 2**28
-"""Bytes of a compressed answer's content: a megabyte may stand for a thousand, which is memory of the client's."""
 
 
 class Answer:
@@ -119,24 +116,6 @@ def read_size(header: bytes) -> int:
     if not header.isdigit():
         raise Unreadable(f"unreadable answer: its Inference-Header-Content-Length is {header.decode('latin-1')!r}")
     return int(header)
-
-
-def decode(body: bytes, coding: bytes) -> bytes:
-    """Undo the Content-Encoding of a body. None is asked for, but a proxy may compress nevertheless.
-
-    Raises ValueError or zlib.error if it is not known, the body not whole, or larger than MOST_UNPACKED bytes.
-    """
-    if coding.lower() in (b"gzip", b"x-gzip", b"deflate"):
-        unpacking = zlib.decompressobj(zlib.MAX_WBITS + 32)  # of either kind
-        content = unpacking.decompress(body, MOST_UNPACKED + 1)
-        if len(content) > MOST_UNPACKED:
-            raise ValueError(f"it unpacks to more than {MOST_UNPACKED} bytes")
-        if not unpacking.eof:
-            raise ValueError("it is compressed, and cut short")
-        return content
-    if coding.lower() not in (b"", b"identity"):
-        raise ValueError(f"its content-encoding is {coding.decode('latin-1')}; gzip and deflate are read")
-    return body
 
 
 def explain_refusal(status: int, headers: Mapping[bytes, bytes], body: bytes) -> str:

@@ -18,9 +18,10 @@ from contextlib import suppress
 
 import numpy as np
 
+from common.content_coding import decode
 from common.messages import first_line
 from transport import http
-from transport.http_answer import decode, explain_refusal
+from transport.http_answer import explain_refusal
 from transport.http_head import join_head
 from transport.message import COMPLETED, Outcome, Request
 from transport.outputs import read_body

@@ -5,8 +5,10 @@ type as NumPy does.
 """
 
 import contextlib
+import gzip
 import json
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -23,13 +25,18 @@ OUT = {"name": "y", "datatype": "FP32", "shape": [-1, 4]}
 
 
 @contextlib.contextmanager
-def serve(pages: dict):
-    """Yields the URL of a server that answers GET with this JSON by path, and 404 for any other one."""
+def serve(pages: dict, pack=lambda body: body, coding=""):
+    """Yields the URL of a server that answers GET with this JSON by path, and 404 for any other one.
+
+    `pack` makes the body of what is written, in the Content-Encoding `coding`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            body = json.dumps(pages.get(self.path, {"detail": "Not Found"})).encode()
+            body = pack(json.dumps(pages.get(self.path, {"detail": "Not Found"})).encode())
             self.send_response(200 if self.path in pages else 404)
+            if coding:
+                self.send_header("Content-Encoding", coding)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -69,6 +76,19 @@ def read(metadata, config=None, batched=None):
 def test_what_is_not_the_protocols_is_not_known_and_the_rest_is(tensor, datatype, dims):
     found = read({"name": "net", "inputs": [tensor], "outputs": [OUT]})
     assert found.inputs == (Input("x", datatype, dims),) and found.outputs == ("y",)
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)])
+def test_what_a_proxy_has_compressed_is_read(coding, pack):
+    with serve({"/v2/models/net": {"name": "net", "inputs": [X], "outputs": [OUT]}}, pack, coding) as url:
+        assert read_model(url, "net", "this test").inputs == (Input("x", "FP32", (8,)),)
+        with pytest.raises(ValueError, match=r'has no model nobody, which this test asks: \{"detail": "Not Found"\}'):
+            read_model(url, "nobody", "this test")
+
+
+def test_what_cannot_be_unpacked_is_one_line():
+    with serve({}, lambda body: b"no gzip", "gzip") as url, pytest.raises(ConnectionError, match="unreadable answer: "):
+        read_model(url, "net", "this test")
 
 
 @pytest.mark.parametrize("config", [{"detail": "no such path"}, None, [], "page"])
