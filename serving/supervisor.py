@@ -25,6 +25,7 @@ import json
 import os
 import select
 import signal
+import threading
 import time
 
 from common.messages import name_command
@@ -35,6 +36,7 @@ from serving.triton_api import TooSlow, TritonAPI, TritonGRPC, sum_up
 
 RESCAN = 5.0  # seconds between two looks for what ends no process: stubs that were started, repairs that failed
 STALE = 60.0  # seconds after which shared memory without a stub no longer belongs to one that is about to start
+AWAITED = 5.0  # seconds for which a reload is waited for; one that takes longer goes on beside others
 PATIENCE = 10.0  # seconds for each half of the smoke test after a repair
 
 
@@ -54,6 +56,7 @@ class Supervisor:
         self.dead: list[Stub] = []
         self.old: dict[Stub, float] = {}  # living stubs of a model that was reloaded -> when that was
         self.broken: dict[str, float] = {}  # models to be reloaded -> when that was noticed
+        self.reloads: dict[str, Reload] = {}  # those under way, by model
         self.unseen = set(record["plan"])  # models that this supervisor has not seen ready yet
         configs = {**record["configs"], **record.get("more_configs", {})}
         self.configs = {model: json.loads(config) for model, config in configs.items()}
@@ -126,15 +129,22 @@ class Supervisor:
             return
         back = {}
         for model, since in self.broken.items():
-            if states.get(model) == "LOADING":
-                continue  # it is stuck, which was reported, or somebody else loads it
-            if self.reload(model, model in dict(living)):
+            if model not in self.reloads:
+                if states.get(model) == "LOADING":
+                    continue  # it is stuck, which was reported, or somebody else loads it
+                before = [stub for stub in stubs if stub.model == model]
+                self.reloads[model] = Reload(self, model, model in dict(living), before)
+                self.reloads[model].join(AWAITED)
+            if self.reloads[model].is_alive():
+                continue
+            done = self.reloads.pop(model)
+            if done.worked:
                 back[model] = since
+                self.old.update({stub: time.monotonic() for stub in done.before})
                 self.adopt()  # its new stubs, so that the death of one of them is seen at once
         verdict = self.verdict() if back else ""
         for model, since in back.items():
             del self.broken[model]
-            self.old.update({stub: time.monotonic() for stub in stubs if stub.model == model})
             self.report(f"{self.death(model)}; reloaded, {verdict}, after {time.monotonic() - since:.1f} s")
         self.bury()
 
@@ -212,6 +222,24 @@ class Supervisor:
         """Say an event with the time (UTC)."""
         now = datetime.datetime.now(datetime.timezone.utc)
         self.say(f"{now:%Y-%m-%dT%H:%M:%SZ} supervisor: {event}")
+
+
+class Reload(threading.Thread):
+    """One reload of a model by a supervisor, under way from the start; `worked` says how it ended.
+
+    It is a thread, so that a model which takes a minute to load lets no other wait for its repair.
+    """
+
+    def __init__(self, supervisor: Supervisor, model: str, alive: bool, before: list[Stub]):
+        """Begin. `alive` is that of `Supervisor.reload`, `before` are the model's stubs until now."""
+        super().__init__(daemon=True)
+        self.supervisor, self.model, self.alive, self.before = supervisor, model, alive, before
+        self.worked = False
+        self.start()
+
+    def run(self) -> None:
+        """Load the model."""
+        self.worked = self.supervisor.reload(self.model, self.alive)
 
 
 def count_instances(group: dict) -> int:

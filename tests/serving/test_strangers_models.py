@@ -43,6 +43,12 @@ READER = ADD.replace(
 
     def execute""",
 ).replace("import triton", "import pathlib\nimport time\nimport triton")
+WAITS = READER.replace(
+    """    @staticmethod
+    def auto_complete_config(config):""",
+    "    def initialize(self, args):",
+).replace("        return config\n", "")
+"""READER waits for the end of a file where it names its inputs, WAITS where an instance begins."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,7 @@ def alone(tmp_path_factory):
     put(folder, "pair", ADD, config=f"{PYTHON}instance_group [ {{ count: 2 kind: KIND_CPU }} ] ")
     put(folder, "reader", READER, config=PYTHON)
     put(folder, "steady", ADD, config=ON_CPU)
+    put(folder, "waits", WAITS, config=ON_CPU)
     put(folder, "versions", ADD, config=f"{ON_CPU}version_policy {{ all {{ }} }} ")
     (folder / "versions" / "3").mkdir()
     (folder / "versions" / "3" / "model.py").write_text(ADD.replace("+ 1", "+ 3"))
@@ -100,7 +107,7 @@ def kill(alone, model: str, **wanted):
     os.kill(victim.pid, signal.SIGKILL)
     until(lambda: log.read_text().count(f"supervisor: {model}: ") > said)
     last = re.findall(f"supervisor: {model}: .*", log.read_text())[-1]
-    assert "; reloaded, the models are ready" in last
+    assert "; reloaded, " in last
     return victim
 
 
@@ -161,6 +168,22 @@ def test_a_model_is_not_called_reloaded_before_its_stubs_are_new(alone):
         assert len({stub.pid for stub in stubs(alone.name) if stub.model == "pair"} - before) == 2
         until(lambda: len([stub for stub in stubs(alone.name) if stub.model == "pair"]) == 2)
         assert ask(alone, "pair") == 4
+
+
+def test_a_model_that_takes_long_to_load_lets_no_other_wait(alone):
+    [stub] = [each for each in stubs(alone.name) if each.model == "waits"]
+    wait, log = alone.folder / "waits" / "1" / "wait", alone.state / "server.log"
+    wait.touch()
+    try:
+        os.kill(stub.pid, signal.SIGKILL)
+        until(lambda: [each for each in stubs(alone.name) if each.model == "waits" and each.pid != stub.pid])
+        kill(alone, "steady")
+        assert ask(alone, "steady") == 4 and "supervisor: waits: " not in log.read_text()
+    finally:
+        wait.unlink()
+    until(lambda: "supervisor: waits: " in log.read_text())
+    assert f"waits: stub {stub.pid} died; reloaded, the models are ready" in log.read_text()
+    assert ask(alone, "waits") == 4
 
 
 def test_a_stub_comes_back_though_a_link_in_the_repository_leads_nowhere_by_now(alone):
