@@ -51,6 +51,8 @@ def up(
         engine, why = choose(options.engine, [flag for flag in LOCAL if getattr(options, flag.replace("-", "_"))])
         record = new_record(options, engine)
         local.check_ports(record)
+        if engine == "local":
+            local.check_paths(record, options.state)
         prepare()
         if options.requirements:
             record["packages"] = str(requirements.install(options.requirements, options.state, options.only, say))

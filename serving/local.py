@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.messages import one_line
 from serving import ROOT, Failure, environment_folders, model_loader, more_models, smoke_test, wheel
 from serving.processes import SERVER, SHM, STUB, kill, processes
 from serving.triton_api import TritonAPI, Unreachable
@@ -26,6 +27,10 @@ AT_WORK = {"READY", "UNLOADING"}  # states of a model that may still answer requ
 RESTRICTED, MEMORY = ("model-repository", "trace", "logging"), "shared-memory"
 STACK = 2**28  # bytes for each thread: Triton 2.51 puts 16 there for every piece in which a body came
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # what ends the launcher
+
+
+UNQUOTED = re.compile(r"[\s|&;<>()$`\\\"']")
+"""What no path may have in it that Triton gives its stubs: it starts them by a shell, and quotes nothing."""
 
 
 class Ended(Failure):
@@ -44,6 +49,15 @@ def check_ports(record: dict) -> None:
             except OSError as refused:
                 why = (refused.strerror or str(refused)).lower()
                 raise Failure(f"{host}:{port}: {why}; free it, or give another --{kind}-port or --host") from None
+
+
+def check_paths(record: dict, state: Path) -> None:
+    """Raise Failure, which names the path, if no Python model could be started from there."""
+    for path in (state, *record["models"], *([] if record["only"] else [ROOT])):
+        if found := UNQUOTED.search(str(path)):
+            character = "space" if found[0] == " " else repr(found[0])
+            why = f"Triton starts Python models by a shell, and quotes no {character} in a path"
+            raise Failure(f"{one_line(path)}: {why}; use a folder without one{' as --state' if path == state else ''}")
 
 
 def flags(record: dict, repositories: Sequence[Path]) -> list[str]:
@@ -187,6 +201,7 @@ def up(record: dict, state: Path, log: Path | None, say) -> subprocess.Popen:
     Returns its process once both ensembles answer. Raises Failure with the end of the log; nothing is left then.
     """
     name = record["name"]
+    check_paths(record, state)
     program = wheel.tritonserver(state, record.get("packages", ""))
     check_ports(record)
     steps = None if record["only"] else model_loader.steps(record["weights"], state)

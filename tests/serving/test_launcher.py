@@ -299,6 +299,22 @@ def test_a_state_directory_that_cannot_be_written_is_named(tmp_path):
     refused(launch(*UP, f"--state={tmp_path}/file/state"), tmp_path / "file/state", "--state")
 
 
+@pytest.mark.parametrize(
+    ("name", "character"), [("a b", "space"), ("it's", '"\'"'), ("a$HOME", "'$'"), ("a(1)", "'('")]
+)
+def test_a_path_that_triton_would_not_quote_is_named_before_anything_starts(tmp_path, name, character):
+    """Each Python model's stub would die as it begins, and nobody would say of what."""
+    words = f"{tmp_path / name}: Triton starts Python models by a shell, and quotes no {character} in a path"
+    refused(launch(*UP, f"--state={tmp_path / name}", *ports()), words, "as --state")
+    model = tmp_path / name / "model"
+    model.mkdir()
+    (model / "config.pbtxt").touch()
+    given = ["up", "--engine=local", "--only", f"--models={tmp_path / name}", f"--state={tmp_path / 'state'}"]
+    done = launch(*given, *ports())
+    refused(done, words)
+    assert "as --state" not in done.stderr and "starting" not in done.stdout
+
+
 def test_a_pipe_in_place_of_the_lock_lets_nobody_wait(tmp_path):
     """Opening it would wait for somebody who reads it."""
     os.mkfifo(tmp_path / "lock")
