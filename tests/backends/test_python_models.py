@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from models.artefacts import VOCABULARY
 from preprocess.audio import waveform
 from preprocess.image_reencode import prepare
 from tests.faults import corpus
+from tests.sounds import encoded, tone
 from tests.twins import EIGHT, config, running
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,19 @@ def test_one_clip_that_is_no_sound_fails_alone(server):
     assert server.batches("audio_preprocess", samples=8) == [8]
     for clip, answer in zip(clips[:3] + clips[4:], answers, strict=True):
         np.testing.assert_array_equal(answer["waveform"][0], waveform(clip))
+
+
+def test_clips_of_two_lengths_in_one_request_are_refused_by_their_lengths(server):
+    tensors = "encoded UINT8 [ -1 ] allow_ragged_batch: true", "waveform FP32 [ -1 ]", "max_batch_size: 8"
+    files = {"model_py": STEPS / "audio_preprocess" / "1" / "model.py"}
+    server.load("two_lengths", config("python", *tensors), **files)
+    long, short = (encoded(tone(frames), "WAV", "PCM_16") for frames in (2_000, 1_600))
+    rows = np.stack([np.frombuffer(each.ljust(len(long), b"\0"), "u1") for each in (long, short)])
+    with pytest.raises(InferenceServerException, match="not of 1600 to 2000 samples") as refused:
+        server.ask("two_lengths", encoded=rows)
+    assert refused.value.status() == "400"
+    equal = server.ask("two_lengths", encoded=rows[[0, 0]])["waveform"]
+    np.testing.assert_array_equal(equal, [waveform(long)] * 2)
 
 
 def test_the_check_hands_whole_images_on_rebuilt_and_refuses_the_others_alone(server):

@@ -37,8 +37,16 @@ class TritonPythonModel:
         """
         try:
             encoded = self.reader.read(request)["encoded"]
-            waveforms = np.stack([waveform(clip.tobytes()) for clip in encoded])
+            waveforms = stack([waveform(clip.tobytes()) for clip in encoded])
         except Exception as error:
             code = pb.TritonError.INVALID_ARG if isinstance(error, ValueError) else pb.TritonError.INTERNAL
             return pb.InferenceResponse(error=pb.TritonError(f"input 'encoded': {one_line(error)}", code))
         return pb.InferenceResponse([pb.Tensor("waveform", waveforms)])
+
+
+def stack(waveforms):
+    """Return waveforms (samples,) as one array. Raises ValueError if their lengths differ."""
+    lengths = sorted({len(each) for each in waveforms})
+    if len(lengths) > 1:
+        raise ValueError(f"clips of one length are expected in a request, not of {lengths[0]} to {lengths[-1]} samples")
+    return np.stack(waveforms)
