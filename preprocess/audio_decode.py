@@ -13,7 +13,7 @@ says its length: one that is damaged or cut short is refused; tags, zeros and wh
 the others what is there is answered, as by players.
 """
 
-from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_ogg, audio_wav
+from preprocess import audio_ffmpeg, audio_headers, audio_libsndfile, audio_mpeg, audio_ogg, audio_wav
 from preprocess.audio_mono import Mono, Refused
 from preprocess.limits import MAX_BYTES, MAX_JOINED
 
@@ -98,7 +98,7 @@ def _ogg(encoded, mono):
 
 def _mp3(encoded, mono):
     try:
-        audio_ffmpeg.read(encoded, "mp3", mono, strict=False)
+        audio_ffmpeg.read(encoded[: audio_mpeg.find_end(encoded)], "mp3", mono, strict=False)
     except audio_ffmpeg.Unreadable:
         if audio_headers.has_free_bit_rate(encoded):
             raise ValueError("an MP3 of free bit rate: expected one of a standard bit rate") from None

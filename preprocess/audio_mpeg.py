@@ -44,6 +44,22 @@ def find_frames(encoded):
     return None
 
 
+def find_end(encoded):
+    """Find where the last frame ends, before zeros: an offset; the file's end if no frame reaches that far.
+
+    Zeros stand behind the shorter files of a batch. FFmpeg takes many of them for one more frame, and then does not
+    leave out what the encoder filled the last one up with.
+    """
+    data = len(encoded.rstrip(b"\0"))
+    _, first = LENGTHS.get(encoded[1:3], (0, None)) if encoded[:1] == b"\xff" else (0, None)
+    ends = [0]
+    for found in HEADER.finditer(encoded, max(0, data - LONGEST), data):
+        length, kind = LENGTHS.get(found[0][1:], (0, None))
+        if kind == (first or kind):
+            ends.append(found.start() + length)
+    return min(len(encoded), max(ends)) if max(ends) >= data else len(encoded)
+
+
 def _begins_chain(encoded, at):
     kind = None
     for count in range(CHAIN):
@@ -77,3 +93,4 @@ def _lengths():
 
 
 LENGTHS = _lengths()
+LONGEST = max(length for length, _ in LENGTHS.values())

@@ -379,6 +379,15 @@ def test_a_piece_of_an_opus_stream_holds_the_same_samples_as_one_that_begins_at_
     assert np.array_equal(decode(between)[0], decode(whole)[0])
 
 
+@pytest.mark.parametrize("zeros", [1, 400, 2000, 9000])
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_zeros_behind_an_mp3_as_in_a_batch_add_no_samples(rate, counted, zeros):
+    for silence in (0, rate // 4):
+        file = mp3(np.concatenate([tone(rate, rate=rate), np.zeros((silence, 1))]), rate, counted=counted)
+        np.testing.assert_array_equal(decode(file + bytes(zeros))[0], decode(file)[0])
+
+
 def test_joined_sounds_follow_each_other_and_none_is_missing():
     tones = (300, 500, 800, 1300)
     for make in (mp3, vorbis, opus, flac, flac_in_ogg):
