@@ -56,6 +56,7 @@ class Replica:
             def do_GET(self):
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(name)))
+                self.send_header("Weights", " + ".join(self.headers.get_all("Accept-Encoding", [])))
                 self.end_headers()
                 self.wfile.write(name.encode())
 
@@ -287,6 +288,32 @@ def test_classes_are_asked_of_models_of_numbers_only(spread):
     for case, request in CLASSES_DENIED.items():
         status, content = post(port, *request)
         assert status == 400 and "the proxy takes classification" in json.loads(content)["error"], case
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        (["gzip"], "gzip"),
+        (["gzip, deflate, br"], "gzip, deflate, br"),
+        (["gzip;q=1.0, deflate;q=0.5,*;q=0"], "gzip;q=1.0, deflate;q=0.5,*;q=0"),
+        (["gzip;q=1e400"], ""),
+        (["gzip;q=" + "9" * 400], ""),
+        (["deflate, gzip ; q = 1e400"], ""),
+        (["identity", "gzip;q=1e400"], ""),
+        (["gzip;q=1e400", "identity"], ""),
+    ],
+)
+def test_a_weight_that_is_no_number_for_the_wheels_triton_is_not_passed_on(spread, sent, passed):
+    _, (port, *_) = spread
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/v2/models/image/infer", skip_accept_encoding=True)
+    for value in sent:
+        connection.putheader("Accept-Encoding", value)
+    connection.putheader(LENGTH, "0")
+    connection.putheader("Content-Length", "3")
+    connection.endheaders(b"abc")
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.headers["Weights"] == passed
 
 
 def test_two_lengths_are_denied(spread):

@@ -50,6 +50,10 @@ frontend http
     # are asked for classes.
     acl no_classes req.body -m reg '^\s*+(?=\{)(?<value>[[{](?:[^][{}"]++|"(?!(?:c|\\u0063)(?:l|\\u006[cC])(?:a|\\u0061)(?:s|\\u0073)(?:s|\\u0073)(?:i|\\u0069)(?:f|\\u0066)(?:i|\\u0069)(?:c|\\u0063)(?:a|\\u0061)(?:t|\\u0074)(?:i|\\u0069)(?:o|\\u006[fF])(?:n|\\u006[eE])")(?:[^"\\]++|\\.)*+"|(?&value))*+[]}])'
     acl has_classes path_reg ^/v2/models/(image|resnet50)(/versions/[0-9]+)?/infer$
+    # Of `gzip;q=1e400` it dies, too: what is no list of names with weights of three decimals is not passed on.
+    acl weights req.fhdr(accept-encoding) -m reg '^(?:[a-z*]++(?:;q=[01](?:\.[0-9]{0,3})?)?(?:, ?|$))++$'
+    acl many_weights req.fhdr_cnt(accept-encoding) gt 1
+    http-request del-header accept-encoding if !weights or many_weights
     http-request return status 400 content-type application/json string '{"error":"the proxy takes no compressed requests, and one Inference-Header-Content-Length"}' if asks !manages compressed or asks !manages two_lengths
     http-request wait-for-body time 10s at-least 8192 if asks !manages !file_alone or asks !manages !infers
     http-request return status 400 content-type application/json string '{"error":"the proxy takes JSON of 8 KiB at most before binary data, with no integer of ten digits or more"}' if asks !manages !file_alone !small_numbers or asks !manages !infers !small_numbers
