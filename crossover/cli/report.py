@@ -19,6 +19,7 @@ from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
 from crossover.report import locust_run
 from crossover.report.html import NAME
 from crossover.report.kind import BROKEN, GOOD, USAGE, describe_interruption, write_report
+from loadgen.command import INTERRUPTED
 from loadgen.samples import journal, parquet
 
 JOURNAL = ".journal"
@@ -76,7 +77,8 @@ def report(
 
     Nothing is written into RUN, which may lie in a read-only archive. A run of Locust's that was killed has journals
     instead of its samples: those in its folder are merged, with those that you give. Journals alone become one file of
-    samples. The exit code of a run is the one that it ended with: 3 if it is INVALID.
+    samples. The exit code of a run is the one that it ended with: 3 if it is INVALID, 130 if it
+    was interrupted.
     """  # noqa: D301 -- click reads the control character
     with options.usage_errors(), options.result_only(as_json, quiet) as show:
         try:
@@ -162,9 +164,12 @@ def show_run(runs: Sequence[Path], into: Path, explain: bool) -> Answer:
     result, trials = write_report(kind, directory, found, into)
     if not kind.has_figures(result, trials):
         raise NothingMeasured(f"{directory}: nothing was measured, so there is no report of it")
-    shown = [*describe_interruption(directory), kind.write_output(result, trials, explain)]
+    interrupted = describe_interruption(directory)
+    shown = [*interrupted, kind.write_output(result, trials, explain)]
     parts = [*shown, f"the page: {into / NAME}", *kind.advise(result, directory)]
-    code, warnings = kind.exit_code(result, trials), kind.warnings(result, trials)
+    code, warnings = kind.exit_code(result, trials), [*interrupted, *kind.warnings(result, trials)]
+    if interrupted and code != BROKEN:
+        code = INTERRUPTED
     return Answer("\n\n".join(parts), result, kind.verdicts(result), code, warnings=warnings)
 
 

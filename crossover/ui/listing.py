@@ -20,7 +20,8 @@ from common.messages import one_line
 from crossover.experiments.catalogue import find_kind
 from crossover.measurement.run_directory import BENCH, read_locust_run, read_run, read_run_trials
 from crossover.report import html, locust_run
-from crossover.report.format import label_arms, ms
+from crossover.report.format import P95_NEEDS, P99_NEEDS, bracketed, label_arms
+from loadgen.samples.sample import COMPLETED
 
 DAMAGE = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TemplateError, TypeError, ValueError)
 """What reading a folder raises whose files hold anything at all."""
@@ -49,7 +50,7 @@ class Entry:
     arms: Sequence[str] = ()
     """As the list shows them."""
     validity: str = ""
-    """`VALID`, or what is INVALID; empty where it is not known."""
+    """`VALID`, or what is INVALID; empty where it is not known, or the run has not come to its end."""
     verdicts: Sequence[str] = ()
     """Lines that say what the run came to."""
     problem: str = ""
@@ -167,7 +168,8 @@ def read_experiment(directory: Path, run: dict, pages: Sequence[str]) -> Entry:
             wrong = [labels[arm["arm"]] for arm in arms if not arm["valid"]]
             invalid = [f"INVALID: {', '.join(wrong)}"] if wrong else []
         entry = replace(entry, arms=list(label_arms(names, workload=True).values()), verdicts=kind.verdicts(result))
-        return replace(entry, validity=" ".join(invalid) or "VALID", problem=problem)
+        # What has not come to its end is not VALID, whatever is there of it.
+        return replace(entry, validity=" ".join(invalid) or ("" if problem else "VALID"), problem=problem)
     except DAMAGE as error:
         return replace(entry, problem=explain(error, directory))
 
@@ -189,7 +191,11 @@ def read_locust_entry(directory: Path, described: Mapping) -> Entry:
     try:
         summary = read_json(directory / locust_run.SUMMARY)
         rules = ", ".join(found["rule"] for found in summary["findings"])
-        latency = ", ".join(f"{name} {ms(summary['latency'][name])}" for name in ("p50", "p95", "p99"))
+        answers = summary["books"][COMPLETED]
+        needed = {"p50": 0, "p95": P95_NEEDS, "p99": P99_NEEDS}
+        latency = ", ".join(
+            f"{name} {bracketed(summary['latency'][name], answers, needs=needs)}" for name, needs in needed.items()
+        )
         rates = f"{locust_run.describe_rates(summary)}; {html.outcomes(summary['books'])}"
         verdict = f"{summary['arrivals']}: latency {latency} ms; {rates}"
         validity = f"INVALID: {rules}" if rules else "VALID"

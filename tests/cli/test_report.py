@@ -131,6 +131,17 @@ def test_the_exit_code_is_that_of_the_run_and_quiet_says_what_is_invalid(report,
     assert output.startswith(f"{warning}\n\n") and output.index(warning) < output.index(sentence)
 
 
+def test_the_report_of_an_interrupted_run_ends_with_130_and_says_so_with_quiet_too(report, archive):
+    for name, code in (("before", 130), ("reset", 1)):
+        path = archive / name / "run.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "complete": False}))
+        found, output, _ = report(archive / name, "--quiet")
+        first = f"{archive / name} was interrupted: what follows is what was measured until then."
+        assert found == code and output.splitlines()[0] == first
+        told = json.loads(report(archive / name, "--json")[1])
+        assert told["exit_code"] == code and told["warnings"][0] == first
+
+
 def test_a_run_of_locusts_has_a_page_and_its_figures_are_printed(report, tmp_path):
     run = locust_run(tmp_path / "20261126-101112.131-image-server-async1")
     before = contents(run)

@@ -192,7 +192,39 @@ def test_the_terminal_says_that_a_run_was_interrupted(tmp_path, monkeypatch, cap
     described = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**described, "complete": False}))
     code, output, errors = again(monkeypatch, capsys, tmp_path)
-    assert (code, errors) == (3, "") and output.startswith(line)
+    assert (code, errors) == (130, "") and output.startswith(line)
+
+
+SPARSE = {
+    "rule": "too few samples",
+    "measured": "p50 of 2 completed requests",
+    "limit": "at least 7",
+    "change": "give more --seconds",
+}
+
+
+def test_what_a_trial_breaks_only_by_itself_is_not_called_invalid(tmp_path):
+    """Its arm, over all rounds, keeps the rule: nothing on the page or in the figures is wrong."""
+    write(tmp_path, ("image",), 6, broken="")
+    kept = read_trials(tmp_path)
+    for trial in kept[:5]:
+        trial.valid, trial.findings = False, [SPARSE]
+    described = run(("image",))
+    assert compare.KIND.judges_arms and EXPERIMENTS["placements"].judges_arms
+    summary = compare.evaluate(described, kept)
+    write_page(compare.KIND, tmp_path, described, summary, kept, {})
+    seen = Structure((tmp_path / html.NAME).read_text("utf-8")).text
+    assert "INVALID" not in seen.partition("Every trial")[2]
+    assert seen.count("see its arm") == 5 and "p50 of 2 completed requests (at least 7), by itself" in seen
+    assert "give more --seconds" not in seen and "trials are INVALID" not in seen
+    # What its arm does not answer for is a fault of the trial, beside what it does.
+    other = {**SPARSE, "rule": "hub stall", "change": "keep work off"}
+    kept[0].findings = [SPARSE, other]
+    write_page(compare.KIND, tmp_path, described, summary, kept, {})
+    seen = Structure((tmp_path / html.NAME).read_text("utf-8")).text
+    assert seen.count("see its arm") == 4 and "keep work off" in seen
+    [(said, _)] = compare.warn_of_invalid(kept, pooled=list_pooled_rules(kept))
+    assert said == "1 of 12 trials is INVALID (hub stall)."
 
 
 def test_an_invalid_trial_says_why_and_what_to_change(written):

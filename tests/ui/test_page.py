@@ -19,6 +19,7 @@ from crossover.experiments.catalogue import EXPERIMENTS
 from crossover.measurement import run_directory
 from crossover.report.kind import write_report
 from crossover.ui.app import make_app
+from crossover.ui.listing import read_entry
 from tests import trials_on_disk
 from tests.cli.test_report import contents, locust_run
 from tests.conftest import ROOT
@@ -105,9 +106,19 @@ def test_every_run_is_listed_with_its_machine_revision_arms_validity_and_verdict
         assert said in text
     assert run["workloads"]["image"]["sentence"] in text.replace("\N{NO-BREAK SPACE}", " ")
     assert "5 runs, the newest first" in text
-    assert "constant:rate=50: latency p50 23.0, p95 26.0, p99 26.0 ms; offered 50/s" in text
+    assert "constant:rate=50: latency p50 23.0, p95 26.0, p99 (26.0) ms; offered 50/s" in text
     assert "no verdict: it is running, or its process was killed" in text
     assert contents(archive) == before
+
+
+def test_a_run_that_has_not_come_to_its_end_is_not_valid_in_the_list(archive):
+    with contextlib.ExitStack() as stack:
+        path = archive / "after" / "run.json"
+        stack.callback(path.write_text, path.read_text())
+        assert read_entry(path.parent).validity == "VALID"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "complete": False}))
+        entry = read_entry(path.parent)
+        assert (entry.validity, entry.problem) == ("", "incomplete: it was interrupted, or is being measured")
 
 
 def test_an_invalid_run_says_so_in_the_list(archive):
