@@ -76,6 +76,7 @@ def test_without_a_server_it_says_so_in_one_line(tmp_path):
 def row(offered: float, answered: float, answers: int = 1000, errors: int = 0, **more) -> dict:
     figures = {"arm": "image server async:1", "placement": "server", "offered": offered, "answered": answered}
     figures |= {"p50": 10.0, "p95": 20.0, "p99": 30.0, "answers": answers, "errors": errors}
+    figures |= {"outcomes": {"rejected": errors, "failed": 0}, "reasons": {}}
     return {**figures, "client_cpu_ms": 1.0, "server_cpu_ms": None, "complete": True, "findings": [], **more}
 
 
@@ -105,9 +106,20 @@ def test_the_verdict_is_the_highest_rate_that_it_kept_up_with(rows, says):
     assert sentence.endswith(says)
 
 
+def test_what_has_no_good_answer_is_said_with_its_reason_in_text_and_page():
+    lost = row(8, 5, errors=9, reasons={"503 the queue\nis full": 8, "a": 1, "b": 1, "c": 1})
+    found = table_of(row(4, 4), lost, row(9, 5, errors=2))
+    lines = result.text(found).splitlines()
+    assert "server at 8/s: 9 rejected: 503 the queue is full (8); a (1); b (1)" in lines
+    assert "server at 9/s: 2 rejected" in lines and not any(line.startswith("server at 4/s") for line in lines)
+    [section] = result.sections({}, found, ())
+    assert "server at 8/s: 9 rejected: 503 the queue is full (8); a (1); b (1)" in section.body
+
+
 def test_a_load_beyond_the_capacity_is_a_result_and_one_that_nothing_carries_is_none():
     assert result.exit_code(table_of(row(4, 4), row(8, 5, errors=9)), ()) == GOOD
     assert result.exit_code(table_of(row(4, 2)), ()) == BROKEN
+    assert result.exit_code(table_of(row(4, 4), row(8, 5, errors=9, outcomes={"failed": 9})), ()) == BROKEN
     slow = [{"rule": "hub stall", "measured": "", "limit": "", "change": ""}]
     assert result.exit_code(table_of(row(4, 4, findings=slow)), ()) == MEASUREMENT
     text = result.text(table_of(row(4, 4, findings=[*slow, *slow])))

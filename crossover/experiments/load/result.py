@@ -6,18 +6,21 @@ from pathlib import Path
 from markupsafe import Markup
 
 from common.figures import significant
+from common.messages import one_line
 from crossover.measurement.trial import Trial
 from crossover.report.format import BRACKETS, ms
 from crossover.report.html import Section, render
 from crossover.report.kind import BROKEN, GOOD, MEASUREMENT, Banners, Kind
 from crossover.report.terminal import Column, colour, draw_table
 from loadgen.samples.early_stopping import required_requests
+from loadgen.samples.sample import COMPLETED, FAILED, STATUSES
 
 PERCENTILES = ("p50", "p95", "p99")
 NEEDS = {name: required_requests(float(name[1:])) for name in PERCENTILES}
 """Percentile -> the answers below which it is shown in brackets: too few to bound it with 99 % confidence."""
 OVERLOAD = {"backlog", "latency rises", "in-flight cap", "too few samples", "offered rate"}
 """Rules of the verdict that a load beyond an arm's capacity breaks, or a short trial: a result, and no fault."""
+REASONS = 3  # of each load, the most frequent ones
 CARRIED = 0.95  # of the offered rate that must be answered for an arm to keep up
 LEGEND = f"Times are ms from the due time,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
@@ -53,7 +56,8 @@ def make_row(trial: Trial) -> dict:
     """Return the figures of one load.
 
     Rates are per second, latencies in ms from the due time, CPU in ms per arrival; the server's is None where it is not
-    known. `findings` lack the rules of OVERLOAD: what they say, the row shows.
+    known. `outcomes` has how many arrivals ended how without a good answer, `reasons` the most frequent texts that say
+    why, with how often. `findings` lack the rules of OVERLOAD: what they say, the row shows.
     """
     latency, scheduled = trial.summary["latency"], max(1, trial.scheduled)
     return {
@@ -64,6 +68,8 @@ def make_row(trial: Trial) -> dict:
         **{name: latency[name] for name in PERCENTILES},
         "answers": trial.completed,
         "errors": trial.summary["errors"],
+        "outcomes": {status: trial.summary["books"][status] for status in STATUSES if status != COMPLETED},
+        "reasons": trial.summary["reasons"],
         "client_cpu_ms": trial.client_cpu / scheduled * 1e3,
         "server_cpu_ms": None if trial.server_cpu is None else trial.server_cpu / scheduled * 1e3,
         "complete": trial.facts["complete"],
@@ -73,7 +79,9 @@ def make_row(trial: Trial) -> dict:
 
 def text(result: Mapping, explain: bool = False) -> str:
     """Write a table for each workload, a sentence for each arm, and what the columns mean if `explain`."""
-    tables = [f"{name}\n{workload_table(each)}" for name, each in result["workloads"].items()]
+    tables = [
+        "\n".join([name, workload_table(each), *list_reasons(each)]) for name, each in result["workloads"].items()
+    ]
     sentences = "\n".join(KIND.verdicts(result))
     return colour("\n\n".join([*tables, sentences, EXPLANATION if explain else LEGEND]))
 
@@ -81,6 +89,18 @@ def text(result: Mapping, explain: bool = False) -> str:
 def workload_table(found: Mapping) -> str:
     """Write a line for each arm and rate."""
     return draw_table(COLUMNS, [list_cells(row) for row in found["rows"]])
+
+
+def list_reasons(found: Mapping) -> list[str]:
+    """Return a line for each arm and rate of which arrivals have no good answer: how they ended, and why."""
+    lines = []
+    for row in found["rows"]:
+        ends = ", ".join(f"{count} {status}" for status, count in row["outcomes"].items() if count)
+        texts = [f"{one_line(text)} ({count})" for text, count in list(row["reasons"].items())[:REASONS]]
+        if ends:
+            why = f": {'; '.join(texts)}" if texts else ""
+            lines.append(f"{row['placement']} at {row['offered']:.3g}/s: {ends}{why}")
+    return lines
 
 
 def list_cells(row: Mapping) -> tuple[str, ...]:
@@ -133,16 +153,20 @@ def describe_arm(arm: str, rows: Sequence[Mapping]) -> str:
 def sections(run: Mapping, result: Mapping, trials: Sequence[Trial]) -> list[Section]:
     """Return one section with a table for each workload."""
     template = Path(__file__).with_name("section.html.j2")
-    body = render(template, workloads=result["workloads"], needs=NEEDS, percentiles=PERCENTILES)
+    reasons = {name: list_reasons(each) for name, each in result["workloads"].items()}
+    body = render(template, workloads=result["workloads"], reasons=reasons, needs=NEEDS, percentiles=PERCENTILES)
     return [Section(body, KIND.title, list_sentences(result))]
 
 
 def exit_code(result: Mapping, trials: Sequence[Trial]) -> int:
-    """Return BROKEN if an arm kept up with no rate, MEASUREMENT if the client broke a rule by its own doing.
+    """Return BROKEN if an arm kept up with no rate or a request failed, which no load explains.
 
-    A rule that is broken where arrivals have no good answer is put down to the load.
+    MEASUREMENT if the client broke a rule by its own doing: one that is broken where arrivals have no good answer is
+    put down to the load.
     """
     rows = [row for each in result["workloads"].values() for row in each["rows"]]
+    if any(row["outcomes"][FAILED] for row in rows):
+        return BROKEN
     if any("none of these rates" in each for says in list_sentences(result).values() for each in says):
         return BROKEN
     faults = {finding["rule"] for row in rows for finding in row["findings"] if not row["errors"]}
