@@ -4,7 +4,7 @@ The page takes sections and does not know which experiments made them.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,8 @@ class Page:
     """Each trial with its arm, or with the folder that it lies in."""
     by_folder: bool
     """Whether it is the folder; the table is folded away then, and has the offered rate of each."""
+    pooled: Mapping[str, Collection[str]]
+    """Arm -> the rules that its single trials may break, as its rounds together are judged by them."""
     note: Markup
     """What one must know to read the table of trials."""
     schedules: Mapping[str, Sequence[Trial]]

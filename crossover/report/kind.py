@@ -6,12 +6,14 @@ A report is a fold over what lies in a run's directory, so it can be made again 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from markupsafe import Markup
 
 from common import atomic_write
 from crossover.analysis.wording import join
+from crossover.measurement.pooled_rules import list_own_findings, list_pooled_rules
 from crossover.measurement.run_directory import read_run, read_run_trials
 from crossover.measurement.trial import Trial
 from crossover.report import gpu, html, provenance, shares
@@ -36,16 +38,20 @@ def do_not_rely(arms: Collection[str]) -> str:
 
 
 def warn_of_invalid(
-    trials: Trials, meaning: Callable[[Collection[str]], str] = do_not_rely, trusted: Collection[str] = ()
+    trials: Trials,
+    meaning: Callable[[Collection[str]], str] = do_not_rely,
+    pooled: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Banners:
     """Return one banner for the INVALID trials, with the rules that they break; none without any.
 
-    Those of `trusted` arms are no fault. `meaning` takes the labels of the arms whose trials are INVALID.
+    What a single trial breaks of `pooled`, as `list_pooled_rules` returns it, is no fault. `meaning` takes the labels
+    of the arms whose trials are INVALID.
     """
-    invalid = [trial for trial in trials if not trial.valid and trial.arm not in trusted]
+    own = [(trial, list_own_findings(trial, pooled)) for trial in trials]
+    invalid = [trial for trial, findings in own if findings]
     if not invalid:
         return []
-    rules = ", ".join(dict.fromkeys(finding["rule"] for trial in invalid for finding in trial.findings))
+    rules = ", ".join(dict.fromkeys(finding["rule"] for _, findings in own for finding in findings))
     count = f"{len(invalid)} of {len(trials)} trials {'is' if len(invalid) == 1 else 'are'} INVALID ({rules})."
     labels = label_arms((trial.arm for trial in trials), workload=True)
     return [(count, meaning(list(dict.fromkeys(labels[trial.arm] for trial in invalid))))]
@@ -124,6 +130,8 @@ class Kind:
     """(result, directory) -> lines with the command that would decide what is undecided."""
     by_folder: bool = True
     """Whether the table of trials names their folders; else their arms, which all have the same schedules."""
+    judges_arms: bool = False
+    """Whether rules that take more than a trial's few arrivals are judged over all rounds of an arm."""
     has_loads: bool = False
     """Whether an arm's trials have loads of their own, which no figure may mix."""
     has_trials: bool = True
@@ -239,6 +247,7 @@ def write_page(
             for trial in sort_as_shown(trials, run)
         ],
         by_folder=kind.by_folder,
+        pooled=list_pooled_rules(trials) if kind.judges_arms else {},
         note=kind.note(trials),
         schedules={} if kind.by_folder else list_schedules(trials),
     )

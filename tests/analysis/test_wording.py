@@ -129,7 +129,7 @@ def test_an_undecided_comparison_says_how_long_to_go_on_and_by_which_command(tmp
     trials = one["answer"]["recommendation"]["more_seconds"]
     assert trials < one["more_seconds"] < 2 * trials + 30
     [line] = result.advise({"workloads": {"image": one}}, tmp_path)
-    minutes = f"{one['more_seconds'] / 60:.2g} more minutes would decide about half of such cases (image)"
+    minutes = f"{one['more_seconds'] / 60:.2g} more minutes would decide it in about half of such cases (image)"
     assert line == f"{minutes}: crossover compare --continue {tmp_path} --seconds {one['more_seconds']:g}"
     assert result.advise({"workloads": {"image": conclude(world(1.2, 1))}}, tmp_path) == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossover.experiments.compare.undecided import advise
+from crossover.experiments.compare.undecided import advise, advise_on_page
 from serving.server import Unavailable
 from tests.commands import only
 from tests.experiments.conftest import compared, kept
@@ -85,12 +85,12 @@ def test_what_is_invalid_must_change_first_and_no_more_time_is_promised():
     two = {"workloads": {"image": workload, "audio": workload | {"arms": [SOUND, broken("dispatch lag")]}}}
     change, command = advise(two, Path("here"))
     assert change == "audio: first do that; more time alone does not mend what is INVALID"
-    assert command.startswith("4 more minutes would decide about half of such cases (image): crossover compare")
+    assert command.startswith("4 more minutes would decide it in about half of such cases (image): crossover compare")
     # More time gives more samples.
     few = workload | {"arms": [broken("too few samples"), SOUND], "more_seconds": 60.0}
     [line] = advise({"workloads": {"image": few}}, Path("here"))
     assert line.startswith(
-        "1 more minute would decide about half of such cases (image): crossover compare --continue here"
+        "1 more minute would decide it in about half of such cases (image): crossover compare --continue here"
     )
 
 
@@ -99,6 +99,35 @@ def test_more_time_is_not_asked_for_where_each_round_has_unanswered_requests():
     workload = {"answer": lost, "more_seconds": 90.0, "mode": "async:1", "arms": [SOUND, broken("errors")]}
     [line] = advise({"workloads": {"image": workload}}, Path("here"))
     assert line.startswith("image: first mend what leaves requests unanswered, in each round; more time alone does not")
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_where_others_disturbed_they_are_to_be_stopped_before_more_time_is_spent(page):
+    found = {"kind": "undecided", "high": 1.07, "choice": ""}
+    loaded = {"overloaded": [], "quiet": False, "rounds": 12, "left_out": 0}
+    answer = {"recommendation": found, "loaded": loaded, "looks": [96.0], "confidence": 0.95}
+    workload = {"answer": answer, "more_seconds": 60.0, "seconds": 4.0, "rounds": 12, "mode": None, "arms": [SOUND] * 2}
+    result = {"workloads": {"image": workload}}
+    line = " ".join(advise_on_page(result, "image")) if page else advise(result, Path("DIR"))[0]
+    assert line.startswith("stop the other programs first; then 1 more minute would decide it in about half of such")
+    assert line.endswith("crossover compare --continue DIR --seconds 60")
+    loaded["quiet"] = True
+    line = " ".join(advise_on_page(result, "image")) if page else advise(result, Path("DIR"))[0]
+    assert line.startswith("1 more minute would decide it")
+
+
+def test_the_page_says_what_would_decide_a_comparison_wherever_the_terminal_does():
+    found = {"kind": "undecided", "high": 1.07, "choice": ""}
+    answer = {"recommendation": found, "loaded": None, "looks": [96.0], "confidence": 0.95}
+    workload = {"answer": answer, "more_seconds": None, "seconds": 4.0, "rounds": 12, "mode": None, "arms": [SOUND] * 2}
+    result = {"workloads": {"image": workload}}
+    [line] = advise(result, Path("DIR"))
+    what, command = advise_on_page(result, "image")
+    assert line == f"{what} (image): {command}"
+    workload["arms"] = [SOUND, broken("dispatch lag")]
+    assert advise_on_page(result, "image") == (*advise(result, Path("DIR")), "")
+    workload["answer"] = answer | {"recommendation": {"kind": "better"}}
+    assert advise_on_page(result, "image") == ("", "")
 
 
 def broken(rule):
@@ -112,7 +141,7 @@ def test_the_command_has_a_time_also_where_the_chance_of_a_decision_is_less_than
     workload = {"answer": answer, "more_seconds": None, "seconds": 4.0, "rounds": 12, "mode": None, "arms": [SOUND] * 2}
     [line] = advise({"workloads": {"image": workload}}, Path("here"))
     seconds = float(line.rpartition(" ")[2])
-    assert "may decide it, though in fewer than half of such cases (image): crossover compare" in line
+    assert "would decide it in fewer than half of such cases (image): crossover compare" in line
     assert 7 * 96 < seconds < 2 * 7 * 96
     overloaded = answer | {"loaded": {"overloaded": ["x"]}}
     assert advise({"workloads": {"image": workload | {"answer": overloaded}}}, ".") == []

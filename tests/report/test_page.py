@@ -14,6 +14,7 @@ from crossover.experiments.compare import page, tables
 from crossover.experiments.compare import plots as compare_plots
 from crossover.experiments.compare import result as compare
 from crossover.experiments.sweep import result as sweep_result
+from crossover.measurement.pooled_rules import list_pooled_rules
 from crossover.measurement.trial import read_trials
 from crossover.report import format, html, plots, provenance
 from crossover.report.kind import write_page

@@ -11,6 +11,7 @@ from common import atomic_write
 from crossover.analysis.before_after import Change
 from crossover.experiments.compare import page, tables
 from crossover.experiments.compare.run_pair import Compared
+from crossover.measurement.pooled_rules import list_pooled_rules
 from crossover.report import html, locust_pair, provenance
 from crossover.report.format import label_arms
 from crossover.report.html import Section, render
@@ -100,6 +101,7 @@ def make_page(found: Compared, home: str = "") -> Markup:
             sections=[Section(body)],
             trials=[(trial, named[trial.arm]) for trial in after.trials],
             by_folder=False,
+            pooled=list_pooled_rules(after.trials),
             note=Markup("The trials after the change; those before it are listed in the other run's report."),
             schedules={},
         ),

@@ -8,7 +8,8 @@ from crossover.analysis.bootstrap import minimum_rounds
 from crossover.analysis.latency_breakdown import list_computing_steps
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 from crossover.experiments.compare import plots
-from crossover.experiments.compare.undecided import describe_minutes, list_changes
+from crossover.experiments.compare.undecided import advise_on_page
+from crossover.measurement.pooled_rules import list_own_findings, list_pooled_rules
 from crossover.measurement.trial import Trial
 from crossover.report.format import label_arms
 from crossover.report.html import Section, render
@@ -23,7 +24,7 @@ def sections(run: dict, summary: dict, trials: Sequence[Trial]) -> list[Section]
     `summary` is the content of summary.json. The sections of other experiments stand between the two.
     """
     found = summary["workloads"]
-    workloads = {name: show_workload(name, each, trials) for name, each in found.items()}
+    workloads = {name: show_workload(name, summary, trials) for name in found}
     arms = [arm for each in found.values() for arm in each["arms"]]
     values = {"workloads": workloads, "labels": label_arms((arm["arm"] for arm in arms), workload=True)}
     gpu = any(arm["gpu_joules"] is not None for arm in arms)
@@ -33,26 +34,24 @@ def sections(run: dict, summary: dict, trials: Sequence[Trial]) -> list[Section]
     ]
 
 
-def show_workload(name: str, found: dict, trials: Sequence[Trial]) -> dict:
-    """Return a workload for the template: its part of summary.json with its plots.
+def show_workload(name: str, summary: dict, trials: Sequence[Trial]) -> dict:
+    """Return a workload for the template: its part of summary.json with its plots, and what would decide it.
 
     Stages stand in the order of the arm that has the most of them; an arm without an answer has none.
     """
+    found, advice = summary["workloads"][name], advise_on_page(summary, name)
     of_workload = [trial for trial in trials if trial.workload == name]
     answered = any(trial.completed for trial in of_workload)
     arms, placements = [arm for arm in found["arms"] if arm["stages"]], list(found["placements"])
     longest_first = sorted(arms, key=lambda arm: -len(arm["stages"]))
     stages = list(dict.fromkeys(stage for arm in longest_first for stage in arm["stages"]))
-    # Of an arm that is VALID over all its rounds, a single trial's lag or rate is no fault.
-    trusted = {arm["arm"] for arm in found["arms"] if arm["valid"]}
+    pooled = list_pooled_rules(of_workload)
     return {
         **found,
-        "more_time": describe_minutes(seconds)
-        if (seconds := found["more_seconds"]) and not list_changes(found)
-        else "",
+        "advice": advice,
         "compared": forest(name, found["comparisons"]),
         "others": {mode: forest(f"{name} {mode}", each) for mode, each in found.get("other_modes", {}).items()},
-        "invalid": sum(not trial.valid and trial.arm not in trusted for trial in of_workload),
+        "invalid": sum(bool(list_own_findings(trial, pooled)) for trial in of_workload),
         "latency": plots.latency(of_workload, placements, f"{name}: latency of each arm") if answered else "",
         "paints": plots.choose_paints(stages),
         "steps": list_computing_steps(stages),

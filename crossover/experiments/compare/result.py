@@ -15,6 +15,7 @@ from crossover.experiments.compare.arms import summarise_arm
 from crossover.experiments.compare.load import OVERHEAD, UNLOADED
 from crossover.experiments.compare.undecided import advise, is_undecided
 from crossover.measurement.pairs import Pairs, read_pairs
+from crossover.measurement.pooled_rules import list_pooled_rules
 from crossover.measurement.run_directory import BENCH
 from crossover.measurement.trial import Trial, list_orphans
 from crossover.parity.wording import note_loss, warn_of_difference
@@ -194,12 +195,10 @@ def list_banners(result: dict, measured: Sequence[Trial]) -> list[tuple[str, str
     one banner, whatever the number of arms and workloads.
     """
     arms = [arm for workload in result["workloads"].values() for arm in workload["arms"]]
-    # An arm that breaks rules over all its rounds only has a banner of its own below.
-    trusted = {arm["arm"] for arm in arms if all(fault["round"] is None for fault in arm["findings"])}
     excluded = sum(len(workload["left_out"]) for workload in result["workloads"].values())
     rounds = "1 round whose data are" if excluded == 1 else f"{excluded} rounds whose data are"
     meaning = f" The comparison leaves out {rounds} wrong." if excluded else ""
-    banners = warn_of_invalid(measured, lambda invalid: do_not_rely(invalid) + meaning, trusted)
+    banners = warn_of_invalid(measured, lambda invalid: do_not_rely(invalid) + meaning, list_pooled_rules(measured))
     for name, workload in result["workloads"].items():
         if warning := warn_of_difference(workload.get("parity")):
             banners.insert(0, (f"Different computations are compared ({name}).", warning.strip()))
@@ -229,7 +228,8 @@ def note(measured: Sequence[Trial]) -> Markup:
     """Return what the table of trials tells: whether all arms of a round were offered the same schedule."""
     text = Markup(
         "An attempt after the first replaces one with unanswered arrivals, which is kept beside it. Rates, lag, CPU, "
-        "samples and backlog of single trials count for their arm only if they break a rule over all its rounds. "
+        "samples and backlog of single trials count for their arm only if they break a rule over all its rounds: what "
+        "one breaks by itself stands in grey. "
     )
     if different := page.list_uneven_rounds(measured):
         warning = Markup('<strong class="invalid">Not every arm was offered the same schedule: {}.</strong>')
@@ -254,4 +254,5 @@ KIND = Kind(
     note=note,
     advise=advise,
     by_folder=False,
+    judges_arms=True,
 )

@@ -62,8 +62,40 @@ def advise_more_time(result: Mapping, directory: Path, names: Sequence[str]) -> 
         return []
     planned = [plan_more(result, result["workloads"][name]) for name in names]
     seconds, what = max(planned)
-    about = f"{describe_minutes(seconds)} {what} ({', '.join(names)})"
-    return [f"{about}: {name_program()} compare --continue {shlex.quote(str(directory))} --seconds {seconds:g}"]
+    quiet = all(is_quiet(result["workloads"][name]) for name in names)
+    about = describe_time(seconds, f"{what} ({', '.join(names)})", quiet)
+    return [f"{about}: {name_program()} {write_command(shlex.quote(str(directory)), seconds)}"]
+
+
+def advise_on_page(result: Mapping, name: str) -> tuple[str, str]:
+    """Return what to do about a workload of summary.json on its page, and the command for it.
+
+    Both are empty where it is decided; the command is, where something else must change first.
+    """
+    workload = result["workloads"][name]
+    if not is_undecided(workload):
+        return "", ""
+    if changes := list_changes(workload):
+        return describe_change(name, changes), ""
+    seconds, what = plan_more(result, workload)
+    return describe_time(seconds, what, is_quiet(workload)), f"crossover {write_command('DIR', seconds)}"
+
+
+def is_quiet(workload: Mapping) -> bool:
+    """Tell whether no other programs disturbed a workload of summary.json, as far as it is known."""
+    loaded = workload["answer"]["loaded"]
+    return not loaded or loaded["quiet"]
+
+
+def describe_time(seconds: float, what: str, quiet: bool) -> str:
+    """Write how much longer to measure and what that does; and first to stop what disturbs, unless it was `quiet`."""
+    text = f"{describe_minutes(seconds)} {what}"
+    return text if quiet else f"stop the other programs first; then {text}"
+
+
+def write_command(directory: str, seconds: float) -> str:
+    """Write what follows the program's name in the command that goes on."""
+    return f"compare --continue {directory} --seconds {seconds:g}"
 
 
 def describe_minutes(seconds: float) -> str:
@@ -75,7 +107,7 @@ def describe_minutes(seconds: float) -> str:
 def plan_more(result: Mapping, workload: Mapping) -> tuple[float, str]:
     """Return the --seconds of --continue for one workload of summary.json, and what they do, in words."""
     if workload["more_seconds"]:
-        return workload["more_seconds"], "would decide about half of such cases"
+        return workload["more_seconds"], "would decide it in about half of such cases"
     found, trial = workload["answer"], workload["seconds"] + OVERHEAD
     arms = len(workload["arms"])
     if not found["recommendation"] or not found["recommendation"]["high"]:
@@ -83,7 +115,7 @@ def plan_more(result: Mapping, workload: Mapping) -> tuple[float, str]:
     else:
         measured = (found["looks"] or [2 * workload["rounds"] * workload["seconds"]])[-1]
         rounds = (LONGEST - 1) * measured / (2 * workload["seconds"])  # it is of both arms
-        what = "may decide it, though in fewer than half of such cases"
+        what = "would decide it in fewer than half of such cases"
     shares = [each.get("share", 1.0) for each in result["workloads"].values()]
     seconds = rounds * arms * trial / (1 - UNLOADED) * sum(shares) / workload.get("share", 1.0)
     return float(30 * ceil(seconds / 30)), what

@@ -11,7 +11,7 @@ from crossover.analysis.answer import compare_pairs, compare_rounds, pair_trials
 from crossover.analysis.estimate import Estimate
 from crossover.analysis.wording import describe_subject, join
 from crossover.measurement.pairs import read_pairs
-from crossover.measurement.pooled_rules import find_faults
+from crossover.measurement.pooled_rules import find_faults, list_pooled_rules
 from crossover.measurement.shares import pool_shares
 from crossover.measurement.trial import Trial, pool_records
 from crossover.parity.wording import describe_output
@@ -281,9 +281,8 @@ def list_banners(result: Mapping, trials: Sequence[Trial]) -> Banners:
     loud = [name for name, each in result["workloads"].items() if not all(row["quiet"] for row in each["rows"])]
     rows = {(name, row["arm"]): row for name, each in result["workloads"].items() for row in each["rows"]}
     found = {trial.arm: rows[trial.workload, trial.placement]["findings"] for trial in trials}
-    # An arm that breaks rules over all its rounds only has a banner of its own.
-    trusted = [arm for arm, findings in found.items() if all(fault["round"] is None for fault in findings)]
-    return warn_of_invalid(trials, trusted=trusted) + warn_of_arms(list(found.items())) + warn_of_noise(loud)
+    invalid = warn_of_invalid(trials, pooled=list_pooled_rules(trials))
+    return invalid + warn_of_arms(list(found.items())) + warn_of_noise(loud)
 
 
 KIND = Kind(
@@ -298,5 +297,9 @@ KIND = Kind(
     sections=sections,
     exit_code=exit_code,
     banners=list_banners,
-    note=lambda trials: Markup("In every round all arms were offered the same schedule."),
+    judges_arms=True,
+    note=lambda trials: Markup(
+        "What a short trial breaks by itself, and its arm over all rounds does not, stands in grey. "
+        "In every round all arms were offered the same schedule."
+    ),
 )
