@@ -76,7 +76,7 @@ def describe_costs(costs: Costs | None, by_metric: Mapping[str, Comparison], cal
     factors = []
     for name, much in COSTS.items():
         if (row := by_metric.get(name)) and row.kind in (BASELINE, CANDIDATE) and row.ratio is not None:
-            factors.append(f"{significant(row.ratio, 2)} times {much}")
+            factors.append(f"{significant(row.ratio)} times {much}")
         elif row and row.kind == EQUIVALENT:
             factors.append(f"about {much}")
     text = f"With {called[1]} a request takes {join(factors)} as with {called[0]}" if factors else "Costs"

@@ -16,9 +16,9 @@ from crossover.analysis.loaded_pairs import LoadedPairs
 from crossover.analysis.recommendation import BETTER, CHEAPER, EQUIVALENT, Recommendation
 from crossover.analysis.verdict import BASELINE, CANDIDATE
 
-NOTHING = "no information yet"
+TOO_WIDE = "too wide to decide"
 WIDE = 4
-"""Factor between the limits of an interval, above which a ratio is written as NOTHING."""
+"""Factor between the limits of an interval that holds 1, above which a ratio is called TOO_WIDE."""
 
 DRAWN = 0.03
 """Share of the rate asked for, by which the one that was drawn may differ before both are named."""
@@ -42,13 +42,10 @@ def write_sentence(answer: Answer, names: tuple[str, str], words: Mapping[str, s
         return f"{head}undecided: nothing that can be compared was measured at this load{alone}."
     verdict = name_verdict(answer.recommendation, called)
     subject = f"latency {names[1]}/{names[0]}"
-    if says_nothing(loaded.ratio, answer.confidence):
-        ratio, between = f"{NOTHING} on {subject} at this load", "; it is "
-    else:
-        ratio = f"{subject} is {describe_ratio(loaded.ratio, answer.confidence)}"
-        ratio += f", adjusted ({significant(loaded.plain.ratio)} unadjusted)," if loaded.adjusted else ""
-        ratio, between = f"{ratio} at this load{describe_bound(answer.recommendation)}", ", and "
-    return f"{head}{verdict}: {ratio}{describe_alone(answer, between)}."
+    ratio = f"{subject} is {describe_ratio(loaded.ratio, answer.confidence)}"
+    ratio += f", adjusted ({significant(loaded.plain.ratio)} unadjusted)," if loaded.adjusted else ""
+    ratio = f"{ratio} at this load{describe_bound(answer.recommendation)}"
+    return f"{head}{verdict}: {ratio}{describe_alone(answer, ', and ')}."
 
 
 def name_verdict(found: Recommendation, called: Mapping[str, str]) -> str:
@@ -105,22 +102,22 @@ def describe_alone(answer: Answer, before: str) -> str:
     if not answer.unloaded:
         return ""
     ratio, confidence = answer.unloaded.ratio, answer.unloaded_confidence
-    known = f"; {NOTHING}" if says_nothing(ratio, confidence) else before + describe_ratio(ratio, confidence)
-    return f"{known} for one request at a time"
+    return f"{before}{describe_ratio(ratio, confidence)} for one request at a time"
 
 
-def says_nothing(estimate: Estimate, confidence: float) -> bool:
-    """Return whether the interval spans more than WIDE and holds 1: then the ratio's digits would only mislead."""
+def is_too_wide(estimate: Estimate, confidence: float) -> bool:
+    """Return whether the interval spans more than WIDE and holds 1: then the ratio's digits alone would mislead."""
     low, high = estimate.ratios(confidence)
     return isfinite(estimate.error) and low < 1 < high and high > WIDE * low
 
 
 def describe_ratio(estimate: Estimate, confidence: float) -> str:
-    """Return the ratio with its interval; without one, that there are too few data."""
+    """Return the ratio with its interval; without one, that there are too few data; and of a wide one, that it is."""
     low, high = estimate.ratios(confidence)
     if not isfinite(estimate.error):
         return f"{estimate.ratio:.3g} (too few data for an interval)"
-    return f"{estimate.ratio:.3g} [{low:.3g}, {high:.3g}]"
+    wide = f" ({TOO_WIDE})" if is_too_wide(estimate, confidence) else ""
+    return f"{estimate.ratio:.3g} [{low:.3g}, {high:.3g}]{wide}"
 
 
 def describe_subject(subject: str, arrivals: str, offered: float) -> str:

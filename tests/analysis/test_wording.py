@@ -1,5 +1,6 @@
 """What a comparison says of worlds whose truth is known: it decides what its data decide, and no more."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -156,12 +157,13 @@ def pair_of(error: float, value: float = 0.1) -> UnloadedPairs:
 
 
 @pytest.mark.parametrize(("error", "value", "says"), [(0.2, 0.1, True), (0.6, 0.1, False), (0.6, 2.0, True)])
-def test_a_ratio_of_which_nothing_is_known_is_not_in_the_headline(error, value, says):
+def test_a_ratio_of_which_nothing_is_known_is_called_too_wide_to_decide(error, value, says):
     """Its interval holds 1 and spans more than a factor of four; one beyond 1 says at least who is quicker."""
     answer = answer_with(pair_of(error, value))
     sentence = write_sentence(answer, ("client", "server"), {"client": "the client", "server": "the server"}, "these")
-    assert ("; no information yet for one request at a time." in sentence) is not says
-    assert ("for one request at a time" in sentence) and (f"{np.exp(value):.3g} [" in sentence) is says
+    assert ("] (too wide to decide) for one request at a time." in sentence) is not says
+    # The table has it as well, so that the sentence has the same.
+    assert f", and {np.exp(value):.3g} [" in sentence
 
 
 def answer_with(unloaded: UnloadedPairs):
@@ -173,7 +175,8 @@ def test_of_a_load_of_which_nothing_is_known_the_headline_says_so():
     answer = answer_with(pair_of(0.01))
     answer = replace(answer, loaded=replace(answer.loaded, ratio=Estimate(0.1, 0.9, 9)))
     sentence = write_sentence(answer, ("client", "server"), {"client": "the client", "server": "the server"}, "these")
-    assert ": no information yet on latency server/client at this load; it is 1.11 [" in sentence
+    said = r": latency server/client is 1\.11 \[[^]]*\] \(too wide to decide\).* at this load, and 1\.11 \["
+    assert re.search(said, sentence)
 
 
 CALLED = ("the client", "the server")
@@ -196,7 +199,7 @@ def test_what_is_not_decided_is_no_factor_of_the_costs_and_traffic_is_told_from_
     ]
     line = describe_costs(costing((30.3, 9.5), (1.11, 1.12)), {each.metric: each for each in rows}, CALLED)
     assert line == (
-        "With the server a request takes about as much server CPU and 0.32 times as many bytes as with the client: a "
+        "With the server a request takes about as much server CPU and 0.316 times as many bytes as with the client: a "
         "million requests cost 10.6 instead of "
         "31.4 (9.5 instead of 30.3 for bytes, 1.12 instead of 1.11 for CPU), at 0.04 per core-hour and 0.05 per GB "
         "(--prices)."
