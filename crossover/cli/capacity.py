@@ -6,7 +6,7 @@ import click
 
 from crossover.cli import options
 from crossover.cli.experiment import conduct
-from crossover.experiments.capacity.plan import PERCENTILES
+from crossover.experiments.capacity.plan import FEWEST_TURNS, PERCENTILES
 from crossover.experiments.capacity.run import Capacity, check
 from crossover.measurement.unloaded_latency import SLO_FACTOR
 from serving.settings import WEIGHTS
@@ -17,7 +17,7 @@ HIGHEST = f"default: the highest of {', '.join(map(str, PERCENTILES))} that ther
 @click.command()
 @options.workloads
 @options.transport
-@options.seconds(1800)
+@options.seconds(1800, f"; it takes longer where {FEWEST_TURNS} turns do")
 @click.option(
     "--slo", metavar="MS", type=float, default=0, help=f"The limit of latency; default: {SLO_FACTOR} times unloaded."
 )

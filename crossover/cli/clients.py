@@ -6,13 +6,14 @@ import click
 
 from crossover.cli import options
 from crossover.cli.experiment import conduct
-from crossover.experiments.client_modes.run import ClientModes, check
+from crossover.experiments.burst_shapes import CAMERAS
+from crossover.experiments.client_modes.run import FRAMES, ClientModes, check
 
 
 @click.command()
 @options.workloads
 @options.transport
-@options.seconds(1800)
+@options.seconds(1800, f"; it takes longer where {CAMERAS * FRAMES} requests in every condition and round do")
 @click.option("--rounds", type=int, default=6, show_default=True, help="Rounds; fewer than 6 give no interval.")
 @click.option("--rate", type=float, default=0, help="Requests per second; default: found by measurement.")
 @options.seed

@@ -219,7 +219,8 @@ class Capacity(ServerExperiment):
             all_of_it = whole.estimate(max(means.values()), slo) * len(means) / 60
             minutes += f"; {missing}, for want of time: all take {all_of_it:.2g} min"
         if seconds > budget:
-            minutes += "; more than --seconds: one workload, one of --arms or a lower --slo are shorter"
+            minutes += f" instead of {budget / 60:.2g} (--seconds): {plan.turns} turns of every arm are the fewest"
+            minutes += "; one workload, one of --arms or a lower --slo are shorter"
         print(f"{workload.name}: p{plan.percentile:g} at most {slo:g} ms ({rule}); {minutes}", flush=True)
         arms = [Arm(workload, each, Mode("async"), self.library(workload)) for each in self.arms(workload)]
         return {

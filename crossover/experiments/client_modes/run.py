@@ -114,7 +114,8 @@ class ClientModes(ServerExperiment):
         total = options.rounds * len(conditions) * (n / rate + OVERHEAD)
         minutes = f"about {total / 60:.2g} min"
         if n == CAMERAS * FRAMES and total > share:
-            minutes += f", more than its part of --seconds: {CAMERAS} cameras send {FRAMES} frames at least"
+            minutes += f" instead of {share / 60:.2g} (--seconds): {CAMERAS} cameras send {FRAMES} frames at least"
+            minutes += "; one of --arms, fewer --rounds or a higher --rate are shorter"
         rounds = f"{options.rounds} rounds of {len(conditions)} conditions with {n} requests each"
         print(f"{name}: {rate:g}/s, {rounds}; {minutes}", flush=True)
         return {
