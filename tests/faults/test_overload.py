@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crossover.experiments.overload.run import compare_slos
 from crossover.experiments.overload.shapes import CALM, FACTORS, Overload, make_overloads, summarise
 from loadgen.arm import Arm, Mode
 from loadgen.client.open_loop import OpenLoop
@@ -170,3 +171,12 @@ def test_a_silence_is_no_recovery():
     overload = Overload("2x", records["due"] / 1e9, 1.0, 3.0)
     assert summarise(records, overload, slo=500)["recovery"] == pytest.approx(9.5)
     assert summarise(records[:6], overload, slo=500)["recovery"] is None
+
+
+def test_that_a_server_admits_by_another_slo_than_it_is_judged_by_is_said_in_one_line():
+    line = compare_slos(10_000, 2000)
+    assert line.startswith("the server admits what it expects to answer within 10000 ms, and is judged by 2000 ms: ")
+    assert line.endswith("`crossover up --slo 2000` makes them one")
+    assert compare_slos(0, 2000).startswith("the server refuses nothing, and is judged by 2000 ms")
+    # The same SLO, or a server of which it is not known, as on another machine.
+    assert compare_slos(2000, 2000) == compare_slos(None, 2000) == ""

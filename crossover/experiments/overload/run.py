@@ -138,6 +138,17 @@ def write_verdict(row: dict) -> str:
     return f"{of}: at {at} {significant(row['goodput'])}/s answered within the SLO; {back}."
 
 
+def compare_slos(admitted: float | None, judged: float) -> str:
+    """Return a line if a server admits by another SLO than it is judged by; empty if not, or if it is not known.
+
+    Both are in ms; `admitted` is 0 where the server refuses nothing.
+    """
+    if admitted is None or admitted == judged:
+        return ""
+    does = f"admits what it expects to answer within {admitted:g} ms" if admitted else "refuses nothing"
+    return f"the server {does}, and is judged by {judged:g} ms: `crossover up --slo {judged:g}` makes them one"
+
+
 def cell(value: float | None, form: str = ".0f", none: str = "-") -> str:
     """Write a value as text, or `none`."""
     return none if value is None else f"{value:{form}}"
@@ -189,6 +200,8 @@ class Overloads(Run):
                     check_workload(each, options.arms[name], each.load()[:1])
                 host.pin(host.free_cores(server.cores))
                 print(f"\n{title}: SLO {options.slo:g} ms", flush=True)
+                if not options.start and (note := compare_slos(server.state.get("slo"), options.slo)):
+                    print(note, flush=True)
                 for name, workload in workloads.items():
                     for placement in options.arms[name]:
                         self.measure_arm(title, server, Arm(workload, placement, Mode("async", 1, FLIGHT)))
