@@ -18,6 +18,7 @@ from pathlib import Path
 
 LOG = {"DALI_NVIMGCODEC_LOG_LEVEL": "3"}
 BEGIN, END, FAILED, NONE = "file begins", "file ends", "not decoded:", "no pipeline: "
+NO_GPU = "CUDA is not available"  # in DALI's reason
 DECODER = re.compile(r"\b(\w+_decoder)\b")
 
 
@@ -80,7 +81,9 @@ def main():
     try:
         names = decoders(options.files, "cpu" if options.cpu else "mixed")
     except RuntimeError as error:
-        parser.error(str(error))
+        # The usage would not help: nothing was written wrong.
+        why = "no GPU answers; --cpu names the CPU's decoders" if NO_GPU in str(error) else str(error)
+        parser.exit(2, f"{parser.prog}: {why}\n")
     for path, name in zip(options.files, names, strict=True):
         print(f"{path}: {name or 'none'}")
 

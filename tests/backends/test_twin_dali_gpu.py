@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,3 +222,7 @@ def test_the_decoder_of_a_photograph_is_named():
 def test_without_a_gpu_no_decoder_is_named_but_the_reason():
     with pytest.raises(RuntimeError, match=r"^[^\n]*CUDA is not available[^\n]*$"):
         image_decoder.decoders([ROOT / "serving" / "smoke_test.jpg"])
+    command = [sys.executable, "-m", "preprocess.image_decoder", ROOT / "serving" / "smoke_test.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = "python -m preprocess.image_decoder: no GPU answers; --cpu names the CPU's decoders\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
