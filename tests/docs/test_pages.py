@@ -9,6 +9,7 @@ from PIL import Image
 
 from arrivals import EXAMPLES
 from benchmarks import picture
+from crossover.analysis import latency_breakdown
 from crossover.experiments.compare.tables import comparison_table
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, remove_blocks
@@ -83,6 +84,11 @@ def test_every_row_and_column_of_the_table_is_explained():
         assert f"`{name}`" in explained
     for row in next(iter(FIGURES.values()))["comparisons"]:
         assert f"`{row['metric']}`" in explained or re.fullmatch(r"p\d+|mean", row["metric"])
+
+
+def test_the_stages_of_which_a_page_tells_have_the_names_of_the_table():
+    text = (ROOT / "docs" / "own-pipeline.md").read_text()
+    assert f"`{latency_breakdown.NETWORK}`" in text and f"`{latency_breakdown.UNEXPLAINED}`" in text
 
 
 def test_figures_of_a_run_are_taken_over_as_they_are():
