@@ -113,6 +113,8 @@ class Supervisor:
         living = [(stub.model, stub.version) for stub in stubs if stub not in self.old and self.is_instance(stub)]
         try:
             versions = self.api.versions()
+            if self.configs.keys() - versions.keys():  # the index has no model whose folder is gone
+                versions = {**self.api.loaded(), **versions}
             states = {model: sum_up(each) for model, each in versions.items()}
             for model in self.configs:
                 ready = states.get(model) == "READY"

@@ -150,12 +150,17 @@ class TritonAPI:
         except Refused as refusal:
             if refusal.code < 500:
                 raise
-            for each in self.get("/v2/models/stats", timeout=10)["model_stats"]:
-                found.setdefault(each["name"], {})[each["version"]] = "READY"
-            return found
+            return self.loaded()
         for entry in json.loads(content):
             if "state" in entry:
                 found.setdefault(entry["name"], {})[entry.get("version", "")] = entry["state"]
+        return found
+
+    def loaded(self) -> dict[str, dict[str, str]]:
+        """Return the versions that are READY by the statistics, as `versions` does: also those whose folder is gone."""
+        found: dict[str, dict[str, str]] = {}
+        for each in self.get("/v2/models/stats", timeout=10)["model_stats"]:
+            found.setdefault(each["name"], {})[each["version"]] = "READY"
         return found
 
     def reason(self, model: str) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -57,6 +58,7 @@ def alone(tmp_path_factory):
     folder, state = tmp_path_factory.mktemp("strange") / "models", tmp_path_factory.mktemp("state")
     put(folder, "decode_0", ADD, config=f'{PYTHON}instance_group [ {{ name: "decode" count: 1 kind: KIND_CPU }} ] ')
     put(folder, "forks", FORKS, config=ON_CPU)
+    put(folder, "gone", ADD, config=ON_CPU)
     put(folder, "pair", ADD, config=f"{PYTHON}instance_group [ {{ count: 2 kind: KIND_CPU }} ] ")
     put(folder, "reader", READER, config=PYTHON)
     put(folder, "steady", ADD, config=ON_CPU)
@@ -221,3 +223,16 @@ def test_a_model_without_a_file_is_said_to_have_none(tmp_path):
     assert more_models.explain(stuck, tmp_path / "empty", log) == "no file in '/models/empty/1/model.py'"
     assert more_models.explain(stuck, tmp_path / "mpty", log).startswith("empty: its Python stub died")
     assert more_models.explain(stuck, tmp_path / "empty", None).startswith("its Python stub died as it began")
+
+
+def test_a_model_whose_stub_and_folder_are_gone_is_refused_at_once_and_said(alone):
+    """The last test of this server: its supervisor goes on trying."""
+    [stub] = [each for each in stubs(alone.name) if each.model == "gone"]
+    shutil.rmtree(alone.folder / "gone")
+    os.kill(stub.pid, signal.SIGKILL)
+    until(
+        lambda: f"supervisor: gone: stub {stub.pid} died; reloading failed" in (alone.state / "server.log").read_text()
+    )
+    with pytest.raises(Refused) as refusal:
+        ask(alone, "gone")
+    assert refusal.value.code in (404, 503)  # unknown, or not ready
