@@ -128,7 +128,11 @@ class RunRecorder:
         description = {**self._description, "percentile": percentile}
         atomic_write.write_json(self.directory / "summary.json", {**description, **result, **verdict.as_dict()})
         samples = self.journal.path, description["payloads"], description, (records, reasons)
-        log.info("samples: %s", parquet.to_parquet(*samples))
+        try:
+            log.info("samples: %s", parquet.to_parquet(*samples))
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise OSError(f"{why}, so that they stay in {self.journal.path}; `crossover report` reads them") from None
         return verdict
 
 

@@ -92,9 +92,9 @@ def open_empty(path: Path) -> int:
 
 
 def append(file: int, data: bytes) -> None:
-    """Write all of `data`. Raises OSError also where the disk takes a part of it only."""
-    if os.write(file, data) < len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    """Write all of `data`. Raises OSError where the disk takes a part of it only: the next attempt says why."""
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def reasons_path(path: Path) -> Path:
