@@ -92,9 +92,17 @@ def test_the_sentence_sorts_arms_by_their_whole_interval():
     rows = [row("a"), row("b", 0.5, 0.9), row("c", 1.2, 1.5), row("d", 0.97, 1.03), row("e", 0.9, 1.2), row("f")]
     found = {"subject": "photographs", "arrivals": "poisson:rate=8", "rows": [*rows, row("g", overloaded=True)]}
     assert result.describe_workload(found) == (
-        "For photographs at 8 requests/s: b is quicker than a (0.671 [0.5, 0.9]); c and g are slower than a (1.34 "
-        "[1.2, 1.5], overloaded); d is within 5 % of a (1 [0.97, 1.03]); e and f cannot be told apart from a (1.04 "
-        "[0.9, 1.2], 1)."
+        "For photographs at 8 requests/s: b (0.671 [0.5, 0.9]) is quicker than a; c (1.34 [1.2, 1.5]) and g "
+        "(overloaded) are slower than a; d (1 [0.97, 1.03]) is within 5 % of a; f (1) and e (1.04 [0.9, 1.2]) cannot "
+        "be told apart from a."
+    )
+
+
+def test_of_many_arms_the_sentence_names_the_ends_and_the_table_has_all():
+    rows = [row("a"), *(row(f"b{i}", 1.2 + i / 10, 1.3 + i / 10) for i in (3, 1, 2, 6, 5, 4))]
+    found = {"subject": "photographs", "arrivals": "poisson:rate=8", "rows": rows}
+    assert result.describe_workload(found) == (
+        "For photographs at 8 requests/s: 6 are slower than a, from b1 (1.35 [1.3, 1.4]) to b6 (1.85 [1.8, 1.9])."
     )
 
 

@@ -1,7 +1,7 @@
 """The table of all arms, from the trials and pairs on the disk; as text, JSON and HTML."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 from markupsafe import Markup
@@ -24,6 +24,8 @@ from loadgen.samples.summary import compute_rates, summarise
 
 MARGIN = 1.05
 """A ratio beyond it, or below 1 / it, with its whole interval, is a difference worth a sentence."""
+NAMED = 5
+"""So many arms of a group a sentence names at most."""
 SAID = {
     "quicker": ("is quicker than", "are quicker than"),
     "slower": ("is slower than", "are slower than"),
@@ -230,10 +232,25 @@ def describe_workload(described: Mapping) -> str:
 
 
 def describe_group(kind: str, rows: Sequence[Mapping], first: str) -> str:
-    """Write a clause on arms of one group of SAID, with the ratio of each latency to the first arm's."""
+    """Write a clause on arms of one group of SAID, each with the ratio of its latency to the first arm's.
+
+    Of more than NAMED arms the quickest and the slowest stand for all: the table has them.
+    """
     verb = SAID[kind][len(rows) > 1]
-    ratios = ", ".join("overloaded" if row["overloaded"] else write_ratio(row["loaded"]) for row in rows)
-    return f"{join([row['arm'] for row in rows])} {verb} {first} ({ratios})"
+    ordered = sorted(rows, key=find_ratio)
+    if len(rows) > NAMED:
+        return f"{len(rows)} {verb} {first}, from {name_ratio(ordered[0])} to {name_ratio(ordered[-1])}"
+    return f"{join(list(map(name_ratio, ordered)))} {verb} {first}"
+
+
+def find_ratio(row: Mapping) -> float:
+    """Return an arm's ratio to the first one's latency; infinite where it is overloaded, or nothing is known."""
+    return row["loaded"]["ratio"] if row["loaded"] and not row["overloaded"] else inf
+
+
+def name_ratio(row: Mapping) -> str:
+    """Write an arm with its ratio: `server (1.2 [1.1, 1.3])`."""
+    return f"{row['arm']} ({'overloaded' if row['overloaded'] else write_ratio(row['loaded'])})"
 
 
 def classify(row: Mapping) -> str:

@@ -39,7 +39,7 @@ crossing     the x at which both are equally quick, by the difference of their l
 
 
 def table(entry: dict) -> str:
-    """Write the table of one sweep for the terminal: a line per point, and the sentence."""
+    """Write the table of one sweep for the terminal, a line per point. The sentence stands at the end, with all others."""
     first, second = entry["placements"]
     columns = (
         Column(entry["unit"]),
@@ -69,7 +69,7 @@ def table(entry: dict) -> str:
         for point in entry["points"]
     ]
     title = f"\n{entry['workload']}: {entry['sweep']}, {entry['network']}"
-    return "\n".join([title, *([colour(draw_table(columns, rows))] if rows else []), entry["says"]])
+    return "\n".join([title, colour(draw_table(columns, rows)) if rows else "nothing was measured"])
 
 
 def count_findings(point: dict) -> str:
