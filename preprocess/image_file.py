@@ -4,7 +4,6 @@ from preprocess import jpeg_header, limits, png_header, webp_header
 from preprocess.format_names import begins_like
 from preprocess.image_header import Header
 
-FORMATS = "JPEG, PNG and WebP"
 READERS = {b"\xff\xd8": jpeg_header, png_header.SIGNATURE: png_header, b"RIFF": webp_header}
 """What a file begins with -> the module that reads it."""
 
@@ -46,4 +45,4 @@ def _reader(encoded):
     for magic, reader in READERS.items():
         if encoded[: len(magic)] == magic:
             return reader
-    raise ValueError(f"not an image of an accepted format, which are {FORMATS}{begins_like(encoded)}")
+    raise ValueError(f"not an image of an accepted format{begins_like(encoded)}")

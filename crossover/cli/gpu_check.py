@@ -57,7 +57,7 @@ def gpu_check(short: bool, seconds: float | None, weights: str, as_json: bool) -
         if as_json:
             print(json.dumps(write_document(check), indent=1), flush=True)
         else:
-            print(summarise(check.findings, check.budget.used), flush=True)
+            print(summarise(check.findings, check.budget.used, check.has_card), flush=True)
     return BROKEN if check.has_problems else 0
 
 

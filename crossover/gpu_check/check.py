@@ -50,6 +50,11 @@ class Check:
         """Whether any finding is a problem."""
         return any(finding.state == PROBLEM for finding in self.findings)
 
+    @property
+    def has_card(self) -> bool:
+        """Whether there was a card to check."""
+        return self._driver
+
     def run(self) -> None:
         """Run every check. What it started is ended, also after Ctrl-C."""
         try:

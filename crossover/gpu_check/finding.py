@@ -48,9 +48,12 @@ def judge(name: str, good: bool, text: str, remedy: str = REPORT, /, **figures: 
     return ok(name, text, **figures) if good else problem(name, text, remedy, **figures)
 
 
-def summarise(findings: Iterable[Finding], seconds: float) -> str:
-    """Return the last line: how many findings of each state there are, and how long the check took."""
+def summarise(findings: Iterable[Finding], seconds: float, card: bool) -> str:
+    """Return the last line: how many findings of each state there are, how long the check took, and whether of a `card`.
+
+    Without a card nothing is known of one, whatever the counts say.
+    """
     states = [finding.state for finding in findings]
     problems = states.count(PROBLEM)
     counts = f"{states.count(OK)} ok, {states.count(SKIPPED)} skipped, {problems} problem{'s' * (problems != 1)}"
-    return f"{'summary':<{NAMES}}{counts}, in {seconds:.0f} s"
+    return f"{'summary':<{NAMES}}{counts}, in {seconds:.0f} s{'' if card else '; no card was checked'}"
