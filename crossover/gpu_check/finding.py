@@ -49,9 +49,9 @@ def judge(name: str, good: bool, text: str, remedy: str = REPORT, /, **figures: 
 
 
 def summarise(findings: Iterable[Finding], seconds: float, card: bool) -> str:
-    """Return the last line: how many findings of each state there are, how long the check took, and whether of a `card`.
+    """Return the last line: how many findings of each state there are, and how long the check took.
 
-    Without a card nothing is known of one, whatever the counts say.
+    Without a `card` it says so: nothing is known of one then, whatever the counts say.
     """
     states = [finding.state for finding in findings]
     problems = states.count(PROBLEM)

@@ -39,7 +39,7 @@ crossing     the x at which both are equally quick, by the difference of their l
 
 
 def table(entry: dict) -> str:
-    """Write the table of one sweep for the terminal, a line per point. The sentence stands at the end, with all others."""
+    """Write the table of one sweep for the terminal, a line per point. Its sentence stands at the end."""
     first, second = entry["placements"]
     columns = (
         Column(entry["unit"]),
