@@ -15,7 +15,7 @@ from crossover.cli import options
 from crossover.experiments.catalogue import EXPERIMENTS, find_kind
 from crossover.experiments.compare import before_after
 from crossover.experiments.compare.run_pair import NothingToCompare, check_distinct, compare_directories
-from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
+from crossover.measurement.run_directory import BENCH, describe_kind, read_locust_run, read_run
 from crossover.report import locust_run
 from crossover.report.html import NAME
 from crossover.report.kind import BROKEN, GOOD, USAGE, describe_interruption, write_report
@@ -142,7 +142,8 @@ def answer_for(runs: Sequence[Path], into: Path, anyway: bool, share: float | No
     too_many = len(comparisons) > 2 or (len(comparisons) == 2 and others)
     if too_many or len({kinds[each] for each in others}) < len(others):
         wanted = "one run, two comparisons, or one run with other experiments that its page is to show"
-        raise ValueError(f"give {wanted}, one of each kind; not {', '.join(sorted(kinds.values()))}")
+        given = ", ".join(sorted(map(describe_kind, kinds.values())))
+        raise ValueError(f"give {wanted}, one of each kind; not {given}")
     if len(comparisons) == 2:
         return compare_runs(comparisons[0], comparisons[1], into, anyway, share)
     if share is not None:

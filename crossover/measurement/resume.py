@@ -7,7 +7,7 @@ from pathlib import Path
 from arrivals.schedule import Schedule
 from crossover.measurement import compatibility
 from crossover.measurement.compatibility import format_setting
-from crossover.measurement.run_directory import read_run
+from crossover.measurement.run_directory import describe_kind, read_run
 from crossover.measurement.trial import Trial, read_trial
 from loadgen.arm import Arm
 from workloads import payloads
@@ -44,9 +44,10 @@ def load_for_resume(directory: Path, kind: str) -> dict:
     """Return the content of run.json. Raises ValueError if it belongs to another experiment, or lacks its options."""
     run = read_run(directory)
     if (other := run["kind"]) != kind:
-        raise ValueError(f"{directory} is of {other}, not of {kind}")
+        raise ValueError(f"{directory} is of {describe_kind(other)}, not of {describe_kind(kind)}")
     if "asked" not in run:
-        raise ValueError(f"{directory} does not say what was asked for: it is not of this version's {kind}")
+        ours = f"this version's {describe_kind(kind)}"
+        raise ValueError(f"{directory} does not say what was asked for: it is not of {ours}")
     return run
 
 

@@ -16,8 +16,15 @@ from crossover.measurement.trial import Trial, read_trials
 from loadgen.samples.sample import FORMAT
 
 BENCH = "bench"
+COMMANDS = {BENCH: "compare", "crossover": "sweep", "study": "clients"}
+"""The commands of kinds that have another name in run.json; others have their command's."""
 HELD = 3
 """Runs that are named where their folder is taken for one of them: the newest."""
+
+
+def describe_kind(kind: str) -> str:
+    """Return the command that measures a kind of experiment, as messages name it."""
+    return f"`crossover {COMMANDS.get(kind, kind)}`"
 
 
 def make_name(kind: str = BENCH) -> str:

@@ -152,7 +152,8 @@ def test_experiments_are_shown_in_the_report_of_a_comparison(tmp_path, monkeypat
     assert again(monkeypatch, capsys, capacity)[0] == 0
     assert "Further left is faster" not in Path("reports/capacity-report/report.html").read_text()
     code, _, errors = again(monkeypatch, capsys, capacity, own, twice)
-    assert code == 2 and "one of each kind; not bench, capacity, capacity" in errors
+    given = "`crossover capacity`, `crossover capacity`, `crossover compare`"
+    assert code == 2 and f"one of each kind; not {given}" in errors
     code, _, errors = again(monkeypatch, capsys, own, own.with_name("nothing"))
     assert code == 2 and "nothing is no run: it has no run.json" in errors
 

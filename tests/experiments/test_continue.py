@@ -76,7 +76,7 @@ def test_what_is_no_bench_or_damaged_is_one_line(world, conduct):
     trial = next(directory.glob("*/*/round-03.json"))
     for spoil, says in (
         (lambda: trial.write_text(trial.read_text()[:100]), f"{trial} is no trial"),
-        (lambda: rewrite(directory, kind="capacity"), f"{directory} is of capacity, not of bench"),
+        (lambda: rewrite(directory, kind="capacity"), "is of `crossover capacity`, not of `crossover compare`"),
         (lambda: rewrite(directory, kind="bench", format=2), f"{directory} was made on"),
         (lambda: (directory / "run.json").write_text('{"seed": 1'), "run.json is damaged"),
         (

@@ -8,7 +8,7 @@ from pathlib import Path
 from crossover.analysis.before_after import Change, compare_runs
 from crossover.measurement import compatibility, conditions
 from crossover.measurement.pairs import Pairs, read_pairs
-from crossover.measurement.run_directory import BENCH, read_locust_run, read_run
+from crossover.measurement.run_directory import BENCH, describe_kind, read_locust_run, read_run
 from crossover.measurement.trial import Trial, read_trials
 from crossover.report import locust_pair
 from crossover.report.format import label_arms
@@ -90,7 +90,8 @@ def read_side(directory: Path) -> Side:
         return Side(directory, trial.summary, [trial], {}, trial.facts["complete"], is_of_locust=True)
     run = read_run(directory)
     if run["kind"] != BENCH:
-        raise ValueError(f"{directory} is of {run['kind']!r}; give two comparisons, or two runs of Locust's")
+        kind = describe_kind(run["kind"])
+        raise ValueError(f"{directory} is of {kind}; give two comparisons, or two runs of Locust's")
     pairs = {name: read_pairs(directory, name) for name in run["workloads"]}
     return Side(directory, run, read_trials(directory), pairs, bool(run.get("complete", True)))
 
