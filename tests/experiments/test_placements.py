@@ -51,7 +51,7 @@ def test_each_arm_has_a_row_with_its_ratios_to_the_first(table):
     assert ready["loaded"]["ratio"] < 1 and ready["unloaded"]["ratio"] < 1
     assert first["bytes_up"] == pytest.approx(ready["bytes_up"]) and first["errors"] == ready["errors"] == 0
     assert re.search(r"arm +ratio at this load +ratio alone +p50 +p95 +errors +client CPU +server CPU", output)
-    assert "For photographs at" in output and re.search(r"\bready .+ client \(", output)
+    assert "For photographs at" in output and re.search(r"\bready \(.+\).* client\b", output)
     assert "\nratio: latency ÷ client's\narm " in output
 
 
