@@ -33,7 +33,8 @@ def status(options):
     if not facts["supervised"]:
         say("supervisor: none, so a stub that dies stays dead; `crossover up` starts one")
     if facts["problem"]:
-        raise Failure(facts["problem"])
+        starts = f"the server starts, or loads {', '.join(unready)} again; {name_command('logs')} says how far it is"
+        raise Failure(starts if unready else facts["problem"])
     say(f"infers   {canaries.describe(facts['answered'])}")
     if not facts["answered"]:
         say("         (`crossover up --workload FILE` sends one of its payloads)")
@@ -136,7 +137,11 @@ def summary(record: dict) -> None:
         say(f"         !! --admission does not bound the queue of {', '.join(unbounded)}: that backend refuses nothing")
     api = TritonAPI(record["address"])
     for model in record["plan"]:
-        config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)
+        try:
+            config = json.loads(record["configs"][model]) if "configs" in record else api.config(model)
+        except Failure:
+            # A container that starts again serves nothing yet: which models are not ready is said elsewhere.
+            continue
         provenance = config.get("parameters", {}).get("provenance")
         if provenance:
             say(f"weights  {weights(model, json.loads(provenance['string_value']))}")

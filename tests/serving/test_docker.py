@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import pyarrow.parquet
 import pytest
 
-from serving import ROOT, Failure, docker, smoke_test
+from serving import ROOT, Failure, docker, smoke_test, status
 from serving.server import Server
-from serving.triton_api import TritonAPI
+from serving.thread_plan import plan_threads
+from serving.triton_api import Refused, TritonAPI
 from tests.conftest import launch, ports
 
 obstacle = docker.obstacle()
@@ -187,3 +188,23 @@ def test_down_leaves_no_container_network_or_volume(contained):
     for kind in (["container", "ls", "-a"], ["network", "ls"], ["volume", "ls"]):
         assert docker.output_of("docker", *kind, "-q", mine) == ""
     assert not list(contained.state.glob("*server.json*"))
+
+
+def test_the_status_of_a_container_that_starts_again_says_so_instead_of_a_refusal(monkeypatch, capsys, tmp_path):
+    """It serves nothing yet: its models' configurations, where weights are named, are answered with 404."""
+
+    def refuse(api, path, *more):
+        raise Refused(path, 404, "")
+
+    plan = plan_threads(1)
+    facts = {"running": True, "answers": False, "problem": "/v2/models/image/infer answered 404", "supervised": True}
+    facts |= {"not_served": {}, "not_ready": ["image", "audio"], "answered": []}
+    record = {"engine": "docker", "started": "2026-11-27T10:00:00+00:00", "address": "127.0.0.1:9", "plan": plan}
+    record |= {"grpc_port": 1, "metrics_port": 2, "gpu": False, "no_gpu_because": "none", "cores": [1]}
+    monkeypatch.setattr(TritonAPI, "config", refuse)
+    monkeypatch.setattr(status, "examine", lambda directory: facts)
+    monkeypatch.setattr(status.state, "read", lambda directory: {**record, "admission": False})
+    with pytest.raises(Failure) as raised:
+        status.status(SimpleNamespace(state=tmp_path, as_json=False))
+    assert str(raised.value) == "the server starts, or loads image, audio again; `crossover logs` says how far it is"
+    assert "models   not ready: image, audio" in capsys.readouterr().out
