@@ -142,7 +142,7 @@ def load(api: TritonAPI, server: str, name: str, config: str | None, backend: st
         api.load(name, config, PROMPT)
     except Unreachable:
         if api.index().get(name) == "LOADING":
-            say(f"  {name} takes long to load; it has {LONGEST / 60:.0f} minutes")
+            say(f"  {name} is still loading, as large models do for minutes; after {LONGEST / 60:.0f} it is given up")
         await_load(api, server, name, in_stubs(backend))
     say(f"  loaded {name} in {time.monotonic() - began:.1f} s")
 

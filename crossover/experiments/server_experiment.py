@@ -171,7 +171,10 @@ def setting(run: dict) -> str:
     for model, facts in server["models"].items():
         weights = facts.get("provenance", {})
         if weights:
-            lines.append(f"weights: {model}: {weights['weights']} ({weights['source']})")
+            # Where random ones come from is the name of a class, which says nothing; the seed draws them again.
+            drawn = weights["weights"] != "pretrained" and weights.get("seed") is not None
+            origin = f"seed {weights['seed']}" if drawn else weights["source"]
+            lines.append(f"weights: {model}: {weights['weights']} ({origin})")
             if weights["weights"] != "pretrained":
                 lines.append(f"         !! {weights['note']}")
     return "\n".join(lines)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
+from markupsafe import Markup, escape
+
 from common.figures import NOISE, significant
 from loadgen.samples.early_stopping import required_requests
 
@@ -67,10 +69,14 @@ def number(value: float | None) -> str:
     return f"{value:,.{0 if size >= 100 or not value else 1 if size >= 10 else 2}f}"
 
 
-def tied(text: str) -> str:
-    """Join per cent signs to their numbers, and figures to their intervals, with spaces at which no line breaks."""
+def tied(text: str) -> Markup:
+    """Join units to their numbers, figures to their intervals, and `--` to an option: no line breaks there.
+
+    Returns the text escaped, as options are marked up.
+    """
     joined = re.sub(r" (\[[^][ ]+,) ([^][ ]+\])", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}\\2", text)
-    return joined.replace(" %", "\N{NO-BREAK SPACE}%")
+    joined = re.sub(r"(?<=\d) (?=(%|ms|s|min|KB|MB|GB)(?!\w))", "\N{NO-BREAK SPACE}", joined)
+    return Markup(re.sub(r"\(?--[\w-]+\)?", r'<span class="tied">\g<0></span>', str(escape(joined))))
 
 
 def label_arms(arms: Iterable[str], workload: bool = False) -> dict[str, str]:

@@ -216,6 +216,7 @@ def test_what_a_trial_breaks_only_by_itself_is_not_called_invalid(tmp_path):
     write_page(compare.KIND, tmp_path, described, summary, kept, {})
     seen = Structure((tmp_path / html.NAME).read_text("utf-8")).text
     assert "INVALID" not in seen.partition("Every trial")[2]
+    assert (tmp_path / html.NAME).read_text().count('class="why quiet"') == 5
     assert seen.count("see its arm") == 5 and "p50 of 2 completed requests (at least 7), by itself" in seen
     assert "give more --seconds" not in seen and "trials are INVALID" not in seen
     # What its arm does not answer for is a fault of the trial, beside what it does.
@@ -509,4 +510,12 @@ def test_arms_that_prepare_with_different_libraries_are_named_with_theirs():
     del described["client:pillow"]
     assert provenance.describe_load({"workloads": {"mine": sent}})["mine"].startswith(
         "client preprocesses with opencv,"
+    )
+
+
+def test_no_line_breaks_between_a_number_and_its_unit_or_within_an_option():
+    text = format.tied("+3.19 ms [1, 2] at 5 % and 8 GB (--prices), 3 months <b>")
+    assert text == (
+        "+3.19\u00a0ms\u00a0[1,\u00a02] at 5\u00a0% and 8\u00a0GB "
+        '<span class="tied">(--prices)</span>, 3 months &lt;b&gt;'
     )
