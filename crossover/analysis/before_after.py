@@ -22,7 +22,7 @@ from crossover.measurement.pairs import Pairs
 from crossover.measurement.trial import Trial
 
 NAMES = ("before", "after")
-WHY_PLAIN = "the change may be in the network's CPU seconds"
+WHY_PLAIN = "the change may be in the shared model's CPU seconds"
 
 
 @dataclass(frozen=True)

@@ -199,19 +199,19 @@ def compare_loaded(
     cpu = [(each.baseline_cpu, each.candidate_cpu) for each in whole]
     known = [(first, second) for first, second in cpu if first and second]
     if len(known) < len(cpu):
-        return conclude(plain, plain, "the network's CPU seconds are not known")
+        return conclude(plain, plain, "the shared model's CPU seconds are not known")
     speeds = np.array([np.log(second / first) for first, second in known])
     moved, related = jackknife(np.mean, speeds, instants, correlation=correlation), correlate(ratios, speeds)
     if len(whole) < LEAST_ADJUSTED:
         why = f"{len(whole)} rounds are too few" if len(whole) > 1 else "1 round is too few"
     elif related is None:
-        why = "the network's CPU seconds do not vary"
+        why = "the shared model's CPU seconds do not vary"
     elif network is None or not np.isfinite(network.error):
-        why = "unloaded pairs do not show what the placements do to the network's CPU seconds"
+        why = "unloaded pairs do not show what the placements do to the shared model's CPU seconds"
     elif differ(moved, network):
-        why = "the network's CPU seconds differ otherwise than in unloaded pairs"
+        why = "the shared model's CPU seconds differ otherwise than in unloaded pairs"
     elif related < USEFUL:
-        why = "the network's CPU seconds explain too little of the noise"
+        why = "the shared model's CPU seconds explain too little of the noise"
     else:
         slope = find_slope(ratios, speeds)
         at = jackknife(partial(predict, at=network.value), ratios, instants, speeds, correlation)

@@ -84,7 +84,7 @@ def test_without_pairs_that_show_it_nothing_is_adjusted():
 def test_cpu_seconds_that_differ_otherwise_than_in_unloaded_pairs_are_not_used():
     found = compare_loaded(rounds(n=40, shift=0.5), NOTHING)
     assert not found.adjusted and found.ratio == found.plain
-    assert found.why_plain == "the network's CPU seconds differ otherwise than in unloaded pairs"
+    assert found.why_plain == "the shared model's CPU seconds differ otherwise than in unloaded pairs"
     assert compare_loaded(rounds(n=40, shift=0.5), Estimate(0.5, 0.005, 20)).adjusted
 
 

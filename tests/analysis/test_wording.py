@@ -112,7 +112,8 @@ def test_equal_placements_are_seldom_told_apart_and_mostly_called_equal():
 def test_without_the_networks_cpu_seconds_the_plain_pairs_stand_and_it_is_said():
     found = conclude(world(1.0, 1, known=False, cost=0.5))
     assert found["answer"]["loaded"]["adjusted"] is False and found["answer"]["recommendation"]["cheaper"] == ""
-    assert "not adjusted for the machine's speed, as the network's CPU seconds are not known" in found["remarks"][-1]
+    said = "not adjusted for the machine's speed, as the shared model's CPU seconds are not known"
+    assert said in found["remarks"][-1]
     assert "the server's CPU time is not known, so neither is what a request costs" in found["remarks"][1]
     exact = conclude(world(1.0, 1, cost=0.5))
     assert exact["answer"]["loaded"]["ratio"]["error"] < 0.5 * found["answer"]["loaded"]["ratio"]["error"]

@@ -103,7 +103,8 @@ def test_a_network_that_became_dearer_is_found_on_a_machine_whose_speed_varies()
         same += any(each.is_worse(0.1) for each in compare_runs(before, machine(2 * seed + 1), DESCRIBED))
     assert worse >= 11 and same <= 3
     [one, _] = compare_runs(before, machine(1), DESCRIBED)
-    assert "not adjusted for the machine's speed, as the change may be in the network's CPU seconds" in one.sentence
+    said = "not adjusted for the machine's speed, as the change may be in the shared model's CPU seconds"
+    assert said in one.sentence
 
 
 def test_what_was_not_judged_has_not_passed(tmp_path, monkeypatch, capsys):

@@ -21,7 +21,7 @@ GPU = (
 )
 
 AVERAGED = "The ratio of cost is averaged over rounds, so it differs a little from the quotient of its columns."
-DIVISORS = "A rate is per second until the last answer, goodput per second of the schedule, so the rate may be lower."
+DIVISORS = "answered/s counts time until the last answer, goodput until the schedule's end, so answered/s may be lower."
 LEGEND = f"Times are ms from the due time, [ ]: 95 % interval,\n{BRACKETS}; --explain says more."
 EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
@@ -29,12 +29,12 @@ at this load: ratio of each arrival to its twin (same due time, same payload), m
 [ ]         interval of the ratio: in 95 % of comparisons it and those of earlier looks at the data all hold the truth
 verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
             by at most so much; else either, if they differ by at most so much; else undecided
-rate        answered requests per second, until the last answer of each trial, of those offered
+answered/s  answered requests per second, until the last answer of each trial, of those offered
 p50,p95,p99 latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
             {P99_NEEDS} requests, (p95): of fewer than {P95_NEEDS}, too few to vouch for it
 service     median ms from when a client worker took the request up to the answer
 goodput     answers per second of the schedule within the latency objective: --slo, or 5 times what the slower placement
-            takes for one request at a time; the same for both. A rate counts the time of the last answers, too
+            takes for one request at a time; the same for both. answered/s counts the time of the last answers, too
 errors      arrivals without a good answer: failed, refused, timed out, dropped or unfinished
 CPU         ms per request spent by the client process, and by the server with its backends
 KB up, down bytes of the request's and of the answer's body, mean
@@ -50,7 +50,7 @@ GPU         where one is used: joules per request; its use at the end of each tr
 
 ARM_COLUMNS = (
     Column("arm", left=True),
-    Column("rate"),
+    Column("answered/s"),
     Column("p50"),
     Column("p95"),
     Column("p99"),
