@@ -48,18 +48,20 @@ def end_clause(error: object) -> str:
     return text if text.endswith("...") else text.removesuffix(".")
 
 
-def name_command(command: str) -> str:
-    """Return a command of the launcher as hints name it, by the tool that was called: `crossover up`, or `make up`.
+def is_called_by_make() -> bool:
+    """Return whether a target of the Makefile called us; CROSSOVER_TOOL, which says so, is read as late as this."""
+    return os.environ.get("CROSSOVER_TOOL") == "make"
 
-    The Makefile says so in CROSSOVER_TOOL, which is read as late as this.
-    """
-    tool = "make" if os.environ.get("CROSSOVER_TOOL") == "make" else "crossover"
+
+def name_command(command: str) -> str:
+    """Return a command of the launcher as hints name it, by the tool that was called: `crossover up`, or `make up`."""
+    tool = "make" if is_called_by_make() else "crossover"
     return f"`{tool} {command}`"
 
 
 def name_program() -> str:
     """Return how a command is called in the shell that called us: `make` has put the program on nobody's PATH."""
-    return ".venv/bin/crossover" if os.environ.get("CROSSOVER_TOOL") == "make" else "crossover"
+    return ".venv/bin/crossover" if is_called_by_make() else "crossover"
 
 
 def find_empty(arguments: Sequence[str], options: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from common.messages import is_called_by_make, name_command
 from crossover.cli import options
 from crossover.experiments.base_run import Run
 from crossover.experiments.experiment import Experiment
@@ -51,6 +52,9 @@ def conduct(
             run = make(completed)
         # From here on the run itself reports what ends it.
         code = run.conduct()
+        if code == INTERRUPTED and not own_server and is_called_by_make():
+            # make has started the server, and does not come to the line that says so.
+            print(f"the server still runs; {name_command('down')} stops it", file=sys.stderr)
         document = run.document()
         if judge and code in (GOOD, BROKEN, MEASUREMENT):
             missed = judge(document)

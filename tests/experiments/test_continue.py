@@ -112,6 +112,14 @@ def test_a_finished_run_is_extended_by_what_seconds_says_and_nothing_else_is_ask
     assert kept(conduct.reports)["looks"] == after["looks"]
 
 
+@pytest.mark.parametrize("tool", ["make", ""])
+def test_after_an_interrupted_make_a_line_says_that_the_server_still_runs(world, conduct, monkeypatch, tool):
+    monkeypatch.setenv("CROSSOVER_TOOL", tool)
+    world.troubles = [None] * 4 + [KeyboardInterrupt()]
+    code, _, errors = conduct()
+    assert (code, errors) == (130, "the server still runs; `make down` stops it\n" if tool else "")
+
+
 def test_a_look_is_noted_when_a_run_is_interrupted_too(world, conduct):
     world.troubles = [None] * 12 + [KeyboardInterrupt()]
     conduct("--rounds", 8)
