@@ -27,8 +27,8 @@ EXPLANATION = f"""\
 at this load: ratio of each arrival to its twin (same due time, same payload), mean over rounds, adjusted for the
             machine's speed where that is known; geometric means in ms. Alone: the same for one request at a time
 [ ]         interval of the ratio: in 95 % of comparisons it and those of earlier looks at the data all hold the truth
-verdict     the quicker placement, if it is so by more than {MARGIN * 100:g} %; else the cheaper one, if it is slower
-            by at most so much; else either, if they differ by at most so much; else undecided
+verdict     the first of these that holds: one is quicker by more than {MARGIN * 100:g} %; one is cheaper, and slower
+            by at most so much; both differ by at most so much. If none is shown, it is undecided
 answered/s  answered requests per second, until the last answer of each trial, of those offered
 p50,p95,p99 latency in ms from the due time to the answer: waiting for the client counts. (p99): of fewer than
             {P99_NEEDS} requests, (p95): of fewer than {P95_NEEDS}, too few to vouch for it
