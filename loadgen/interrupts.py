@@ -83,12 +83,12 @@ def handle(number: int, frame: FrameType | None) -> None:
 def would_lose(frame: FrameType | None, waited: float) -> bool:
     """Return whether an exception raised in this frame may be lost; `waited` is how long it has waited, in seconds.
 
-    What runs while garbage is collected drops it. What imports a module may make an ImportError of it, as numpy's
-    import_array() does; an import that lasts longer than PATIENCE stands still.
+    What runs while garbage is collected drops it. What imports a module may make an ImportError of KeyboardInterrupt,
+    as numpy's import_array() does; an import that lasts longer than PATIENCE stands still.
     """
     if _collecting or (frame is not None and frame.f_code is note_collection.__code__):
         return True
-    while frame is not None and waited < PATIENCE:
+    while _stop is raise_interrupt and frame is not None and waited < PATIENCE:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
         frame = frame.f_back

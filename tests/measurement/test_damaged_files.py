@@ -1,6 +1,7 @@
 """A file that is missing or damaged is named in one line that says what to do, and what it says then helps."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def test_samples_whose_trial_is_gone_are_left_out_and_that_is_said(run, monkeypa
     (run / FOLDER / "round-01.json").unlink()
     code, output, _ = again(monkeypatch, capsys, run)
     line = f"{FOLDER}/round-01.parquet is left out, as round-01.json is not beside it; --continue measures that trial"
-    assert code == 3 and line in output and line in Path(f"reports/{run.name}-report/report.html").read_text()
+    assert code == 3 and line in output
+    page = Path(f"reports/{run.name}-report/report.html").read_text()
+    assert line in re.sub("</?span[^>]*>", "", page)
 
 
 def test_a_trial_of_a_placement_that_the_run_does_not_have_is_named(run, monkeypatch, capsys):
