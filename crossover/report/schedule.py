@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arrivals.schedule import Schedule
+from crossover.analysis.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def describe(schedule: Schedule) -> str:
     figures = compute_figures(schedule)
     lines = [
         f"{schedule.spec}  seed {schedule.seed}  schedule {schedule.digest}",
-        f"{len(schedule)} arrivals in {schedule.seconds:g} s: {schedule.rate:.4g}/s",
+        f"{count(len(schedule), 'arrival')} in {schedule.seconds:g} s: {schedule.rate:.4g}/s",
         f"gaps: cv {format_figure(figures['cv'])}, lag-1 autocorrelation {format_figure(figures['lag1'])}",
     ]
     if figures["dispersion"]:
@@ -104,7 +105,7 @@ def draw(schedule: Schedule, path: Path) -> None:
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     title = textwrap.fill(schedule.spec, 100)
-    figure.suptitle(f"{title}\n{len(schedule)} arrivals in {schedule.seconds:g} s, seed {schedule.seed}")
+    figure.suptitle(f"{title}\n{count(len(schedule), 'arrival')} in {schedule.seconds:g} s, seed {schedule.seed}")
     over_time, histogram = figure.subplots(2)
     draw_rate(over_time, schedule)
     draw_gaps(histogram, np.diff(schedule.times))
