@@ -356,6 +356,6 @@ def test_the_figures_of_a_schedule_can_be_had_as_json_and_then_nothing_is_drawn(
 @pytest.mark.parametrize("seconds", [0.5, 60])
 def test_every_schedule_can_be_drawn_also_one_without_arrivals(spec, seconds, tmp_path):
     plan = parse(spec).schedule(seconds, 1)
-    assert f"{len(plan)} arrivals" in schedule.describe(plan)
+    assert f"\n{len(plan)} arrival{'s' * (len(plan) != 1)} in " in schedule.describe(plan)
     schedule.draw(plan, tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").stat().st_size > 10_000
