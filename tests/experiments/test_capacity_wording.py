@@ -183,3 +183,19 @@ def test_a_file_of_an_earlier_version_is_refused_in_one_line(tmp_path):
     (tmp_path / "capacity.json").write_text(json.dumps({"image": {"capacity": [], "curve": []}}))
     with pytest.raises(ValueError, match=r"capacity.json is of an earlier version, .* measure again"):
         capacity_result.fold(tmp_path, {}, ())
+
+
+def test_of_equal_arms_none_is_said_to_carry_most():
+    found = next(each for seed in range(9) if (each := probed((50.0,) * 3, 0.4, seed=seed))["best"]["low"] <= 1)
+    said = write_sentence(add_words(found))
+    best, following = (found["best"][key].split()[1] for key in ("arm", "next"))
+    assert f"; which carries most is undecided, {best}/{following} is {found['best']['ratio']:.3g} [" in said
+
+
+def test_of_four_arms_the_sentence_has_the_best_and_the_table_has_all():
+    found = add_words(probed((50.0, 80.0, 120.0)))
+    fourth = {**found["capacity"][0], "arm": "image client:uint8 async:1"}
+    said = write_sentence({**found, "capacity": [*found["capacity"], fourth]})
+    assert said.startswith("For photographs, p90 of Poisson arrivals stays within 100 ms up to 1")
+    assert "preprocessed by both, each where less work waits: the most is carried by both" in said
+    assert "preprocessed by the client" not in said and said.count("[") == 2

@@ -18,20 +18,28 @@ LIMITS = {
 }
 
 
-def write_sentence(found: Mapping) -> str:
-    """Write what each placement carries within the SLO, how the two compare, and what was slow above that.
+MANY = 3
+"""Arms of which a sentence has each; of more it has the best, and the table has all."""
 
-    `found` is a workload of capacity.json.
+
+def write_sentence(found: Mapping) -> str:
+    """Write what each placement carries within the SLO, how they compare, and what was slow above that.
+
+    `found` is a workload of capacity.json. Of more than MANY arms only the best is written about.
     """
     capacities = found["capacity"]
+    if len(capacities) > MANY and (best := found.get("best")):
+        capacities = [each for each in capacities if each["arm"] == best["arm"]]
     each_carries = " and ".join(
         f"{describe_capacity(each)} preprocessed by {name_arm(each['arm'], found)}" for each in capacities
     )
     held = f"p{found['percentile']:g} of Poisson arrivals stays within {significant(found['slo_ms'])} ms"
     text = f"For {found['subject']}{describe_link(found)}, {held} {each_carries}"
-    if compared := list_comparisons(found):
+    whole = len(capacities) == len(found["capacity"])
+    compared = list_comparisons(found) if whole else [*describe_best(found), *describe_shares(found)]
+    if compared:
         text += f": {'; '.join(compared)}"
-    return f"{text}.{describe_limits(found)}"
+    return f"{text}.{describe_limits({**found, 'capacity': capacities})}"
 
 
 def describe_link(found: Mapping) -> str:
@@ -90,6 +98,9 @@ def describe_best(found: Mapping) -> list[str]:
     if not (best := found.get("best")):
         return []
     first, second = (name_arm(best[key], found) for key in ("arm", "next"))
+    if best["low"] is not None and best["low"] <= 1:
+        names = "/".join(best[key].split()[1] for key in ("arm", "next"))
+        return [f"which carries most is undecided, {names} is {write_ratio(best)}"]
     few = " (too few turns for an interval)" if best["low"] is None else ""
     return [f"the most is carried by {first}, {write_ratio(best)} times what {second} carries{few}"]
 
