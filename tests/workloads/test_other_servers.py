@@ -78,7 +78,9 @@ def test_the_placements_are_checked_and_steps_are_asked_where_they_are_known(tri
 def test_a_load_is_measured_and_what_is_not_known_is_null(url, own, at, tmp_path, capsys):
     quick = ["--rate", 20, "--seconds", 3, "--arms", "cloud", "--reports", tmp_path / "reports"]
     code, output, errors = conduct(capsys, "load", own, "--url", url, *at, *quick)
-    assert code in (0, 3) and "Traceback" not in output + errors
+    # A busy machine may answer the last of so few late, and keeps up with none of these rates then.
+    assert code == 1 if "none of these rates" in output else code in (0, 3)
+    assert "Traceback" not in output + errors
     assert "its CPU and GPU are not measured" in output
     directory = only(tmp_path / "reports")
     run = json.loads((directory / "run.json").read_text())
